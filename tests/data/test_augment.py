@@ -1,0 +1,48 @@
+import numpy as np
+import torch
+
+from tune_qat.data import counter_rng
+from tune_qat.data.augment import crop_flip
+
+torch.set_num_threads(1)
+IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 16, 24)).astype(np.uint8))
+
+
+def variants(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
+    """Every outcome (down, right, mirrored) of one image, with numpy's own reflected border."""
+    reach = (image.shape[1] // 8, image.shape[2] // 8)
+    padded = np.pad(image, ((0, 0), (reach[0],) * 2, (reach[1],) * 2), mode="reflect")
+    found = {}
+    for down in range(2 * reach[0] + 1):
+        for right in range(2 * reach[1] + 1):
+            crop = padded[:, down : down + image.shape[1], right : right + image.shape[2]]
+            found[np.ascontiguousarray(crop).tobytes()] = (down, right, False)
+            found[np.ascontiguousarray(crop[:, :, ::-1]).tobytes()] = (down, right, True)
+    return found
+
+
+def test_each_outcome_is_a_reflected_shift_and_all_are_drawn_alike() -> None:
+    index = torch.arange(6).repeat(10)
+    drawn = []
+    for epoch in range(40):
+        batch = crop_flip(IMAGES, index, seed=1, epoch=epoch).numpy()
+        for i, one in zip(index[:6], batch, strict=False):
+            drawn.append(variants(IMAGES[i].numpy())[one.tobytes()])
+    down, right, mirrored = (np.array(values) for values in zip(*drawn, strict=True))
+    assert set(down) == set(range(5)) and set(right) == set(range(7))
+    assert 0.4 < mirrored.mean() < 0.6  # 240 fair draws: 3 standard errors
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.2  # 240 independent draws: 3 standard errors
+
+
+def test_row_shift_column_shift_and_mirror_come_from_separate_streams() -> None:
+    index = torch.arange(2000)
+    draws = [counter_rng.integers(index, 2, 1, 0, purpose).numpy() for purpose in range(3)]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef(draws[a], draws[b])[0, 1]) < 0.1  # 4 standard errors
+
+
+def test_images_too_small_to_shift_are_only_mirrored() -> None:
+    images = torch.arange(2 * 7 * 7, dtype=torch.uint8).reshape(2, 1, 7, 7)
+    for epoch in range(20):
+        for original, one in zip(images, crop_flip(images, torch.arange(2), 0, epoch), strict=True):
+            assert torch.equal(one, original) or torch.equal(one, original.flip(-1))

@@ -1,0 +1,51 @@
+"""Checkpoints: written atomically, read as data and never as code."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tune_qat.config import TuneQatError
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write atomically: a reader finds the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TuneQatError(f"Checkpoint {path} does not exist.") from None
+    except Exception as error:
+        raise TuneQatError(
+            f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
+        ) from error
+    return state
+
+
+def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint of ours, or of a plain state dict."""
+    state = load_checkpoint(path)
+    return state.get("model", state)
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Hash of names, shapes, types and values: the same for the same weights, however the file was written."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

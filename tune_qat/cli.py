@@ -1,0 +1,262 @@
+"""The command line: thin, each command imports what it needs."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tune_qat.config import EpochResult, Interrupted, Scheme, TrialConfig, TuneQatError, UsageError
+
+app = typer.Typer(
+    name="tune-qat",
+    help="Which optimizer, learning rate and batch size does quantization-aware training need?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Space = Annotated[str, typer.Argument(help="A bundled study (see `tune-qat list`) or a TOML file.")]
+Results = Annotated[Path, typer.Argument(help="A results folder.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the data; TUNE_QAT_DATA, then the study's data_dir, where left out.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as space.learning_rate.low=1e-6."),
+]
+Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; overrides stages.search.")]
+
+
+def main() -> None:
+    """Run the command line; an error for people ends in its message and its exit code, never in a traceback."""
+    try:
+        app()
+    except TuneQatError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+@app.command("list")
+def list_() -> None:
+    """Studies, models, datasets, quantizers and optimizers, a line each."""
+    from tune_qat.data import DATASETS
+    from tune_qat.models import MODELS
+    from tune_qat.optimizers import OPTIMIZERS
+    from tune_qat.quantizers import QUANTIZERS
+    from tune_qat.study_file import bundled, summary
+
+    tables = {
+        "search spaces": {name: summary(path) for name, path in bundled().items()},
+        "models": {name: spec.summary for name, spec in MODELS.items()},
+        "datasets": {name: spec.summary for name, spec in DATASETS.items()},
+        "quantizers": {name: spec.summary for name, spec in QUANTIZERS.items()},
+        "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
+    }
+    for title, lines in tables.items():
+        print(title)
+        for name, line in lines.items():
+            print(f"  {name:24} {line}")
+
+
+@app.command()
+def plan(
+    space: Space,
+    results: Annotated[Path, typer.Option(help="Record to estimate minutes from.")] = Path("results"),
+    overrides: Overrides = None,
+    trials: Trials = None,
+) -> None:
+    """Arms, stages, trials, epochs, ranges, and what the study will cost. Runs nothing."""
+    from tune_qat.planning import describe
+
+    print(describe(_study(space, overrides, trials), results))
+
+
+@app.command()
+def run(
+    space: Space,
+    results: Annotated[Path, typer.Option(help="Folder of the record; may hold many studies.")] = Path("results"),
+    data_dir: DataDir = None,
+    address: Annotated[str, typer.Option(help="local, auto or host:port of a Ray cluster.")] = "local",
+    overrides: Overrides = None,
+    trials: Trials = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Most trials at once.")] = None,
+    cpus_per_trial: Annotated[float, typer.Option(min=0.01, help="CPUs, and CPU threads, of each trial.")] = 1.0,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="One where there are GPUs, if left out.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
+    ] = None,
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
+    ] = False,
+) -> None:
+    """Run a study, or go on with it: the same command does what is missing."""
+    from tune_qat.ending import ending
+    from tune_qat.progress import display
+    from tune_qat.tuning.run import run as run_study
+
+    study = _study(space, overrides, trials)
+    again = f"tune-qat {shlex.join(sys.argv[1:])}"
+    outcome = run_study(
+        study,
+        results=results,
+        data_dir=data_dir,
+        address=address,
+        max_concurrent=max_concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        time_budget=_seconds(time_budget) if time_budget else None,
+        display=display(live=not no_progress),
+    )
+    print(ending(study, outcome, space=space, results=results, again=again))
+    if not outcome.complete:
+        raise typer.Exit(Interrupted.exit_code)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="See `tune-qat list`.")],
+    dataset: Annotated[str, typer.Option(help="See `tune-qat list`.")],
+    optimizer: Annotated[str, typer.Option(help="See `tune-qat list`.")] = "adam",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The optimizer's documented default, if left out.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    quantizer: Annotated[str, typer.Option(help="See `tune-qat list`.")] = "lsq",
+    weight_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
+    activation_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
+    first_last_bits: Annotated[int, typer.Option(help="Of the first and the last layer.")] = 8,
+    ste: Annotated[str, typer.Option(help="clip_then_round or round_then_clip.")] = "clip_then_round",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the optimizer, as momentum=0.9.")
+    ] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the dataset, as scale=2.")
+    ] = None,
+    quantizer_lr_multiplier: float = 1.0,
+    schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
+    warmup_epochs: float = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
+    init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    data_dir: DataDir = None,
+    test: Annotated[bool, typer.Option("--test", help="Evaluate the test split after the last epoch.")] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch.")] = False,
+) -> None:
+    """One trial without Ray: the same code and the same numbers as inside a study."""
+    from tune_qat import data, optimizers, quantizers
+    from tune_qat.training import train as train_one
+
+    rate = optimizers.get_spec(optimizer).default_learning_rate if learning_rate is None else learning_rate
+    scheme = Scheme.of(
+        quantizer=quantizer,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        first_last_bits=first_last_bits,
+        ste=ste,
+    )
+    quantizers.check_scheme(scheme)
+    config = TrialConfig(
+        model=model,
+        dataset=dataset,
+        dataset_options=data.resolve_options(data.get_spec(dataset), _pairs(data_option, "--data-option")),
+        scheme=scheme,
+        optimizer=optimizer,
+        learning_rate=rate,
+        optimizer_options=optimizers.resolve_options(optimizer, _pairs(option, "--option")),
+        quantizer_lr_multiplier=quantizer_lr_multiplier,
+        batch_size=batch_size,
+        epochs=epochs,
+        schedule=schedule,
+        warmup_epochs=warmup_epochs,
+        seed=seed,
+        init_seed=seed,
+    )
+    start = None if init == "scratch" else init
+    for result in train_one(config, data_dir=data_dir, init=start, threads=threads, test=test):
+        print(_json_line(result) if json_lines else _text_line(result, config.epochs), flush=True)
+
+
+@app.command()
+def status(results: Results) -> None:
+    """What is done, running and left, per arm. Reads files only."""
+    from tune_qat.status import describe
+
+    print(describe(results))
+
+
+@app.command()
+def query(
+    results: Results,
+    question: Annotated[str | None, typer.Argument(help="SQL, or the name of a bundled question.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
+    list_questions: Annotated[bool, typer.Option("--list", help="The bundled questions.")] = False,
+) -> None:
+    """Ask the record in SQL, or by the name of a bundled question."""
+    import analysis
+    from tune_qat.tables import write_frame
+
+    if list_questions or question is None:
+        for name, text in analysis.queries().items():
+            print(f"{name:24} {text}")
+        return
+    write_frame(analysis.frame(results, question), format_, output)
+
+
+def _study(space: str, overrides: list[str] | None, trials: int | None) -> Any:
+    from tune_qat.study import Study
+    from tune_qat.study_file import parse_override
+
+    values = dict(parse_override(text) for text in overrides or [])
+    if trials is not None:
+        values["stages.search"] = trials
+    return Study.load(space, values)
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
+    from tune_qat.study_file import parse_override
+
+    return dict(parse_override(text, option) for text in texts or [])
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        value = float(text[:-1]) * units[text[-1]]
+    except (KeyError, ValueError, IndexError):
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--time-budget takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
+    return value
+
+
+def _json_line(result: EpochResult) -> str:
+    values = asdict(result)
+    values.pop("layers")
+    return json.dumps(values)
+
+
+def _text_line(result: EpochResult, epochs: int) -> str:
+    def show(value: float | None, digits: int = 4) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    line = (
+        f"epoch {result.epoch}/{epochs}  train loss {show(result.train_loss, 5)}  val loss {show(result.val_loss, 5)}  "
+        f"val {show(result.val_metric)}  {result.wall_s:.1f} s"
+    )
+    if result.test_metric is not None:
+        line += f"  test {show(result.test_metric)}"
+    return line + ("  DIVERGED" if result.status == "diverged" else "")

@@ -1,0 +1,230 @@
+"""What one trial is, and what it gives back. Standard library only, so that every part may import it."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+FLOAT_BITS = 32
+"""A bit width that means "not quantized"."""
+
+STAGES = ("pretrain", "default", "random", "search", "retrain")
+STATUSES = ("running", "completed", "stopped", "diverged", "oom", "error", "interrupted")
+STE_VARIANTS = ("clip_then_round", "round_then_clip")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+"""What may become a file name: of studies, arms and trials."""
+SCHEDULES = ("cosine", "step", "constant")
+
+
+class TuneQatError(Exception):
+    """An error for people: its text is shown as it is, without a traceback. Exit code 1: environment or data."""
+
+    exit_code = 1
+
+
+class UsageError(TuneQatError):
+    """A wrong command line, study file or value. Exit code 2."""
+
+    exit_code = 2
+
+
+class TooManyFailures(TuneQatError):
+    """More trials ended in an error than the study allows. Exit code 3."""
+
+    exit_code = 3
+
+
+class Interrupted(TuneQatError):
+    """Stopped before the end by the user or a budget; the same command goes on. Exit code 4."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scheme:
+    """Which quantizer at how many bits on which layers."""
+
+    quantizer: str = "lsq"
+    weight_bits: int = 4
+    activation_bits: int = 4
+    first_last_bits: int = 8
+    """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
+    ste: str = "clip_then_round"
+    """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench)."""
+
+    def __post_init__(self) -> None:
+        if self.ste not in STE_VARIANTS:
+            raise UsageError(f"ste must be one of {', '.join(STE_VARIANTS)}, but got {self.ste!r}.")
+
+    @classmethod
+    def floating_point(cls) -> "Scheme":
+        """The 32/32 control. One spelling, whatever quantizer the other arms use, so that its trials are shared."""
+        return cls(quantizer="none", weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS, first_last_bits=FLOAT_BITS)
+
+    @classmethod
+    def of(cls, *, quantizer: str, weight_bits: int, activation_bits: int, **options: Any) -> "Scheme":
+        """The scheme of these bits; 32/32 is the floating-point control, whatever the other options say."""
+        if weight_bits >= FLOAT_BITS and activation_bits >= FLOAT_BITS:
+            return cls.floating_point()
+        return cls(quantizer=quantizer, weight_bits=weight_bits, activation_bits=activation_bits, **options)
+
+    @property
+    def is_float(self) -> bool:
+        return self.weight_bits >= FLOAT_BITS and self.activation_bits >= FLOAT_BITS
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and identifiers, such as `w4a4`."""
+        return f"w{self.weight_bits}a{self.activation_bits}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialConfig:
+    """One training run, fully resolved: nothing that changes its numbers is left to a default elsewhere."""
+
+    model: str
+    dataset: str
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    scheme: Scheme
+    optimizer: str
+    learning_rate: float
+    """Peak learning rate, in the optimizer's own unit."""
+    optimizer_options: Mapping[str, float] = field(default_factory=dict)
+    """Everything else that the optimizer takes, such as `momentum`, `weight_decay`, `max_norm`."""
+    quantizer_lr_multiplier: float = 1.0
+    batch_size: int
+    epochs: int
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    seed: int = 0
+    """Data order, augmentation and the calibration batch."""
+    init_seed: int = 0
+    """Initial weights; without effect when the trial starts from a checkpoint."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise UsageError(f"learning_rate must be positive, but got {self.learning_rate!r}.")
+        for name in ("batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, but got {self.schedule!r}.")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise UsageError(
+                f"warmup_epochs must be at least 0 and below epochs ({self.epochs}), but got {self.warmup_epochs!r}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        return cls(**{**values, "scheme": Scheme(**values["scheme"])})
+
+    @property
+    def config_id(self) -> str:
+        """Hash of everything but the seeds: joins the seeds of one configuration."""
+        return stable_hash(replace(self, seed=0, init_seed=0).to_dict())
+
+    @property
+    def grace_epochs(self) -> int:
+        """Epochs before a trial may be given up: a ninth of its length (methodology D6)."""
+        return grace_epochs(self.epochs)
+
+
+def grace_epochs(epochs: int) -> int:
+    """A ninth of the epochs, at least one: ASHA's first rung, and the patience with a loss that explodes."""
+    return max(1, math.ceil(epochs / 9))
+
+
+def trial_key(
+    config: TrialConfig,
+    stage: str,
+    *,
+    data_fingerprint: str,
+    split_fingerprint: str,
+    init_checkpoint_sha256: str | None,
+) -> str:
+    """Identity of a trial in a results folder: the same key is the same training run.
+
+    Covers the resolved configuration, the data, the starting point and the stage; never the study's ranges or
+    budget, nor the version of anything.
+    """
+    return stable_hash(
+        {
+            "config": config.to_dict(),
+            "stage": stage,
+            "data": data_fingerprint,
+            "split": split_fingerprint,
+            "init": init_checkpoint_sha256,
+        }
+    )
+
+
+def stable_hash(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of the value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerResult:
+    """State of one quantizer after an epoch: a row of the `layers` table."""
+
+    layer: str
+    layer_index: int
+    """Position in execution order, from 0."""
+    kind: str
+    """`weight` or `activation`."""
+    bits: int
+    signed: bool
+    exact: bool
+    """Whether the layer's forward sums of integer codes are exact in float32."""
+    numel: int
+    """Weights of the layer, or features per sample of its input."""
+    step_size: float
+    step_size_init: float
+    clip_fraction_low: float | None = None
+    clip_fraction_high: float | None = None
+    quantization_mse: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochResult:
+    """What a trial reports after each epoch: a row of the `epochs` table. Unknown or not finite is None."""
+
+    epoch: int
+    """From 1."""
+    status: str
+    """Of the trial after this epoch: running, completed or diverged."""
+    step: int
+    """Optimizer steps since the start."""
+    examples: int
+    learning_rate: float
+    """Of the epoch's last step."""
+    train_loss: float | None
+    train_metric: float | None
+    val_loss: float | None
+    val_metric: float | None
+    val_top5: float | None
+    val_metric_pre_bn: float | None = None
+    grad_norm: float | None
+    """Mean global norm before clipping."""
+    grad_norm_max: float | None
+    clip_fraction: float | None
+    """Share of steps in which clipping changed a gradient; None for optimizers that do not clip."""
+    nonfinite_steps: int
+    diverged_at_step: int | None = None
+    wall_s: float
+    """Seconds of training since the start of the trial, evaluation left out."""
+    device_s: float
+    """Seconds the device was held since the start of the trial, evaluation included; process time on a CPU."""
+    test_metric: float | None = None
+    test_top5: float | None = None
+    test_loss: float | None = None
+    test_n: int | None = None
+    test_correct: int | None = None
+    layers: tuple[LayerResult, ...] = ()

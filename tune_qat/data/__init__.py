@@ -1,0 +1,200 @@
+"""The table of datasets, and how one is loaded by name. Free of torch: a loader is imported when it is called."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Dataset, DatasetSpec
+
+DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
+MINIMUM = {
+    "split_seed": 0,
+    "train_limit": 0,
+    "scale": 2,
+    "patch_size": 1,
+    "patches_per_image": 1,
+    "evaluation_crop": 0,
+    "image_size": 16,
+}
+"""Smallest value of each integer option."""
+PHOTOS_SPLIT_SEED = 19
+"""The first seed with the stereo pair and the deep field in training (as one scene of two files it would count twice
+in a mean over images; as stars on black it is like no other), and `china` and `rocket` too, on which bicubic is hardly
+better than nearest neighbour (finer than the low resolution holds; night noise): they would judge nothing apart."""
+CHOICES = {"augment": ("none", "crop_flip")}
+"""Values of each option that is a word."""
+
+
+def _labelled(*, augment: str, **more: Any) -> dict[str, Any]:
+    """Options of every classification dataset; `train_limit` 0 means all training samples."""
+    return {"split_seed": 0, "train_limit": 0, "augment": augment, **more}
+
+
+def _paired(*, split_seed: int, evaluation_crop: int) -> dict[str, Any]:
+    """Options of every super-resolution dataset, patches as in ESPCN's paper (Shi et al., CVPR 2016, section 3.2).
+
+    `patch_size` is in low-resolution pixels, `evaluation_crop` in high-resolution pixels (0: whole images).
+    """
+    return {
+        "split_seed": split_seed,
+        "scale": 3,
+        "patch_size": 17,
+        "patches_per_image": 16,
+        "evaluation_crop": evaluation_crop,
+    }
+
+
+def _torchvision_download(class_name: str) -> str:
+    return f"python -c \"from torchvision.datasets import {class_name}; {class_name}('DATA_DIR', download=True)\""
+
+
+def _table(*specs: DatasetSpec) -> dict[str, DatasetSpec]:
+    table: dict[str, DatasetSpec] = {}
+    for spec in specs:
+        if spec.name in table:
+            raise ValueError(f"dataset {spec.name!r} is in the table twice")
+        table[spec.name] = spec
+    return table
+
+
+DATASETS = _table(
+    DatasetSpec(
+        name="photos",
+        task=SUPER_RESOLUTION,
+        metric="psnr",
+        summary="9 colour photographs of 8 scenes from scikit-image and scikit-learn; nothing to download",
+        loader="tune_qat.data.photos:load_photos",
+        options=_paired(split_seed=PHOTOS_SPLIT_SEED, evaluation_crop=192),
+    ),
+    DatasetSpec(
+        name="div2k",
+        task=SUPER_RESOLUTION,
+        metric="psnr",
+        summary="DIV2K, 800 + 100 photographs of about 2K; evaluated on whole images",
+        loader="tune_qat.data.div2k:load_div2k",
+        options=_paired(split_seed=0, evaluation_crop=0),
+        layout="DATA_DIR/DIV2K_train_HR/*.png and DATA_DIR/DIV2K_valid_HR/*.png",
+        how_to_get="unpack DIV2K_train_HR.zip and DIV2K_valid_HR.zip from https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+    ),
+    DatasetSpec(
+        name="digits",
+        task=CLASSIFICATION,
+        summary="1,797 handwritten digits from scikit-learn, enlarged to 28 x 28; nothing to download",
+        loader="tune_qat.data.digits:load_digits",
+        options=_labelled(augment="none"),
+    ),
+    DatasetSpec(
+        name="mnist",
+        task=CLASSIFICATION,
+        summary="MNIST, 60,000 + 10,000 handwritten digits of 28 x 28",
+        loader="tune_qat.data.torchvision_sets:load_mnist",
+        options=_labelled(augment="none"),
+        layout="DATA_DIR/MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+        how_to_get=_torchvision_download("MNIST"),
+    ),
+    DatasetSpec(
+        name="fashion_mnist",
+        task=CLASSIFICATION,
+        summary="Fashion-MNIST, 60,000 + 10,000 pictures of clothing of 28 x 28",
+        loader="tune_qat.data.torchvision_sets:load_fashion_mnist",
+        options=_labelled(augment="none"),
+        layout="DATA_DIR/FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+        how_to_get=_torchvision_download("FashionMNIST"),
+    ),
+    DatasetSpec(
+        name="cifar10",
+        task=CLASSIFICATION,
+        summary="CIFAR-10, 50,000 + 10,000 colour pictures of 32 x 32",
+        loader="tune_qat.data.torchvision_sets:load_cifar10",
+        options=_labelled(augment="crop_flip"),
+        layout="DATA_DIR/cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}",
+        how_to_get=_torchvision_download("CIFAR10"),
+    ),
+    DatasetSpec(
+        name="tsinghua_dogs",
+        task=CLASSIFICATION,
+        summary="Tsinghua Dogs, 65,228 + 5,200 photographs of 130 breeds",
+        loader="tune_qat.data.tsinghua_dogs:load_tsinghua_dogs",
+        options=_labelled(augment="crop_flip", image_size=224, use_boxes=False),
+        layout=(
+            "DATA_DIR/low-resolution/<breed>/*.jpg, DATA_DIR/TrainAndValList/{train,validation}.lst and, "
+            "with use_boxes, DATA_DIR/Low-Annotations/<breed>/*.jpg.xml"
+        ),
+        how_to_get="unpack low-resolution.zip, TrainValSplit.zip and low-annotations.zip from "
+        "https://cg.cs.tsinghua.edu.cn/ThuDogs/",
+    ),
+)
+"""Every dataset, by name."""
+
+
+def get_spec(name: str) -> DatasetSpec:
+    """The line of the table with this name.
+
+    Raises:
+        UsageError: there is none; names those that there are.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"Unknown dataset {name!r}.{_did_you_mean(name, DATASETS)} Datasets: {', '.join(DATASETS)}.")
+    return DATASETS[name]
+
+
+def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of the dataset: what was given over the defaults, in the defaults' types and order.
+
+    Raises:
+        UsageError: an option that the dataset does not have, or a value of another type or out of range.
+    """
+    for key, value in given.items():
+        if key not in spec.options:
+            known = ", ".join(spec.options)
+            raise UsageError(
+                f"Dataset {spec.name!r} has no option {key!r} (given as {value!r})."
+                f"{_did_you_mean(key, spec.options)} Its options: {known}."
+            )
+    return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
+
+
+def load(name: str, *, data_dir: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Dataset:
+    """Load a dataset into memory.
+
+    Args:
+        name: a name of the table.
+        data_dir: the data folder; where it is None, that of the variable TUNE_QAT_DATA. Built-in data needs none.
+        options: options that differ from the dataset's defaults.
+
+    Raises:
+        UsageError: unknown dataset or option, or an option's value that it does not take.
+        TuneQatError: data that is not there, or cannot be read.
+    """
+    spec = get_spec(name)
+    resolved = resolve_options(spec, options or {})
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or None
+    module, function = spec.loader.split(":")
+    loader = getattr(import_module(module), function)
+    return loader(Path(folder).expanduser() if folder else None, **resolved)
+
+
+def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
+    """The value in its option's type. A whole number will do for a fraction; a truth value is no number."""
+    kind = type(spec.options[key])
+    if kind is float and type(value) is int:
+        value = float(value)
+    allowed = f"one of {', '.join(CHOICES[key])}" if key in CHOICES else _range_text(kind, MINIMUM.get(key))
+    fits = type(value) is kind and (key not in CHOICES or value in CHOICES[key])
+    if not fits or (key in MINIMUM and value < MINIMUM[key]):
+        raise UsageError(f"Option {key!r} of dataset {spec.name!r} must be {allowed}, but got {value!r}.")
+    return value
+
+
+def _range_text(kind: type, minimum: int | None) -> str:
+    text = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    return text if minimum is None else f"{text} of at least {minimum}"
+
+
+def _did_you_mean(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

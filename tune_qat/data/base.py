@@ -1,0 +1,175 @@
+"""What a dataset gives to training: arrays in memory, and the task that turns them into batches, loss and metric.
+
+A loader returns a `Dataset` (numpy arrays only, cheap to share between processes); `Dataset.task(device)` makes
+the `Task` that training talks to. To add a dataset: one loader, one line in the table of `data/__init__.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+SPLITS = ("train", "val", "test")
+CLASSIFICATION = "classification"
+SUPER_RESOLUTION = "super_resolution"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A line of the table of datasets; free of torch, so that a study file is checked without it."""
+
+    name: str
+    task: str
+    summary: str
+    loader: str
+    """`package.module:function`, called as `function(data_dir, **options)`, imported when it is needed."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Every option with its default value; an option's type is the default's type."""
+    layout: str = ""
+    """Folder layout expected under the data folder; empty for data that comes inside a dependency."""
+    how_to_get: str = ""
+    metric: str = "accuracy"
+    """`accuracy` (fraction) or `psnr` (dB). Both are maximised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInput:
+    """What a model has to fit."""
+
+    task: str
+    channels: int
+    height: int | None
+    """None: any size (super-resolution)."""
+    width: int | None
+    classes: int | None
+    scale: int | None
+    """Upscaling factor of super-resolution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """Images uint8 of shape (n, channels, height, width) and labels int64 of shape (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePairs:
+    """Low- and high-resolution luma planes of different sizes, each kind in one flat uint8 array.
+
+    `low_shapes` and `high_shapes` are int64 arrays of shape (n, 2): height and width of each image;
+    the planes follow one another in that order.
+    """
+
+    low: np.ndarray
+    low_shapes: np.ndarray
+    high: np.ndarray
+    high_shapes: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Decoded data with its splits and their identity."""
+
+    spec: DatasetSpec
+    options: Mapping[str, Any]
+    """Every option, resolved."""
+    splits: Mapping[str, LabelledImages | ImagePairs]
+    fingerprint: str
+    """Hash of the data itself and of what the options make of it, the splits left out."""
+    split_fingerprint: str
+    """Hash of which sample is in which split."""
+    names: Mapping[str, tuple[str, ...]] | None
+    """File or scene names by split, where samples have names worth reading (not for MNIST)."""
+    model_input: ModelInput
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of samples of each split (images; for super-resolution whole images)."""
+        return {
+            name: len(split.labels if isinstance(split, LabelledImages) else split.high_shapes)
+            for name, split in self.splits.items()
+        }
+
+    def task(self, device: "torch.device | str" = "cpu") -> "Task":
+        """The task on this device; arrays are shared with this dataset where the device is the CPU."""
+        if self.spec.task == CLASSIFICATION:
+            from tune_qat.data.classification import Classification
+
+            return Classification(self, device)
+        from tune_qat.data.super_resolution import SuperResolution
+
+        return SuperResolution(self, device)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Loss and metric over a whole split. `top5` is None below 10 classes, `correct` outside classification."""
+
+    loss: float
+    metric: float
+    top5: float | None
+    n: int
+    correct: int | None
+
+
+class Task(ABC):
+    """Batches, loss, metric and reference points of one dataset on one device."""
+
+    metric: str
+    """Column value, `accuracy` or `psnr`."""
+    unit: str
+    sign: int
+    """1 where larger is better, -1 where smaller is."""
+    worst_metric: float
+    """A finite value no worse than which a metric can be: what a sampler is told of a diverged trial."""
+    model_input: ModelInput
+    train_size: int
+    """Samples in an epoch."""
+
+    @abstractmethod
+    def batch(self, seed: int, epoch: int, index: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Inputs and targets of the training samples `index` (int64, shape (b,)), augmented.
+
+        Depends on (seed, epoch, sample) alone: not on the order, the batch's other samples, or the device.
+        """
+
+    @abstractmethod
+    def loss(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
+        """Mean loss of a batch, shape ()."""
+
+    @abstractmethod
+    def batch_metric(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
+        """The metric of a training batch, shape ()."""
+
+    @abstractmethod
+    def evaluate(self, predict: "Callable[[torch.Tensor], torch.Tensor]", split: str) -> Evaluation:
+        """Loss and metric of `predict` over a whole split, un-augmented. The caller sets eval mode and no_grad."""
+
+    @abstractmethod
+    def trivial(self, split: str) -> Evaluation:
+        """The best constant prediction, chosen on the training split (majority class; mean grey)."""
+
+    @abstractmethod
+    def baselines(self, split: str) -> dict[str, float]:
+        """Metric of what needs no training, by name (bicubic, nearest); empty where there is nothing."""
+
+
+Loader = Callable[..., Dataset]
+
+
+def data_folder_hint(spec: DatasetSpec, looked_for: Path | None) -> str:
+    """The one message for data that is not there: where we looked, what we expect, how to get it."""
+    where = f"looked for {looked_for}" if looked_for else "no data folder was given"
+    return (
+        f"The data of dataset {spec.name!r} was not found: {where}.\n"
+        f"Expected layout: {spec.layout}\nHow to get it: {spec.how_to_get}\n"
+        "Name the folder with --data-dir, the environment variable TUNE_QAT_DATA, or data_dir in the study file."
+    )

@@ -1,0 +1,68 @@
+"""Images from files, many at a time; what cannot be read is collected, named and counted, never skipped."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from tune_qat.config import TuneQatError
+
+NAMED_FAILURES = 10
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """The decoded image with three channels: grey is repeated, alpha is dropped, EXIF orientation is ignored.
+
+    Raises:
+        ValueError: more than 8 bits per channel, which Pillow would clip without a word.
+    """
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"its mode is {image.mode!r}; only images with 8 bits per channel are supported")
+        return image.convert("RGB")
+
+
+def read_all(read: Callable[[Item], Result], items: Sequence[Item], path_of: Callable[[Item], Path]) -> list[Result]:
+    """`read(item)` for every item, in order, on a thread pool (image decoders release Python's lock).
+
+    Args:
+        read: reads one image and may raise anything.
+        items: what to read.
+        path_of: the file of an item, for the message.
+
+    Raises:
+        TuneQatError: some items could not be read; names the first ten with the reason, and counts them all.
+    """
+
+    def attempt(item: Item) -> tuple[Result | None, str]:
+        try:
+            return read(item), ""
+        except Exception as error:  # decoders raise anything, struct.error and SyntaxError among it
+            return None, f"{path_of(item)}: {_reason(error)}"
+
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        attempts = list(pool.map(attempt, items))
+    failures = [failure for _, failure in attempts if failure]
+    if failures:
+        raise TuneQatError(_message(failures, len(items)))
+    return [result for result, _ in attempts]  # type: ignore[misc]  # no failure: each has its result
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # about a file, not always the image itself
+        return f"{error.strerror}: {Path(error.filename).name}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _message(failures: Sequence[str], n: int) -> str:
+    lines = [f"{len(failures):,} of {n:,} images cannot be read:"]
+    lines += [f"  {failure}" for failure in failures[:NAMED_FAILURES]]
+    if len(failures) > NAMED_FAILURES:
+        lines.append(f"  ... and {len(failures) - NAMED_FAILURES:,} more")
+    lines.append("Replace these files, or remove them from the data and its lists, and run again.")
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""DIV2K (Agustsson and Timofte, NTIRE 2017) in the folders of its archives."""
+
+from pathlib import Path
+from typing import Any
+
+from tune_qat.config import TuneQatError
+from tune_qat.data import DATASETS
+from tune_qat.data.base import Dataset
+from tune_qat.data.folders import require
+from tune_qat.data.image_pairs import load_pairs
+from tune_qat.data.splits import cut, shuffled
+
+MIN_VAL, MAX_VAL = 2, 100
+
+
+def load_div2k(data_dir: Path | None, **options: Any) -> Dataset:
+    """DIV2K: `DIV2K_valid_HR` is the test split; a tenth of `DIV2K_train_HR`, 2 to 100 images, is validation.
+
+    Raises:
+        TuneQatError: a folder is missing or holds too few images, or an image cannot be read.
+    """
+    spec = DATASETS["div2k"]
+    source = sorted(require(spec, data_dir, "DIV2K_train_HR", pattern="*.png").glob("*.png"))
+    test = sorted(require(spec, data_dir, "DIV2K_valid_HR", pattern="*.png").glob("*.png"))
+    n_val = min(MAX_VAL, max(MIN_VAL, len(source) // 10))
+    if len(source) <= n_val:
+        raise TuneQatError(
+            f"DIV2K_train_HR must hold more than {MIN_VAL} images, of which {MIN_VAL} are kept for validation, "
+            f"but {source[0].parent} holds {len(source)}."
+        )
+    val, train = cut(shuffled(len(source), options["split_seed"]), n_val)
+    files = {"train": [source[i] for i in train], "val": [source[i] for i in val], "test": test}
+    return load_pairs(spec, options, files)

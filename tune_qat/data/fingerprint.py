@@ -1,0 +1,32 @@
+"""Identity of data and of splits, for trial keys and for the record."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tune_qat.config import stable_hash
+
+SAMPLING_OPTIONS = frozenset({"split_seed", "train_limit", "augment", "patch_size", "patches_per_image"})
+"""Options that choose among the samples or vary them and leave the stored arrays alone."""
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of arrays: their types, shapes and values."""
+    sha256 = hashlib.sha256()
+    for array in arrays:
+        sha256.update(f"{array.dtype.str}{array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).data)
+    return sha256.hexdigest()
+
+
+def data_fingerprint(dataset: str, options: Mapping[str, Any], content: Any) -> str:
+    """Hash of a dataset's content (digests, and names where samples have names) and of what shaped it."""
+    shaping = {key: value for key, value in options.items() if key not in SAMPLING_OPTIONS}
+    return stable_hash({"dataset": dataset, "options": shaping, "content": content})
+
+
+def split_fingerprint(members: Mapping[str, Sequence[int | str]]) -> str:
+    """Hash of the samples (source indices or names) of each split, whatever their order."""
+    return stable_hash({split: sorted(samples) for split, samples in members.items()})

@@ -1,0 +1,28 @@
+"""Finding a dataset's files under the data folder."""
+
+from pathlib import Path
+
+from tune_qat.config import TuneQatError
+from tune_qat.data.base import DatasetSpec, data_folder_hint
+
+
+def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, pattern: str = "") -> Path:
+    """The first of these relative paths that exists under the data folder.
+
+    Args:
+        spec: the dataset, for the message.
+        data_dir: the data folder, or None where none was given.
+        alternatives: relative paths, the usual one first.
+        pattern: files that a folder has to hold at least one of, such as `*.png`.
+
+    Raises:
+        TuneQatError: none of them exists; says where it looked, what it expected and how to get the data.
+    """
+    if data_dir is None:
+        raise TuneQatError(data_folder_hint(spec, None))
+    for alternative in alternatives:
+        path = data_dir / alternative
+        if path.exists() and (not pattern or any(path.glob(pattern))):
+            return path
+    looked_for = data_dir / alternatives[0]
+    raise TuneQatError(data_folder_hint(spec, looked_for / pattern if pattern else looked_for))

@@ -1,0 +1,42 @@
+"""Classification data in memory: what the loaders of labelled images share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_qat.data.base import Dataset, DatasetSpec, LabelledImages, ModelInput
+from tune_qat.data.fingerprint import data_fingerprint, split_fingerprint
+
+
+def labelled_dataset(
+    spec: DatasetSpec,
+    options: Mapping[str, Any],
+    splits: Mapping[str, LabelledImages],
+    *,
+    classes: int,
+    content: Any,
+    members: Mapping[str, Sequence[int | str]],
+    names: Mapping[str, tuple[str, ...]] | None = None,
+) -> Dataset:
+    """The dataset of these splits.
+
+    Args:
+        spec: its line of the table.
+        options: every option, resolved.
+        splits: images and labels by split.
+        classes: number of classes.
+        content: what the data fingerprint is made of, independent of the splits.
+        members: source indices or names of the samples by split: what the split fingerprint is made of.
+        names: file names by split, where there are some.
+    """
+    _, channels, height, width = splits["train"].images.shape
+    return Dataset(
+        spec=spec,
+        options=options,
+        splits=splits,
+        fingerprint=data_fingerprint(spec.name, options, content),
+        split_fingerprint=split_fingerprint(members),
+        names=names,
+        model_input=ModelInput(
+            task=spec.task, channels=channels, height=height, width=width, classes=classes, scale=None
+        ),
+    )

@@ -1,0 +1,48 @@
+"""Real colour photographs that come inside the wheels of scikit-image and scikit-learn: no download, no network.
+
+Left out on purpose: `ihc` and `retina` (microscope and ophthalmoscope: stained tissue and a black surround are no
+photographs of a scene), `color` and `logo` (drawn), and all grey images.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tune_qat.config import TuneQatError
+from tune_qat.data import DATASETS
+from tune_qat.data.base import Dataset
+from tune_qat.data.image_pairs import load_pairs
+from tune_qat.data.splits import cut, shuffled
+
+SKIMAGE_FOLDER, SKLEARN_FOLDER = ("skimage", "data"), ("sklearn", "datasets/images")
+SCENES = {
+    "astronaut": (SKIMAGE_FOLDER, ("astronaut.png",)),
+    "chelsea": (SKIMAGE_FOLDER, ("chelsea.png",)),
+    "china": (SKLEARN_FOLDER, ("china.jpg",)),
+    "coffee": (SKIMAGE_FOLDER, ("coffee.png",)),
+    "flower": (SKLEARN_FOLDER, ("flower.jpg",)),
+    "hubble_deep_field": (SKIMAGE_FOLDER, ("hubble_deep_field.jpg",)),
+    "motorcycle": (SKIMAGE_FOLDER, ("motorcycle_left.png", "motorcycle_right.png")),
+    "rocket": (SKIMAGE_FOLDER, ("rocket.jpg",)),
+}
+"""Scenes and their files. Photographs of one scene stay in one split: the stereo pair shows one motorcycle."""
+TEST_SCENES = VAL_SCENES = 2
+
+
+def load_photos(data_dir: Path | None, **options: Any) -> Dataset:
+    """The photographs, split by scene: two scenes for test, two for validation, the others for training."""
+    scenes = sorted(SCENES)
+    test, val, train = cut(shuffled(len(scenes), options["split_seed"]), TEST_SCENES, VAL_SCENES)
+    files = {
+        split: [path for index in members for path in _scene_files(scenes[index])]
+        for split, members in (("train", train), ("val", val), ("test", test))
+    }
+    return load_pairs(DATASETS["photos"], options, files)
+
+
+def _scene_files(scene: str) -> list[Path]:
+    (package, folder), names = SCENES[scene]
+    found = find_spec(package)  # finds the folder without importing the package, which takes a second
+    if found is None or found.origin is None:
+        raise TuneQatError(f"The photographs of dataset 'photos' come with {package}, which is not installed.")
+    return [Path(found.origin).parent / folder / name for name in names]

@@ -1,0 +1,37 @@
+"""What a line of the table of optimizers says. Free of torch, so that a study file is checked without it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """A searched dimension: low to high, both included, on a linear or logarithmic axis."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerSpec:
+    """One optimizer: how it is built, its documented defaults, what is searched, and where it comes from.
+
+    `defaults` names every option that the optimizer takes with its documented value; an option outside it is an
+    error. `searched` holds the ranges of the options that a study searches beside learning rate and batch size.
+    """
+
+    name: str
+    summary: str
+    build: str
+    """`package.module:function`, called as `function(groups, learning_rate, **options)` with torch parameter groups."""
+    default_learning_rate: float
+    learning_rate: Range
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    searched: Mapping[str, Range] = field(default_factory=dict)
+    clip: str | None = None
+    """`package.module:function` run between backward and step, called as `function(parameters, weights, **options)`
+    with all parameters and with the weights but the last layer's; returns 1.0 where it changed a gradient, else 0.0."""
+    clip_options: tuple[str, ...] = ()
+    """Those of `defaults` that `clip` takes; the others go to `build`, `weight_decay` to the group of the weights."""
+    source: str

@@ -1,0 +1,42 @@
+"""How each optimizer is built from parameter groups. Every group brings its own `weight_decay` and `lr`."""
+
+from typing import Any
+
+import torch
+
+Groups = list[dict[str, Any]]
+
+
+def adam(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=learning_rate, betas=(beta1, beta2), eps=eps)
+
+
+def adamw(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(beta1, beta2), eps=eps)
+
+
+def rmsprop(groups: Groups, learning_rate: float, *, alpha: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=learning_rate, alpha=alpha, eps=eps)
+
+
+def adagrad(groups: Groups, learning_rate: float, *, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.Adagrad(groups, lr=learning_rate, eps=eps)
+
+
+def adadelta(groups: Groups, learning_rate: float, *, rho: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.Adadelta(groups, lr=learning_rate, rho=rho, eps=eps)
+
+
+def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=learning_rate)
+
+
+def nesterov(groups: Groups, learning_rate: float, *, momentum: float) -> torch.optim.Optimizer:
+    # Nesterov momentum is undefined at 0, where it is plain SGD.
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def lion(groups: Groups, learning_rate: float, *, beta1: float, beta2: float) -> torch.optim.Optimizer:
+    from timm.optim import Lion
+
+    return Lion(groups, lr=learning_rate, betas=(beta1, beta2))

@@ -1,0 +1,30 @@
+"""Gradient clipping between backward and step. Each function says, without synchronising, whether it changed one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+def global_norm(
+    parameters: Sequence[nn.Parameter], weights: Sequence[nn.Parameter], *, max_norm: float
+) -> torch.Tensor:
+    """Scale all gradients so that their global norm is at most `max_norm`. Returns 1.0 if it was above, else 0.0."""
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm)
+    return (norm > max_norm).float()
+
+
+def adaptive(
+    parameters: Sequence[nn.Parameter], weights: Sequence[nn.Parameter], *, clip_factor: float
+) -> torch.Tensor:
+    """Limit each output unit's gradient to `clip_factor` times its weight's norm (NFNets, eq. 3).
+
+    Only `weights` are clipped: matrices and filters, the last layer left out as in the paper. Returns 1.0 if any
+    gradient changed, else 0.0.
+    """
+    from timm.utils.agc import adaptive_clip_grad
+
+    before = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
+    adaptive_clip_grad(list(weights), clip_factor=clip_factor)
+    after = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
+    return (after < before).float()

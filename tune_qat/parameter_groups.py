@@ -1,0 +1,52 @@
+"""Every trainable parameter in exactly one group: weights, others (biases, norms), quantizer parameters."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tune_qat.config import TuneQatError
+from tune_qat.quantizers.base import Quantizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroups:
+    """A partition of a model's trainable parameters."""
+
+    weights: list[nn.Parameter]
+    """Matrices and filters: decayed, and the ones that adaptive clipping limits."""
+    others: list[nn.Parameter]
+    """Biases and norms: not decayed."""
+    quantizer: list[nn.Parameter]
+    """Step sizes and the like: not decayed, own learning-rate multiplier."""
+    last_weight: nn.Parameter | None
+    """The last layer's weight, which adaptive clipping leaves out."""
+
+    @property
+    def all(self) -> list[nn.Parameter]:
+        return [*self.weights, *self.others, *self.quantizer]
+
+
+def parameter_groups(model: nn.Module) -> ParameterGroups:
+    """Group by the type of the module that owns a parameter, and check that nothing is missing or there twice."""
+    quantizer = _of(model, lambda module: isinstance(module, Quantizer))
+    taken = {id(parameter) for parameter in quantizer}
+    weights = [p for p in _of(model, lambda m: isinstance(m, nn.Conv2d | nn.Linear), "weight") if id(p) not in taken]
+    taken |= {id(parameter) for parameter in weights}
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    others = [parameter for parameter in trainable if id(parameter) not in taken]
+    groups = ParameterGroups(
+        weights=weights, others=others, quantizer=quantizer, last_weight=weights[-1] if weights else None
+    )
+    if sorted(map(id, groups.all)) != sorted(map(id, trainable)):
+        raise TuneQatError("Parameter groups must hold every trainable parameter exactly once; this model's do not.")
+    return groups
+
+
+def _of(model: nn.Module, owns: "object", name: str | None = None) -> list[nn.Parameter]:
+    found: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        if owns(module):  # type: ignore[operator]
+            for own, parameter in module.named_parameters(recurse=False):
+                if parameter.requires_grad and name in (None, own):
+                    found[id(parameter)] = parameter
+    return list(found.values())

@@ -1,0 +1,81 @@
+"""What a study will do and cost, said before it runs."""
+
+from pathlib import Path
+
+from tune_qat.optimizers.base import Range
+from tune_qat.results.reader import connect
+from tune_qat.space import BATCH_SIZE
+from tune_qat.study import Study
+
+
+def describe(study: Study, results: Path) -> str:
+    """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
+    blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def trial_epochs(study: Study) -> int:
+    """Epochs of all trials if none is stopped early."""
+    return sum(epochs for _, _, epochs in study.trial_epochs())
+
+
+def _heading(study: Study) -> list[str]:
+    arms = study.arms()
+    bits = ", ".join(f"{s.weight_bits}/{s.activation_bits}" for s in study.schemes)
+    kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
+    return [
+        f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
+        f"{study.mode} mode ({kind}), {study.quantization.quantizer} at {bits} bits (weights/activations)",
+        f"{len(arms)} arms: {', '.join(arm.arm_id for arm in arms)}",
+    ]
+
+
+def _ranges(study: Study) -> list[str]:
+    lines = ["searched:"]
+    for optimizer in study.space.optimizers:
+        dimensions = study.dimensions(optimizer)
+        lines.append(f"  {optimizer:10} " + ", ".join(_range(name, bounds) for name, bounds in dimensions.items()))
+    return lines
+
+
+def _range(name: str, bounds: Range) -> str:
+    kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
+    return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
+
+
+def _stages(study: Study) -> list[str]:
+    lines = ["stages:"]
+    for stage, trials, epochs in study.trial_epochs():
+        stopped = stage == "search" and study.asha.enabled
+        limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
+        each = epochs // trials
+        lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
+    return lines
+
+
+def _cost(study: Study, results: Path) -> list[str]:
+    epochs = trial_epochs(study)
+    trials = sum(trials for _, trials, _ in study.trial_epochs())
+    lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
+    seconds = _seconds_per_epoch(study, results)
+    if seconds is None:
+        lines.append(f"      no trial of this workload in {results}/ yet, so minutes are not known")
+    else:
+        minutes = epochs * seconds / 60
+        lines.append(
+            f"      about {minutes:.1f} device-minutes at {seconds:.3g} s an epoch (mean of the record in {results}/); "
+            "divide by the trials that run at once"
+        )
+    return lines
+
+
+def _seconds_per_epoch(study: Study, results: Path) -> float | None:
+    """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
+    if not (results / "trials").is_dir():
+        return None
+    found = connect(results).execute(
+        "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",
+        [f"{study.workload.model}-{study.workload.dataset}"],
+    )
+    rows = found.fetchall()
+    return float(rows[0][0]) if rows and rows[0][0] else None

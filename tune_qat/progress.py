@@ -1,0 +1,152 @@
+"""Shows a running study: live in a terminal, a line a stage elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tune_qat.planning import trial_epochs
+
+if TYPE_CHECKING:
+    from tune_qat.tuning.cluster import Resources
+    from tune_qat.tuning.engine import StudySearcher
+    from tune_qat.tuning.plan import Plan
+
+ROWS_SHOWN = 30
+"""Arms shown; those with the newest results where there are more."""
+
+
+def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
+    """A context manager for `run`: live where it is wanted and there is a terminal, else a line a stage."""
+
+    @contextmanager
+    def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
+        progress = Progress(searcher, resources)
+        searcher.listener = progress.listen
+        console = Console(file=sys.stderr)
+        if live and console.is_terminal:
+            with Live(progress, console=console, refresh_per_second=4, transient=True):
+                yield
+        else:
+            progress.announce = console.print
+            yield
+
+    return show
+
+
+class Progress:
+    """Counts what the study reports, and draws itself when rich asks."""
+
+    def __init__(self, searcher: "StudySearcher", resources: "Resources") -> None:
+        self._queue = searcher.queue
+        self._resources = resources
+        self._began = time.monotonic()
+        self._stage = "starting"
+        self._outcomes: Counter[str] = Counter()
+        self._by_arm: dict[str, Counter[str]] = {}
+        self._best: dict[str, float] = {}
+        self._epochs_before = _recorded_epochs(searcher)
+        self._epochs_now = 0
+        self._epochs_saved = 0
+        self.announce: Callable[[str], None] | None = None
+        self._take_record()
+
+    def listen(self, event: str, plan: "Plan", values: Mapping[str, Any]) -> None:
+        """What the searcher tells: a trial started, finished an epoch, or ended."""
+        if event == "started":
+            self._enter(plan.stage)
+        elif event == "epoch":
+            self._epochs_now += 1
+        else:
+            self._count(plan, values)
+            self._epochs_saved += plan.config.epochs - (values.get("epochs_run") or 0)
+
+    def __rich__(self) -> Group:
+        return Group(self._headline(), self._table())
+
+    def _enter(self, stage: str) -> None:
+        if stage == self._stage:
+            return
+        self._stage = stage
+        if self.announce:
+            self.announce(f"{stage}: {sum(self._outcomes.values())} trials ended, {self._clock()}")
+
+    def _count(self, plan: "Plan", row: Mapping[str, Any]) -> None:
+        self._outcomes[row["status"]] += 1
+        self._by_arm.setdefault(plan.arm_id, Counter())[row["status"]] += 1
+        state = self._queue.arms.get(plan.arm_id)
+        found = self._queue.best(state) if state else None
+        if found:
+            self._best[plan.arm_id] = found[1]["val_metric"]
+
+    def _take_record(self) -> None:
+        """Trials that were recorded before this run."""
+        for state in self._queue.arms.values():
+            for plan, row in state.done.values():
+                self._count(plan, row)
+
+    def _headline(self) -> Text:
+        ended = sum(self._outcomes.values())
+        total = ended + len(self._queue.live) + self._queue.left() if self._queue.arms else 0
+        parts = [
+            f"stage {self._stage}",
+            f"{ended}{f'/{total}' if total else ''} trials done",
+            f"{len(self._queue.live)} running",
+            f"{self._outcomes['stopped']} stopped early",
+            f"{self._outcomes['diverged']} diverged",
+            self._clock(),
+        ]
+        failed = self._outcomes["error"] + self._outcomes["oom"]
+        return Text(" · ".join([*parts, f"{failed} failed"] if failed else parts), style="bold")
+
+    def _clock(self) -> str:
+        spent = time.monotonic() - self._began
+        planned = trial_epochs(self._queue.study)
+        left = planned - self._epochs_before - self._epochs_now - self._epochs_saved
+        if not self._epochs_now:
+            return f"{_minutes(spent)} so far"
+        return f"{_minutes(spent)} so far, at most {_minutes(max(0, left) * spent / self._epochs_now)} left"
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("arm", "done", "running", "stopped", "diverged", "best val"):
+            table.add_column(name, justify="left" if name == "arm" else "right")
+        states = list(self._queue.arms.values())
+        busiest = (
+            sorted(states, key=lambda state: -len(state.live))[:ROWS_SHOWN] if len(states) > ROWS_SHOWN else states
+        )
+        for state in busiest:
+            arm_id = state.arm.arm_id
+            counts = self._by_arm.get(arm_id, Counter())
+            best = self._best.get(arm_id)
+            table.add_row(
+                arm_id,
+                str(len(state.done)),
+                str(len(state.live)),
+                str(counts["stopped"]),
+                str(counts["diverged"]),
+                "-" if best is None else f"{best:.4f}",
+            )
+        return table
+
+
+def _recorded_epochs(searcher: "StudySearcher") -> int:
+    states = searcher.queue.arms.values()
+    return sum(plan.config.epochs for state in states for plan, _ in state.done.values())
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    return (
+        f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+        if whole >= 3600
+        else f"{whole // 60}:{whole % 60:02}"
+    )

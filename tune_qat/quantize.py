@@ -1,0 +1,157 @@
+"""Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from tune_qat import quantizers
+from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
+from tune_qat.optimizers import resolve
+from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantizers.base import Quantizer
+
+QUANTIZABLE = (nn.Conv2d, nn.Linear)
+
+
+def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Module:
+    """Replace every convolution and linear layer of `model` by its quantized form, in place.
+
+    First and last are so in execution order, found by running `example` (shape (1, ...)) once. A module that sits in
+    several places is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
+
+    Raises:
+        UsageError: bits that the quantizer does not define, or a model with nothing to quantize.
+    """
+    quantizers.check_scheme(scheme)
+    if scheme.is_float:
+        return model
+    order = _execution_order(model, example)
+    if not order:
+        raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
+    names = {id(module): name for name, module in reversed(list(model.named_modules()))}
+    replaced: dict[int, QuantizedLayer] = {}
+    for index, layer in enumerate(order):
+        at_end = index in (0, len(order) - 1)
+        replaced[id(layer)] = _quantized(layer, names[id(layer)], index, scheme, at_end=at_end).to(example.device)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if id(child) in replaced and not isinstance(parent, QuantizedLayer):
+                setattr(parent, name, replaced[id(child)])
+    return replaced[id(model)] if id(model) in replaced else model
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
+    """Initialise every quantizer from one real batch, layer by layer in execution order, batch norm undisturbed.
+
+    A layer's input is quantized upstream by then. Call it before the optimizer is built.
+    """
+    layers = quantized_layers(model)
+    for layer in layers:
+        layer.calibrating = True
+    with _evaluating(model):
+        model(batch)
+    missed = [layer.name for layer in layers if layer.calibrating]
+    if missed:
+        raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(missed)}.")
+
+
+def constrain(model: nn.Module) -> None:
+    """Bring quantizer parameters back into their domain; after every optimizer step."""
+    for layer in quantized_layers(model):
+        for quantizer in _quantizers(layer):
+            quantizer.constrain()
+
+
+def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:
+    """The model's quantized layers in execution order; empty at 32/32."""
+    found = (module for module in model.modules() if isinstance(module, QuantizedLayer))
+    return sorted(found, key=lambda layer: layer.index)
+
+
+def layer_results(model: nn.Module) -> tuple[LayerResult, ...]:
+    """The state of every quantizer, for the record."""
+    return tuple(_result(layer, part) for layer in quantized_layers(model) for part in _quantizers(layer))
+
+
+def _execution_order(model: nn.Module, example: torch.Tensor) -> list[nn.Module]:
+    order: dict[int, nn.Module] = {}
+
+    def seen(module: nn.Module, *_: object) -> None:
+        order.setdefault(id(module), module)
+
+    hooks = [m.register_forward_pre_hook(seen) for m in model.modules() if isinstance(m, QUANTIZABLE)]
+    try:
+        with torch.no_grad(), _evaluating(model):
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(order.values())
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for every module, and each one's own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_end: bool) -> QuantizedLayer:
+    def make(kind: str, bits: int) -> Quantizer | None:
+        if bits >= FLOAT_BITS:
+            return None
+        used = scheme.first_last_bits if at_end else bits
+        if used >= FLOAT_BITS:
+            return None
+        build = resolve(quantizers.get_spec(scheme.quantizer).build)
+        quantizer: Quantizer = build(bits=used, kind=kind, name=name, ste=scheme.ste)
+        return quantizer
+
+    return QuantizedLayer(
+        layer,  # type: ignore[arg-type]  # checked by QuantizedLayer, with a message for people
+        name=name,
+        index=index,
+        weight=make("weight", scheme.weight_bits),
+        inputs=make("activation", scheme.activation_bits),
+    )
+
+
+def _quantizers(layer: QuantizedLayer) -> list[Quantizer]:
+    return [part for part in (layer.weight_quantizer, layer.input_quantizer) if part is not None]
+
+
+@torch.no_grad()
+def _result(layer: QuantizedLayer, quantizer: Quantizer) -> LayerResult:
+    weight = layer.layer.weight
+    is_weight = quantizer.kind == "weight"
+    extra = _weight_statistics(quantizer, weight) if is_weight else {}
+    return LayerResult(
+        layer=layer.name,
+        layer_index=layer.index,
+        kind=quantizer.kind,
+        bits=quantizer.bits,
+        signed=quantizer.signed,
+        exact=layer.exact,
+        numel=weight.numel() if is_weight else layer.input_features,
+        step_size=float(quantizer.step),
+        step_size_init=quantizer.step_init,
+        **extra,
+    )
+
+
+def _weight_statistics(quantizer: Quantizer, weight: torch.Tensor) -> dict[str, float]:
+    codes = quantizer(weight)
+    ratio = weight / codes.scale
+    return {
+        "clip_fraction_low": float((ratio < quantizer.qmin).float().mean()),
+        "clip_fraction_high": float((ratio > quantizer.qmax).float().mean()),
+        "quantization_mse": float((codes.code * codes.scale - weight).square().mean()),
+    }

@@ -1,0 +1,102 @@
+"""A convolution or linear layer that computes on integer codes."""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tune_qat.config import UsageError
+from tune_qat.quantizers.base import Codes
+
+if TYPE_CHECKING:
+    from tune_qat.quantizers.base import Quantizer
+
+EXACT_LIMIT = 2**24
+"""Up to here float32 holds every integer, so that a sum of codes is the same in any order."""
+
+
+class QuantizedLayer(nn.Module):
+    """`y = (s_x * s_w) * layer(n_x, n_w) + bias` around an unchanged `nn.Conv2d` or `nn.Linear`.
+
+    The same value as dequantizing first, but the sums are over integers. An operand without a quantizer (32 bits)
+    keeps its values. Stays in float32 under autocast, where a shorter format would round the sums.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        *,
+        name: str,
+        index: int,
+        weight: "Quantizer | None",
+        inputs: "Quantizer | None",
+    ) -> None:
+        super().__init__()
+        if type(layer) not in (nn.Conv2d, nn.Linear):
+            raise UsageError(f"Layer {name!r} is a {type(layer).__name__}; only Conv2d and Linear can be quantized.")
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+            raise UsageError(f"Layer {name!r} pads with {layer.padding_mode!r}; only zeros stay zeros as codes.")
+        self.layer = layer
+        self.name = name
+        self.index = index
+        self.weight_quantizer = weight
+        self.input_quantizer = inputs
+        self.calibrating = False
+        self.input_features = 0
+        """Features of one sample of the input, known after calibration."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """The layer's output, shape as of the layer itself."""
+        with torch.autocast(device_type=value.device.type, enabled=False):
+            return self._forward(value.float() if value.dtype in (torch.float16, torch.bfloat16) else value)
+
+    def _forward(self, value: torch.Tensor) -> torch.Tensor:
+        if self.calibrating:
+            self._calibrate(value)
+        inputs = _codes(self.input_quantizer, value)
+        weight = _codes(self.weight_quantizer, self.layer.weight)
+        output = self._operate(inputs.code, weight.code) * (inputs.scale * weight.scale)
+        if self.layer.bias is None:
+            return output
+        return output + self.layer.bias.reshape(-1, *(1,) * (self.layer.weight.dim() - 2))
+
+    def _operate(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        layer = self.layer
+        if isinstance(layer, nn.Linear):
+            return F.linear(inputs, weight)
+        return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        self.input_features = value.numel() // value.shape[0]
+        if self.input_quantizer is not None:
+            self.input_quantizer.calibrate(value)
+        if self.weight_quantizer is not None:
+            self.weight_quantizer.calibrate(self.layer.weight)
+        self.calibrating = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether every forward sum is exact in float32: largest codes times fan-in within the integers it holds."""
+        if self.weight_quantizer is None or self.input_quantizer is None:
+            return False
+        fan_in = self.layer.weight[0].numel()
+        return _largest(self.input_quantizer) * _largest(self.weight_quantizer) * fan_in <= EXACT_LIMIT
+
+    def get_extra_state(self) -> dict[str, int]:
+        """What calibration has seen."""
+        return {"input_features": self.input_features}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """The counterpart of `get_extra_state`."""
+        self.input_features = state["input_features"]
+
+
+def _codes(quantizer: "Quantizer | None", value: torch.Tensor) -> Codes:
+    return (
+        Codes(value, torch.ones((), device=value.device, dtype=value.dtype)) if quantizer is None else quantizer(value)
+    )
+
+
+def _largest(quantizer: "Quantizer") -> int:
+    return max(-quantizer.qmin, quantizer.qmax)

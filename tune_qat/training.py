@@ -1,0 +1,268 @@
+"""Train one configuration: the same code alone, in a notebook and inside a study. No ray, no parquet, no printing."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat import optimizers, workload
+from tune_qat.checkpoints import load_weights
+from tune_qat.config import EpochResult, TrialConfig, TuneQatError
+from tune_qat.data.base import Task
+from tune_qat.epoch import EpochTotals
+from tune_qat.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.quantize import calibrate, constrain, layer_results, quantize
+from tune_qat.schedules import learning_rate_factor
+from tune_qat.workload import Workload, batch_too_large
+
+EXPLODED = 10.0
+"""A training loss above this many times the constant predictor's counts as exploded."""
+CHECK_EVERY = 50
+"""Steps between looks at whether the loss is still finite: each look waits for the device."""
+
+
+class Training:
+    """One trial: model, optimizer and counters, stepped an epoch at a time and saved between epochs."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        work: Workload,
+        *,
+        device: str = "cpu",
+        init_state: Mapping[str, torch.Tensor] | None = None,
+        task: Task | None = None,
+    ) -> None:
+        """Build, start from `init_state` (floating-point weights) if given, quantize, calibrate.
+
+        `task` may be passed to share one among the trials of a process.
+        """
+        self.config = config
+        self.device = torch.device(device)
+        self.task = task or work.task(device)
+        if config.batch_size > self.task.train_size:
+            raise batch_too_large(config.batch_size, self.task.train_size, work.dataset.spec.name)
+        model = work.build_model(config.init_seed)
+        if init_state is not None:
+            _start_from(model, init_state)
+        first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
+        self.model = quantize(model.to(self.device), config.scheme, first_batch[:1])
+        calibrate(self.model, first_batch)
+        self.groups = parameter_groups(self.model)
+        self.optimizer, self._clip = _build_optimizer(config, self.groups)
+        self.steps_per_epoch = self.task.train_size // config.batch_size
+        self.epoch = 0
+        self.step = 0
+        self.wall_s = 0.0
+        self.device_s = 0.0
+        self.exploded_epochs = 0
+        self._trivial_loss = self.task.trivial("train").loss
+
+    def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
+        """Train from where it stands to the last epoch, one result an epoch; a diverged trial ends early.
+
+        With `test`, the last result holds the metric of the test split as well.
+        """
+        while self.epoch < self.config.epochs:
+            result = self._run_epoch(test)
+            yield result
+            if result.status == "diverged":
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the trial depends on; loadable with `weights_only=True`."""
+        return {
+            "config": self.config.to_dict(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "wall_s": self.wall_s,
+            "device_s": self.device_s,
+            "exploded_epochs": self.exploded_epochs,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`: the remaining epochs are the same, bit for bit on a CPU, as uninterrupted."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs"):
+            setattr(self, name, state[name])
+
+    def _order(self, epoch: int) -> torch.Tensor:
+        """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same."""
+        generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
+        return torch.randperm(self.task.train_size, generator=generator)
+
+    def _run_epoch(self, test: bool) -> EpochResult:
+        wall, held = time.perf_counter(), _device_clock(self.device)
+        self.epoch += 1
+        totals = self._train_epoch()
+        self.wall_s += time.perf_counter() - wall
+        evaluation = None if totals.nonfinite_steps else self._evaluate("val")
+        diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
+        last = self.epoch == self.config.epochs and not diverged
+        tested = self._evaluate("test") if test and last else None
+        self.device_s += _device_clock(self.device) - held
+        return EpochResult(
+            epoch=self.epoch,
+            status="diverged" if diverged else "completed" if last else "running",
+            step=self.step,
+            examples=self.step * self.config.batch_size,
+            learning_rate=self.config.learning_rate * self._factor(self.step - 1),
+            **totals.columns(),
+            val_loss=_known(evaluation and evaluation.loss),
+            val_metric=None if diverged else evaluation and evaluation.metric,
+            val_top5=None if diverged else evaluation and evaluation.top5,
+            wall_s=self.wall_s,
+            device_s=self.device_s,
+            test_metric=_known(tested and tested.metric),
+            test_top5=_known(tested and tested.top5),
+            test_loss=_known(tested and tested.loss),
+            test_n=tested and tested.n,
+            test_correct=tested and tested.correct,
+            layers=() if diverged else layer_results(self.model),
+        )
+
+    def _train_epoch(self) -> EpochTotals:
+        """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
+        totals = EpochTotals(self.device, first_step=self.step + 1, clips=self._clip is not None)
+        order = self._order(self.epoch)
+        size = self.config.batch_size
+        self.model.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_epoch_seed(self.config.seed, self.epoch))
+            for position in range(self.steps_per_epoch):
+                index = order[position * size : (position + 1) * size]
+                self._train_step(index, totals)
+                if (position + 1) % CHECK_EVERY == 0 and totals.nonfinite_steps:
+                    break
+        return totals
+
+    def _train_step(self, index: torch.Tensor, totals: EpochTotals) -> None:
+        factor = self._factor(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        inputs, targets = self.task.batch(self.config.seed, self.epoch, index)
+        self.optimizer.zero_grad(set_to_none=True)
+        output = self.model(inputs)
+        loss = self.task.loss(output, targets)
+        loss.backward()
+        norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
+        clipped = self._clip() if self._clip else None
+        self.optimizer.step()
+        constrain(self.model)
+        self.step += 1
+        totals.add(loss.detach(), self.task.batch_metric(output.detach(), targets), norm, clipped)
+
+    def _factor(self, step: int) -> float:
+        total = self.config.epochs * self.steps_per_epoch
+        warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
+        return learning_rate_factor(self.config.schedule, step, total, warmup)
+
+    @torch.no_grad()
+    def _evaluate(self, split: str) -> Any:
+        self.model.eval()
+        return self.task.evaluate(self.model, split)
+
+    def _exploded(self, totals: EpochTotals) -> bool:
+        """Whether the loss has been far above the constant predictor's for the whole grace period."""
+        self.exploded_epochs += totals.loss > EXPLODED * self._trivial_loss
+        return self.epoch == self.exploded_epochs == self.config.grace_epochs
+
+
+def train(
+    config: TrialConfig,
+    *,
+    data_dir: str | Path | None = None,
+    init: str | Path | None = None,
+    device: str | None = None,
+    threads: int = 1,
+    test: bool = False,
+) -> Iterator[EpochResult]:
+    """Train one configuration and yield a result per epoch, the same numbers as inside a study.
+
+    Args:
+        config: what to train.
+        data_dir: folder of the data; `TUNE_QAT_DATA` where it is None.
+        init: checkpoint with floating-point weights to start from; None starts from scratch.
+        device: torch device; None takes a GPU where there is one.
+        threads: CPU threads, set for as long as this runs.
+        test: evaluate the test split after the last epoch.
+
+    Raises:
+        TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
+    """
+    work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
+    state = load_weights(init) if init else None
+    with thread_count(threads):
+        yield from Training(config, work, device=device or default_device(), init_state=state).epochs(test=test)
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Torch's number of CPU threads, put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _start_from(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise TuneQatError(
+            f"The starting checkpoint does not fit the model {type(model).__name__}: {error}\n"
+            "It must hold the floating-point weights of the same model on the same kind of data."
+        ) from error
+
+
+def _build_optimizer(config: TrialConfig, groups: ParameterGroups) -> tuple[torch.optim.Optimizer, Any]:
+    """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip)."""
+    spec = optimizers.get_spec(config.optimizer)
+    options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
+    weight_decay = options.pop("weight_decay", 0.0)
+    clip_options = {name: options.pop(name) for name in spec.clip_options}
+    rate = config.learning_rate
+    torch_groups: list[dict[str, Any]] = [
+        {"params": groups.weights, "weight_decay": weight_decay, "lr": rate},
+        {"params": groups.others, "weight_decay": 0.0, "lr": rate},
+        {"params": groups.quantizer, "weight_decay": 0.0, "lr": rate * config.quantizer_lr_multiplier},
+    ]
+    torch_groups = [{**group, "peak_lr": group["lr"]} for group in torch_groups if group["params"]]
+    optimizer = optimizers.resolve(spec.build)(torch_groups, rate, **options)
+    if spec.clip is None:
+        return optimizer, None
+    clip = optimizers.resolve(spec.clip)
+    clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
+    return optimizer, lambda: clip(groups.all, clippable, **clip_options)
+
+
+def _device_clock(device: torch.device) -> float:
+    """Seconds the device is held: wall time on an accelerator, process time on a CPU."""
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    # Distinct for every (seed, epoch) below a million epochs, so that no two trials share a stream by accident.
+    return seed * 1_000_003 + epoch
+
+
+def _finite(*values: float) -> bool:
+    return all(math.isfinite(value) for value in values)
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

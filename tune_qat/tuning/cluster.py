@@ -1,0 +1,86 @@
+"""Starts or joins a Ray cluster quietly, and works out what each trial gets."""
+
+import os
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tune_qat.config import TuneQatError, UsageError
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet replaces its CSV, JSON and TensorBoard files
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours prints the line that resumes
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What each trial holds, and how many run at once."""
+
+    cpus: float
+    gpus: float
+    concurrent: int
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a trial: its whole CPUs, so that trials on a machine do not fight."""
+        return max(1, int(self.cpus))
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[None]:
+    """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port)."""
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    if address == "local":
+        # A token of our own for this session alone: otherwise Ray leaves a token file in the home folder.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+    options = {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TuneQatError(
+            f"No Ray cluster at --address {address}: {reason}\n"
+            "Use --address local for this machine, or start one with: RAY_AUTH_MODE=token ray start --head"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources(*, cpus: float, gpus: float | None, concurrent: int | None) -> Resources:
+    """What each trial gets on the connected cluster: one GPU where there are some, unless told otherwise.
+
+    Raises:
+        UsageError: more per trial than any node of the cluster has.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    gpus = (1.0 if total["GPU"] else 0.0) if gpus is None else gpus
+    for option, wanted, kind in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
+        largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+        if wanted > largest:
+            raise UsageError(f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s).")
+    fits = [_trials_on(node, cpus, gpus) for node in nodes]
+    return Resources(cpus=cpus, gpus=gpus, concurrent=min(concurrent or sum(fits), sum(fits)))
+
+
+def _trials_on(node: dict[str, float], cpus: float, gpus: float) -> int:
+    by_cpu = int(node.get("CPU", 0.0) / cpus) if cpus else None
+    by_gpu = int(node.get("GPU", 0.0) / gpus) if gpus else None
+    return min(count for count in (by_cpu, by_gpu) if count is not None)

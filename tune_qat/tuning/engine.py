@@ -1,0 +1,110 @@
+"""The bridge to Ray Tune: trials out of the queue, results into the record."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.search import Searcher
+
+from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.record import Record
+from tune_qat.tuning.search import OBJECTIVE
+
+Listener = Callable[[str, Plan, Mapping[str, Any]], None]
+"""Told of `started`, `epoch` and `ended` with the plan and the report or row: the progress display."""
+
+
+class StudySearcher(Searcher):
+    """What Ray Tune asks for the next trial: the queue decides, over all arms and stages of one Tune run."""
+
+    def __init__(self, queue: StudyQueue, record: Record, *, deadline: float | None) -> None:
+        """`deadline` is a time of `time.monotonic` after which trials should have ended."""
+        super().__init__(metric=OBJECTIVE, mode="max")
+        self.queue = queue
+        self._record = record
+        self._deadline = deadline
+        self._durations: list[float] = []
+        self._begun: dict[str, float] = {}
+        self.plans: dict[str, Plan] = {}
+        self.listener: Listener = lambda event, plan, values: None
+        self.out_of_time = False
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        # Metric, mode and space belong to each arm's own sampler.
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The configuration of a new Tune trial, None to be asked again, or FINISHED."""
+        if self._deadline is not None and time.monotonic() + self._usual_duration() > self._deadline:
+            self.out_of_time = self.queue.closed = True
+        plan = self.queue.next()
+        if plan is None:
+            return Searcher.FINISHED if self.queue.finished else None
+        self.plans[trial_id] = plan
+        self._begun[trial_id] = time.monotonic()
+        self._record.started(plan)
+        self.listener("started", plan, {})
+        return {"plan": plan.to_dict(), "arm_id": plan.arm_id, "stage": plan.stage, "trial_key": plan.trial_key}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: samplers are told of ended trials only."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial has ended, by itself, by ASHA, or because its process died once too often."""
+        plan = self.plans.pop(trial_id)
+        self._durations.append(time.monotonic() - self._begun.pop(trial_id))
+        report = dict(result or {})
+        if error:
+            report |= {"error_type": "WorkerDied", "error_text": "The trial's process died more often than is retried."}
+        status, reason = _final_status(report, error)
+        if plan.stage == "pretrain" and status == "completed":
+            report["checkpoint_sha256"] = self._record.weights_hash(plan)
+        row = self._record.ended(plan, report, status, reason)
+        self.queue.ended(plan, row)
+        self.listener("ended", plan, row)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: a resumed study starts from the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray Tune pickles its searcher for a restore that is not used here; queue and record are not for that.
+        return {}
+
+    def interrupt(self) -> None:
+        """Rows of what was still running when the study was stopped."""
+        for plan in self.plans.values():
+            self._record.ended(plan, {}, "interrupted", "user")
+
+    def _usual_duration(self) -> float:
+        return sorted(self._durations)[len(self._durations) // 2] if self._durations else 0.0
+
+
+class Reports(Callback):
+    """Passes a trial's reports on to the display."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """One epoch of one trial."""
+        plan = self._searcher.plans.get(trial.trial_id)
+        if plan is not None:
+            self._searcher.listener("epoch", plan, result)
+
+
+def _final_status(report: Mapping[str, Any], error: bool) -> tuple[str, str | None]:
+    """Status and stop reason of an ended trial: what its last report says, or what ended it before its last epoch."""
+    if error:
+        return "error", None
+    status = report.get("status", "error")
+    return ("stopped", "asha") if status == "running" else (status, None)

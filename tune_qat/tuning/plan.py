@@ -1,0 +1,128 @@
+"""One planned trial, and how a recorded one is recognised as the same."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat.config import TrialConfig
+from tune_qat.study import Arm, Study
+from tune_qat.workload import Workload
+
+PRETRAIN_ARM = "pretrain"
+"""`arm_id` of the trial that all arms share."""
+SEARCHED_STAGES = ("default", "random", "search")
+"""Stages whose completed trials an arm's best configuration is chosen from."""
+FINAL = ("completed", "stopped", "diverged", "oom", "error")
+"""Statuses of a trial that is not run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A trial to run: what, why and for which arm."""
+
+    trial_key: str
+    arm_id: str
+    stage: str
+    source: str
+    """Where the configuration came from: plan, default, random, sampler, or record (cut off before)."""
+    number: int
+    """From 0 within its arm and stage."""
+    config: TrialConfig
+    init_checkpoint_sha256: str | None
+    values: Mapping[str, float]
+    """What the sampler proposed: learning rate, batch size and searched options."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, to travel inside a Ray Tune configuration."""
+        return {**self.__dict__, "config": self.config.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        return cls(**{**values, "config": TrialConfig.from_dict(values["config"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Makes plans of one study on one workload, and recognises the recorded trials that fit it."""
+
+    study: Study
+    work: Workload
+
+    def plan(
+        self,
+        arm: Arm,
+        stage: str,
+        optimizer: str,
+        values: Mapping[str, float],
+        *,
+        seed: int,
+        number: int,
+        source: str,
+        init_sha256: str | None,
+    ) -> Plan:
+        """The trial of these values in this arm and stage."""
+        config = self.study.config(arm, optimizer, values, seed=seed)
+        return self.of_config(config, arm.arm_id, stage, values, number=number, source=source, init_sha256=init_sha256)
+
+    def of_config(
+        self,
+        config: TrialConfig,
+        arm_id: str,
+        stage: str,
+        values: Mapping[str, float],
+        *,
+        number: int = 0,
+        source: str = "plan",
+        init_sha256: str | None = None,
+    ) -> Plan:
+        """The trial of a configuration that is resolved already."""
+        return Plan(
+            trial_key=self.work.key(config, stage, init_sha256),
+            arm_id=arm_id,
+            stage=stage,
+            source=source,
+            number=number,
+            config=config,
+            init_checkpoint_sha256=init_sha256,
+            values=dict(values),
+        )
+
+    def recorded(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
+        """The plan of a recorded trial of this arm, or None if it does not fit the study as it is now.
+
+        It fits if its searched values lie within today's ranges and, put into today's study, give the same key.
+        """
+        old = TrialConfig.from_dict(json.loads(row["params_json"]))
+        if old.optimizer not in arm.optimizers:
+            return None
+        values = searched_values(self.study, old)
+        plan = self.plan(
+            arm,
+            row["stage"],
+            old.optimizer,
+            values,
+            seed=old.seed,
+            number=row["trial_number"],
+            source=row["source"],
+            init_sha256=init_sha256,
+        )
+        if plan.trial_key != row["trial_key"]:
+            return None
+        return plan if plan.stage in ("default", "retrain") or self.in_range(plan) else None
+
+    def in_range(self, plan: Plan) -> bool:
+        """Whether the plan's values lie within the ranges that are searched."""
+        ranges = self.study.dimensions(plan.config.optimizer)
+        return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
+
+
+def searched_values(study: Study, config: TrialConfig) -> dict[str, float]:
+    """The values of a configuration that the study searches, and its learning rate and batch size in any case."""
+    everything = {
+        **config.optimizer_options,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size,
+        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+    }
+    return {name: everything[name] for name in study.dimensions(config.optimizer)}

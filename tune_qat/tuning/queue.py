@@ -1,0 +1,303 @@
+"""What a study has done and what comes next. Knows nothing of Ray: it is asked for a trial and told how it ended."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_qat.study import Arm
+from tune_qat.tuning.plan import FINAL, PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner, searched_values
+from tune_qat.tuning.schedule import finite_objective
+from tune_qat.tuning.search import ArmSampler, random_points
+
+
+@dataclass
+class ArmState:
+    """An arm's trials by key, and its sampler."""
+
+    arm: Arm
+    done: dict[str, tuple[Plan, Mapping[str, Any]]] = field(default_factory=dict)
+    cut_off: dict[str, Plan] = field(default_factory=dict)
+    live: dict[str, Plan] = field(default_factory=dict)
+    sampler: ArmSampler | None = None
+
+    proposals: dict[str, str] = field(default_factory=dict)
+    """The sampler's names of live proposals, by trial key."""
+
+    def ended(self, stage: str) -> int:
+        """Trials of a stage that are done."""
+        return sum(plan.stage == stage for plan, _ in self.done.values())
+
+    def begun(self, stage: str) -> int:
+        """Trials of a stage that are done, running, or waiting to go on."""
+        begun = [*self.cut_off.values(), *self.live.values()]
+        return self.ended(stage) + sum(plan.stage == stage for plan in begun)
+
+    def known(self, trial_key: str) -> bool:
+        return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
+
+
+class StudyQueue:
+    """Hands out the study's trials in the order pretrain, default, random, search, retrain.
+
+    An arm's `retrain` begins when its own earlier stages have ended; arms do not wait for one another.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        record: list[dict[str, Any]],
+        *,
+        sign: int,
+        worst_metric: float,
+        init_sha256: str | None,
+    ) -> None:
+        """`record` holds the recorded trials; `init_sha256` is the start, where it is known before `pretrain`."""
+        self.study = planner.study
+        self._planner = planner
+        self._sign, self._worst = sign, worst_metric
+        self._record = record
+        self.init_sha256 = init_sha256
+        self.pretrain: Plan | None = None
+        self._pretrain_live = False
+        self._arms: dict[str, ArmState] = {}
+        self._failures = 0
+        self.failure: str | None = None
+        """Why the study cannot go on, if it cannot."""
+        self.closed = False
+        """No new trials: the user, a budget or a failure said so."""
+        if self.study.training.init == "pretrain":
+            self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, "pretrain", {})
+        if self.study.training.init != "pretrain":
+            self._open_arms()
+
+    @property
+    def arms(self) -> dict[str, ArmState]:
+        """Arms by id; empty until the starting point is known."""
+        return self._arms
+
+    @property
+    def live(self) -> list[Plan]:
+        """Trials that are running."""
+        running = [plan for state in self._arms.values() for plan in state.live.values()]
+        return [*running, self.pretrain] if self._pretrain_live and self.pretrain else running
+
+    def start_known(self, sha256: str) -> None:
+        """The pretrained checkpoint is there: the arms can begin."""
+        self.init_sha256 = sha256
+        self._pretrain_live = False
+        self._open_arms()
+
+    def next(self) -> Plan | None:
+        """The next trial to start; None if nothing can start now (see `finished`)."""
+        if self.closed:
+            return None
+        if not self._arms:
+            if self._pretrain_live:
+                return None
+            self._pretrain_live = True
+            return self.pretrain
+        for stage_of in (self._next_cut_off, self._next_default, self._next_random, self._next_search):
+            plan = self._first(stage_of)
+            if plan:
+                return plan
+        return self._first(self._next_retrain)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is running and nothing will follow."""
+        return not self.live and (self.closed or (bool(self._arms) and not self.left()))
+
+    def ended(self, plan: Plan, row: Mapping[str, Any]) -> None:
+        """A trial's final row. Past the study's limit of failures, `failure` says so and no more trials start."""
+        if plan.stage == "pretrain":
+            self._pretrain_live = False
+            if row["status"] != "completed":
+                self._fail(f"The pretrained start of the study ended as {row['status']}", row)
+            else:
+                self.start_known(row["checkpoint_sha256"])
+            return
+        state = self._arms[plan.arm_id]
+        state.live.pop(plan.trial_key, None)
+        state.done[plan.trial_key] = (plan, row)
+        proposal = state.proposals.pop(plan.trial_key, None)
+        if state.sampler is not None and proposal is not None:
+            state.sampler.tell(proposal, None if row["status"] == "error" else self.objective(row))
+        self._failures += row["status"] == "error"
+        if self._failures > self.study.max_failed_trials:
+            limit = self.study.max_failed_trials
+            self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
+
+    def _fail(self, reason: str, row: Mapping[str, Any]) -> None:
+        detail = f" {row['error_type']}: {row['error_text']}" if row.get("error_type") else ""
+        self.failure = f"{reason} (trial {row['trial_key']}).{detail}"
+        self.closed = True
+
+    def objective(self, row: Mapping[str, Any]) -> float:
+        """What samplers are told of an ended trial."""
+        known = row["status"] in ("completed", "stopped")
+        return finite_objective(row["val_metric"] if known else None, self._sign, self._worst)
+
+    def left(self) -> int:
+        """Trials still to start, as far as can be said now: an arm's `retrain` counts once its best is known."""
+        return sum(self._left(state) for state in self._arms.values())
+
+    def _left(self, state: ArmState) -> int:
+        running = [plan.stage for plan in state.live.values()]
+        planned = self.study.planned(state.arm)
+        searched = sum(max(0, planned[s] - state.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
+        again = (plan.trial_key for plan in self._retrain_plans(state))
+        return searched + sum(key not in state.done and key not in state.live for key in again)
+
+    def best(self, state: ArmState) -> tuple[Plan, Mapping[str, Any]] | None:
+        """The arm's best configuration: the best final validation metric of its completed trials before `retrain`."""
+        candidates = [
+            (plan, row)
+            for plan, row in state.done.values()
+            if plan.stage in SEARCHED_STAGES and row["status"] == "completed" and row["val_metric"] is not None
+        ]
+        # The key breaks ties, so that the choice does not depend on the order in which trials ended.
+        return max(candidates, key=lambda item: (self._sign * item[1]["val_metric"], item[0].trial_key), default=None)
+
+    def _open_arms(self) -> None:
+        for arm in self.study.arms():
+            self._arms[arm.arm_id] = ArmState(arm)
+        for row in self._record:
+            state = self._arms.get(row["arm_id"])
+            plan = state and self._planner.recorded(state.arm, row, self.init_sha256)
+            if state is None or plan is None:
+                continue
+            if row["status"] in FINAL:
+                state.done[plan.trial_key] = (plan, row)
+            else:
+                state.cut_off[plan.trial_key] = plan
+
+    def _first(self, stage_of: Callable[[ArmState], Plan | None]) -> Plan | None:
+        """The plan of the arm that has had the fewest trials, so that arms advance together."""
+        for state in sorted(self._arms.values(), key=lambda state: len(state.done) + len(state.live)):
+            plan = stage_of(state)
+            if plan:
+                state.live[plan.trial_key] = plan
+                return plan
+        return None
+
+    def _next_cut_off(self, state: ArmState) -> Plan | None:
+        wanted = {plan.trial_key for plan in self._retrain_plans(state)}
+        for key, plan in state.cut_off.items():
+            # A retrain trial of what is no longer the arm's best configuration is not gone on with.
+            if plan.stage != "retrain" or key in wanted:
+                return state.cut_off.pop(key)
+        return None
+
+    def _next_default(self, state: ArmState) -> Plan | None:
+        return next((plan for plan in self._default_plans(state) if not state.known(plan.trial_key)), None)
+
+    def _next_random(self, state: ArmState) -> Plan | None:
+        return next((plan for plan in self._random_plans(state) if not state.known(plan.trial_key)), None)
+
+    def _next_search(self, state: ArmState) -> Plan | None:
+        number = state.begun("search")
+        if number >= self.study.stages.search or not self._have_ended(state, ("default", "random")):
+            return None
+        if state.sampler is None:
+            state.sampler = self._make_sampler(state)
+        for attempt in itertools.count():
+            proposal = f"{number}-{attempt}"
+            optimizer, values = state.sampler.propose(proposal)
+            plan = self._planner.plan(
+                state.arm,
+                "search",
+                optimizer,
+                values,
+                seed=self.study.seed_of(state.arm),
+                number=number,
+                source="sampler",
+                init_sha256=self.init_sha256,
+            )
+            if not state.known(plan.trial_key):
+                state.proposals[plan.trial_key] = proposal
+                return plan
+            # The same configuration again: answered from the record, no budget used.
+            known = state.done.get(plan.trial_key)
+            state.sampler.tell(proposal, self.objective(known[1]) if known else None)
+        return None
+
+    def _next_retrain(self, state: ArmState) -> Plan | None:
+        return next((plan for plan in self._retrain_plans(state) if not state.known(plan.trial_key)), None)
+
+    def _default_plans(self, state: ArmState) -> Iterator[Plan]:
+        if not self.study.stages.default:
+            return
+        for number, optimizer in enumerate(state.arm.optimizers):
+            config = self.study.default_config(state.arm, optimizer)
+            yield self._planner.of_config(
+                config,
+                state.arm.arm_id,
+                "default",
+                searched_values(self.study, config),
+                number=number,
+                source="default",
+                init_sha256=self.init_sha256,
+            )
+
+    def _random_plans(self, state: ArmState) -> Iterator[Plan]:
+        arm, seed = state.arm, self.study.seed_of(state.arm)
+        for number in range(self.study.stages.random):
+            optimizer = arm.optimizers[number % len(arm.optimizers)]
+            points = random_points(self.study.dimensions(optimizer), number + 1, seed)
+            yield self._planner.plan(
+                arm,
+                "random",
+                optimizer,
+                points[number],
+                seed=seed,
+                number=number,
+                source="random",
+                init_sha256=self.init_sha256,
+            )
+
+    def _retrain_plans(self, state: ArmState) -> Iterator[Plan]:
+        best = self.best(state) if self._has_best(state) else None
+        if best is None:
+            return
+        config = best[0].config
+        values = {
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
+            **config.optimizer_options,
+        }
+        values["quantizer_lr_multiplier"] = config.quantizer_lr_multiplier
+        for number, seed in enumerate(self.study.retrain_seeds(state.arm)):
+            yield self._planner.plan(
+                state.arm,
+                "retrain",
+                config.optimizer,
+                values,
+                seed=seed,
+                number=number,
+                source="plan",
+                init_sha256=self.init_sha256,
+            )
+
+    def _has_best(self, state: ArmState) -> bool:
+        """Whether the stages before `retrain` have ended and left a configuration to train again."""
+        return self._have_ended(state, SEARCHED_STAGES) and self.best(state) is not None
+
+    def _have_ended(self, state: ArmState, stages: Sequence[str]) -> bool:
+        planned = self.study.planned(state.arm)
+        return all(state.ended(stage) >= planned[stage] for stage in stages)
+
+    def _make_sampler(self, state: ArmState) -> ArmSampler:
+        """A sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
+        history = [
+            (plan.config.optimizer, plan.values, self.objective(row))
+            for plan, row in state.done.values()
+            if plan.stage in SEARCHED_STAGES and row["status"] != "error" and self._planner.in_range(plan)
+        ]
+        return ArmSampler(
+            {optimizer: self.study.dimensions(optimizer) for optimizer in state.arm.optimizers},
+            sampler=self.study.search.sampler,
+            seed=self.study.seed_of(state.arm),
+            startup_trials=self.study.search.startup_trials,
+            history=history,
+        )

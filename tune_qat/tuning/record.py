@@ -1,0 +1,233 @@
+"""Turns plans and epochs into the rows that the driver owns: studies, arms, trials, decisions."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tune_qat.checkpoints import load_weights, weights_sha256
+from tune_qat.config import stable_hash
+from tune_qat.provenance import versions
+from tune_qat.results.layout import table_folder
+from tune_qat.results.reader import last_epochs
+from tune_qat.results.schema import SCHEMA_VERSION
+from tune_qat.results.writer import write_rows
+from tune_qat.study import Arm, Study
+from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.schedule import Decision
+from tune_qat.tuning.trial import KEPT_STAGES, checkpoint_path
+from tune_qat.workload import Workload
+
+OPTION_COLUMNS = ("weight_decay", "momentum", "max_norm", "clip_factor")
+"""Optimizer options that have a column of their own; the others are in `params_json`."""
+FROM_WORKER = (
+    "peak_memory_mb",
+    "start_memory_mb",
+    "host_hash",
+    "device",
+    "cuda_version",
+    "threads",
+    "n_restarts",
+    "error_type",
+    "error_text",
+)
+
+
+@dataclass
+class Record:
+    """Writes one study's rows. Every file has one writer, and is replaced whole."""
+
+    results: Path
+    study: Study
+    work: Workload
+    reference_points: Mapping[str, Any]
+    sign: int
+    _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _started: dict[str, datetime] = field(default_factory=dict)
+
+    def started(self, plan: Plan) -> None:
+        """A row with status `running`, so that a study that is cut off knows what to go on with."""
+        self._started[plan.trial_key] = now()
+        self._write_trial({**self._planned(plan), "status": "running", "started_at": self._started[plan.trial_key]})
+
+    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+        """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""
+        epochs = last_epochs(self.results, self.study.name, plan.trial_key)
+        row = {
+            **self._planned(plan),
+            **{name: report.get(name) for name in FROM_WORKER},
+            **self._outcome(epochs, status),
+            "status": status,
+            "stop_reason": stop_reason,
+            "rung": self._last_rung(plan, epochs),
+            "started_at": self._started.get(plan.trial_key),
+            "finished_at": now(),
+            "checkpoint_sha256": report.get("checkpoint_sha256"),
+        }
+        if status not in ("running", "interrupted") and plan.stage not in KEPT_STAGES:
+            shutil.rmtree(checkpoint_path(self.results, plan.trial_key).parent, ignore_errors=True)
+        self._write_trial(row)
+        return row
+
+    def weights_hash(self, plan: Plan) -> str:
+        """Hash of the weights that a trial ended with."""
+        return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided about a trial at a rung."""
+        rows = self._decisions.setdefault(decision.trial_key, [])
+        rows.append({**asdict(decision), "decided_at": now()})
+        write_rows(self._path("decisions", decision.trial_key), "decisions", rows)
+
+    def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
+        """All arms of the study; `best` holds the chosen configuration of those that have one."""
+        rows = [self._arm(arm, best.get(arm.arm_id), init_sha256) for arm in arms]
+        write_rows(self._path("arms", "arms"), "arms", rows)
+
+    def study_row(self, *, started_at: datetime, complete: bool, command: str | None) -> None:
+        """The study itself, written at its start and at its end."""
+        finished = now()
+        row = {
+            "definition_json": self.study.model_dump_json(),
+            "schema_version": SCHEMA_VERSION,
+            "prereg_hash": self.study.prereg_hash,
+            "mode": self.study.mode,
+            "seed": self.study.seed,
+            "started_at": started_at,
+            "finished_at": finished if complete else None,
+            "wall_s": (finished - started_at).total_seconds() if complete else None,
+            "tune_qat_version": versions()["tune_qat_version"],
+            "git_commit": versions()["git_commit"],
+            "command": command,
+            "complete": complete,
+        }
+        write_rows(self._path("studies", "study"), "studies", [row])
+
+    def _path(self, table: str, name: str) -> Path:
+        return table_folder(self.results, table, self.study.name) / f"{name}.parquet"
+
+    def _write_trial(self, row: Mapping[str, Any]) -> None:
+        write_rows(self._path("trials", row["trial_key"]), "trials", [row])
+
+    def _planned(self, plan: Plan) -> dict[str, Any]:
+        config = plan.config
+        return {
+            **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
+            **versions(),
+            "trial_key": plan.trial_key,
+            "arm_id": plan.arm_id,
+            "stage": plan.stage,
+            "trial_number": plan.number,
+            "config_id": config.config_id,
+            "workload": self.work.name,
+            "model": config.model,
+            "dataset": config.dataset,
+            "optimizer": config.optimizer,
+            "quantizer": config.scheme.quantizer,
+            "weight_bits": config.scheme.weight_bits,
+            "activation_bits": config.scheme.activation_bits,
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
+            "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+            "schedule": config.schedule,
+            "warmup_epochs": config.warmup_epochs,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "init_seed": config.init_seed,
+            "params_json": json.dumps(config.to_dict(), sort_keys=True),
+            "init_checkpoint_sha256": plan.init_checkpoint_sha256,
+            "data_fingerprint": self.work.dataset.fingerprint,
+            "split_fingerprint": self.work.dataset.split_fingerprint,
+            "source": plan.source,
+        }
+
+    def _outcome(self, epochs: Sequence[Mapping[str, Any]], status: str) -> dict[str, Any]:
+        """Columns that follow from the recorded epochs."""
+        if not epochs:
+            return {"epochs_run": 0, "steps_run": 0, "examples_seen": 0}
+        last = epochs[-1]
+        metrics = [row for row in epochs if row["val_metric"] is not None]
+        best = max(metrics, key=lambda row: self.sign * row["val_metric"], default=None)
+        final = last["val_metric"] if status in ("completed", "stopped", "interrupted") else None
+        trivial = self.reference_points["trivial_score"]
+        return {
+            "epochs_run": last["epoch"],
+            "steps_run": last["step"],
+            "examples_seen": last["examples"],
+            "train_loss": last["train_loss"],
+            "val_loss": last["val_loss"],
+            "val_metric": final,
+            "val_top5": last["val_top5"] if final is not None else None,
+            "val_metric_best": best and best["val_metric"],
+            "val_best_epoch": best and best["epoch"],
+            **{name: last[name] for name in ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")},
+            "learned": self.sign * (final - trivial) > 0 if final is not None else None,
+            "diverged_at_step": last["diverged_at_step"],
+            "wall_s": last["wall_s"],
+            "device_s": last["device_s"],
+            "examples_per_s": last["examples"] / last["wall_s"] if last["wall_s"] else None,
+        }
+
+    def _last_rung(self, plan: Plan, epochs: Sequence[Mapping[str, Any]]) -> int | None:
+        reached = epochs[-1]["epoch"] if epochs else 0
+        return (
+            max((rung for rung in self.study.rungs if rung <= reached), default=None)
+            if plan.stage == "search"
+            else None
+        )
+
+    def _arm(self, arm: Arm, best: str | None, init_sha256: str | None) -> dict[str, Any]:
+        study, dataset = self.study, self.work.dataset
+        space = {name: _ranges(study, name) for name in arm.optimizers}
+        return {
+            "arm_id": arm.arm_id,
+            "mode": study.mode,
+            "workload": self.work.name,
+            "model": self.work.model,
+            "dataset": dataset.spec.name,
+            "task": dataset.spec.task,
+            "dataset_options_json": json.dumps(dict(dataset.options), sort_keys=True),
+            "data_fingerprint": dataset.fingerprint,
+            "split_fingerprint": dataset.split_fingerprint,
+            **{f"n_{split}": size for split, size in dataset.sizes.items()},
+            "split_json": json.dumps({k: list(v) for k, v in dataset.names.items()}) if dataset.names else None,
+            "metric": dataset.spec.metric,
+            "unit": self.reference_points["unit"],
+            "sign": self.sign,
+            "trivial_score": self.reference_points["trivial_score"],
+            "trivial_test_score": self.reference_points["trivial_test_score"],
+            "baselines_json": json.dumps(self.reference_points["baselines"]),
+            "margin": study.judgement.margin,
+            "weight_bits": arm.scheme.weight_bits,
+            "activation_bits": arm.scheme.activation_bits,
+            "first_last_bits": arm.scheme.first_last_bits,
+            "quantizer": arm.scheme.quantizer,
+            "ste": arm.scheme.ste,
+            "optimizer": arm.optimizer,
+            "repeat": arm.repeat,
+            "init": study.training.init,
+            "init_checkpoint_sha256": init_sha256,
+            "sampler": study.search.sampler,
+            "sampler_seed": study.seed_of(arm),
+            "scheduler": "asha" if study.asha.enabled else "none",
+            "max_epochs": study.training.epochs,
+            "grace_epochs": study.grace_epochs,
+            "reduction_factor": float(study.asha.reduction_factor),
+            **{f"planned_{stage}": count for stage, count in study.planned(arm).items()},
+            "space_json": json.dumps(space, sort_keys=True),
+            "space_hash": stable_hash(space),
+            "prereg_hash": study.prereg_hash,
+            "best_config_id": best,
+        }
+
+
+def _ranges(study: Study, optimizer: str) -> dict[str, Any]:
+    return {name: asdict(bounds) for name, bounds in study.dimensions(optimizer).items()}
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)

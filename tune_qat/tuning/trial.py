@@ -1,0 +1,142 @@
+"""A trial inside Ray Tune: go on from the record, train, and write each epoch before it is reported."""
+
+import gc
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from tune_qat.config import EpochResult
+from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.schedule import finite_objective
+from tune_qat.tuning.search import OBJECTIVE
+from tune_qat.workload import Workload
+
+KEPT_STAGES = ("pretrain", "retrain")
+"""Stages whose last checkpoint stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialContext:
+    """What all trials of a study share on a worker."""
+
+    results: str
+    study_id: str
+    init_path: str | None
+    """Starting checkpoint; None from scratch."""
+    threads: int
+    device: str
+    sign: int
+    """1 where a larger metric is better, -1 where a smaller one is."""
+    worst_metric: float
+
+
+def checkpoint_path(results: str | Path, trial_key: str) -> Path:
+    """Where a trial's checkpoint lives: ours, not Ray's, so that any later run finds it."""
+    return Path(results) / "checkpoints" / trial_key / "last.pt"
+
+
+def run_trial(config: Mapping[str, Any], *, work: Workload, context: TrialContext) -> None:
+    """The function that Ray Tune calls. A failure of the trial is a result, never a failure of the study."""
+    import torch
+
+    plan = Plan.from_dict(config["plan"])
+    try:
+        for report in _epochs(plan, work, context):
+            tune.report(report)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        tune.report(_failed("oom", error, context))
+    except Exception as error:
+        # A bug in a model or dataset ends this trial only; the traceback goes into the record.
+        tune.report(_failed("error", error, context))
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _epochs(plan: Plan, work: Workload, context: TrialContext) -> Iterator[dict[str, Any]]:
+    from tune_qat.checkpoints import load_checkpoint, load_weights, save_checkpoint
+    from tune_qat.results.writer import EpochLog
+    from tune_qat.training import Training, thread_count
+
+    path = checkpoint_path(context.results, plan.trial_key)
+    log = EpochLog(Path(context.results), context.study_id, plan.trial_key)
+    from_init = context.init_path is not None and plan.stage != "pretrain"
+    with thread_count(context.threads):
+        training = Training(
+            plan.config,
+            work,
+            device=context.device,
+            init_state=load_weights(context.init_path) if from_init and context.init_path else None,
+            task=_task(work, context.device),
+        )
+        if path.exists():
+            training.load_state_dict(load_checkpoint(path))
+        about = _about(context, log.attempt)
+        if training.epoch >= plan.config.epochs:
+            # It ended before its row was written: nothing to train, the record has every epoch.
+            yield {**about, "epoch": training.epoch, "status": "completed", OBJECTIVE: _objective(None, context)}
+        for result in training.epochs(test=plan.stage == "retrain"):
+            # The record first: no checkpoint is ever ahead of it.
+            log.append(result)
+            save_checkpoint(training.state_dict(), path)
+            yield {**about, **_memory(context.device), **_report(result, context)}
+
+
+_TASKS: dict[tuple[str, str, str], Any] = {}
+
+
+def _task(work: Workload, device: str) -> Any:
+    """The task of this process, made once: actors are reused, and the data is the same for every trial."""
+    key = (work.dataset.fingerprint, work.dataset.split_fingerprint, device)
+    if key not in _TASKS:
+        _TASKS.clear()
+        _TASKS[key] = work.task(device)
+    return _TASKS[key]
+
+
+def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
+    values = asdict(result)
+    values.pop("layers")
+    return {**values, OBJECTIVE: _objective(result.val_metric, context)}
+
+
+def _objective(metric: float | None, context: TrialContext) -> float:
+    return finite_objective(metric, context.sign, context.worst_metric)
+
+
+def _failed(status: str, error: BaseException, context: TrialContext) -> dict[str, Any]:
+    text = "".join(traceback.format_exception(error))
+    return {
+        "status": status,
+        "error_type": type(error).__name__,
+        "error_text": text[-4000:],
+        OBJECTIVE: _objective(None, context),
+    }
+
+
+def _about(context: TrialContext, attempt: int) -> dict[str, Any]:
+    from tune_qat.provenance import hardware, host_hash
+
+    return {
+        "host_hash": host_hash(),
+        "threads": context.threads,
+        "n_restarts": attempt - 1,
+        "start_memory_mb": _memory(context.device)["peak_memory_mb"],
+        **hardware(context.device),
+    }
+
+
+def _memory(device: str) -> dict[str, float]:
+    """Peak memory: of the GPU where the trial is on one, otherwise of the process since it started."""
+    import resource
+
+    import torch
+
+    if device.startswith("cuda"):
+        return {"peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6}
+    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}

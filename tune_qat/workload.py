@@ -1,0 +1,79 @@
+"""A workload: a model on a dataset, checked to fit each other, with what a record says of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune_qat import data, models
+from tune_qat.config import TrialConfig, UsageError, trial_key
+from tune_qat.data.base import Dataset, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A model and the decoded data it is trained on."""
+
+    model: str
+    dataset: Dataset
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.dataset.spec.name}"
+
+    def task(self, device: "torch.device | str" = "cpu") -> Task:
+        return self.dataset.task(device)
+
+    def build_model(self, init_seed: int) -> "nn.Module":
+        """The floating-point model; `UsageError` where it does not fit the dataset."""
+        return models.build(self.model, self.dataset.model_input, init_seed)
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        """The trial's key on this data."""
+        return trial_key(
+            config,
+            stage,
+            data_fingerprint=self.dataset.fingerprint,
+            split_fingerprint=self.dataset.split_fingerprint,
+            init_checkpoint_sha256=init_checkpoint_sha256,
+        )
+
+    def reference_points(self) -> dict[str, Any]:
+        """Trivial scores and baselines of the splits that results are reported on."""
+        task = self.task()
+        baselines = {split: finite(task.baselines(split)) for split in ("val", "test")}
+        return {
+            "trivial_score": task.trivial("val").metric,
+            "trivial_test_score": task.trivial("test").metric,
+            "baselines": baselines,
+        }
+
+
+def batch_too_large(batch_size: int, train_size: int, dataset: str) -> UsageError:
+    """A batch larger than an epoch would leave no full batch."""
+    return UsageError(
+        f"Batch size {batch_size} is larger than one epoch of {dataset!r} ({train_size} samples). "
+        "Lower space.batch_size.high (--batch-size), or use more training data."
+    )
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """The finite ones: a record holds no NaN."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def load(model: str, dataset: str, *, data_dir: str | Path | None = None, options: Mapping[str, Any]) -> Workload:
+    """Decode the dataset and check that the model fits it.
+
+    Raises `UsageError` for an unknown name or option or a model that does not fit the task, `TuneQatError` for data
+    that is missing or damaged.
+    """
+    models.check_fits_task(model, data.get_spec(dataset))
+    workload = Workload(model=model, dataset=data.load(dataset, data_dir=data_dir, options=options))
+    workload.build_model(init_seed=0)
+    return workload
