@@ -38,7 +38,7 @@ def describe(results: Path) -> str:
             "SELECT status FROM trials WHERE study_id = ? AND stage = 'pretrain' ORDER BY started_at DESC LIMIT 1",
             [study_id],
         ).fetchall()
-        frame = connection.execute(PER_ARM, [study_id]).to_arrow_table().to_pandas()
+        frame = connection.sql(PER_ARM, params=[study_id]).to_arrow_table().to_pandas()
         state = "complete" if complete else "not complete; the same `tune-qat run` goes on with it"
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
         blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}")

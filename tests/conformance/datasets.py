@@ -83,9 +83,7 @@ class DatasetConformance:
             assert 16 <= low.min() and low.max() <= 235, "luma of BT.601 stays within studio swing"
             assert 16 <= high.min() and high.max() <= 235
 
-    def test_fingerprints_are_stable_and_tell_data_from_split(
-        self, dataset: Dataset, data_dir: Path | None
-    ) -> None:
+    def test_fingerprints_are_stable_and_tell_data_from_split(self, dataset: Dataset, data_dir: Path | None) -> None:
         again = data.load(self.name, data_dir=data_dir, options=self.options)
         assert (again.fingerprint, again.split_fingerprint) == (dataset.fingerprint, dataset.split_fingerprint)
         other_seed = dataset.options["split_seed"] + 1

@@ -1,7 +1,6 @@
 import numpy as np
 import torch
 
-from tune_qat.data import counter_rng
 from tune_qat.data.augment import crop_flip
 
 torch.set_num_threads(1)
@@ -31,14 +30,8 @@ def test_each_outcome_is_a_reflected_shift_and_all_are_drawn_alike() -> None:
     down, right, mirrored = (np.array(values) for values in zip(*drawn, strict=True))
     assert set(down) == set(range(5)) and set(right) == set(range(7))
     assert 0.4 < mirrored.mean() < 0.6  # 240 fair draws: 3 standard errors
-    assert abs(np.corrcoef(down, right)[0, 1]) < 0.2  # 240 independent draws: 3 standard errors
-
-
-def test_row_shift_column_shift_and_mirror_come_from_separate_streams() -> None:
-    index = torch.arange(2000)
-    draws = [counter_rng.integers(index, 2, 1, 0, purpose).numpy() for purpose in range(3)]
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert abs(np.corrcoef(draws[a], draws[b])[0, 1]) < 0.1  # 4 standard errors
+    for a, b in ((down, right), (down, mirrored), (right, mirrored)):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.2  # 240 independent draws: 3 standard errors
 
 
 def test_images_too_small_to_shift_are_only_mirrored() -> None:

@@ -48,9 +48,7 @@ class TestPhotos:
         assert at_two.fingerprint != data.load("photos").fingerprint
 
     def test_patch_larger_than_a_photograph_is_refused(self) -> None:
-        with pytest.raises(
-            TuneQatError, match="(?s)images cannot be read.*rocket.*640 x 427 .*too few.*450 x 450"
-        ):
+        with pytest.raises(TuneQatError, match="(?s)images cannot be read.*rocket.*640 x 427 .*too few.*450 x 450"):
             data.load("photos", options={"patch_size": 150})
 
     def test_evaluation_crop_that_leaves_nothing_is_refused(self) -> None:
@@ -62,9 +60,7 @@ class TestDigits:
     def test_digits_are_enlarged_with_a_border(self) -> None:
         dataset, source = data.load("digits"), load_digits()
         assert dataset.sizes == {"train": 1079, "val": 359, "test": 359}
-        known = {
-            image.astype(int).tobytes(): label for image, label in zip(source.images, source.target, strict=True)
-        }
+        known = {image.astype(int).tobytes(): label for image, label in zip(source.images, source.target, strict=True)}
         for split in (labelled(dataset, name) for name in SPLITS):
             border = split.images.copy()
             border[:, :, 2:26, 2:26] = 0
@@ -78,9 +74,7 @@ class TestDigits:
         dataset = data.load("digits")
         for split in (labelled(dataset, name) for name in SPLITS):
             share = np.bincount(split.labels) / len(split.labels)
-            assert (
-                np.abs(share - 0.1).max() < 0.01
-            )  # classes of 174 to 183 of 1,797, and rounding to whole samples
+            assert np.abs(share - 0.1).max() < 0.01  # classes of 174 to 183 of 1,797, and rounding to whole samples
 
     def test_train_limit_keeps_the_other_splits(self) -> None:
         full, limited = data.load("digits"), data.load("digits", options={"train_limit": 100})
@@ -116,9 +110,7 @@ class TestTorchvisionSets:
             file.write_bytes(file.read_bytes()[:-100])
         else:
             file.unlink()
-        with pytest.raises(
-            TuneQatError, match="(?s)'fashion_mnist' in .*raw are incomplete or damaged.*get the data"
-        ):
+        with pytest.raises(TuneQatError, match="(?s)'fashion_mnist' in .*raw are incomplete or damaged.*get the data"):
             data.load("fashion_mnist", data_dir=tmp_path)
 
     def test_cifar10_of_another_checksum_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +200,12 @@ class TestTsinghuaDogs:
     def test_lists_may_lie_where_the_archive_leaves_them(self, folder: Path) -> None:
         (folder / "TrainValSplit").mkdir()
         (folder / "TrainAndValList").rename(folder / "TrainValSplit/TrainAndValList")
+        assert data.load("tsinghua_dogs", data_dir=folder, options=self.OPTIONS).sizes["test"] == 12
+
+    def test_names_in_a_list_may_lack_the_leading_dot(self, folder: Path) -> None:
+        file = folder / "TrainAndValList/validation.lst"
+        names = file.read_text(encoding="utf-8-sig").replace(".//", "")
+        file.write_text(names, encoding="utf-8-sig")
         assert data.load("tsinghua_dogs", data_dir=folder, options=self.OPTIONS).sizes["test"] == 12
 
     def test_box_selects_the_largest_dog_with_its_margin(self, folder: Path) -> None:

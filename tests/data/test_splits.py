@@ -12,9 +12,8 @@ def test_every_prefix_of_a_stratified_order_holds_the_classes_in_proportion() ->
     share = np.bincount(LABELS) / len(LABELS)
     for n in (36, 100, 360, 700):
         counts = np.bincount(LABELS[order[:n]], minlength=4)
-        assert np.abs(counts - n * share).max() <= 1, (
-            n
-        )  # (rank + 1/2) / size rounds each class to the nearest number
+        assert np.abs(counts - n * share).max() <= 1, n  # (rank + 1/2) / size rounds each class to the nearest number
+    assert 3 not in LABELS[order[:12]], "a third of a sample is none"
 
 
 def test_stratified_order_is_shuffled_by_its_seed() -> None:

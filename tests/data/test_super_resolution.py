@@ -40,9 +40,7 @@ def dataset(**options: Any) -> Dataset:
         fingerprint="",
         split_fingerprint="",
         names=None,
-        model_input=ModelInput(
-            task=SUPER_RESOLUTION, channels=1, height=None, width=None, classes=None, scale=SCALE
-        ),
+        model_input=ModelInput(task=SUPER_RESOLUTION, channels=1, height=None, width=None, classes=None, scale=SCALE),
     )
 
 
@@ -112,9 +110,7 @@ def test_evaluation_agrees_with_torchmetrics_and_a_plain_loop() -> None:
 def test_perfect_images_count_as_100_db() -> None:
     task = SuperResolution(dataset(), "cpu")
     targets = iter(reference.images_of(reference.pairs(dataset(), "val")))
-    result = task.evaluate(
-        lambda low: torch.tensor(next(targets)[1] / 255, dtype=torch.float32)[None, None], "val"
-    )
+    result = task.evaluate(lambda low: torch.tensor(next(targets)[1] / 255, dtype=torch.float32)[None, None], "val")
     assert result.metric == pytest.approx(100, abs=1e-4)  # dB; 1e-10 in float32
     assert result.loss == 0
 

@@ -12,9 +12,7 @@ from tune_qat.data.base import DatasetSpec
 
 
 def test_table_is_free_of_torch() -> None:
-    code = (
-        "import sys, tune_qat.data as d; d.resolve_options(d.get_spec('mnist'), {}); print('torch' in sys.modules)"
-    )
+    code = "import sys, tune_qat.data as d; d.resolve_options(d.get_spec('mnist'), {}); print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 
@@ -26,9 +24,7 @@ def test_a_name_twice_in_the_table_is_refused() -> None:
 
 
 def test_unknown_dataset_lists_the_names_and_the_closest() -> None:
-    with pytest.raises(
-        UsageError, match="Unknown dataset 'fashion-mnist'.*mean 'fashion_mnist'.*photos, .*cifar10"
-    ):
+    with pytest.raises(UsageError, match="Unknown dataset 'fashion-mnist'.*mean 'fashion_mnist'.*photos, .*cifar10"):
         data.get_spec("fashion-mnist")
 
 
@@ -66,16 +62,12 @@ def test_wrong_value_is_refused_with_what_is_allowed(dataset: str, option: str, 
 
 
 def test_unknown_option_is_refused_with_the_options_there_are() -> None:
-    with pytest.raises(
-        UsageError, match=r"'photos' has no option 'patch' \(given as 9\).*'patch_size'.*split_seed"
-    ):
+    with pytest.raises(UsageError, match=r"'photos' has no option 'patch' \(given as 9\).*'patch_size'.*split_seed"):
         data.load("photos", options={"patch": 9})
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in data.DATASETS.values() if spec.layout])
-def test_missing_folder_says_where_what_and_how(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_folder_says_where_what_and_how(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = data.get_spec(name)
     with pytest.raises(TuneQatError) as caught:
         data.load(name, data_dir=tmp_path)

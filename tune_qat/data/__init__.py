@@ -22,9 +22,9 @@ MINIMUM = {
 }
 """Smallest value of each integer option."""
 PHOTOS_SPLIT_SEED = 19
-"""The first seed with the stereo pair and the deep field in training (as one scene of two files it would count twice
-in a mean over images; as stars on black it is like no other), and `china` and `rocket` too, on which bicubic is hardly
-better than nearest neighbour (finer than the low resolution holds; night noise): they would judge nothing apart."""
+"""The first seed that puts these four scenes into training, because they judge badly: the stereo pair would count twice
+in a mean over images, stars on black are like no other photograph, and on `china` and `rocket` (detail finer than the
+low resolution holds; night noise) bicubic itself is hardly better than nearest neighbour."""
 CHOICES = {"augment": ("none", "crop_flip")}
 """Values of each option that is a word."""
 

@@ -1,5 +1,6 @@
 """Starts or joins a Ray cluster quietly, and works out what each trial gets."""
 
+import logging
 import os
 import secrets
 import warnings
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from tune_qat.config import TuneQatError, UsageError
 
-QUIET = {
+ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet replaces its CSV, JSON and TensorBoard files
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -17,7 +18,11 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Every trial runs in a new thread of its process; with an arena of memory for each thread, glibc gives nothing back.
+    "MALLOC_ARENA_MAX": "2",
 }
+
+"""Ray's settings, unless the user has set them; the last one is for the trial processes, which inherit them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +42,12 @@ class Resources:
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
     """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port)."""
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    if address == "local":
-        # A token of our own for this session alone: otherwise Ray leaves a token file in the home folder.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+    if address == "local" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        # A token for this session alone: otherwise Ray leaves a token file in the home folder. The mode stays unset:
+        # Ray has read it when it was imported, and turns authentication on itself for a cluster that it starts.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    logging.getLogger("ray").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray

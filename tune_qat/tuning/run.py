@@ -80,12 +80,13 @@ def run(
     recorded = read_rows(folder, "trials", study.name)
     check_same_study(study, work, folder)
     check_batch_sizes(study, work)
-    with cluster(address):
-        given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
-        deadline = None if time_budget is None else began + time_budget
-        session = _Session(study, work, folder, recorded, given, deadline)
-        with session.running(display):
-            session.fit()
+    deadline = None if time_budget is None else began + time_budget
+    session = _Session(study, work, folder, recorded, deadline)
+    if not session.complete:
+        with cluster(address):
+            given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
+            with session.running(given, display):
+                session.fit(given)
     session.close()
     return session.outcome(time.monotonic() - began)
 
@@ -125,10 +126,9 @@ class _Session:
         work: Workload,
         results: Path,
         recorded: list[dict[str, Any]],
-        given: Resources,
         deadline: float | None,
     ) -> None:
-        self.study, self.work, self.results, self.given = study, work, results, given
+        self.study, self.work, self.results = study, work, results
         task = work.task()
         self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
@@ -146,6 +146,7 @@ class _Session:
         )
         self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
         self.stopped = False
+        self._start_known()
 
     def write_study(self, complete: bool) -> None:
         best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
@@ -154,7 +155,7 @@ class _Session:
         self.record.study_row(started_at=self.started_at, complete=complete, command=" ".join(sys.argv))
 
     @contextmanager
-    def running(self, display: Callable[[Any, Resources], Any] | None) -> Iterator[None]:
+    def running(self, given: Resources, display: Callable[[Any, Resources], Any] | None) -> Iterator[None]:
         """The record opened, the display shown, and Ctrl-C turned into a clean stop."""
         self.write_study(complete=False)
         before = signal.getsignal(signal.SIGINT)
@@ -171,25 +172,23 @@ class _Session:
             if display is None:
                 yield
             else:
-                with display(self.searcher, self.given):
+                with display(self.searcher, given):
                     yield
         finally:
             signal.signal(signal.SIGINT, before)
             self.searcher.interrupt()
 
-    def fit(self) -> None:
+    def fit(self, given: Resources) -> None:
         """All stages in one Tune run, so that worker processes are started once."""
-        self._start_known()
-        if self.queue.finished:
-            return
+        self._finish_rows()
         pretrain = self.queue.pretrain
         init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
         context = TrialContext(
             results=str(self.results),
             study_id=self.study.name,
             init_path=init,
-            threads=self.given.threads,
-            device="cuda" if self.given.gpus else "cpu",
+            threads=given.threads,
+            device="cuda" if given.gpus else "cpu",
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
@@ -200,7 +199,7 @@ class _Session:
                     scheduler.refill(plan.arm_id, key)
         trainable = tune.with_resources(
             tune.with_parameters(run_trial, work=self.work, context=context),
-            {"cpu": self.given.cpus, "gpu": self.given.gpus},
+            {"cpu": given.cpus, "gpu": given.gpus},
         )
         with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
             tuner = tune.Tuner(
@@ -209,7 +208,7 @@ class _Session:
                     search_alg=self.searcher,
                     scheduler=scheduler,
                     num_samples=-1,
-                    max_concurrent_trials=self.given.concurrent,
+                    max_concurrent_trials=given.concurrent,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
@@ -253,7 +252,6 @@ class _Session:
             path = checkpoint_path(self.results, pretrain.trial_key)
             if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
                 self.queue.start_known(row["checkpoint_sha256"])
-        self._finish_rows()
 
     def _finish_rows(self) -> None:
         """Trials whose epochs are all recorded, but not that they ended: they are not run again."""
