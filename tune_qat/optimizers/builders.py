@@ -37,6 +37,6 @@ def nesterov(groups: Groups, learning_rate: float, *, momentum: float) -> torch.
 
 
 def lion(groups: Groups, learning_rate: float, *, beta1: float, beta2: float) -> torch.optim.Optimizer:
-    from timm.optim import Lion
+    from timm.optim.lion import Lion
 
     return Lion(groups, lr=learning_rate, betas=(beta1, beta2))

@@ -28,6 +28,8 @@ class Quantizer(nn.Module, ABC):
     Calibrated once on a real tensor before the optimizer exists; using it before that raises.
     """
 
+    name: str
+    """Of the layer, for messages."""
     bits: int
     kind: str
     """`weight` or `activation`."""
@@ -35,6 +37,9 @@ class Quantizer(nn.Module, ABC):
     signed: bool
     qmin: int
     qmax: int
+    step: nn.Parameter
+    step_init: float
+    """The step that calibration chose."""
 
     @abstractmethod
     def calibrate(self, value: torch.Tensor) -> None:

@@ -1,6 +1,7 @@
 """The tables, one typed field per line with its unit and meaning. Columns are only ever added."""
 
 from dataclasses import fields
+from typing import Any
 
 import pyarrow as pa
 
@@ -174,7 +175,7 @@ def _from_dataclass(result: type, first: list[pa.Field], leave_out: tuple[str, .
     return pa.schema(columns)
 
 
-def _plain(annotation: object) -> type:
+def _plain(annotation: Any) -> Any:
     options = [option for option in getattr(annotation, "__args__", (annotation,)) if option is not type(None)]
     return options[0]
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tune_qat.config import TuneQatError, UsageError
 
@@ -18,7 +19,7 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Every trial runs in a new thread of its process; with an arena of memory for each thread, glibc gives nothing back.
+    # Every trial runs in a new thread of its process; with an arena for each thread, glibc gives no memory back.
     "MALLOC_ARENA_MAX": "2",
 }
 
@@ -51,9 +52,11 @@ def cluster(address: str) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
-    options = {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))} if address == "local" else {}
+    options: dict[str, Any] = (
+        {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))} if address == "local" else {}
+    )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TuneQatError(

@@ -120,13 +120,22 @@ class StudyQueue:
         state = self._arms[plan.arm_id]
         state.live.pop(plan.trial_key, None)
         state.done[plan.trial_key] = (plan, row)
-        proposal = state.proposals.pop(plan.trial_key, None)
-        if state.sampler is not None and proposal is not None:
-            state.sampler.tell(proposal, None if row["status"] == "error" else self.objective(row))
+        self._tell(state, plan, row)
         self._failures += row["status"] == "error"
         if self._failures > self.study.max_failed_trials:
             limit = self.study.max_failed_trials
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
+
+    def _tell(self, state: ArmState, plan: Plan, row: Mapping[str, Any]) -> None:
+        """Tell the arm's sampler of a search trial; of one that was cut off before, as history."""
+        if state.sampler is None or plan.stage != "search":
+            return
+        objective = None if row["status"] == "error" else self.objective(row)
+        proposal = state.proposals.pop(plan.trial_key, None)
+        if proposal is not None:
+            state.sampler.tell(proposal, objective)
+        elif objective is not None:
+            state.sampler.add(plan.config.optimizer, plan.values, objective)
 
     def _fail(self, reason: str, row: Mapping[str, Any]) -> None:
         detail = f" {row['error_type']}: {row['error_text']}" if row.get("error_type") else ""
@@ -164,8 +173,10 @@ class StudyQueue:
             self._arms[arm.arm_id] = ArmState(arm)
         for row in self._record:
             state = self._arms.get(row["arm_id"])
-            plan = state and self._planner.recorded(state.arm, row, self.init_sha256)
-            if state is None or plan is None:
+            if state is None:
+                continue
+            plan = self._planner.recorded(state.arm, row, self.init_sha256)
+            if plan is None:
                 continue
             if row["status"] in FINAL:
                 state.done[plan.trial_key] = (plan, row)

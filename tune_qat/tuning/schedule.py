@@ -12,6 +12,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.search import OBJECTIVE
 
+_NO_CONTROLLER: Any = None
+"""ASHA does not look at it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -61,9 +64,10 @@ class StudyScheduler(FIFOScheduler):
 
     def refill(self, arm_id: str, trial_key: str) -> None:
         """Put a recorded trial's values into its arm's rungs."""
-        trial = SimpleNamespace(trial_id=trial_key, config=None)
+        # ASHA asks a trial for nothing but its name.
+        trial: Any = SimpleNamespace(trial_id=trial_key)
         if arm_id in self._asha:
-            self._asha[arm_id].on_trial_add(None, trial)
+            self._asha[arm_id].on_trial_add(_NO_CONTROLLER, trial)
             self._replay(arm_id, trial, trial_key)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -107,7 +111,7 @@ class StudyScheduler(FIFOScheduler):
         for epoch, objective in self._history.get(trial_key, ()):
             if epoch in self._rungs:
                 self._values.setdefault((arm_id, epoch), []).append(objective)
-                self._asha[arm_id].on_trial_result(None, trial, {"epoch": epoch, OBJECTIVE: objective})
+                self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
 
     def _decide(self, config: Mapping[str, Any], epoch: int, value: float) -> dict[str, Any]:
         before = self._values.setdefault((config["arm_id"], epoch), [])

@@ -34,10 +34,11 @@ class ArmSampler:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space_function(spaces)
+        self._only = next(iter(spaces)) if len(spaces) == 1 else None
         storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(storage=storage, study_name="arm", direction="maximize")
+        self._study = optuna.create_study(storage=storage, study_name="arm", direction="maximize")
         for optimizer, values, objective in history:
-            study.add_trial(_finished(self._space, optimizer, values, objective, joint=len(spaces) > 1))
+            self.add(optimizer, values, objective)
         self._search = OptunaSearch(
             space=self._space,
             metric=OBJECTIVE,
@@ -46,7 +47,10 @@ class ArmSampler:
             storage=storage,
             study_name="arm",
         )
-        self._only = next(iter(spaces)) if len(spaces) == 1 else None
+
+    def add(self, optimizer: str, values: Mapping[str, float], objective: float) -> None:
+        """Tell of a trial that this sampler did not propose."""
+        self._study.add_trial(_finished(self._space, optimizer, values, objective, joint=self._only is None))
 
     def propose(self, proposal: str) -> tuple[str, dict[str, float]]:
         """Optimizer and values of a new proposal, known by the name `proposal` from now on."""
