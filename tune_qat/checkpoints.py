@@ -15,30 +15,46 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """Write atomically: a reader finds the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except Exception as error:
         raise TuneQatError(
             f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
         ) from error
+    if not isinstance(state, dict):
+        raise TuneQatError(f"Checkpoint {path} holds a {type(state).__name__}, and no named weights.")
     return state
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint of ours, or of a plain state dict."""
+    """The floating-point weights of a checkpoint of ours, or of a plain state dict.
+
+    Raises `TuneQatError` naming the file where it cannot be read or holds something else.
+    """
     state = load_checkpoint(path)
-    return state.get("model", state)
+    ours = state.get("model")
+    weights: dict[str, torch.Tensor] = ours if isinstance(ours, dict) else state
+    other = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    if other:
+        raise TuneQatError(
+            f"Checkpoint {path} holds more than floating-point weights ({', '.join(map(str, other[:3]))}). "
+            "A quantized model is no start: name a checkpoint of a 32/32 model, or a plain state dict."
+        )
+    return weights
 
 
 def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:

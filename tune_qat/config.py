@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import numbers
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,8 @@ STE_VARIANTS = ("clip_then_round", "round_then_clip")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """What may become a file name: of studies, arms and trials."""
 SCHEDULES = ("cosine", "step", "constant")
+SEEDS = 2**32
+"""Seeds are below this: torch's CPU generator keeps no more of one."""
 
 
 class TuneQatError(Exception):
@@ -56,6 +59,8 @@ class Scheme:
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench)."""
 
     def __post_init__(self) -> None:
+        for name in ("weight_bits", "activation_bits", "first_last_bits"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.ste not in STE_VARIANTS:
             raise UsageError(f"ste must be one of {', '.join(STE_VARIANTS)}, but got {self.ste!r}.")
 
@@ -67,13 +72,13 @@ class Scheme:
     @classmethod
     def of(cls, *, quantizer: str, weight_bits: int, activation_bits: int, **options: Any) -> "Scheme":
         """The scheme of these bits; 32/32 is the floating-point control, whatever the other options say."""
-        if weight_bits >= FLOAT_BITS and activation_bits >= FLOAT_BITS:
+        if weight_bits == activation_bits == FLOAT_BITS:
             return cls.floating_point()
         return cls(quantizer=quantizer, weight_bits=weight_bits, activation_bits=activation_bits, **options)
 
     @property
     def is_float(self) -> bool:
-        return self.weight_bits >= FLOAT_BITS and self.activation_bits >= FLOAT_BITS
+        return self.weight_bits == self.activation_bits == FLOAT_BITS
 
     @property
     def label(self) -> str:
@@ -105,17 +110,33 @@ class TrialConfig:
     """Initial weights; without effect when the trial starts from a checkpoint."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+        self._settle_types()
+        if self.learning_rate <= 0:
             raise UsageError(f"learning_rate must be positive, but got {self.learning_rate!r}.")
+        if self.quantizer_lr_multiplier < 0:
+            raise UsageError(f"quantizer_lr_multiplier must be at least 0, but got {self.quantizer_lr_multiplier!r}.")
         for name in ("batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
+        for name in ("seed", "init_seed"):
+            if not 0 <= getattr(self, name) < SEEDS:
+                raise UsageError(f"{name} must be from 0 to {SEEDS - 1}, but got {getattr(self, name)!r}.")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, but got {self.schedule!r}.")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(
                 f"warmup_epochs must be at least 0 and below epochs ({self.epochs}), but got {self.warmup_epochs!r}."
             )
+
+    def _settle_types(self) -> None:
+        """One type a field: 1 and 1.0 are the same number but not the same JSON, and a key is a hash of JSON."""
+        for name in ("learning_rate", "quantizer_lr_multiplier", "warmup_epochs"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))
+        for name in ("batch_size", "epochs", "seed", "init_seed"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        options = {name: _real(f"Option {name!r}", value) for name, value in self.optimizer_options.items()}
+        object.__setattr__(self, "optimizer_options", options)
+        object.__setattr__(self, "dataset_options", dict(self.dataset_options))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -133,6 +154,19 @@ class TrialConfig:
     def grace_epochs(self) -> int:
         """Epochs before a trial may be given up: a ninth of its length (methodology D6)."""
         return grace_epochs(self.epochs)
+
+
+def _real(name: str, value: object) -> float:
+    """A finite float; numpy's numbers will do, a truth value is none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number, but got {value!r}.")
+    return float(value)
+
+
+def _whole(name: str, value: object) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise UsageError(f"{name} must be a whole number, but got {value!r}.")
+    return int(value)
 
 
 def grace_epochs(epochs: int) -> int:

@@ -1,5 +1,6 @@
 """Every trainable parameter in exactly one group: weights, others (biases, norms), quantizer parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -42,10 +43,10 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
     return groups
 
 
-def _of(model: nn.Module, owns: "object", name: str | None = None) -> list[nn.Parameter]:
+def _of(model: nn.Module, owns: Callable[[nn.Module], bool], name: str | None = None) -> list[nn.Parameter]:
     found: dict[int, nn.Parameter] = {}
     for module in model.modules():
-        if owns(module):  # type: ignore[operator]
+        if owns(module):
             for own, parameter in module.named_parameters(recurse=False):
                 if parameter.requires_grad and name in (None, own):
                     found[id(parameter)] = parameter

@@ -65,6 +65,7 @@ def _git_commit() -> str | None:
         found = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    # Before the first commit git prints the word HEAD, and fails.
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -22,7 +22,8 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     several places is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
 
     Raises:
-        UsageError: bits that the quantizer does not define, or a model with nothing to quantize.
+        UsageError: bits that the quantizer does not define, a model with nothing to quantize, or one with a layer
+            that `example` does not reach, that is no plain Conv2d or Linear, or that does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
@@ -30,14 +31,16 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     order = _execution_order(model, example)
     if not order:
         raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
-    names = {id(module): name for name, module in reversed(list(model.named_modules()))}
+    _check_all_reached(model, order)
+    names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
         at_end = index in (0, len(order) - 1)
         replaced[id(layer)] = _quantized(layer, names[id(layer)], index, scheme, at_end=at_end).to(example.device)
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if id(child) in replaced and not isinstance(parent, QuantizedLayer):
+        # Not named_children(), which leaves out a second name of the same module.
+        for name, child in list(parent._modules.items()):
+            if id(child) in replaced:
                 setattr(parent, name, replaced[id(child)])
     return replaced[id(model)] if id(model) in replaced else model
 
@@ -46,16 +49,19 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
 def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     """Initialise every quantizer from one real batch, layer by layer in execution order, batch norm undisturbed.
 
-    A layer's input is quantized upstream by then. Call it before the optimizer is built.
+    A layer's input is quantized upstream by then; one that is used several times sees its first input. Call it
+    before the optimizer is built.
+
+    Raises:
+        TuneQatError: values that are not finite, naming the layer.
+        UsageError: a layer that the batch does not reach.
     """
     layers = quantized_layers(model)
     for layer in layers:
         layer.calibrating = True
     with _evaluating(model):
         model(batch)
-    missed = [layer.name for layer in layers if layer.calibrating]
-    if missed:
-        raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(missed)}.")
+    _refuse_unreached([layer.name for layer in layers if layer.calibrating])
 
 
 def constrain(model: nn.Module) -> None:
@@ -90,6 +96,18 @@ def _execution_order(model: nn.Module, example: torch.Tensor) -> list[nn.Module]
         for hook in hooks:
             hook.remove()
     return list(order.values())
+
+
+def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
+    # A layer that is left out would stay in floating point, and the record would call the model quantized.
+    reached = {id(layer) for layer in order}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, QUANTIZABLE))
+    _refuse_unreached([name for name, module in layers if id(module) not in reached])
+
+
+def _refuse_unreached(names: list[str]) -> None:
+    if names:
+        raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(names)}.")
 
 
 @contextmanager

@@ -35,12 +35,16 @@ class Training:
         work: Workload,
         *,
         device: str = "cpu",
-        init_state: Mapping[str, torch.Tensor] | None = None,
+        init: str | Path | None = None,
         task: Task | None = None,
     ) -> None:
-        """Build, start from `init_state` (floating-point weights) if given, quantize, calibrate.
+        """Build, start from the floating-point weights of the checkpoint `init` if given, quantize, calibrate.
 
         `task` may be passed to share one among the trials of a process.
+
+        Raises:
+            UsageError: a configuration that does not fit the data, or names what does not exist.
+            TuneQatError: a checkpoint that cannot be read or does not fit the model.
         """
         self.config = config
         self.device = torch.device(device)
@@ -48,8 +52,8 @@ class Training:
         if config.batch_size > self.task.train_size:
             raise batch_too_large(config.batch_size, self.task.train_size, work.dataset.spec.name)
         model = work.build_model(config.init_seed)
-        if init_state is not None:
-            _start_from(model, init_state)
+        if init is not None:
+            start_from(model, init, config.model)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
         self.model = quantize(model.to(self.device), config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
@@ -61,18 +65,23 @@ class Training:
         self.wall_s = 0.0
         self.device_s = 0.0
         self.exploded_epochs = 0
+        self.diverged = False
         self._trivial_loss = self.task.trivial("train").loss
+
+    @property
+    def status(self) -> str:
+        """`running` while epochs are left, then `completed` or `diverged`."""
+        if self.diverged:
+            return "diverged"
+        return "completed" if self.epoch == self.config.epochs else "running"
 
     def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
         """Train from where it stands to the last epoch, one result an epoch; a diverged trial ends early.
 
         With `test`, the last result holds the metric of the test split as well.
         """
-        while self.epoch < self.config.epochs:
-            result = self._run_epoch(test)
-            yield result
-            if result.status == "diverged":
-                return
+        while self.status == "running":
+            yield self._run_epoch(test)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the trial depends on; loadable with `weights_only=True`."""
@@ -85,13 +94,19 @@ class Training:
             "wall_s": self.wall_s,
             "device_s": self.device_s,
             "exploded_epochs": self.exploded_epochs,
+            "diverged": self.diverged,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`: the remaining epochs are the same, bit for bit on a CPU, as uninterrupted."""
+        """Go on from `state`: the remaining epochs are the same, bit for bit on a CPU, as uninterrupted.
+
+        Raises `TuneQatError` for the state of another configuration.
+        """
+        if state.get("config") != self.config.to_dict():
+            raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs"):
+        for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 
     def _order(self, epoch: int) -> torch.Tensor:
@@ -103,15 +118,16 @@ class Training:
         wall, held = time.perf_counter(), _device_clock(self.device)
         self.epoch += 1
         totals = self._train_epoch()
+        finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
-        evaluation = None if totals.nonfinite_steps else self._evaluate("val")
+        evaluation = self._evaluate("val") if finite else None
         diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
-        last = self.epoch == self.config.epochs and not diverged
-        tested = self._evaluate("test") if test and last else None
+        self.diverged = diverged
+        tested = self._evaluate("test") if test and self.status == "completed" else None
         self.device_s += _device_clock(self.device) - held
         return EpochResult(
             epoch=self.epoch,
-            status="diverged" if diverged else "completed" if last else "running",
+            status=self.status,
             step=self.step,
             examples=self.step * self.config.batch_size,
             learning_rate=self.config.learning_rate * self._factor(self.step - 1),
@@ -135,8 +151,7 @@ class Training:
         order = self._order(self.epoch)
         size = self.config.batch_size
         self.model.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_epoch_seed(self.config.seed, self.epoch))
+        with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for position in range(self.steps_per_epoch):
                 index = order[position * size : (position + 1) * size]
                 self._train_step(index, totals)
@@ -199,9 +214,8 @@ def train(
         TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
     """
     work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
-    state = load_weights(init) if init else None
     with thread_count(threads):
-        yield from Training(config, work, device=device or default_device(), init_state=state).epochs(test=test)
+        yield from Training(config, work, device=device or default_device(), init=init).epochs(test=test)
 
 
 def default_device() -> str:
@@ -219,14 +233,28 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _start_from(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+def start_from(model: nn.Module, checkpoint: str | Path, name: str) -> None:
+    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(load_weights(checkpoint))
     except RuntimeError as error:
         raise TuneQatError(
-            f"The starting checkpoint does not fit the model {type(model).__name__}: {error}\n"
-            "It must hold the floating-point weights of the same model on the same kind of data."
+            f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
+            "A start must hold the floating-point weights of the same model on the same kind of data."
         ) from error
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What layers draw (dropout) starts from `seed`; torch's global random state is put back afterwards."""
+    accelerators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(accelerators):
+        # Not torch.manual_seed, which seeds every accelerator, of which only this one is put back.
+        torch.default_generator.manual_seed(seed)
+        for accelerator in accelerators:
+            with torch.cuda.device(accelerator):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def _build_optimizer(config: TrialConfig, groups: ParameterGroups) -> tuple[torch.optim.Optimizer, Any]:
@@ -256,7 +284,8 @@ def _device_clock(device: torch.device) -> float:
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
-    # Distinct for every (seed, epoch) below a million epochs, so that no two trials share a stream by accident.
+    # No two trials share a stream by accident: torch's CPU generator takes 32 bits of a seed, so this is distinct
+    # for seeds below 4,294 and epochs below a million.
     return seed * 1_000_003 + epoch
 
 

@@ -1,4 +1,5 @@
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from tests.references import datasets as reference
+from tune_qat import data
 from tune_qat.data import DATASETS
 from tune_qat.data.base import CLASSIFICATION, Dataset, LabelledImages, ModelInput
 from tune_qat.data.classification import EVALUATION_BATCH, Classification
@@ -128,3 +130,12 @@ def test_half_precision_outputs_are_judged_in_single_precision() -> None:
     result = task.evaluate(lambda x: linear(12)(x).bfloat16(), "val")
     exact = task.evaluate(lambda x: linear(12)(x).bfloat16().float(), "val")
     assert result == exact
+
+
+def test_shared_data_gives_batches_of_the_same_layout() -> None:
+    # An axis of length 1 may have any stride; torch reads a memory layout, and a kernel, from it.
+    own = data.load("digits")
+    shared = pickle.loads(pickle.dumps(own))
+    index = torch.arange(8)
+    first, again = (dataset.task().batch(0, 1, index)[0] for dataset in (own, shared))
+    assert first.stride() == again.stride() == (784, 784, 28, 1)

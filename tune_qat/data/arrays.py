@@ -10,7 +10,9 @@ def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """The array on the device; on the CPU it is the same memory, which nobody may write to.
 
     Read-only arrays (of a shared object store) are taken as they are: torch has no read-only tensors, and warns.
+    The array must be contiguous. Its strides are made anew: an axis of length 1 may carry any stride, pickling
+    changes it, and torch would pick another memory layout, and with it another order of sums, for the same data.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
-        return torch.from_numpy(array).to(device)
+        return torch.from_numpy(array.reshape(-1)).reshape(array.shape).to(device)

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
@@ -61,30 +62,34 @@ def get_spec(name: str) -> ModelSpec:
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:
     """`UsageError` for a model that is made for another task than the dataset's."""
-    spec = get_spec(name)
-    if spec.task != dataset.task:
-        fitting = ", ".join(other.name for other in _SPECS if other.task == dataset.task)
-        raise UsageError(
-            f"Model {name!r} is made for {_words(spec.task)}, but dataset {dataset.name!r} is for "
-            f"{_words(dataset.task)}. Models for that: {fitting}."
-        )
+    _check_task(get_spec(name), dataset.task, f"dataset {dataset.name!r} is")
 
 
 def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
     """A freshly initialised model; torch's global random state is left as it was.
 
     Raises:
-        UsageError: unknown name, or input that the model does not take.
+        UsageError: unknown name, another task, or input that the model does not take.
     """
     import torch
 
-    from tune_qat.optimizers import resolve
-
     spec = get_spec(name)
+    _check_task(spec, model_input.task, "the input is")
+    module, function = spec.build.split(":")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(init_seed)
-        model: nn.Module = resolve(spec.build)(model_input)
+        # Not torch.manual_seed, which seeds the accelerators' generators as well.
+        torch.default_generator.manual_seed(init_seed)
+        model: nn.Module = getattr(import_module(module), function)(model_input)
     return model
+
+
+def _check_task(spec: ModelSpec, task: str, what: str) -> None:
+    if spec.task != task:
+        fitting = ", ".join(other.name for other in _SPECS if other.task == task)
+        raise UsageError(
+            f"Model {spec.name!r} is made for {_words(spec.task)}, but {what} for {_words(task)}. "
+            f"Models for that: {fitting}."
+        )
 
 
 def _words(task: str) -> str:

@@ -6,7 +6,7 @@ from tune_qat.config import UsageError
 from tune_qat.data.base import ModelInput
 
 SMALLEST = 32
-"""Below it the last stages shrink to a single pixel."""
+"""The network's total stride: a smaller image is less than one pixel of the last stage."""
 
 
 def build_resnet18(model_input: ModelInput) -> nn.Module:
@@ -21,4 +21,5 @@ def build_resnet18(model_input: ModelInput) -> nn.Module:
     model: nn.Module = resnet18(weights=None, num_classes=model_input.classes)
     if model_input.channels != 3:
         model.conv1 = nn.Conv2d(model_input.channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's own
     return model

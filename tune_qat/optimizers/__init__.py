@@ -9,6 +9,8 @@ from typing import Any
 from tune_qat.config import UsageError
 from tune_qat.optimizers.base import OptimizerSpec, Range
 
+_BELOW_ONE = ("beta1", "beta2", "alpha", "rho", "momentum")
+"""Options that are the weight of the past in a moving average."""
 _WIDE_SGD = Range(low=1e-4, high=1.0)
 _SGD_SOURCE = "Robbins & Monro, 1951; torch.optim.SGD"
 
@@ -127,7 +129,7 @@ def get_spec(name: str) -> OptimizerSpec:
 def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
     """Every option of the optimizer, the given ones over the documented defaults.
 
-    Raises `UsageError` for an option that the optimizer does not take, or a value that is no finite number.
+    Raises `UsageError` for an option that the optimizer does not take, or a value outside its domain.
     """
     spec = get_spec(name)
     for option, value in given.items():
@@ -135,6 +137,8 @@ def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
             raise UsageError(f"Optimizer {name!r} has no option {option!r}. It takes: {', '.join(spec.defaults)}.")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise UsageError(f"Option {option!r} of optimizer {name!r} must be a number >= 0, but got {value!r}.")
+        if option in _BELOW_ONE and value >= 1:
+            raise UsageError(f"Option {option!r} of optimizer {name!r} must be below 1, but got {value!r}.")
     return {**spec.defaults, **{option: float(value) for option, value in given.items()}}
 
 

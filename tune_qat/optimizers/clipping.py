@@ -24,7 +24,9 @@ def adaptive(
     """
     from timm.utils.agc import adaptive_clip_grad
 
-    before = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
+    # Compared element by element: in a global norm, a clipped unit drowns beside a layer with large gradients.
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    before = [gradient.clone() for gradient in gradients]
     adaptive_clip_grad(list(weights), clip_factor=clip_factor)
-    after = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
-    return (after < before).float()
+    changed = [(old != new).any() for old, new in zip(before, gradients, strict=True)]
+    return torch.stack(changed).any().float() if changed else torch.zeros(())

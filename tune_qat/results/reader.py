@@ -1,6 +1,7 @@
 """Reads the record: rows for the driver, DuckDB views for everybody. Never writes."""
 
-from collections.abc import Sequence
+import glob
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,20 @@ import pyarrow.parquet as pq
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import table_folder
-from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.results.schema import KEYS, REFERENCE, SCHEMA_VERSION, TABLES, VERSION_KEY
 
-LAST_ATTEMPT = {"epochs": "trial_key, epoch", "layers": "trial_key, epoch, layer, kind"}
-"""Tables in which a later attempt replaces an earlier one, and what a row is known by."""
+FILES = "[!.]*.parquet"
+"""A leading dot keeps a file from being read: one that is still being written, or what a file manager left."""
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
 
 
 def read_rows(results: Path, table: str, study_id: str | None = None) -> list[dict[str, Any]]:
@@ -23,12 +34,11 @@ def read_rows(results: Path, table: str, study_id: str | None = None) -> list[di
         TuneQatError: a file that cannot be read, named.
         UsageError: a file of another schema version.
     """
-    root = Path(results) / table
-    folders = [table_folder(results, table, study_id)] if study_id else sorted(root.glob("study_id=*"))
+    folders = [table_folder(results, table, study_id)] if study_id else _study_folders(results, table)
     rows = []
     for folder in folders:
-        for path in sorted(folder.glob("[!.]*.parquet")):
-            own = {"study_id": folder.name.removeprefix("study_id=")}
+        own = {"study_id": folder.name.removeprefix("study_id=")}
+        for path in sorted(folder.glob(FILES)):
             rows += [{**own, **row} for row in read_file(path).to_pylist()]
     return rows
 
@@ -40,16 +50,8 @@ def read_file(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (pa.ArrowException, OSError) as error:
-        raise TuneQatError(
-            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}). It is damaged or was not written by "
-            "this program; move it away to go on without it."
-        ) from None
-    found = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise UsageError(
-            f"{path} was written with schema version {found}, but this program reads version {SCHEMA_VERSION}. "
-            "Use another results folder (--results), or the version of tune-qat that wrote it."
-        )
+        raise _unreadable(path, error) from None
+    _check_metadata(path, table.schema.metadata)
     return table
 
 
@@ -60,55 +62,148 @@ def last_epochs(results: Path, study_id: str, trial_key: str) -> list[dict[str, 
         for row in read_file(path).to_pylist():
             known = rows.get(row["epoch"])
             if known is None or row["attempt"] > known["attempt"]:
-                rows[row["epoch"]] = row
+                rows[row["epoch"]] = {"study_id": study_id, **row}
     return [rows[epoch] for epoch in sorted(rows)]
 
 
 def check_version(results: Path) -> None:
-    """Check every driver-owned file of a results folder: readable, and of this schema version. Empty is fine."""
-    for table in ("studies", "arms"):
-        read_rows(results, table)
+    """Check that a results folder was written with this schema version. One that is not there or empty is fine.
 
-
-def connect(*paths: str | Path) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view for each table over one or more results folders.
-
-    `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch.
+    Looks at one file of each table of each study: a study is written by one version.
 
     Raises:
-        TuneQatError: a path that is no results folder.
+        UsageError: another schema version.
+        TuneQatError: a file that cannot be read, named.
     """
-    roots = [Path(path) for path in paths]
+    for table in TABLES:
+        for folder in _study_folders(results, table):
+            for path in sorted(folder.glob(FILES))[:1]:
+                try:
+                    metadata = pq.read_metadata(path).metadata
+                except (pa.ArrowException, OSError) as error:
+                    raise _unreadable(path, error) from None
+                _check_metadata(path, metadata)
+
+
+def check_files(results: Path) -> None:
+    """Read every file of the record; the error of `read_file` for the first that is damaged."""
+    for table in TABLES:
+        for folder in _study_folders(results, table):
+            for path in sorted(folder.glob(FILES)):
+                read_file(path)
+
+
+def connect(*paths: str | Path, reference: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view for each table over one or more results folders.
+
+    `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch. Timestamps
+    are UTC without a zone, which DuckDB hands to Python without further packages.
+
+    Args:
+        paths: results folders.
+        reference: CSV files with the columns of `schema.REFERENCE`: the view `reference`.
+
+    Raises:
+        TuneQatError: a path that holds no record, or a file that cannot be read.
+        UsageError: another schema version, or one study in two of the folders.
+    """
+    roots = list(dict.fromkeys(Path(path).expanduser().resolve() for path in paths))
     for root in roots:
-        if not any((root / table).is_dir() for table in TABLES):
+        if not any(_has_files(root, table) for table in TABLES):
             what = "holds no record of a study" if root.exists() else "does not exist"
             raise TuneQatError(f"{root} {what}. Name the results folder of a study: tune-qat run ... --results DIR.")
         check_version(root)
+    _check_apart(roots)
     connection = duckdb.connect(":memory:")
     # No extension is fetched behind the user's back; Parquet and JSON are built in.
     connection.execute("SET autoinstall_known_extensions = false")
-    for table, schema in TABLES.items():
-        connection.register(f"empty_{table}", pa.schema([("study_id", pa.string()), *schema]).empty_table())
-        connection.execute(f"CREATE VIEW {table} AS {_select(table, roots)}")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"CREATE VIEW reference AS {_select_reference(reference)}")
+    for table in TABLES:
+        try:
+            connection.execute(f"CREATE VIEW {table} AS {_select(table, roots)}")
+        except duckdb.Error:
+            for root in roots:
+                check_files(root)
+            raise
     return connection
 
 
 def _select(table: str, roots: Sequence[Path]) -> str:
-    # DuckDB's `*` leaves out names with a leading dot: files that are still being written.
-    patterns = [str(root / table / "study_id=*" / "*.parquet") for root in roots if _has_files(root / table)]
-    if not patterns:
-        return f"SELECT * FROM empty_{table}"
-    listed = ", ".join("'" + pattern.replace("'", "''") + "'" for pattern in patterns)
-    read = (
-        f"SELECT * FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = true, "
-        "hive_types = {'study_id': VARCHAR})"
+    schema = pa.schema([("study_id", pa.string()), *TABLES[table]])
+    selected = _empty(schema)
+    # The pattern is read again with every query, so that an open connection follows a running study.
+    patterns = [glob.escape(str(root / table)) + f"/study_id=*/{FILES}" for root in roots if _has_files(root, table)]
+    if patterns:
+        # Every column is there with its type, even if older files lack it.
+        selected += (
+            f" UNION ALL BY NAME SELECT * FROM read_parquet({_list(patterns)}, union_by_name = true, "
+            "hive_partitioning = true, hive_types = {'study_id': VARCHAR})"
+        )
+    moments = [f"{field.name} AT TIME ZONE 'UTC' AS {field.name}" for field in schema if _is_moment(field)]
+    replaced = f" REPLACE ({', '.join(moments)})" if moments else ""
+    query = f"SELECT *{replaced} FROM ({selected})"
+    if "attempt" in KEYS[table]:
+        known_by = ", ".join(("study_id", *(name for name in KEYS[table] if name != "attempt")))
+        query += f" QUALIFY row_number() OVER (PARTITION BY {known_by} ORDER BY attempt DESC) = 1"
+    return query
+
+
+def _select_reference(paths: Sequence[Path]) -> str:
+    if not paths:
+        return _empty(REFERENCE)
+    columns = ", ".join(f"'{field.name}': '{_SQL_TYPES[field.type]}'" for field in REFERENCE)
+    return (
+        f"SELECT * FROM read_csv({_list([glob.escape(str(path)) for path in paths])}, auto_detect = false, "
+        f"header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})"
     )
-    selected = f"SELECT study_id, * EXCLUDE (study_id) FROM (SELECT * FROM empty_{table} UNION ALL BY NAME {read})"
-    if table in LAST_ATTEMPT:
-        window = f"PARTITION BY study_id, {LAST_ATTEMPT[table]} ORDER BY attempt DESC"
-        selected += f" QUALIFY row_number() OVER ({window}) = 1"
-    return selected
 
 
-def _has_files(folder: Path) -> bool:
-    return any(True for _ in folder.glob("study_id=*/[!.]*.parquet"))
+def _empty(schema: pa.Schema) -> str:
+    columns = ", ".join(f"CAST(NULL AS {_SQL_TYPES[field.type]}) AS {field.name}" for field in schema)
+    return f"SELECT {columns} WHERE false"
+
+
+def _list(patterns: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + pattern.replace("'", "''") + "'" for pattern in patterns) + "]"
+
+
+def _is_moment(field: pa.Field) -> bool:
+    return bool(pa.types.is_timestamp(field.type))
+
+
+def _study_folders(results: Path, table: str) -> list[Path]:
+    return sorted((Path(results) / table).glob("study_id=*"))
+
+
+def _has_files(results: Path, table: str) -> bool:
+    return any(True for _ in (results / table).glob(f"study_id=*/{FILES}"))
+
+
+def _check_apart(roots: Sequence[Path]) -> None:
+    """Views tell studies apart by their id alone."""
+    home: dict[str, Path] = {}
+    for root in roots:
+        for study_id in sorted({folder.name for table in TABLES for folder in _study_folders(root, table)}):
+            if home.setdefault(study_id, root) != root:
+                raise UsageError(
+                    f"Study {study_id.removeprefix('study_id=')!r} is in {home[study_id]} and in {root}, and would be "
+                    "mixed up. Read the two folders one at a time, or give one of the studies another name."
+                )
+
+
+def _check_metadata(path: Path, metadata: Mapping[bytes, bytes] | None) -> None:
+    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
+    if found != str(SCHEMA_VERSION):
+        raise UsageError(
+            f"{path} was written with schema version {found}, but this program reads version {SCHEMA_VERSION}. "
+            "Use another results folder (--results), or the version of tune-qat that wrote it."
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> TuneQatError:
+    cause = str(error).partition("\n")[0]
+    return TuneQatError(
+        f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "
+        "move it away to go on without it."
+    )

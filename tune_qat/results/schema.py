@@ -239,3 +239,13 @@ TABLES: dict[str, pa.Schema] = {
     "decisions": DECISIONS,
 }
 """What a results folder holds. `reference` comes with the package and is no part of it."""
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "studies": (),
+    "arms": ("arm_id",),
+    "trials": ("trial_key",),
+    "epochs": ("trial_key", "attempt", "epoch"),
+    "layers": ("trial_key", "attempt", "epoch", "layer", "kind"),
+    "decisions": ("trial_key", "rung"),
+}
+"""What a row is known by inside its study."""

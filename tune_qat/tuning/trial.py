@@ -59,27 +59,26 @@ def run_trial(config: Mapping[str, Any], *, work: Workload, context: TrialContex
 
 
 def _epochs(plan: Plan, work: Workload, context: TrialContext) -> Iterator[dict[str, Any]]:
-    from tune_qat.checkpoints import load_checkpoint, load_weights, save_checkpoint
+    from tune_qat.checkpoints import load_checkpoint, save_checkpoint
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
 
     path = checkpoint_path(context.results, plan.trial_key)
     log = EpochLog(Path(context.results), context.study_id, plan.trial_key)
-    from_init = context.init_path is not None and plan.stage != "pretrain"
     with thread_count(context.threads):
         training = Training(
             plan.config,
             work,
             device=context.device,
-            init_state=load_weights(context.init_path) if from_init and context.init_path else None,
+            init=None if plan.stage == "pretrain" else context.init_path,
             task=_task(work, context.device),
         )
         if path.exists():
             training.load_state_dict(load_checkpoint(path))
         about = _about(context, log.attempt)
-        if training.epoch >= plan.config.epochs:
+        if training.status != "running":
             # It ended before its row was written: nothing to train, the record has every epoch.
-            yield {**about, "epoch": training.epoch, "status": "completed", OBJECTIVE: _objective(None, context)}
+            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: _objective(None, context)}
         for result in training.epochs(test=plan.stage == "retrain"):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)

@@ -1,0 +1,19 @@
+-- Trials of an arm that fit its study as last run, beside the arm's reference points.
+-- Left out: the shared start, trials of an earlier version of the study file (other epochs, data, start or quantizer),
+-- and retrain trials of a configuration that is no longer the arm's best.
+SELECT t.*, a.mode, a.repeat, a.metric, a.unit, a.sign, a.trivial_score, a.trivial_test_score, a.baselines_json,
+       a.space_json,
+       t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
+       t.stage IN ('default', 'random', 'search') AS tuning
+FROM trials t JOIN arms a USING (study_id, arm_id)
+WHERE t.epochs = a.max_epochs
+  AND t.quantizer = a.quantizer
+  AND t.params_json ->> '$.scheme.ste' = a.ste
+  AND CAST(t.params_json ->> '$.scheme.first_last_bits' AS INTEGER) = a.first_last_bits
+  AND t.data_fingerprint = a.data_fingerprint
+  AND t.split_fingerprint = a.split_fingerprint
+  -- While the shared start is being trained, which trials it fits is not known yet.
+  AND (t.init_checkpoint_sha256 IS NOT DISTINCT FROM a.init_checkpoint_sha256
+       OR (a.init = 'pretrain' AND a.init_checkpoint_sha256 IS NULL))
+  -- An arm's choice is in the record once its study has been run to an end, however early.
+  AND (t.stage <> 'retrain' OR a.best_config_id IS NULL OR t.config_id = a.best_config_id)

@@ -1,0 +1,28 @@
+-- Which optimizer is best per workload and bit width: mean on test data over retrain seeds, with a 95 % interval?
+-- Of the configuration that each arm chose on validation data. An arm without ended retrain trials is left out.
+-- A trial that diverged, ran out of memory or failed counts as the trivial score, never as nothing (`diverged`).
+-- Interval: Student's t over the n trials, NULL below 2. Repeats of an arm are pooled; learning_rate and batch_size are
+-- NULL where they chose differently. In mode joint one search went over all optimizers: its row is the best
+-- configuration found, not a ranking of optimizers.
+WITH scored AS (
+    SELECT *, status <> 'completed' OR test_metric IS NULL AS failed,
+           CASE WHEN failed THEN trivial_test_score ELSE test_metric END AS score
+    FROM arm_trials
+    WHERE stage = 'retrain' AND ended AND status <> 'stopped'),
+board AS (
+    SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit, sign,
+           avg(score) AS mean, stddev_samp(score) / sqrt(count(*)) AS standard_error, count(*) AS n,
+           count(*) FILTER (failed) AS diverged,
+           CASE WHEN count(DISTINCT learning_rate) = 1 THEN any_value(learning_rate) END AS learning_rate,
+           CASE WHEN count(DISTINCT batch_size) = 1 THEN any_value(batch_size) END AS batch_size,
+           any_value(trivial_test_score) AS trivial,
+           any_value(CAST(baselines_json ->> '$.test.bicubic' AS DOUBLE)) AS bicubic,
+           any_value(CAST(baselines_json ->> '$.test.nearest' AS DOUBLE)) AS nearest
+    FROM scored
+    GROUP BY study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit, sign)
+SELECT study_id, mode, workload, weight_bits, activation_bits,
+       rank() OVER (PARTITION BY study_id, workload, weight_bits, activation_bits ORDER BY sign * mean DESC) AS place,
+       optimizer, mean, mean - t * standard_error AS ci_low, mean + t * standard_error AS ci_high, n, diverged,
+       learning_rate, batch_size, metric, unit, trivial, bicubic, nearest
+FROM board LEFT JOIN student_t ON df = least(n - 1, 1000)
+ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, place, optimizer

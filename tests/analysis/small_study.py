@@ -1,0 +1,83 @@
+"""Writes a small record of a study with the real writer, for tests of the questions asked of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.results.rows import filled, write
+
+SPACE = {
+    "adam": {"learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}, "batch_size": {"low": 8, "high": 64}},
+    "sgd": {"learning_rate": {"low": 1e-4, "high": 1.0, "log": True}, "batch_size": {"low": 8, "high": 64}},
+}
+
+
+class SmallStudy:
+    """A study whose arms and trials are given one by one; a metric is better the larger it is, unless `sign` is -1."""
+
+    def __init__(self, results: Path, name: str, *, sign: int = 1, mode: str = "comparison") -> None:
+        self.results, self.name, self.sign, self.mode = results, name, sign, mode
+        self._arms: list[dict[str, Any]] = []
+        self._trials = 0
+
+    def arm(self, optimizer: str | None, bits: int = 4, **values: Any) -> str:
+        """An arm that plans 1 default, 2 random, 6 search and 3 retrain trials of 4 epochs; its id."""
+        arm_id = values.pop("arm_id", f"{optimizer or 'joint'}-w{bits}a{bits}")
+        known = {
+            "mode": self.mode,
+            "workload": "m-d",
+            "metric": "accuracy" if self.sign > 0 else "error",
+            "unit": "fraction",
+            "sign": self.sign,
+            "trivial_score": 0.5,
+            "trivial_test_score": 0.4,
+            "weight_bits": bits,
+            "activation_bits": bits,
+            "quantizer": "lsq",
+            "ste": "clip_then_round",
+            "first_last_bits": 8,
+            "init": "pretrain",
+            "init_checkpoint_sha256": "start",
+            "max_epochs": 4,
+            "planned_default": 1,
+            "planned_random": 2,
+            "planned_search": 6,
+            "planned_retrain": 3,
+            "space_json": json.dumps(SPACE),
+            "best_config_id": "best",
+        }
+        row = filled("arms", arm_id=arm_id, optimizer=optimizer, **{**known, **values})
+        self._arms.append(row)
+        write(self.results, self.name, "arms", "arms", *self._arms)
+        return arm_id
+
+    def trial(self, arm_id: str, stage: str, status: str = "completed", **values: Any) -> str:
+        """A trial of an arm, of its chosen configuration where the stage is retrain; its key."""
+        arm = next(row for row in self._arms if row["arm_id"] == arm_id)
+        self._trials += 1
+        scheme = {"ste": values.pop("ste", arm["ste"]), "first_last_bits": arm["first_last_bits"]}
+        known = {
+            "trial_key": f"t{self._trials:03}",
+            "workload": arm["workload"],
+            "optimizer": arm["optimizer"],
+            "weight_bits": arm["weight_bits"],
+            "activation_bits": arm["activation_bits"],
+            "quantizer": arm["quantizer"],
+            "learning_rate": 1e-3,
+            "batch_size": 32,
+            "epochs": arm["max_epochs"],
+            "config_id": "best" if stage == "retrain" else f"c{self._trials}",
+            "params_json": json.dumps({"scheme": scheme}),
+            "init_checkpoint_sha256": "start",
+            "epochs_run": arm["max_epochs"],
+            "device_s": 2.0,
+        }
+        row = filled("trials", arm_id=arm_id, stage=stage, status=status, **{**known, **values})
+        write(self.results, self.name, "trials", row["trial_key"], row)
+        return str(row["trial_key"])
+
+    def retrain(self, arm_id: str, *scores: float | None, **values: Any) -> None:
+        """Retrain trials with these test metrics; None: diverged."""
+        for seed, score in enumerate(scores):
+            status = "diverged" if score is None else "completed"
+            self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)

@@ -1,0 +1,218 @@
+import math
+import statistics
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+import analysis
+from tests.analysis.small_study import SmallStudy
+
+EXACT = 1e-12  # a few double-precision operations on numbers near 1
+
+
+class TestLearningRate:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_best_and_median_of_a_quarter_decade(self, tmp_path: Path, sign: int) -> None:
+        study = SmallStudy(tmp_path, "s", sign=sign)
+        arm = study.arm("adam", trivial_score=0.5)
+        # 1e-3 and 1.15e-3 lie in one quarter decade, 1.5e-3 in the next: its middle is 10 ** -2.75.
+        study.trial(arm, "default", val_metric=0.8, learning_rate=1e-3)
+        study.trial(arm, "random", val_metric=0.3, learning_rate=1.15e-3)
+        study.trial(arm, "search", "stopped", val_metric=0.7, learning_rate=0.9e-3, epochs_run=1)
+        study.trial(arm, "search", "diverged", learning_rate=1e-3)
+        study.trial(arm, "search", "oom", learning_rate=1e-3)
+        study.trial(arm, "search", val_metric=0.9, learning_rate=1.5e-3)
+        study.trial(arm, "search", "diverged", learning_rate=0.1)
+        study.trial(arm, "search", "running", learning_rate=1e-3)
+        study.trial(arm, "search", "interrupted", val_metric=0.99, learning_rate=1e-3)
+        study.retrain(arm, 0.99, val_metric=0.99)
+        found = analysis.frame(tmp_path, "learning_rate")
+        assert found["learning_rate"].tolist() == pytest.approx([1e-3, 10**-2.75, 0.1], rel=EXACT)
+        scores = [[0.8, 0.3, 0.7, 0.5, 0.5], [0.9], [0.5]]
+        best = max if sign > 0 else min
+        assert found["n"].tolist() == [5, 1, 1]
+        assert found["best"].tolist() == pytest.approx([best(values) for values in scores], abs=EXACT)
+        assert found["median"].tolist() == pytest.approx([statistics.median(v) for v in scores], abs=EXACT)
+        assert found["diverged"].tolist() == pytest.approx([0.2, 0, 1], abs=EXACT)
+        assert found["failed"].tolist() == pytest.approx([0.2, 0, 0], abs=EXACT)
+        assert found["stopped"].tolist() == pytest.approx([0.2, 0, 0], abs=EXACT)
+
+    def test_groups_are_by_study_bits_and_optimizer(self, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            study = SmallStudy(tmp_path, name)
+            for optimizer in ("adam", "sgd"):
+                for bits in (4, 32):
+                    study.trial(study.arm(optimizer, bits), "search", val_metric=0.5)
+        found = analysis.frame(tmp_path, "learning_rate")
+        assert found["n"].tolist() == [1] * 8
+        assert len(found[["study_id", "weight_bits", "activation_bits", "optimizer"]].drop_duplicates()) == 8
+
+    def test_trials_of_an_earlier_file_are_left_out(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "search", val_metric=0.5)
+        study.trial(arm, "search", val_metric=0.9, epochs=40)
+        assert analysis.frame(tmp_path, "learning_rate")[["n", "best"]].values.tolist() == [[1, 0.5]]
+
+
+class TestEdgeOfRange:
+    # The ranges of adam: learning rate 1e-5 to 1e-1, batch size 8 to 64.
+    @pytest.mark.parametrize(
+        ("rate", "edge", "wide"),
+        [
+            (1e-3, "none", (1e-5, 1e-1)),
+            (3e-5, "low", (1e-6, 1e-1)),  # 0.48 decades from the end
+            (3.3e-5, "none", (1e-5, 1e-1)),  # 0.52
+            (3.3e-2, "high", (1e-5, 1.0)),  # 0.48
+            (3e-2, "none", (1e-5, 1e-1)),  # 0.52
+            (0.5, "high", (1e-5, 5.0)),  # a default outside the range: wide enough to have it inside
+        ],
+    )
+    def test_learning_rate(self, tmp_path: Path, rate: float, edge: str, wide: tuple[float, float]) -> None:
+        row = self.rows(tmp_path, learning_rate=rate).loc["learning_rate"]
+        assert (row["best"], row["low"], row["high"], row["edge"]) == (rate, 1e-5, 1e-1, edge)
+        assert (row["wide_low"], row["wide_high"]) == pytest.approx(wide, rel=EXACT)
+
+    @pytest.mark.parametrize(
+        ("size", "edge", "wide"), [(8, "low", (4, 64)), (16, "none", (8, 64)), (64, "high", (8, 128))]
+    )
+    def test_batch_size(self, tmp_path: Path, size: int, edge: str, wide: tuple[int, int]) -> None:
+        row = self.rows(tmp_path, batch_size=size).loc["batch_size"]
+        assert (row["best"], row["low"], row["high"], row["edge"]) == (size, 8, 64, edge)
+        assert (row["wide_low"], row["wide_high"]) == wide
+
+    def test_batch_size_of_one_is_no_edge_and_a_fixed_one_is_not_searched(self, tmp_path: Path) -> None:
+        for name, low, high in (("one", 1, 4), ("fixed", 4, 4), ("narrow", 2, 4)):
+            study = SmallStudy(tmp_path, name)
+            ranges = (
+                f'{{"learning_rate": {{"low": 2e-4, "high": 4e-4}}, "batch_size": {{"low": {low}, "high": {high}}}}}'
+            )
+            arm = study.arm("adam", space_json=f'{{"adam": {ranges}}}')
+            study.trial(arm, "search", val_metric=0.9, batch_size=low, learning_rate=3e-4)
+        found = analysis.frame(tmp_path, "edge_of_range").set_index(["study_id", "dimension"])["edge"]
+        assert found[:, "batch_size"].to_dict() == {"one": "none", "narrow": "low"}
+        # A range of less than a decade has both ends near any point.
+        assert set(found[:, "learning_rate"]) == {"both"}
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_best_is_a_completed_trial_before_retrain(self, tmp_path: Path, sign: int) -> None:
+        study = SmallStudy(tmp_path, "s", sign=sign)
+        arm = study.arm("adam")
+        better, best = (0.8, 0.9) if sign > 0 else (0.2, 0.1)
+        study.trial(arm, "search", val_metric=better, learning_rate=2e-3)
+        study.trial(arm, "random", val_metric=0.5, learning_rate=3e-3)
+        study.trial(arm, "search", "stopped", val_metric=best, learning_rate=4e-3)
+        study.trial(arm, "search", "diverged", learning_rate=5e-3)
+        study.trial(arm, "search", val_metric=None, learning_rate=6e-3)
+        study.trial(arm, "search", val_metric=best, learning_rate=7e-3, epochs=1)
+        study.retrain(arm, best, val_metric=best, learning_rate=8e-3)
+        assert self.rows(tmp_path, write=False).loc["learning_rate", "best"] == 2e-3
+
+    def test_joint_arm_has_rows_for_each_optimizer(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s", mode="joint")
+        arm = study.arm(None)
+        study.trial(arm, "search", val_metric=0.9, optimizer="adam", learning_rate=0.09)
+        study.trial(arm, "search", val_metric=0.8, optimizer="sgd", learning_rate=0.09)
+        found = analysis.frame(tmp_path, "edge_of_range").set_index(["dimension", "optimizer"])
+        # Within half a decade of adam's 0.1, but not of sgd's 1.0.
+        assert found.loc["learning_rate"]["edge"].to_dict() == {"adam": "high", "sgd": "none"}
+        assert found.loc["learning_rate"]["high"].to_dict() == {"adam": 0.1, "sgd": 1.0}
+
+    @staticmethod
+    def rows(results: Path, *, write: bool = True, **values: float) -> pd.DataFrame:
+        if write:
+            study = SmallStudy(results, "s")
+            study.trial(study.arm("adam"), "default", val_metric=0.9, **values)
+        return analysis.frame(results, "edge_of_range").set_index("dimension")
+
+
+class TestBudget:
+    def test_planned_and_ended_trials_and_what_they_cost(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        adam, sgd = study.arm("adam"), study.arm("sgd")
+        study.arm("lion")
+        study.trial(adam, "default", val_metric=0.5, device_s=4.0)
+        study.trial(adam, "random", "diverged", device_s=1.0, epochs_run=1)
+        study.trial(adam, "search", "stopped", stop_reason="asha", device_s=1.5, epochs_run=2)
+        study.trial(adam, "search", "stopped", stop_reason="budget", device_s=0.5, epochs_run=1)
+        study.trial(adam, "search", "error", device_s=None, epochs_run=None)
+        study.trial(adam, "search", "running", device_s=None, epochs_run=None)
+        study.trial(adam, "search", "interrupted", device_s=1.0, epochs_run=3)
+        study.trial(adam, "search", device_s=100.0, epochs=40)  # of an earlier file
+        study.retrain(adam, 0.8, 0.8, device_s=2.0)
+        study.retrain(adam, 0.8, config_id="an earlier best")
+        study.trial(sgd, "default", device_s=6.0)
+        found = analysis.frame(tmp_path, "budget").set_index("arm_id")
+        row = found.loc["adam-w4a4"]
+        stages = ("default", "random", "search", "retrain")
+        assert [row[f"planned_{stage}"] for stage in stages] == [1, 2, 6, 3]
+        assert [row[f"ended_{stage}"] for stage in stages] == [1, 1, 3, 2]
+        assert (row["stopped_by_asha"], row["epochs"], row["device_s"]) == (1, 4 + 1 + 2 + 1 + 3 + 2 * 4, 12.0)
+        # Arms of these bits: 12, 6 and 0 seconds, 6 on average.
+        assert found["device_s_ratio"].to_dict() == {"adam-w4a4": 2.0, "sgd-w4a4": 1.0, "lion-w4a4": 0.0}
+        assert found["equal"].all()
+
+    def test_nothing_spent_yet_has_no_ratio(self, tmp_path: Path) -> None:
+        SmallStudy(tmp_path, "s").arm("adam")
+        found = analysis.frame(tmp_path, "budget")
+        assert (found["epochs"][0], found["device_s"][0]) == (0, 0)
+        assert pd.isna(found["device_s_ratio"][0])
+
+    def test_ratio_is_over_arms_of_the_same_study_and_bits(self, tmp_path: Path) -> None:
+        for name, seconds in (("one", 1.0), ("two", 10.0)):
+            study = SmallStudy(tmp_path, name)
+            for bits in (4, 32):
+                for optimizer, factor in (("adam", 1), ("sgd", 3)):
+                    study.trial(study.arm(optimizer, bits), "default", device_s=seconds * bits * factor)
+        assert analysis.frame(tmp_path, "budget")["device_s_ratio"].tolist() == pytest.approx([0.5, 1.5] * 4, rel=EXACT)
+
+    @pytest.mark.parametrize("column", ["planned_search", "planned_retrain", "max_epochs"])
+    def test_unequal_plans_are_found_in_their_study_alone(self, tmp_path: Path, column: str) -> None:
+        for name, value in (("fair", 5), ("unfair", 6)):
+            study = SmallStudy(tmp_path, name)
+            study.arm("adam", **{column: 5})
+            study.arm("sgd", **{column: value})
+        found = analysis.frame(tmp_path, "budget").set_index("study_id")["equal"]
+        assert found["fair"].all() and not found["unfair"].any()
+
+
+class TestDivergence:
+    @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 7), (2, 7), (5, 12), (12, 12)])
+    def test_interval_is_wilsons(self, tmp_path: Path, k: int, n: int) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        stages = ("default", "random", "search")
+        for number in range(n):
+            study.trial(arm, stages[number % 3], "diverged" if number < k else ("completed", "stopped")[number % 2])
+        row = analysis.frame(tmp_path, "divergence").iloc[0]
+        wilson = stats.binomtest(k, n).proportion_ci(method="wilson")
+        assert (row["n"], row["diverged"]) == (n, k)
+        assert (row["rate"], row["ci_low"], row["ci_high"]) == pytest.approx(
+            (k / n, wilson.low, wilson.high), abs=EXACT
+        )
+        assert 0 <= row["ci_low"] <= row["rate"] <= row["ci_high"] <= 1
+
+    def test_trials_that_say_nothing_about_divergence_are_not_counted(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        for status in ("oom", "error", "running", "interrupted", "completed", "diverged"):
+            study.trial(arm, "search", status)
+        study.retrain(arm, None, None)
+        study.trial(arm, "search", "diverged", epochs=40)
+        row = analysis.frame(tmp_path, "divergence").iloc[0]
+        assert (row["n"], row["diverged"], row["rate"]) == (2, 1, 0.5)
+
+    def test_groups_are_by_study_workload_bits_and_optimizer(self, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            study = SmallStudy(tmp_path, name)
+            for bits in (4, 32):
+                for optimizer in ("adam", "sgd"):
+                    arm = study.arm(optimizer, bits)
+                    study.trial(arm, "search", "diverged" if optimizer == "sgd" and bits == 4 else "completed")
+        found = analysis.frame(tmp_path, "divergence")
+        keys = found[["study_id", "weight_bits", "optimizer"]].itertuples(index=False, name=None)
+        rates = dict(zip(keys, found["rate"], strict=True))
+        assert len(rates) == 8
+        assert rates[("one", 4, "sgd")] == rates[("two", 4, "sgd")] == math.fsum(rates.values()) / 2 == 1

@@ -1,0 +1,198 @@
+"""A layer on integer codes against the same layer on operands that were dequantized first."""
+
+import io
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from tests.references import lsq as reference
+from tune_qat.config import STE_VARIANTS, UsageError
+from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
+from tune_qat.quantizers.lsq import LSQ
+
+Layer = nn.Conv2d | nn.Linear
+
+LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
+    "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), (5, 3, 6, 7)),
+    "strided": (lambda: nn.Conv2d(3, 4, 3, stride=2, padding=(2, 1), bias=False), (5, 3, 7, 8)),
+    "dilated": (lambda: nn.Conv2d(3, 4, 3, dilation=2, padding="same"), (5, 3, 6, 7)),
+    "grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), (5, 4, 6, 7)),
+    "linear": (lambda: nn.Linear(20, 6), (5, 20)),
+    "linear without bias": (lambda: nn.Linear(20, 6, bias=False), (5, 20)),
+    "linear over tokens": (lambda: nn.Linear(20, 6), (5, 3, 20)),
+}
+
+
+def build(
+    layer: Layer, weight_bits: int | None, input_bits: int | None, ste: str = "clip_then_round"
+) -> QuantizedLayer:
+    weight = LSQ(bits=weight_bits, kind="weight", name="layer", ste=ste) if weight_bits else None
+    inputs = LSQ(bits=input_bits, kind="activation", name="layer", ste=ste) if input_bits else None
+    return QuantizedLayer(layer, name="layer", index=0, weight=weight, inputs=inputs)
+
+
+def calibrate(layer: QuantizedLayer, value: torch.Tensor) -> None:
+    layer.calibrating = True
+    with torch.no_grad():
+        layer(value)
+
+
+def example(name: str, signed: bool) -> tuple[Layer, torch.Tensor, torch.Tensor]:
+    """A layer in double precision, a batch, and the gradient of the loss by its output."""
+    torch.manual_seed(len(name) + signed)
+    make, shape = LAYERS[name]
+    layer = make().double()
+    value = torch.randn(shape, dtype=torch.float64)
+    # No value on the very end of the unsigned range, where autograd's clamp and equation 3 differ.
+    value = value if signed else value.abs() + 1e-3
+    return layer, value, torch.randn(layer(value).shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("ste", STE_VARIANTS)
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize(("weight_bits", "input_bits"), [(2, 2), (4, 4), (8, 8), (3, None), (None, 3)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_equals_dequantizing_first(
+    name: str, weight_bits: int | None, input_bits: int | None, signed: bool, ste: str
+) -> None:
+    layer, value, upstream = example(name, signed)
+    quantized = build(layer, weight_bits, input_bits, ste).double()
+    calibrate(quantized, value)
+    x = value.clone().requires_grad_()
+    output = quantized(x)
+    wanted = [x, *quantized.parameters()]
+    gradients = torch.autograd.grad((upstream * output).sum(), wanted)
+
+    def operand(tensor: torch.Tensor, quantizer: LSQ | None, bits: int | None, has_sign: bool) -> torch.Tensor:
+        if quantizer is None or bits is None:
+            return tensor
+        q_n, q_p = reference.grid(bits, has_sign)
+        features = tensor.numel() if quantizer.kind == "weight" else tensor[0].numel()
+        return reference.quantize_by_autograd(
+            tensor,
+            quantizer.step,
+            q_n=q_n,
+            q_p=q_p,
+            gradient_scale=1 / math.sqrt(features * q_p),
+            round_first=ste == "round_then_clip",
+        )
+
+    x_hat = operand(x, quantized.input_quantizer, input_bits, signed)  # type: ignore[arg-type]
+    w_hat = operand(layer.weight, quantized.weight_quantizer, weight_bits, True)  # type: ignore[arg-type]
+    expected = reference.dequantized_layer(layer, x_hat, w_hat)
+    expected_gradients = torch.autograd.grad((upstream * expected).sum(), wanted)
+    # Double precision; sums of at most a few thousand terms of order 1, up to 255 times a step.
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    assert len(wanted) == 2 + (layer.bias is not None) + (weight_bits is not None) + (input_bits is not None)
+    for got, wished in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(got, wished, rtol=1e-10, atol=1e-10)  # double precision, as above
+
+
+def test_zeros_of_a_relu_carry_no_gradient() -> None:
+    # Half of an unsigned tensor lies on the end of its range; there ReLU's own derivative is 0 as well.
+    torch.manual_seed(0)
+    layer = nn.Linear(20, 6)
+    quantized = build(layer, 4, 4)
+    before = torch.randn(8, 20, requires_grad=True)
+    calibrate(quantized, before.relu())
+    assert quantized.input_quantizer is not None and not quantized.input_quantizer.signed
+    (torch.randn(8, 6) * quantized(before.relu())).sum().backward()
+    assert before.grad is not None
+    assert torch.equal(before.grad[before <= 0], torch.zeros_like(before.grad[before <= 0]))
+    assert (before.grad[(before > 0) & (before < 0.5)] != 0).all()
+
+
+def test_padding_is_a_real_zero() -> None:
+    torch.manual_seed(0)
+    value = torch.randn(2, 3, 5, 5)
+    with_padding = build(nn.Conv2d(3, 4, 3, padding=1), 4, 4)
+    calibrate(with_padding, value)
+    by_hand = build(nn.Conv2d(3, 4, 3), 4, 4)
+    by_hand.layer.load_state_dict(with_padding.layer.state_dict())
+    calibrate(by_hand, value)
+    assert torch.equal(with_padding(value), by_hand(nn.functional.pad(value, (1, 1, 1, 1))))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("weight_bits", "input_bits"), [(4, 4), (4, None), (None, 4)])
+def test_stays_in_float32_under_autocast(name: str, weight_bits: int | None, input_bits: int | None) -> None:
+    layer, value, _ = example(name, True)
+    quantized, value = build(layer.float(), weight_bits, input_bits), value.float()
+    calibrate(quantized, value)
+    plain = quantized(value)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = quantized(value)
+        from_bfloat16 = quantized(value.bfloat16())
+    assert under_autocast.dtype == from_bfloat16.dtype == torch.float32
+    assert torch.equal(under_autocast, plain)
+    assert torch.equal(from_bfloat16, quantized(value.bfloat16().float()))
+
+
+class TestExact:
+    # Largest codes: 128 signed, 255 unsigned at 8 bit; 2^24 / (128 * 255) = 514.01.
+    @pytest.mark.parametrize(("fan_in", "expected"), [(514, True), (515, False)])
+    def test_follows_from_the_largest_codes_and_the_fan_in(self, fan_in: int, expected: bool) -> None:
+        quantized = build(nn.Linear(fan_in, 2), 8, 8)
+        calibrate(quantized, torch.rand(2, fan_in))
+        assert EXACT_LIMIT == 2**24
+        assert quantized.exact is expected
+
+    def test_fan_in_of_a_grouped_convolution_is_that_of_a_group(self) -> None:
+        # 57 * 9 = 513 weights reach an output; 2 * 57 * 9 would be too many.
+        quantized = build(nn.Conv2d(114, 2, 3, groups=2), 8, 8)
+        calibrate(quantized, torch.rand(1, 114, 3, 3))
+        assert quantized.exact
+
+    def test_needs_both_operands(self) -> None:
+        for weight_bits, input_bits in ((4, None), (None, 4)):
+            quantized = build(nn.Linear(3, 2), weight_bits, input_bits)
+            calibrate(quantized, torch.rand(2, 3))
+            assert not quantized.exact
+
+    def test_sums_at_the_limit_are_the_integers(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        quantized = build(nn.Linear(514, 8, bias=False), 8, 8)
+        value = torch.rand(16, 514, generator=generator)
+        calibrate(quantized, value)
+        assert quantized.input_quantizer is not None and quantized.weight_quantizer is not None
+        with torch.no_grad():
+            quantized.input_quantizer.step.fill_(1.0)
+            quantized.weight_quantizer.step.fill_(1.0)
+            codes_x = torch.randint(0, 256, (16, 514), generator=generator)
+            codes_w = torch.randint(-128, 128, (8, 514), generator=generator)
+            codes_x[0], codes_w[0] = 255, -128
+            quantized.layer.weight.copy_(codes_w)
+            output = quantized(codes_x.float())
+        assert torch.equal(output.long(), codes_x @ codes_w.T)
+
+
+class TestRefusals:
+    def test_padding_that_is_not_zero(self) -> None:
+        with pytest.raises(UsageError, match=r"'layer'.*'reflect'"):
+            build(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), 4, 4)
+
+    def test_a_subclass_with_a_rule_of_its_own(self) -> None:
+        class SamePadding(nn.Conv2d):
+            pass
+
+        with pytest.raises(UsageError, match=r"'layer' is a SamePadding"):
+            build(SamePadding(3, 4, 3), 4, 4)
+
+
+def test_state_goes_through_a_file_of_plain_data() -> None:
+    torch.manual_seed(0)
+    value = torch.rand(4, 3, 6, 6)  # unsigned, which is not what a fresh quantizer is
+    quantized = build(nn.Conv2d(3, 4, 3), 4, 4)
+    calibrate(quantized, value)
+    file = io.BytesIO()
+    torch.save(quantized.state_dict(), file)
+    file.seek(0)
+    again = build(nn.Conv2d(3, 4, 3), 4, 4)
+    kept = dict(again.named_parameters())
+    again.load_state_dict(torch.load(file, weights_only=True))
+    assert again.input_features == 3 * 6 * 6
+    assert torch.equal(again(value), quantized(value))
+    assert all(parameter is kept[name] for name, parameter in again.named_parameters())

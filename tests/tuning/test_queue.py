@@ -1,0 +1,235 @@
+"""The queue alone: no Ray cluster, outcomes made up by the test."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.tuning.studies import tiny
+from tune_qat import workload
+from tune_qat.study import Study
+from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.queue import StudyQueue
+
+INIT = "0" * 64
+
+
+def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> StudyQueue:
+    work = workload.load("lenet5", "digits", options=study.workload.options)
+    return StudyQueue(Planner(study=study, work=work), record or [], sign=1, worst_metric=0.0, init_sha256=None)
+
+
+def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
+    return {
+        "trial_key": plan.trial_key,
+        "arm_id": plan.arm_id,
+        "stage": plan.stage,
+        "trial_number": plan.number,
+        "source": plan.source,
+        "params_json": json.dumps(plan.config.to_dict()),
+        "status": status,
+        "val_metric": metric,
+        "error_type": None,
+        "error_text": None,
+        "checkpoint_sha256": INIT,
+    }
+
+
+def score(plan: Plan) -> float:
+    """Best at a learning rate of 0.003, whatever the rest."""
+    return 1 / (1 + abs(plan.config.learning_rate - 3e-3))
+
+
+def work_off(queue: StudyQueue, *, stop_after: int = 10**6) -> tuple[list[Plan], list[dict[str, Any]]]:
+    """Run trials one at a time until nothing is left."""
+    plans: list[Plan] = []
+    rows: list[dict[str, Any]] = []
+    while len(plans) < stop_after and (plan := queue.next()) is not None:
+        plans.append(plan)
+        rows.append(row_of(plan, metric=score(plan)))
+        queue.ended(plan, rows[-1])
+    return plans, rows
+
+
+def test_every_stage_has_exactly_its_planned_trials_in_every_arm() -> None:
+    queue = make_queue(tiny())
+    plans, _ = work_off(queue)
+    counts = Counter((plan.arm_id, plan.stage) for plan in plans)
+    arms = ["adam-w32a32", "sgd_clip-w32a32", "adam-w4a4", "sgd_clip-w4a4"]
+    planned = {"default": 1, "random": 1, "search": 3, "retrain": 2}
+    expected = {(arm, stage): count for arm in arms for stage, count in planned.items()}
+    assert counts == {("pretrain", "pretrain"): 1, **expected}
+    assert queue.finished
+    assert len({plan.trial_key for plan in plans}) == len(plans)
+
+
+def test_nothing_starts_before_the_pretrained_start_is_there() -> None:
+    queue = make_queue(tiny())
+    first = queue.next()
+    assert first is not None and first.stage == "pretrain"
+    assert queue.next() is None
+    assert not queue.finished
+    queue.ended(first, row_of(first))
+    second = queue.next()
+    assert second is not None and second.init_checkpoint_sha256 == INIT
+
+
+def test_an_arms_search_waits_for_its_default_and_random_trials() -> None:
+    queue = make_queue(tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}))
+    pretrain = queue.next()
+    assert pretrain is not None
+    queue.ended(pretrain, row_of(pretrain))
+    started = [queue.next() for _ in range(6)]
+    assert [plan.stage for plan in started if plan] == ["default", "default", "random", "random"]
+
+
+def test_retrain_repeats_the_best_configuration_with_fresh_seeds_that_all_arms_share() -> None:
+    plans, rows = work_off(make_queue(tiny()))
+    for arm in ("adam-w4a4", "sgd_clip-w32a32"):
+        earlier = [p for p in plans if p.arm_id == arm and p.stage in ("default", "random", "search")]
+        again = [p for p in plans if p.arm_id == arm and p.stage == "retrain"]
+        best = max(earlier, key=score)
+        assert {p.config.config_id for p in again} == {best.config.config_id}
+        assert [p.config.seed for p in again] == [1, 2]
+        assert best.config.seed == 0
+
+
+@pytest.mark.parametrize("done", [0, 1, 5, 12, 20, 28])
+def test_a_queue_on_a_partial_record_does_the_rest_and_nothing_twice(done: int) -> None:
+    study = tiny()
+    before, rows = work_off(make_queue(study), stop_after=done)
+    queue = make_queue(study, rows)
+    if done:
+        queue.start_known(INIT)
+    after, _ = work_off(queue)
+    counts = Counter(plan.stage for plan in [*before, *after])
+    assert counts == {"pretrain": 1, "default": 4, "random": 4, "search": 12, "retrain": 8}
+    assert not {p.trial_key for p in before} & {p.trial_key for p in after}
+
+
+def test_a_trial_that_was_cut_off_goes_first_and_is_the_same_trial() -> None:
+    study = tiny()
+    before, rows = work_off(make_queue(study), stop_after=12)
+    cut = next(i for i, plan in enumerate(before) if plan.stage == "search")
+    rows[cut]["status"] = "running"
+    queue = make_queue(study, rows)
+    queue.start_known(INIT)
+    plan = queue.next()
+    assert plan is not None
+    assert (plan.trial_key, plan.config) == (before[cut].trial_key, before[cut].config)
+
+
+def test_a_recorded_trial_outside_todays_range_does_not_count() -> None:
+    study = tiny()
+    before, rows = work_off(make_queue(study))
+    searched = [p for p in before if p.arm_id == "adam-w4a4" and p.stage == "search"]
+    low = sorted(p.config.learning_rate for p in searched)[1]
+    narrower = tiny(
+        space={
+            "optimizers": ["adam", "sgd_clip"],
+            "batch_size": {"low": 16, "high": 64},
+            "per_optimizer": {"adam": {"learning_rate": {"low": low, "high": 0.1}}},
+        }
+    )
+    queue = make_queue(narrower, rows)
+    queue.start_known(INIT)
+    state = queue.arms["adam-w4a4"]
+    assert state.ended("search") == sum(p.config.learning_rate >= low for p in searched)
+    assert queue.arms["sgd_clip-w4a4"].ended("search") == 3
+
+
+def test_more_trials_and_seeds_run_only_the_new_ones() -> None:
+    study = tiny()
+    _, rows = work_off(make_queue(study))
+    more = tiny(stages={"default": True, "random": 1, "search": 5, "retrain": 3})
+    queue = make_queue(more, rows)
+    queue.start_known(INIT)
+    after, _ = work_off(queue)
+    assert Counter(p.stage for p in after)["search"] == 4 * 2
+    assert {p.stage for p in after} == {"search", "retrain"}
+
+
+def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float | None] = []
+
+    class Repeating:
+        """Proposes every point twice."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.calls = 0
+
+        def propose(self, name: str) -> tuple[str, dict[str, float]]:
+            self.calls += 1
+            return "adam", {"learning_rate": 1e-4 * ((self.calls + 1) // 2), "batch_size": 32}
+
+        def tell(self, name: str, objective: float | None) -> None:
+            told.append(objective)
+
+        def add(self, optimizer: str, values: Any, objective: float) -> None:
+            raise AssertionError("nothing was cut off")
+
+    monkeypatch.setattr("tune_qat.tuning.queue.ArmSampler", Repeating)
+    plans, _ = work_off(make_queue(tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}})))
+    searched = [plan for plan in plans if plan.stage == "search"]
+    assert len(searched) == 2 * 3
+    assert len({plan.trial_key for plan in searched}) == 2 * 3
+    assert len(told) > 2 * 3, "the repeated proposals are told what the record knows"
+
+
+def test_too_many_failures_close_the_study_and_say_why() -> None:
+    queue = make_queue(tiny(max_failed_trials=2))
+    pretrain = queue.next()
+    assert pretrain is not None
+    queue.ended(pretrain, row_of(pretrain))
+    for _ in range(3):
+        plan = queue.next()
+        assert plan is not None
+        queue.ended(plan, {**row_of(plan, status="error", metric=None), "error_type": "ValueError", "error_text": "x"})
+    assert queue.next() is None
+    assert queue.failure is not None and "max_failed_trials = 2" in queue.failure and "ValueError" in queue.failure
+    assert queue.finished
+
+
+def test_a_failed_start_ends_the_study() -> None:
+    queue = make_queue(tiny())
+    pretrain = queue.next()
+    assert pretrain is not None
+    queue.ended(pretrain, row_of(pretrain, status="diverged", metric=None))
+    assert queue.next() is None
+    assert queue.failure is not None and "diverged" in queue.failure
+
+
+def test_samplers_are_told_a_finite_worst_value_of_a_diverged_trial() -> None:
+    queue = make_queue(tiny())
+    assert queue.objective({"status": "diverged", "val_metric": None}) == 0.0
+    assert queue.objective({"status": "oom", "val_metric": None}) == 0.0
+    assert queue.objective({"status": "stopped", "val_metric": 0.25}) == 0.25
+
+
+def test_an_arm_in_which_every_trial_diverged_has_no_retrain_and_the_study_still_ends() -> None:
+    queue = make_queue(tiny())
+    plans = []
+    while (plan := queue.next()) is not None:
+        plans.append(plan)
+        good = plan.stage == "pretrain" or plan.arm_id != "adam-w4a4"
+        queue.ended(plan, row_of(plan, status="completed" if good else "diverged", metric=0.5 if good else None))
+    assert queue.finished
+    assert not [p for p in plans if p.arm_id == "adam-w4a4" and p.stage == "retrain"]
+
+
+def test_joint_mode_is_one_arm_per_bit_width_with_every_default_tried() -> None:
+    queue = make_queue(tiny(mode="joint"))
+    plans, _ = work_off(queue)
+    assert {plan.arm_id for plan in plans} == {"pretrain", "joint-w32a32", "joint-w4a4"}
+    defaults = [plan.config.optimizer for plan in plans if plan.arm_id == "joint-w4a4" and plan.stage == "default"]
+    assert sorted(defaults) == ["adam", "sgd_clip"]
+    assert Counter(p.stage for p in plans) == {"pretrain": 1, "default": 4, "random": 2, "search": 6, "retrain": 4}
+
+
+def test_repeats_have_samplers_and_seeds_of_their_own() -> None:
+    plans, _ = work_off(make_queue(tiny(repeats=2, quantization={"bits": [[4, 4]]})))
+    first = [p for p in plans if p.arm_id == "adam-w4a4" and p.stage == "search"]
+    second = [p for p in plans if p.arm_id == "adam-w4a4-r2" and p.stage == "search"]
+    assert [p.config.learning_rate for p in first] != [p.config.learning_rate for p in second]
+    assert {p.config.seed for p in second} == {10_000}

@@ -1,0 +1,299 @@
+"""Real studies on a real Ray session of two CPUs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from tests.tuning.studies import tiny
+from tune_qat.config import TooManyFailures, TrialConfig, UsageError
+from tune_qat.results.reader import connect, last_epochs, read_rows
+from tune_qat.study import Study
+from tune_qat.training import train
+from tune_qat.tuning.run import Outcome, run
+from tune_qat.tuning.trial import checkpoint_path
+
+# One Ray session at a time, whatever the number of test processes.
+pytestmark = pytest.mark.xdist_group("ray")
+
+PLANNED = {"pretrain": 1, "default": 4, "random": 4, "search": 12, "retrain": 8}
+
+STUDY_FILE = """
+[workload]
+model = "lenet5"
+dataset = "digits"
+options = { train_limit = 128 }
+[quantization]
+bits = [[32, 32], [4, 4]]
+[training]
+epochs = 3
+[pretrain]
+batch_size = 32
+epochs = 2
+[space]
+optimizers = ["adam", "sgd_clip"]
+batch_size = { low = 16, high = 64 }
+[stages]
+random = 1
+search = 3
+retrain = 2
+[search]
+startup_trials = 2
+[judgement]
+metric = "accuracy"
+margin = 0.01
+"""
+
+
+def stages(results: Path) -> Counter[str]:
+    return Counter(row["stage"] for row in read_rows(results, "trials"))
+
+
+def assert_whole(results: Path, planned: dict[str, int]) -> None:
+    """Every planned trial once, with a final status, its epochs 1..n each once."""
+    rows = read_rows(results, "trials")
+    assert stages(results) == planned
+    assert not {row["status"] for row in rows} & {"running", "interrupted"}
+    assert len({row["trial_key"] for row in rows}) == len(rows)
+    found = connect(results).sql("SELECT trial_key, list(epoch ORDER BY epoch) FROM epochs GROUP BY ALL").fetchall()
+    epochs = dict(found)
+    for row in rows:
+        assert epochs[row["trial_key"]] == list(range(1, row["epochs_run"] + 1))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path, Outcome]:
+    results = tmp_path_factory.mktemp("study") / "results"
+    return tiny(), results, run(tiny(), results=results)
+
+
+def test_every_planned_trial_is_run_once_in_every_stage(finished: tuple[Study, Path, Outcome]) -> None:
+    _, results, outcome = finished
+    assert outcome.complete and outcome.stopped_by is None
+    assert_whole(results, PLANNED)
+
+
+def test_arms_have_equal_budgets_and_their_own_decisions(finished: tuple[Study, Path, Outcome]) -> None:
+    study, results, _ = finished
+    per_arm = Counter((row["arm_id"], row["stage"]) for row in read_rows(results, "trials"))
+    assert {per_arm[arm.arm_id, "search"] for arm in study.arms()} == {3}
+    decisions = read_rows(results, "decisions")
+    assert Counter(row["arm_id"] for row in decisions) == {arm.arm_id: 3 for arm in study.arms()}
+    stopped = {row["trial_key"] for row in decisions if row["action"] == "stop"}
+    assert stopped == {row["trial_key"] for row in read_rows(results, "trials") if row["status"] == "stopped"}
+
+
+def test_test_data_is_touched_in_retrain_only_and_by_all_of_it(finished: tuple[Study, Path, Outcome]) -> None:
+    for row in read_rows(finished[1], "trials"):
+        assert (row["test_metric"] is not None) == (row["stage"] == "retrain")
+        assert row["test_n"] == (359 if row["stage"] == "retrain" else None)
+
+
+def test_all_arms_start_from_the_same_pretrained_weights(finished: tuple[Study, Path, Outcome]) -> None:
+    rows = read_rows(finished[1], "trials")
+    start = next(row["checkpoint_sha256"] for row in rows if row["stage"] == "pretrain")
+    assert {row["init_checkpoint_sha256"] for row in rows if row["stage"] != "pretrain"} == {start}
+
+
+def test_checkpoints_are_kept_for_pretrain_and_retrain_only(finished: tuple[Study, Path, Outcome]) -> None:
+    rows = read_rows(finished[1], "trials")
+    kept = {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
+    assert {path.name for path in (finished[1] / "checkpoints").iterdir()} == kept
+
+
+def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[Study, Path, Outcome]) -> None:
+    import json
+
+    _, results, _ = finished
+    rows = read_rows(results, "trials")
+    start = next(row["trial_key"] for row in rows if row["stage"] == "pretrain")
+    for row in (
+        next(row for row in rows if row["stage"] == "retrain" and row["weight_bits"] == bits) for bits in (4, 32)
+    ):
+        config = TrialConfig.from_dict(json.loads(row["params_json"]))
+        alone = list(train(config, init=checkpoint_path(results, start), test=True))
+        inside = last_epochs(results, "tiny", row["trial_key"])
+        for name in ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric"):
+            # Bit for bit: same backend, thread count and versions.
+            assert [getattr(result, name) for result in alone] == [epoch[name] for epoch in inside], name
+
+
+def test_running_again_does_nothing(finished: tuple[Study, Path, Outcome]) -> None:
+    study, results, _ = finished
+    owned = [
+        path for table in ("trials", "epochs", "layers", "decisions") for path in (results / table).rglob("*.parquet")
+    ]
+    before = {path: path.stat().st_mtime_ns for path in owned}
+    assert run(study, results=results).complete
+    assert {path: path.stat().st_mtime_ns for path in owned} == before
+
+
+def test_layers_and_wandering_files(finished: tuple[Study, Path, Outcome]) -> None:
+    results = finished[1]
+    assert {path.name for path in results.iterdir()} == {
+        "studies", "arms", "trials", "epochs", "layers", "decisions", "checkpoints"
+    }  # fmt: skip
+    quantized = {row["trial_key"] for row in read_rows(results, "trials") if row["weight_bits"] == 4}
+    assert {row["trial_key"] for row in read_rows(results, "layers")} == quantized
+    assert not list(results.rglob(".*"))
+
+
+def test_the_leaderboard_has_every_arm_with_its_interval(finished: tuple[Study, Path, Outcome]) -> None:
+    board = analysis.frame(finished[1], "leaderboard")
+    assert len(board) == 4
+    assert (board["n"] == 2).all()
+    assert board["ci_low"].notna().all()
+
+
+def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
+    import shutil
+
+    _, results, _ = finished
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    before = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
+    more = tiny(stages={"default": True, "random": 1, "search": 4, "retrain": 2})
+    assert run(more, results=copy).complete
+    after = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
+    assert before.items() <= after.items()
+    assert stages(copy)["search"] == 16
+
+
+def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    killed: list[str] = []
+
+    @contextmanager
+    def killer(searcher: Any, resources: Any) -> Iterator[None]:
+        def listen(event: str, plan: Any, values: Any) -> None:
+            if event == "epoch" and plan.stage == "default" and values["epoch"] == 2 and not killed:
+                killed.append(plan.trial_key)
+                os.kill(values["pid"], signal.SIGKILL)
+
+        searcher.listener = listen
+        yield
+
+    study = tiny(
+        training={"epochs": 12},
+        quantization={"bits": [[4, 4]]},
+        stages={"default": True, "search": 0, "retrain": 0},
+    )
+    assert run(study, results=tmp_path, display=killer).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2})
+    row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == killed[0])
+    assert (row["status"], row["n_restarts"]) == ("completed", 1)
+    attempts = Counter(epoch["attempt"] for epoch in last_epochs(tmp_path, "tiny", killed[0]))
+    assert attempts[1] >= 2 and attempts[2] >= 1
+
+
+def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks(tmp_path: Path) -> None:
+    @contextmanager
+    def saboteur(searcher: Any, resources: Any) -> Iterator[None]:
+        def listen(event: str, plan: Any, values: Any) -> None:
+            if event == "ended" and plan.stage == "pretrain":
+                checkpoint_path(tmp_path, plan.trial_key).unlink()
+
+        searcher.listener = listen
+        yield
+
+    study = tiny(max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1})
+    with pytest.raises(TooManyFailures, match="max_failed_trials = 1"):
+        run(study, results=tmp_path, display=saboteur)
+    failed = [row for row in read_rows(tmp_path, "trials") if row["status"] == "error"]
+    assert len(failed) >= 2
+    assert all("does not exist" in row["error_text"] for row in failed)
+
+
+def test_a_time_budget_ends_a_study_that_goes_on_later(tmp_path: Path) -> None:
+    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
+    first = run(study, results=tmp_path, time_budget=0.001)
+    assert (first.complete, first.stopped_by) == (False, "budget")
+    assert run(study, results=tmp_path).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
+
+
+def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished: tuple[Study, Path, Outcome]) -> None:
+    results = finished[1]
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
+    other = tiny(workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128, "split_seed": 1}})
+    with pytest.raises(UsageError, match="another .*fingerprint"):
+        run(other, results=results)
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")} == before
+
+
+@pytest.mark.parametrize("wanted", [{"cpus_per_trial": 512.0}, {"gpus_per_trial": 64.0}])
+def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
+    tmp_path: Path, wanted: dict[str, float]
+) -> None:
+    with pytest.raises(UsageError, match="more than any node"):
+        run(tiny(), results=tmp_path / "results", **wanted)  # type: ignore[arg-type]
+    assert not (tmp_path / "results").exists()
+
+
+def command(space: Path, results: Path) -> list[str]:
+    return [sys.executable, "-m", "tune_qat", "run", str(space), "--results", str(results), "--no-progress"]
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY_FILE)
+    return path
+
+
+def wait_for(results: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until the record holds that many trials, the study still running."""
+    deadline = time.monotonic() + 120
+    while len(list((results / "trials").rglob("[!.]*.parquet"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_driver_leaves_a_study_that_the_same_command_finishes(space: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for trials in (4, 14):
+        with subprocess.Popen(
+            command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            wait_for(results, trials, process)
+            process.kill()
+    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_whole(results, PLANNED)
+
+
+def test_ctrl_c_stops_with_the_line_that_resumes(space: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    with subprocess.Popen(
+        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(results, 6, process)
+        process.send_signal(signal.SIGINT)
+        shown, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+    assert f"resume   tune-qat run {space} --results {results} --no-progress" in shown
+    assert "Traceback" not in errors and "Stop signal" not in errors
+    statuses = Counter(row["status"] for row in read_rows(results, "trials"))
+    assert statuses["running"] == 0 and statuses["interrupted"] >= 1
+    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_whole(results, PLANNED)
+    # Ray's own words stay out: a line a stage is all there is beside the last screen.
+    assert len(done.stderr.splitlines()) <= 5, done.stderr
+
+
+def test_joint_mode_runs_to_its_end(tmp_path: Path) -> None:
+    study = tiny(mode="joint", quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 3, "retrain": 2})
+    assert run(study, results=tmp_path).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 3, "retrain": 2})
+    board = analysis.frame(tmp_path, "leaderboard")
+    assert len(board) == 1 and board["mode"].tolist() == ["joint"]

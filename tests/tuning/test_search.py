@@ -1,0 +1,89 @@
+"""The sampler of an arm: its space, its history and its seeds."""
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.tuning.studies import tiny
+from tune_qat.optimizers.base import Range
+from tune_qat.tuning.search import ArmSampler, random_points
+
+SPACES = {
+    "adam": {"learning_rate": Range(low=1e-5, high=1e-1), "batch_size": Range(low=8, high=64)},
+    "nesterov": {
+        "learning_rate": Range(low=1e-4, high=1.0),
+        "batch_size": Range(low=8, high=64),
+        "momentum": Range(low=0.5, high=0.99, log=False),
+    },
+}
+
+
+def sampler(names: tuple[str, ...] = ("adam",), *, kind: str = "tpe", seed: int = 0, history: Any = ()) -> ArmSampler:
+    spaces = {name: SPACES[name] for name in names}
+    return ArmSampler(spaces, sampler=kind, seed=seed, startup_trials=3, history=history)
+
+
+def proposals(one: ArmSampler, count: int) -> list[tuple[str, dict[str, float]]]:
+    found = []
+    for index in range(count):
+        optimizer, values = one.propose(str(index))
+        found.append((optimizer, values))
+        one.tell(str(index), -abs(math.log10(values["learning_rate"]) + 3))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+@pytest.mark.parametrize("names", [("adam",), ("nesterov",), ("adam", "nesterov")])
+def test_proposals_lie_within_the_optimizers_own_ranges(kind: str, names: tuple[str, ...]) -> None:
+    for optimizer, values in proposals(sampler(names, kind=kind), 25):
+        assert optimizer in names
+        assert set(values) == set(SPACES[optimizer])
+        for name, value in values.items():
+            assert SPACES[optimizer][name].low <= value <= SPACES[optimizer][name].high
+        assert values["batch_size"] in (8, 16, 32, 64)
+        assert isinstance(values["batch_size"], int)
+
+
+def test_the_same_seed_proposes_the_same_one_after_another() -> None:
+    assert proposals(sampler(seed=3), 12) == proposals(sampler(seed=3), 12)
+    assert proposals(sampler(seed=3), 12) != proposals(sampler(seed=4), 12)
+
+
+def test_tpe_learns_from_what_it_is_told() -> None:
+    found = proposals(sampler(), 40)
+    late = [abs(math.log10(values["learning_rate"]) + 3) for _, values in found[25:]]
+    # The range spans 4 decades; random search would be 1 away from the best on average.
+    assert sum(late) / len(late) < 0.6
+
+
+def test_history_counts_as_startup_and_moves_the_seed_on() -> None:
+    first = proposals(sampler(), 6)
+    history = [(optimizer, values, -abs(math.log10(values["learning_rate"]) + 3)) for optimizer, values in first]
+    again = proposals(sampler(history=history), 6)
+    assert not {v["learning_rate"] for _, v in first} & {v["learning_rate"] for _, v in again}
+
+
+def test_history_of_a_joint_arm_names_the_optimizer() -> None:
+    one = sampler(
+        ("adam", "nesterov"), history=[("nesterov", {"learning_rate": 0.1, "batch_size": 8, "momentum": 0.9}, 1.0)]
+    )
+    one.add("adam", {"learning_rate": 1e-3, "batch_size": 64}, 0.5)
+    assert {optimizer for optimizer, _ in proposals(one, 20)} == {"adam", "nesterov"}
+
+
+def test_a_failed_proposal_does_no_harm() -> None:
+    one = sampler()
+    one.propose("lost")
+    one.tell("lost", None)
+    assert len(proposals(one, 5)) == 5
+
+
+def test_a_longer_random_sequence_begins_like_the_shorter_one() -> None:
+    dimensions = tiny().dimensions("sgd_clip")
+    assert random_points(dimensions, 5, seed=1)[:3] == random_points(dimensions, 3, seed=1)
+    points = random_points(dimensions, 2_000, seed=0)
+    rates = [math.log10(point["learning_rate"]) for point in points]
+    # Uniform on -4..0: mean -2, standard error 1.155 / sqrt(2000) = 0.026; six of them.
+    assert abs(sum(rates) / len(rates) + 2) < 6 * 0.026
+    assert {point["batch_size"] for point in points} == {16, 32, 64}
