@@ -70,7 +70,7 @@ def test_frozen_parameters_are_in_no_group() -> None:
 
 def test_a_shared_parameter_is_in_one_group_once() -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
-    network[2].weight = network[0].weight  # type: ignore[union-attr]
+    network[2].weight = network[0].weight
     groups = parameter_groups(network)
     assert len(groups.weights) == 1 and len(groups.others) == 2
     assert same(groups, list(network.parameters()))

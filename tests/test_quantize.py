@@ -82,6 +82,13 @@ def bits_of(model: nn.Module) -> Mapping[str, tuple[int | None, int | None]]:
     }
 
 
+def weight_step(model: nn.Module) -> torch.Tensor:
+    """Of the only layer."""
+    (layer,) = quantized_layers(model)
+    assert layer.weight_quantizer is not None
+    return layer.weight_quantizer.step
+
+
 class TestWhichBitsWhere:
     def test_first_and_last_are_so_in_execution_order(self) -> None:
         model = quantize(Backwards(), Scheme(weight_bits=2, activation_bits=3), batch(1, 3))
@@ -117,6 +124,10 @@ class TestWhichBitsWhere:
         constrain(model)
         assert quantized_layers(model) == [] and layer_results(model) == ()
 
+    def test_finding_the_order_leaves_no_hook_behind(self) -> None:
+        model = quantize(Backwards(), W4A4, batch(1, 3))
+        assert not any(module._forward_pre_hooks for module in model.modules())
+
     def test_a_layer_that_is_the_whole_model(self) -> None:
         model = quantize(nn.Linear(3, 2), W4A4, batch(1, 3))
         assert isinstance(model, QuantizedLayer)
@@ -130,7 +141,7 @@ class TestWhichBitsWhere:
             model = quantize(layer, Scheme(weight_bits=4, activation_bits=32, ste=ste), batch(1, 1))
             calibrate(model, torch.ones(1, 1))
             with torch.no_grad():
-                model.weight_quantizer.step.fill_(1.0)  # type: ignore[union-attr]
+                weight_step(model).fill_(1.0)
                 layer.weight.fill_(127.25)
             model(torch.ones(1, 1)).sum().backward()
             assert layer.weight.grad is not None
@@ -310,12 +321,13 @@ class TestLayerResults:
         model = quantize(layer, Scheme(weight_bits=4, activation_bits=32, first_last_bits=3), batch(1, 4))
         calibrate(model, batch(6, 4))
         with torch.no_grad():
-            model.weight_quantizer.step.fill_(0.5)  # type: ignore[union-attr]
-            layer.weight.copy_(torch.tensor([[-3.0, 0.25 + 2**-3, 1.5, 9.5]]))
+            weight_step(model).fill_(0.5)
+            layer.weight.copy_(torch.tensor([[-2.25, -1.75, 1.5, 1.75]]))
         (row,) = layer_results(model)
-        # The grid is -2 ... 1.5: one value below, one above; errors 1, 1/8, 0 and 8. All exact in binary.
+        # The grid is -2 ... 1.5: one value half a step below, one half a step above; the errors are 1/4, 1/4 (a tie,
+        # to the even code), 0 and 1/4. All exact in binary.
         assert (row.clip_fraction_low, row.clip_fraction_high) == (0.25, 0.25)
-        assert row.quantization_mse == (1 + 2**-6 + 64) / 4
+        assert row.quantization_mse == 3 * 2**-4 / 4
         assert row.step_size == 0.5 != row.step_size_init
 
 

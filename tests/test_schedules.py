@@ -16,7 +16,7 @@ def factors(schedule: str, total: int, warmup: int = 0) -> list[float]:
 def rates(scheduler: LRScheduler, steps: int) -> list[float]:
     result = []
     for _ in range(steps):
-        result.append(scheduler.get_last_lr()[0])
+        result.append(float(scheduler.get_last_lr()[0]))
         scheduler.optimizer.step()
         scheduler.step()
     return result

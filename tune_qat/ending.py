@@ -4,8 +4,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+import analysis
+from tune_qat.space import BATCH_SIZE
 from tune_qat.study import Study
-from tune_qat.tables import table_text
+from tune_qat.tables import cell, table_text
 
 if TYPE_CHECKING:
     from tune_qat.tuning.run import Outcome
@@ -13,17 +17,46 @@ if TYPE_CHECKING:
 
 def ending(study: Study, outcome: "Outcome", *, space: str, results: Path, again: str) -> str:
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
-    import analysis
-
     board = analysis.frame(outcome.results, "leaderboard")
-    board = board[board["study_id"] == study.name].drop(columns="study_id")
-    blocks = [_title(study, outcome)]
-    if len(board):
-        blocks.append(table_text(board.dropna(axis="columns", how="all")))
-    else:
+    board = board[board["study_id"] == study.name]
+    blocks = [_title(study, outcome), *_boards(board)]
+    if not len(board):
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
     blocks.append(_commands(study, outcome, space=space, results=results, again=again))
     return "\n\n".join(blocks)
+
+
+def _boards(board: "pd.DataFrame") -> list[str]:
+    """A narrow table per bit width, best first, under the scores that need no training."""
+    blocks = []
+    bits = ["weight_bits", "activation_bits"]
+    for (weight, activation), rows in board.groupby(bits, sort=False):
+        first = rows.iloc[0]
+        points = {"trivial": first["trivial"], "nearest": first["nearest"], "bicubic": first["bicubic"]}
+        known = ", ".join(f"{name} {cell(float(value))}" for name, value in points.items() if value == value)
+        shown = pd.DataFrame(
+            {
+                "place": [cell(value) for value in rows["place"]],
+                "optimizer": rows["optimizer"],
+                "mean": [_score(value) for value in rows["mean"]],
+                "95 % interval": [_interval(row.ci_low, row.ci_high) for row in rows.itertuples()],
+                "n": rows["n"],
+                "diverged": rows["diverged"],
+                "learning rate": [cell(value) for value in rows["learning_rate"]],
+                "batch": rows["batch_size"],
+            }
+        )
+        heading = f"{first['workload']} at {weight}/{activation} bits, {first['metric']} ({first['unit']}): {known}"
+        blocks.append(f"{heading}\n{table_text(shown, count=False)}")
+    return blocks
+
+
+def _interval(low: float, high: float) -> str:
+    return "-" if low != low else f"{_score(low)} .. {_score(high)}"
+
+
+def _score(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"
 
 
 def _title(study: Study, outcome: "Outcome") -> str:
@@ -41,11 +74,27 @@ def _title(study: Study, outcome: "Outcome") -> str:
 
 def _commands(study: Study, outcome: "Outcome", *, space: str, results: Path, again: str) -> str:
     folder = shlex.quote(str(results))
+    edges = analysis.frame(outcome.results, "edge_of_range")
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
-        f"query    tune-qat query {folder} learning_rate       (all questions: tune-qat query {folder} --list)",
-        f"widen    tune-qat query {folder} edge_of_range       then edit the ranges and run again:",
-        f"         tune-qat run {shlex.quote(space)} --results {folder} --set space.learning_rate.high=1.0 --trials 12",
-        f"resume   {again}",
+        f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
+        *_widening(edges[edges["study_id"] == study.name], space, folder),
+        f"{'again ' if outcome.complete else 'resume'}   {again}",
     ]
     return "\n".join(lines)
+
+
+def _widening(edges: "pd.DataFrame", space: str, folder: str) -> list[str]:
+    """The command that widens the first range whose edge holds a best value, as an example."""
+    at_edge = edges[edges["edge"] != "none"]
+    if not len(at_edge):
+        return ["widen    no best value lies at an edge of its range"]
+    first = at_edge.iloc[0]
+    name, edge = first["dimension"], "low" if first["edge"] == "low" else "high"
+    key = "space.batch_size" if name == BATCH_SIZE else f"space.per_optimizer.{first['optimizer']}.{name}"
+    value = f"{first[f'wide_{edge}']:g}"
+    return [
+        f"widen    {len(at_edge)} best values lie at an edge of their range: tune-qat query {folder} edge_of_range",
+        f"         edit the ranges, or set them, and run again: tune-qat run {shlex.quote(space)} --results {folder} "
+        f"--set {key}.{edge}={value}",
+    ]

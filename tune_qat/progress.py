@@ -56,6 +56,7 @@ class Progress:
         self._epochs_before = _recorded_epochs(searcher)
         self._epochs_now = 0
         self._epochs_saved = 0
+        self._start = ""
         self.announce: Callable[[str], None] | None = None
         self._take_record()
 
@@ -65,12 +66,16 @@ class Progress:
             self._enter(plan.stage)
         elif event == "epoch":
             self._epochs_now += 1
+            if plan.stage == "pretrain":
+                metric = values.get("val_metric")
+                self._start = f"the start of all arms: epoch {values.get('epoch')} of {plan.config.epochs}"
+                self._start += "" if metric is None else f", validation {metric:.4f}"
         else:
             self._count(plan, values)
             self._epochs_saved += plan.config.epochs - (values.get("epochs_run") or 0)
 
     def __rich__(self) -> Group:
-        return Group(self._headline(), self._table())
+        return Group(self._headline(), self._table() if self._queue.arms else Text(self._start))
 
     def _enter(self, stage: str) -> None:
         if stage == self._stage:

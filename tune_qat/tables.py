@@ -31,8 +31,8 @@ def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
         raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
 
 
-def table_text(frame: "pd.DataFrame", width: int | None = None) -> str:
-    """The frame as a plain table; numbers to the right, four significant digits, NULL as a dash."""
+def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
+    """The frame as a plain table; numbers to the right, NULL as a dash, `count` for a last line with the rows."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -45,10 +45,11 @@ def table_text(frame: "pd.DataFrame", width: int | None = None) -> str:
     for row in frame.itertuples(index=False):
         table.add_row(*(Text(cell(value)) for value in row))
     # Piped output is not folded to the width of a terminal that is not there.
-    console = Console(width=width or (None if sys.stdout.isatty() else 1_000), no_color=not sys.stdout.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 1_000, no_color=not sys.stdout.isatty())
     with console.capture() as capture:
         console.print(table)
-        console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}")
+        if count:
+            console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}")
     return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
 
 

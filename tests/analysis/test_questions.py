@@ -1,6 +1,7 @@
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -121,7 +122,7 @@ class TestEdgeOfRange:
         assert found.loc["learning_rate"]["high"].to_dict() == {"adam": 0.1, "sgd": 1.0}
 
     @staticmethod
-    def rows(results: Path, *, write: bool = True, **values: float) -> pd.DataFrame:
+    def rows(results: Path, *, write: bool = True, **values: Any) -> pd.DataFrame:
         if write:
             study = SmallStudy(results, "s")
             study.trial(study.arm("adam"), "default", val_metric=0.9, **values)

@@ -183,4 +183,4 @@ class QuantizerConformance:
 def _gradients(quantizer: Quantizer, value: torch.Tensor, *, uses: int) -> list[torch.Tensor]:
     leaf = value.clone().requires_grad_()
     total = sum(((codes := quantizer(leaf)).code * codes.scale).sum() for _ in range(uses))
-    return list(torch.autograd.grad(total, [leaf, *quantizer.parameters()]))  # type: ignore[arg-type]
+    return list(torch.autograd.grad(total, [leaf, *quantizer.parameters()]))

@@ -9,7 +9,7 @@ from tune_qat.optimizers import OPTIMIZERS, get_spec
 
 
 def timm_lion() -> type[torch.optim.Optimizer]:
-    from timm.optim import Lion
+    from timm.optim.lion import Lion
 
     lion: type[torch.optim.Optimizer] = Lion
     return lion

@@ -216,6 +216,13 @@ def test_round_then_clip_is_torchs_operator(bits: int, signed: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("ste", STE_VARIANTS)
+def test_ties_go_to_the_even_code(ste: str) -> None:
+    # As torch rounds; a step of 0.5 divides exactly.
+    codes = make(3, True, 0.5, ste)(torch.tensor([[-1.25, -0.75, -0.25, 0.25, 0.75, 1.25]])).code
+    assert codes.tolist() == [[-2, -2, 0, 0, 2, 2]]
+
+
 class TestFormulas:
     @pytest.mark.parametrize(
         ("bits", "signed", "expected"),

@@ -14,10 +14,14 @@ from tune_qat.results.writer import write_rows
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 
-def filled(table: str, *, optional: bool = False, **values: Any) -> dict[str, Any]:
-    """A row with `values`, and something of the right type in every other required (or any) column."""
-    fields = [field for field in TABLES[table] if optional or not field.nullable]
-    return {**{field.name: _something(field.type) for field in fields}, **values}
+def filled(table: str, **values: Any) -> dict[str, Any]:
+    """A row with `values`, and something of the right type in every other required column."""
+    return {**{field.name: _something(field.type) for field in TABLES[table] if not field.nullable}, **values}
+
+
+def full(table: str) -> dict[str, Any]:
+    """A row with something of the right type in every column."""
+    return {field.name: _something(field.type) for field in TABLES[table]}
 
 
 def write(results: Path, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Path:

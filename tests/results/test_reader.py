@@ -1,12 +1,14 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.results.rows import MOMENT, epoch_result, filled, layer_result, write
+from tests.results.rows import MOMENT, epoch_result, filled, full, layer_result, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.reader import check_version, connect, last_epochs, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
@@ -14,9 +16,9 @@ from tune_qat.results.writer import EpochLog
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("optional", [True, False], ids=["every column", "required columns"])
-def test_view_shows_every_column_of_a_row(tmp_path: Path, table: str, optional: bool) -> None:
-    row = filled(table, optional=optional)
+@pytest.mark.parametrize("make", [full, filled])
+def test_view_shows_every_column_of_a_row(tmp_path: Path, table: str, make: Callable[[str], dict[str, Any]]) -> None:
+    row = make(table)
     write(tmp_path, "study", table, "file", row)
     answer = connect(tmp_path).sql(f"SELECT * FROM {table}").to_arrow_table()
     assert answer.column_names == ["study_id", *TABLES[table].names]
