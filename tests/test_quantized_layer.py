@@ -140,11 +140,12 @@ class TestExact:
         assert EXACT_LIMIT == 2**24
         assert quantized.exact is expected
 
-    def test_fan_in_of_a_grouped_convolution_is_that_of_a_group(self) -> None:
-        # 57 * 9 = 513 weights reach an output; 2 * 57 * 9 would be too many.
-        quantized = build(nn.Conv2d(114, 2, 3, groups=2), 8, 8)
-        calibrate(quantized, torch.rand(1, 114, 3, 3))
-        assert quantized.exact
+    @pytest.mark.parametrize(("channels", "expected"), [(57, True), (58, False)])
+    def test_fan_in_of_a_convolution_is_that_of_a_group(self, channels: int, expected: bool) -> None:
+        # 57 * 9 = 513 weights reach an output, 58 * 9 = 522.
+        quantized = build(nn.Conv2d(2 * channels, 2, 3, groups=2), 8, 8)
+        calibrate(quantized, torch.rand(1, 2 * channels, 3, 3))
+        assert quantized.exact is expected
 
     def test_needs_both_operands(self) -> None:
         for weight_bits, input_bits in ((4, None), (None, 4)):

@@ -56,7 +56,7 @@ def results_of(config: TrialConfig, **more: Any) -> list[EpochResult]:
 
 def resumed_every_epoch(config: TrialConfig, folder: Path, **more: Any) -> tuple[list[EpochResult], Training]:
     """Train with a new process's worth of objects for each epoch, joined by checkpoint files alone."""
-    results = []
+    results: list[EpochResult] = []
     while True:
         training = training_of(config, **more)
         if results:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
-from tune_qat.optimizers import resolve
+from tune_qat.lookup import resolve
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
 

@@ -15,6 +15,7 @@ from tune_qat.checkpoints import load_weights
 from tune_qat.config import EpochResult, TrialConfig, TuneQatError
 from tune_qat.data.base import Task
 from tune_qat.epoch import EpochTotals
+from tune_qat.lookup import resolve
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
 from tune_qat.quantize import calibrate, constrain, layer_results, quantize
 from tune_qat.schedules import learning_rate_factor
@@ -270,10 +271,10 @@ def _build_optimizer(config: TrialConfig, groups: ParameterGroups) -> tuple[torc
         {"params": groups.quantizer, "weight_decay": 0.0, "lr": rate * config.quantizer_lr_multiplier},
     ]
     torch_groups = [{**group, "peak_lr": group["lr"]} for group in torch_groups if group["params"]]
-    optimizer = optimizers.resolve(spec.build)(torch_groups, rate, **options)
+    optimizer = resolve(spec.build)(torch_groups, rate, **options)
     if spec.clip is None:
         return optimizer, None
-    clip = optimizers.resolve(spec.clip)
+    clip = resolve(spec.clip)
     clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
     return optimizer, lambda: clip(groups.all, clippable, **clip_options)
 

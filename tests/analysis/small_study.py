@@ -55,7 +55,7 @@ class SmallStudy:
         """A trial of an arm, of its chosen configuration where the stage is retrain; its key."""
         arm = next(row for row in self._arms if row["arm_id"] == arm_id)
         self._trials += 1
-        scheme = {"ste": values.pop("ste", arm["ste"]), "first_last_bits": arm["first_last_bits"]}
+        scheme = {name: values.pop(name, arm[name]) for name in ("ste", "first_last_bits")}
         known = {
             "trial_key": f"t{self._trials:03}",
             "workload": arm["workload"],

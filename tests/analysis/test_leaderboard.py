@@ -81,9 +81,13 @@ def test_only_ended_retrain_trials_of_the_study_as_it_is_count(tmp_path: Path) -
     study.retrain(arm, 0.1, init_checkpoint_sha256="an earlier start")
     study.retrain(arm, 0.1, init_checkpoint_sha256=None)
     study.retrain(arm, 0.1, ste="round_then_clip")
+    study.retrain(arm, 0.1, first_last_bits=4)
+    study.retrain(arm, 0.1, data_fingerprint="other data")
+    study.retrain(arm, 0.1, split_fingerprint="another split")
     study.retrain(arm, 0.1, quantizer="another")
     study.trial(arm, "retrain", "running")
     study.trial(arm, "retrain", "interrupted")
+    study.trial(arm, "retrain", "stopped", stop_reason="user")
     study.trial(arm, "search", val_metric=0.1, test_metric=0.1, config_id="best")
     assert board(tmp_path).loc["adam", ["mean", "n"]].tolist() == pytest.approx([0.85, 2], abs=EXACT)
 

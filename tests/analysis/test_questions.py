@@ -68,7 +68,9 @@ class TestEdgeOfRange:
             (3.3e-5, "none", (1e-5, 1e-1)),  # 0.52
             (3.3e-2, "high", (1e-5, 1.0)),  # 0.48
             (3e-2, "none", (1e-5, 1e-1)),  # 0.52
-            (0.5, "high", (1e-5, 5.0)),  # a default outside the range: wide enough to have it inside
+            # A default outside the range: wide enough to have it inside.
+            (0.5, "high", (1e-5, 5.0)),
+            (5e-6, "low", (5e-7, 1e-1)),
         ],
     )
     def test_learning_rate(self, tmp_path: Path, rate: float, edge: str, wide: tuple[float, float]) -> None:
@@ -110,6 +112,16 @@ class TestEdgeOfRange:
         study.trial(arm, "search", val_metric=best, learning_rate=7e-3, epochs=1)
         study.retrain(arm, best, val_metric=best, learning_rate=8e-3)
         assert self.rows(tmp_path, write=False).loc["learning_rate", "best"] == 2e-3
+
+    def test_arm_without_a_known_metric_is_absent_and_a_tie_goes_to_the_last_key(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        study.trial(study.arm("sgd"), "search", val_metric=None)
+        arm = study.arm("adam")
+        for key, rate in (("b", 1e-3), ("c", 2e-3), ("a", 3e-3)):
+            study.trial(arm, "search", val_metric=0.9, learning_rate=rate, trial_key=key)
+        found = self.rows(tmp_path, write=False)
+        assert set(found["optimizer"]) == {"adam"}
+        assert found.loc["learning_rate", "best"] == 2e-3
 
     def test_joint_arm_has_rows_for_each_optimizer(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s", mode="joint")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tune_qat.config import STE_VARIANTS, Scheme, TuneQatError, UsageError
-from tune_qat.optimizers import resolve
+from tune_qat.lookup import resolve
 from tune_qat.quantizers import check_scheme, get_spec
 from tune_qat.quantizers.base import Codes, Quantizer
 

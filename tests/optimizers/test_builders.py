@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tune_qat.config import UsageError
-from tune_qat.optimizers import get_spec, resolve, resolve_options
+from tune_qat.lookup import resolve
+from tune_qat.optimizers import get_spec, resolve_options
 
 
 def one_group(value: float) -> tuple[nn.Parameter, list[dict[str, object]]]:

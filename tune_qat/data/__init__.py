@@ -1,14 +1,13 @@
 """The table of datasets, and how one is loaded by name. Free of torch: a loader is imported when it is called."""
 
-import difflib
 import os
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Dataset, DatasetSpec
+from tune_qat.lookup import did_you_mean, find, resolve
 
 DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
 MINIMUM = {
@@ -137,9 +136,7 @@ def get_spec(name: str) -> DatasetSpec:
     Raises:
         UsageError: there is none; names those that there are.
     """
-    if name not in DATASETS:
-        raise UsageError(f"Unknown dataset {name!r}.{_did_you_mean(name, DATASETS)} Datasets: {', '.join(DATASETS)}.")
-    return DATASETS[name]
+    return find(DATASETS, name, "dataset")
 
 
 def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +150,7 @@ def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, An
             known = ", ".join(spec.options)
             raise UsageError(
                 f"Dataset {spec.name!r} has no option {key!r} (given as {value!r})."
-                f"{_did_you_mean(key, spec.options)} Its options: {known}."
+                f"{did_you_mean(key, spec.options)} Its options: {known}."
             )
     return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
 
@@ -173,9 +170,8 @@ def load(name: str, *, data_dir: str | Path | None = None, options: Mapping[str,
     spec = get_spec(name)
     resolved = resolve_options(spec, options or {})
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or None
-    module, function = spec.loader.split(":")
-    loader = getattr(import_module(module), function)
-    return loader(Path(folder).expanduser() if folder else None, **resolved)
+    dataset: Dataset = resolve(spec.loader)(Path(folder).expanduser() if folder else None, **resolved)
+    return dataset
 
 
 def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
@@ -193,8 +189,3 @@ def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
 def _range_text(kind: type, minimum: int | None) -> str:
     text = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
     return text if minimum is None else f"{text} of at least {minimum}"
-
-
-def _did_you_mean(word: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,12 +1,11 @@
 """The table of models. To add one: a builder, and a line here. Free of torch until a model is built."""
 
-import difflib
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
+from tune_qat.lookup import find, resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,11 +52,7 @@ MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 def get_spec(name: str) -> ModelSpec:
     """The model's line of the table; `UsageError` with the valid names where there is none."""
-    if name not in MODELS:
-        close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"Unknown model {name!r}.{hint} Known: {', '.join(MODELS)}.")
-    return MODELS[name]
+    return find(MODELS, name, "model")
 
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:
@@ -75,11 +70,10 @@ def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
 
     spec = get_spec(name)
     _check_task(spec, model_input.task, "the input is")
-    module, function = spec.build.split(":")
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which seeds the accelerators' generators as well.
         torch.default_generator.manual_seed(init_seed)
-        model: nn.Module = getattr(import_module(module), function)(model_input)
+        model: nn.Module = resolve(spec.build)(model_input)
     return model
 
 

@@ -1,12 +1,11 @@
 """The table of optimizers. To add one: a line here, and a builder if torch's own will not do."""
 
-import difflib
-import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.lookup import did_you_mean, find
 from tune_qat.optimizers.base import OptimizerSpec, Range
 
 _BELOW_ONE = ("beta1", "beta2", "alpha", "rho", "momentum")
@@ -119,11 +118,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {spec.name: spec for spec in _SPECS}
 
 def get_spec(name: str) -> OptimizerSpec:
     """The optimizer's line of the table; `UsageError` with the valid names where there is none."""
-    if name not in OPTIMIZERS:
-        close = difflib.get_close_matches(name, OPTIMIZERS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"Unknown optimizer {name!r}.{hint} Known: {', '.join(OPTIMIZERS)}.")
-    return OPTIMIZERS[name]
+    return find(OPTIMIZERS, name, "optimizer")
 
 
 def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
@@ -134,15 +129,12 @@ def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
     spec = get_spec(name)
     for option, value in given.items():
         if option not in spec.defaults:
-            raise UsageError(f"Optimizer {name!r} has no option {option!r}. It takes: {', '.join(spec.defaults)}.")
+            hint = did_you_mean(option, spec.defaults)
+            raise UsageError(
+                f"Optimizer {name!r} has no option {option!r}.{hint} It takes: {', '.join(spec.defaults)}."
+            )
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise UsageError(f"Option {option!r} of optimizer {name!r} must be a number >= 0, but got {value!r}.")
         if option in _BELOW_ONE and value >= 1:
             raise UsageError(f"Option {option!r} of optimizer {name!r} must be below 1, but got {value!r}.")
     return {**spec.defaults, **{option: float(value) for option, value in given.items()}}
-
-
-def resolve(reference: str) -> Callable[..., Any]:
-    """The function that `package.module:function` names, imported now and not before."""
-    module, function = reference.split(":")
-    return getattr(importlib.import_module(module), function)

@@ -1,9 +1,9 @@
 """The table of quantizers. To add one: a file with its class, and a line here. Free of torch."""
 
-import difflib
 from dataclasses import dataclass
 
 from tune_qat.config import FLOAT_BITS, Scheme, UsageError
+from tune_qat.lookup import find
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +37,7 @@ QUANTIZERS: dict[str, QuantizerSpec] = {spec.name: spec for spec in _SPECS}
 
 def get_spec(name: str) -> QuantizerSpec:
     """The quantizer's line of the table; `UsageError` with the valid names where there is none."""
-    if name not in QUANTIZERS:
-        close = difflib.get_close_matches(name, QUANTIZERS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"Unknown quantizer {name!r}.{hint} Known: {', '.join(QUANTIZERS)}.")
-    return QUANTIZERS[name]
+    return find(QUANTIZERS, name, "quantizer")
 
 
 def check_scheme(scheme: Scheme) -> None:

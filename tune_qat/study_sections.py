@@ -1,0 +1,155 @@
+"""The sections of a study file, each with the rules over its own keys."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tune_qat.config import SCHEDULES, STE_VARIANTS
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the file: an unknown key or a wrong type is an error, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WorkloadSection(Section):
+    """Which model on which data."""
+
+    model: str
+    dataset: str
+    options: dict[str, Any] = {}
+    """Options of the dataset, such as `scale` of a super-resolution set."""
+
+
+class QuantizationSection(Section):
+    """Which quantizer, at which pairs of weight and activation bits; [32, 32] is the floating-point control."""
+
+    quantizer: str = "lsq"
+    bits: Annotated[list[list[int]], Field(min_length=1)]
+    first_last_bits: int = 8
+    ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
+
+    @field_validator("bits")
+    @classmethod
+    def _pairs(cls, bits: list[list[int]]) -> list[list[int]]:
+        for pair in bits:
+            if len(pair) != 2:
+                raise ValueError(f"each entry must be [weight bits, activation bits], but got {pair}")
+        if len({tuple(pair) for pair in bits}) != len(bits):
+            raise ValueError(f"each pair of bits may appear once, but got {bits}")
+        return bits
+
+
+class TrainingSection(Section):
+    """How long every trial trains, and from where."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    init: Literal["pretrain", "scratch", "path"] = "pretrain"
+    init_path: str | None = None
+
+    @model_validator(mode="after")
+    def _path(self) -> "TrainingSection":
+        if (self.init == "path") != (self.init_path is not None):
+            raise ValueError('init_path is the checkpoint of init = "path", and goes with nothing else')
+        return self
+
+
+class PretrainSection(Section):
+    """The floating-point model that all arms start from."""
+
+    optimizer: str = "adam"
+    optimizer_options: dict[str, float] = {}
+    learning_rate: Positive = 1e-3
+    batch_size: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)]
+    schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Bounds(Section):
+    """A range that overrides the table's; either end may be left to the table."""
+
+    low: Positive | None = None
+    high: Positive | None = None
+
+
+class BatchSizes(Section):
+    """Searched as an integer power of two."""
+
+    low: Annotated[int, Field(ge=1)]
+    high: Annotated[int, Field(ge=1)]
+    default: int | None = None
+    """Of the `default` stage; the power of two in the middle where it is left out."""
+
+    @model_validator(mode="after")
+    def _powers(self) -> "BatchSizes":
+        for name in ("low", "high", "default"):
+            value = getattr(self, name)
+            if value is not None and (value < 1 or value & (value - 1)):
+                raise ValueError(f"{name} must be a power of two, but got {value}")
+        if self.low > self.high or not self.low <= self.middle <= self.high:
+            raise ValueError(f"low <= default <= high must hold, but got {self.low}, {self.middle}, {self.high}")
+        return self
+
+    @property
+    def middle(self) -> int:
+        if self.default is not None:
+            return self.default
+        return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
+
+
+class SpaceSection(Section):
+    """What is searched. Ranges come from the table of optimizers where the file says nothing."""
+
+    optimizers: Annotated[list[str], Field(min_length=1)]
+    learning_rate: Bounds = Bounds()
+    """Overrides the range of every optimizer; `per_optimizer` overrides that of one."""
+    batch_size: BatchSizes
+    quantizer_lr_multiplier: Bounds | None = None
+    """Searched between these bounds where given (both needed); 1.0 otherwise."""
+    per_optimizer: dict[str, dict[str, Bounds]] = {}
+    """`[space.per_optimizer.NAME.OPTION]` with low and high: searches an option, or overrides its range."""
+    fixed: dict[str, dict[str, float]] = {}
+    """`[space.fixed.NAME]`: options of an optimizer set to a value and not searched."""
+
+
+class StagesSection(Section):
+    """How many trials each stage plans, per arm."""
+
+    default: bool = True
+    random: Count = 0
+    search: Count
+    retrain: Count = 3
+    """Fresh seeds of the arm's best configuration, the same seeds in every arm."""
+
+
+class SearchSection(Section):
+    """The sampler of the search stage."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    startup_trials: Count = 10
+    """Random trials before the sampler's model is used; recorded default and random trials count."""
+
+
+class AshaSection(Section):
+    """Early stopping in the search stage: asynchronous successive halving, the stopping variant."""
+
+    enabled: bool = True
+    grace_epochs: Annotated[int, Field(ge=1)] | None = None
+    """First rung; a ninth of the epochs where it is left out."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class JudgementSection(Section):
+    """What the study is judged by, fixed before it runs."""
+
+    metric: str
+    margin: Annotated[float, Field(ge=0)]
+    """Practical equivalence: differences below it do not matter, in the metric's unit."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
