@@ -78,14 +78,14 @@ def _commands(study: Study, outcome: "Outcome", *, space: str, results: Path, ag
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
-        *_widening(edges[edges["study_id"] == study.name], space, folder),
+        *_widening(edges[edges["study_id"] == study.name], f"{shlex.quote(space)} --results {folder}", study),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
     ]
     return "\n".join(lines)
 
 
-def _widening(edges: "pd.DataFrame", space: str, folder: str) -> list[str]:
-    """The command that widens the first range whose edge holds a best value, as an example."""
+def _widening(edges: "pd.DataFrame", where: str, study: Study) -> list[str]:
+    """The command that widens the first range whose edge holds a best value, as an example, with trials to fill it."""
     at_edge = edges[edges["edge"] != "none"]
     if not len(at_edge):
         return ["widen    no best value lies at an edge of its range"]
@@ -93,8 +93,10 @@ def _widening(edges: "pd.DataFrame", space: str, folder: str) -> list[str]:
     name, edge = first["dimension"], "low" if first["edge"] == "low" else "high"
     key = "space.batch_size" if name == BATCH_SIZE else f"space.per_optimizer.{first['optimizer']}.{name}"
     value = f"{first[f'wide_{edge}']:g}"
+    count = "a best value lies" if len(at_edge) == 1 else f"{len(at_edge)} best values lie"
+    folder = where.rpartition("--results ")[2]
     return [
-        f"widen    {len(at_edge)} best values lie at an edge of their range: tune-qat query {folder} edge_of_range",
-        f"         edit the ranges, or set them, and run again: tune-qat run {shlex.quote(space)} --results {folder} "
-        f"--set {key}.{edge}={value}",
+        f"widen    {count} at an edge of the range: tune-qat query {folder} edge_of_range",
+        "         edit the study file or set the range, add trials, and run again, for example:",
+        f"         tune-qat run {where} --set {key}.{edge}={value} --trials {2 * study.stages.search}",
     ]

@@ -4,23 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tune_qat import data, models, optimizers, quantizers
-from tune_qat.config import (
-    PLAIN_NAME,
-    SCHEDULES,
-    STE_VARIANTS,
-    Scheme,
-    TrialConfig,
-    UsageError,
-    grace_epochs,
-    stable_hash,
-)
-from tune_qat.space import Dimensions, dimensions
+from tune_qat import study_sections as sections
+from tune_qat.config import PLAIN_NAME, SEEDS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.space import Dimensions, check_space, dimensions
+from tune_qat.study_sections import Count, Section, at, broken
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
 SEEDS_APART = 10_000
 """Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
 
@@ -47,18 +38,18 @@ class Study(Section):
     name: str
     mode: Literal["comparison", "joint"] = "comparison"
     seed: Annotated[int, Field(ge=0)] = 0
-    repeats: Annotated[int, Field(ge=1)] = 1
+    repeats: Annotated[int, Field(ge=1, le=1_000)] = 1
     max_failed_trials: Count = 10
     data_dir: str | None = None
-    workload: WorkloadSection
-    quantization: QuantizationSection
-    training: TrainingSection
-    pretrain: PretrainSection | None = None
-    space: SpaceSection
-    stages: StagesSection
-    search: SearchSection = SearchSection()
-    asha: AshaSection = AshaSection()
-    judgement: JudgementSection
+    workload: sections.WorkloadSection
+    quantization: sections.QuantizationSection
+    training: sections.TrainingSection
+    pretrain: sections.PretrainSection | None = None
+    space: sections.SpaceSection
+    stages: sections.StagesSection
+    search: sections.SearchSection = sections.SearchSection()
+    asha: sections.AshaSection = sections.AshaSection()
+    judgement: sections.JudgementSection
 
     @classmethod
     def load(cls, space: str, overrides: Mapping[str, Any] | None = None) -> "Study":
@@ -68,50 +59,56 @@ class Study(Section):
         return load_study(cls, space, overrides or {})
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> "Study":
+    def _is_sound(self) -> "Study":
+        """Rules over several sections; the first that is broken is named."""
         if not PLAIN_NAME.fullmatch(self.name):
-            raise ValueError(
-                f"name must be a plain file name (letters, digits, '.', '_', '-', not first), but got {self.name!r}"
+            raise broken(
+                "name",
+                "must be a plain file name: letters, digits, '.', '_' and '-', the first a letter, digit or '_', at "
+                f"most 100 of them (where it is left out, it is the file's own name), but got {self.name!r}",
             )
-        spec = data.get_spec(self.workload.dataset)
-        models.check_fits_task(self.workload.model, spec)
-        data.resolve_options(spec, self.workload.options)
-        if self.judgement.metric != spec.metric:
-            raise ValueError(
-                f"judgement.metric must be {spec.metric!r}, the metric of dataset {spec.name!r}, "
-                f"but got {self.judgement.metric!r}"
-            )
-        quantizers.get_spec(self.quantization.quantizer)
-        for scheme in self.schemes:
-            quantizers.check_scheme(scheme)
-        if self.training.init == "pretrain" and self.pretrain is None:
-            raise ValueError('training.init = "pretrain" needs a [pretrain] section')
-        if self.stages.retrain >= SEEDS_APART:
-            raise ValueError(f"stages.retrain must be below {SEEDS_APART}")
+        self._check_workload()
+        check_space(self.space)
+        self._check_plan()
         return self
 
-    @model_validator(mode="after")
-    def _space_is_sound(self) -> "Study":
-        names = self.space.optimizers
-        if len(set(names)) != len(names):
-            raise ValueError(f"space.optimizers: each optimizer may appear once, but got {names}")
-        for section in (self.space.per_optimizer, self.space.fixed):
-            for name in section:
-                if name not in names:
-                    raise ValueError(f"space: {name!r} is not among space.optimizers ({', '.join(names)})")
-        for name in names:
-            optimizers.resolve_options(name, self.space.fixed.get(name, {}))
-            self.dimensions(name)
+    def _check_workload(self) -> None:
+        with at("workload.dataset"):
+            spec = data.get_spec(self.workload.dataset)
+        with at("workload.model"):
+            models.check_fits_task(self.workload.model, spec)
+        with at("workload.options"):
+            data.resolve_options(spec, self.workload.options)
+        if self.judgement.metric != spec.metric:
+            rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {self.judgement.metric!r}"
+            raise broken("judgement.metric", rule)
+        with at("quantization.quantizer"):
+            quantizers.get_spec(self.quantization.quantizer)
+        with at("quantization"):
+            for scheme in self.schemes:
+                quantizers.check_scheme(scheme)
+
+    def _check_plan(self) -> None:
+        """What is trained from where, for how long, and with which seeds."""
+        if self.training.init == "pretrain" and self.pretrain is None:
+            raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
         if self.pretrain is not None:
-            optimizers.resolve_options(self.pretrain.optimizer, self.pretrain.optimizer_options)
-            self.pretrain_config()
-        if self.grace_epochs > self.training.epochs:
-            raise ValueError(
-                f"asha.grace_epochs must be at most training.epochs ({self.training.epochs}), "
-                f"but got {self.grace_epochs}"
+            with at("pretrain"):
+                self.pretrain_config()
+        epochs, stages = self.training.epochs, self.stages
+        if self.grace_epochs > epochs:
+            raise broken(
+                "asha.grace_epochs", f"must be at most training.epochs ({epochs}), but got {self.grace_epochs}"
             )
-        self.default_config(self.arms()[0], names[0])
-        return self
+        if not (stages.default or stages.random or stages.search):
+            raise broken("stages", "must plan default, random or search trials; there would be nothing to train")
+        if stages.retrain >= SEEDS_APART:
+            raise broken("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
+        largest = SEEDS - self.repeats * SEEDS_APART
+        if self.seed > largest:
+            raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
+        with at("training"):
+            self.default_config(self.arms()[0], self.space.optimizers[0])
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -147,7 +144,7 @@ class Study(Section):
         return stable_hash({**self.judgement.model_dump(), "seeds": self.stages.retrain})
 
     def arms(self) -> list[Arm]:
-        """Every arm, controls first in the order of the file."""
+        """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
         names = self.space.optimizers
         groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
         return [

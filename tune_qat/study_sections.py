@@ -1,19 +1,40 @@
 """The sections of a study file, each with the rules over its own keys."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from tune_qat.config import SCHEDULES, STE_VARIANTS
+from tune_qat.config import SCHEDULES, STE_VARIANTS, UsageError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+RULE = "rule"
+"""Type of an error that `broken` makes."""
+Positive = Annotated[float, Field(gt=0)]
+# The record has 32 bits for a count, and seeds of epochs are distinct below a million.
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def broken(key: str, rule: str) -> PydanticCustomError:
+    """The error of a rule that pydantic does not know the key of, because it looks at several sections."""
+    return PydanticCustomError(RULE, "{key}: {rule}", {"key": key, "rule": rule})
+
+
+@contextmanager
+def at(key: str) -> Iterator[None]:
+    """Names the key of a mistake that a table, or a trial's own rule, finds."""
+    try:
+        yield
+    except UsageError as error:
+        raise broken(key, str(error)) from None
 
 
 class Section(BaseModel):
-    """A part of the file: an unknown key or a wrong type is an error, and nothing changes after loading."""
+    """A part of the file: an unknown key, a wrong type or a NaN is an error, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class WorkloadSection(Section):
@@ -47,7 +68,7 @@ class QuantizationSection(Section):
 class TrainingSection(Section):
     """How long every trial trains, and from where."""
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
@@ -66,8 +87,8 @@ class PretrainSection(Section):
     optimizer: str = "adam"
     optimizer_options: dict[str, float] = {}
     learning_rate: Positive = 1e-3
-    batch_size: Annotated[int, Field(ge=1)]
-    epochs: Annotated[int, Field(ge=1)]
+    batch_size: AtLeastOne
+    epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
 
@@ -82,10 +103,10 @@ class Bounds(Section):
 class BatchSizes(Section):
     """Searched as an integer power of two."""
 
-    low: Annotated[int, Field(ge=1)]
-    high: Annotated[int, Field(ge=1)]
+    low: AtLeastOne
+    high: AtLeastOne
     default: int | None = None
-    """Of the `default` stage; the power of two in the middle where it is left out."""
+    """What the `default` stage takes; the power of two in the middle where it is left out."""
 
     @model_validator(mode="after")
     def _powers(self) -> "BatchSizes":
@@ -93,12 +114,15 @@ class BatchSizes(Section):
             value = getattr(self, name)
             if value is not None and (value < 1 or value & (value - 1)):
                 raise ValueError(f"{name} must be a power of two, but got {value}")
-        if self.low > self.high or not self.low <= self.middle <= self.high:
-            raise ValueError(f"low <= default <= high must hold, but got {self.low}, {self.middle}, {self.high}")
+        if self.low > self.high:
+            raise ValueError(f"low must be at most high, but got low = {self.low} and high = {self.high}")
+        if not self.low <= self.middle <= self.high:
+            raise ValueError(f"default must be from low ({self.low}) to high ({self.high}), but got {self.middle}")
         return self
 
     @property
     def middle(self) -> int:
+        """Of the `default` stage: of two powers in the middle the smaller."""
         if self.default is not None:
             return self.default
         return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
@@ -141,7 +165,7 @@ class AshaSection(Section):
     """Early stopping in the search stage: asynchronous successive halving, the stopping variant."""
 
     enabled: bool = True
-    grace_epochs: Annotated[int, Field(ge=1)] | None = None
+    grace_epochs: AtLeastOne | None = None
     """First rung; a ninth of the epochs where it is left out."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 

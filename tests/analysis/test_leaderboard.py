@@ -99,6 +99,19 @@ def test_arm_without_retrain_trials_is_absent(tmp_path: Path) -> None:
     assert list(board(tmp_path).index) == ["adam"]
 
 
+def test_arm_in_which_nothing_was_completed_stands_last_with_no_trials(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    study.retrain(study.arm("adam"), 0.8, 0.6)
+    lost = study.arm("sgd", best_config_id=None)
+    for stage in ("default", "random", "random", *["search"] * 5):
+        study.trial(lost, stage, "diverged")
+    assert list(board(tmp_path).index) == ["adam"], "one search trial is still to come"
+    study.trial(lost, "search", "oom")
+    row = board(tmp_path).loc["sgd"]
+    assert row["n"] == 0 and row[["place", "mean", "ci_low"]].isna().all()
+    assert list(board(tmp_path).index) == ["adam", "sgd"]
+
+
 def test_first_run_of_a_study_shows_what_has_ended(tmp_path: Path) -> None:
     # The arms are written at the start of a run, before their common start and their choice are known.
     study = SmallStudy(tmp_path, "s")
@@ -153,7 +166,7 @@ def test_joint_mode_shows_the_configuration_that_was_found(tmp_path: Path) -> No
         study.retrain(study.arm(None, bits), 0.8, 0.9, optimizer=optimizer, learning_rate=0.25)
     found = board(tmp_path, "weight_bits")
     assert found["optimizer"].to_dict() == {32: "adam", 4: "sgd"}
-    assert set(found["mode"]) == {"joint"} and set(found["place"]) == {1} and set(found["learning_rate"]) == {0.25}
+    assert set(found["mode"]) == {"joint"} and found["place"].isna().all() and set(found["learning_rate"]) == {0.25}
 
 
 def test_baselines_are_those_of_the_test_split(tmp_path: Path) -> None:
