@@ -164,6 +164,8 @@ class TestHash:
         turned = image.to(memory_format=torch.channels_last)
         assert turned.stride() != image.stride()
         assert weights_sha256({"a": turned}) == weights_sha256({"a": image})
+        spread = torch.arange(6.0)[::2]
+        assert weights_sha256({"a": spread}) == weights_sha256({"a": spread.clone()})
         assert weights_sha256({"a": torch.nn.Parameter(image)}) == weights_sha256({"a": image})
 
     @pytest.mark.parametrize(

@@ -37,11 +37,13 @@ def test_a_model_of_another_task_is_said_before_data_is_looked_for(monkeypatch: 
 
 @pytest.mark.parametrize("what", [DIGITS, PHOTOS], ids=["digits", "photos"])
 def test_reference_points_are_finite_and_ordered(what: dict[str, Any]) -> None:
-    points = work_of(tiny(**what)).reference_points()
+    work = work_of(tiny(**what))
+    points = work.reference_points()
     assert set(points["baselines"]) == {"val", "test"}
     trivial = {"val": points["trivial_score"], "test": points["trivial_test_score"]}
     for split, baselines in points["baselines"].items():
-        assert math.isfinite(trivial[split])
+        assert trivial[split] == work.task().trivial(split).metric and math.isfinite(trivial[split])
+        assert trivial[split] != work.task().trivial("train").metric
         if what is PHOTOS:
             # Interpolation follows the image, a constant does not; and nearest neighbour is the coarser of the two.
             assert baselines["bicubic"] > baselines["nearest"] > trivial[split] > 0

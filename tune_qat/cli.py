@@ -1,6 +1,7 @@
 """The command line: thin, each command imports what it needs."""
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict
@@ -8,11 +9,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tune_qat.config import EpochResult, Interrupted, Scheme, TrialConfig, TuneQatError, UsageError
 
+
+class Commands(TyperGroup):
+    """Ends Ctrl-C and a closed pipe our way, before typer gives them exit codes of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
+        except KeyboardInterrupt:
+            raise Interrupted("stopped by Ctrl-C") from None
+        except BrokenPipeError:
+            # The reader of a pipe has seen enough: what is left goes nowhere, also when Python flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
 app = typer.Typer(
     name="tune-qat",
+    cls=Commands,
     help="Which optimizer, learning rate and batch size does quantization-aware training need?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -23,7 +43,7 @@ app = typer.Typer(
 Space = Annotated[str, typer.Argument(help="A bundled study (see `tune-qat list`) or a TOML file.")]
 Results = Annotated[Path, typer.Argument(help="A results folder.")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the data; TUNE_QAT_DATA, then the study's data_dir, where left out.")
+    Path | None, typer.Option(help="Folder of the data; if left out, the study's data_dir, or TUNE_QAT_DATA.")
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -35,17 +55,10 @@ Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; 
 def main() -> None:
     """Run the command line; an error for people ends in its message and its exit code, never in a traceback."""
     try:
-        app()
+        app(prog_name="tune-qat")
     except TuneQatError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(Interrupted.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
 
 
 @app.command("list")
@@ -77,7 +90,10 @@ def plan(
     overrides: Overrides = None,
     trials: Trials = None,
 ) -> None:
-    """Arms, stages, trials, epochs, ranges, and what the study will cost. Runs nothing."""
+    """What a study would do and cost; runs nothing.
+
+    Arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
+    """
     from tune_qat.planning import describe
 
     print(describe(_study(space, overrides, trials), results))
@@ -101,12 +117,17 @@ def run(
         bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
     ] = False,
 ) -> None:
-    """Run a study, or go on with it: the same command does what is missing."""
+    """Run a study, or go on with it.
+
+    The same command again does what is missing: after Ctrl-C or a crash, and with more trials, seeds or optimizers.
+    """
+    # A mistake is found before the seconds that importing ray takes.
+    study = _study(space, overrides, trials)
+    seconds = None if time_budget is None else _seconds(time_budget)
     from tune_qat.ending import ending
     from tune_qat.progress import display
     from tune_qat.tuning.run import run as run_study
 
-    study = _study(space, overrides, trials)
     again = f"tune-qat {shlex.join(sys.argv[1:])}"
     outcome = run_study(
         study,
@@ -116,7 +137,7 @@ def run(
         max_concurrent=max_concurrent,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
-        time_budget=_seconds(time_budget) if time_budget else None,
+        time_budget=seconds,
         display=display(live=not no_progress),
     )
     print(ending(study, outcome, space=space, results=results, again=again))
@@ -132,8 +153,8 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="The optimizer's documented default, if left out.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 128,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 3,
     quantizer: Annotated[str, typer.Option(help="See `tune-qat list`.")] = "lsq",
     weight_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
     activation_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
@@ -145,9 +166,11 @@ def train(
     data_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the dataset, as scale=2.")
     ] = None,
-    quantizer_lr_multiplier: float = 1.0,
+    quantizer_lr_multiplier: Annotated[
+        float, typer.Option(help="Learning rate of the quantizers' parameters, as a multiple.")
+    ] = 1.0,
     schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
-    warmup_epochs: float = 0.0,
+    warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -155,10 +178,13 @@ def train(
     test: Annotated[bool, typer.Option("--test", help="Evaluate the test split after the last epoch.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch.")] = False,
 ) -> None:
-    """One trial without Ray: the same code and the same numbers as inside a study."""
-    from tune_qat import data, optimizers, quantizers
-    from tune_qat.training import train as train_one
+    """Train one configuration, without Ray.
 
+    The same code and the same numbers as inside a study; a line an epoch.
+    """
+    from tune_qat import data, optimizers, quantizers
+
+    quantizers.get_spec(quantizer)
     rate = optimizers.get_spec(optimizer).default_learning_rate if learning_rate is None else learning_rate
     scheme = Scheme.of(
         quantizer=quantizer,
@@ -171,11 +197,11 @@ def train(
     config = TrialConfig(
         model=model,
         dataset=dataset,
-        dataset_options=data.resolve_options(data.get_spec(dataset), _pairs(data_option, "--data-option")),
+        dataset_options=data.resolve_options(data.get_spec(dataset), _pairs(data_option, "--data-option", "scale=2")),
         scheme=scheme,
         optimizer=optimizer,
         learning_rate=rate,
-        optimizer_options=optimizers.resolve_options(optimizer, _pairs(option, "--option")),
+        optimizer_options=optimizers.resolve_options(optimizer, _pairs(option, "--option", "momentum=0.9")),
         quantizer_lr_multiplier=quantizer_lr_multiplier,
         batch_size=batch_size,
         epochs=epochs,
@@ -185,6 +211,8 @@ def train(
         init_seed=seed,
     )
     start = None if init == "scratch" else init
+    from tune_qat.training import train as train_one
+
     for result in train_one(config, data_dir=data_dir, init=start, threads=threads, test=test):
         print(_json_line(result) if json_lines else _text_line(result, config.epochs), flush=True)
 
@@ -199,7 +227,7 @@ def status(results: Results) -> None:
 
 @app.command()
 def query(
-    results: Results,
+    results: Annotated[Path | None, typer.Argument(help="A results folder.")] = None,
     question: Annotated[str | None, typer.Argument(help="SQL, or the name of a bundled question.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
@@ -207,12 +235,16 @@ def query(
 ) -> None:
     """Ask the record in SQL, or by the name of a bundled question."""
     import analysis
-    from tune_qat.tables import write_frame
+    from tune_qat.tables import check_format, write_frame
 
-    if list_questions or question is None:
+    if list_questions:
         for name, text in analysis.queries().items():
             print(f"{name:24} {text}")
         return
+    if results is None or question is None:
+        known = ", ".join(analysis.queries())
+        raise UsageError(f"query takes a results folder and a question: SQL, or one of {known} (see --list).")
+    check_format(format_, output)
     write_frame(analysis.frame(results, question), format_, output)
 
 
@@ -226,10 +258,10 @@ def _study(space: str, overrides: list[str] | None, trials: int | None) -> Any:
     return Study.load(space, values)
 
 
-def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
+def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]:
     from tune_qat.study_file import parse_override
 
-    return dict(parse_override(text, option) for text in texts or [])
+    return dict(parse_override(text, option, example) for text in texts or [])
 
 
 def _seconds(text: str) -> float:

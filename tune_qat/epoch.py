@@ -25,7 +25,8 @@ class EpochTotals:
         clip = torch.zeros_like(loss) if clipped is None else clipped
         self._sums += torch.stack([loss, metric, norm, clip]).double()
         self._norm_max = torch.maximum(self._norm_max, norm)
-        self._nonfinite += ~torch.isfinite(loss)
+        # A gradient that is not finite is lost too: an optimizer of signs would go on as if nothing had happened.
+        self._nonfinite += ~(torch.isfinite(loss) & torch.isfinite(norm))
         self._finite_until += self._nonfinite == 0
 
     @property

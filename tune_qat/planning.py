@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tune_qat.optimizers.base import Range
-from tune_qat.results.reader import connect
+from tune_qat.results.reader import FILES, connect
 from tune_qat.space import BATCH_SIZE
 from tune_qat.study import Study
 
@@ -46,7 +46,7 @@ def _range(name: str, bounds: Range) -> str:
 def _stages(study: Study) -> list[str]:
     lines = ["stages:"]
     for stage, trials, epochs in study.trial_epochs():
-        stopped = stage == "search" and study.asha.enabled
+        stopped = stage == "search" and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
@@ -71,7 +71,7 @@ def _cost(study: Study, results: Path) -> list[str]:
 
 def _seconds_per_epoch(study: Study, results: Path) -> float | None:
     """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
-    if not (results / "trials").is_dir():
+    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
         return None
     found = connect(results).execute(
         "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",

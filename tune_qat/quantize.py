@@ -12,7 +12,8 @@ from tune_qat.lookup import resolve
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
 
-QUANTIZABLE = (nn.Conv2d, nn.Linear)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""What has to be quantized; `QuantizedLayer` refuses the kinds that it cannot compute on codes."""
 
 
 def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Module:
@@ -28,14 +29,14 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     quantizers.check_scheme(scheme)
     if scheme.is_float:
         return model
-    order = _execution_order(model, example)
+    order, last = _execution_order(model, example)
     if not order:
         raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
     _check_all_reached(model, order)
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
-        at_end = index in (0, len(order) - 1)
+        at_end = index == 0 or layer is last
         replaced[id(layer)] = _quantized(layer, names[id(layer)], index, scheme, at_end=at_end).to(example.device)
     for parent in list(model.modules()):
         # Not named_children(), which leaves out a second name of the same module.
@@ -82,26 +83,27 @@ def layer_results(model: nn.Module) -> tuple[LayerResult, ...]:
     return tuple(_result(layer, part) for layer in quantized_layers(model) for part in _quantizers(layer))
 
 
-def _execution_order(model: nn.Module, example: torch.Tensor) -> list[nn.Module]:
-    order: dict[int, nn.Module] = {}
+def _execution_order(model: nn.Module, example: torch.Tensor) -> tuple[list[nn.Module], nn.Module | None]:
+    """Layers by their first use, and the one used last of all."""
+    calls: list[nn.Module] = []
 
     def seen(module: nn.Module, *_: object) -> None:
-        order.setdefault(id(module), module)
+        calls.append(module)
 
-    hooks = [m.register_forward_pre_hook(seen) for m in model.modules() if isinstance(m, QUANTIZABLE)]
+    hooks = [m.register_forward_pre_hook(seen) for m in model.modules() if isinstance(m, LAYERS)]
     try:
         with torch.no_grad(), _evaluating(model):
             model(example)
     finally:
         for hook in hooks:
             hook.remove()
-    return list(order.values())
+    return list({id(layer): layer for layer in calls}.values()), calls[-1] if calls else None
 
 
 def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
     # A layer that is left out would stay in floating point, and the record would call the model quantized.
     reached = {id(layer) for layer in order}
-    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, QUANTIZABLE))
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, LAYERS))
     _refuse_unreached([name for name, module in layers if id(module) not in reached])
 
 

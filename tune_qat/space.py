@@ -53,11 +53,10 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
     spec = optimizers.get_spec(optimizer)
     own = space.per_optimizer.get(optimizer, {})
     rates = (own.get("learning_rate"), space.learning_rate)
-    where = "space.per_optimizer." + optimizer
+    where = f"space.per_optimizer.{optimizer}"
+    where_rate = f"{where}.learning_rate" if rates[0] else "space.learning_rate"
     found: Dimensions = {
-        "learning_rate": _range(
-            spec.learning_rate, rates, f"{where}.learning_rate" if rates[0] else "space.learning_rate", optimizer
-        ),
+        "learning_rate": _range(spec.learning_rate, rates, where_rate, optimizer),
         BATCH_SIZE: Range(low=space.batch_size.low, high=space.batch_size.high),
     }
     for option in {**spec.searched, **own}:

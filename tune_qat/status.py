@@ -2,35 +2,36 @@
 
 from pathlib import Path
 
-from tune_qat.results.reader import connect
+import analysis
 from tune_qat.tables import table_text
 
 PER_ARM = """
-WITH counted AS (
-    SELECT a.study_id, a.arm_id,
-           a.planned_default + a.planned_random + a.planned_search + a.planned_retrain AS planned,
-           count(t.trial_key) FILTER (status NOT IN ('running', 'interrupted')) AS done,
-           count(t.trial_key) FILTER (status = 'running') AS running,
-           count(t.trial_key) FILTER (status = 'interrupted') AS interrupted,
-           count(t.trial_key) FILTER (status = 'stopped') AS stopped_early,
-           count(t.trial_key) FILTER (status = 'diverged') AS diverged,
-           count(t.trial_key) FILTER (status IN ('error', 'oom')) AS failed,
-           any_value(a.sign) AS sign,
-           max(t.val_metric * a.sign) FILTER (status = 'completed' AND stage <> 'retrain') AS best
-    FROM arms a LEFT JOIN trials t
-      ON t.study_id = a.study_id AND t.arm_id = a.arm_id AND t.epochs = a.max_epochs
-     -- An earlier best configuration's retrain trials are no part of today's plan.
-     AND (t.stage <> 'retrain' OR a.best_config_id IS NULL OR t.config_id = a.best_config_id)
+WITH planned AS (
+    SELECT study_id, arm_id, sign,
+           unnest(['default', 'random', 'search', 'retrain']) AS stage,
+           unnest([planned_default, planned_random, planned_search, planned_retrain]) AS planned
+    FROM arms WHERE study_id = ?),
+counted AS (
+    SELECT p.arm_id, p.stage, p.planned, p.sign,
+           count(*) FILTER (t.ended) AS done,
+           count(*) FILTER (t.status = 'running') AS running,
+           count(*) FILTER (t.status = 'interrupted') AS interrupted,
+           count(*) FILTER (t.status = 'stopped') AS stopped_early,
+           count(*) FILTER (t.status = 'diverged') AS diverged,
+           count(*) FILTER (t.status IN ('error', 'oom')) AS failed,
+           max(t.val_metric * p.sign) FILTER (t.status = 'completed' AND t.tuning) AS best
+    FROM planned p LEFT JOIN arm_trials t ON t.study_id = p.study_id AND t.arm_id = p.arm_id AND t.stage = p.stage
     GROUP BY ALL)
-SELECT arm_id, done, running, interrupted, greatest(0, planned - done - running) AS "left",
-       stopped_early, diverged, failed, best * sign AS best_val
-FROM counted WHERE study_id = ? ORDER BY arm_id
+SELECT arm_id, sum(done)::INT AS done, sum(running)::INT AS running, sum(interrupted)::INT AS interrupted,
+       sum(greatest(0, planned - done - running))::INT AS "left", sum(stopped_early)::INT AS stopped_early,
+       sum(diverged)::INT AS diverged, sum(failed)::INT AS failed, max(best) * any_value(sign) AS best_val
+FROM counted GROUP BY arm_id ORDER BY arm_id
 """
 
 
 def describe(results: Path) -> str:
     """A block per study: whether it is complete, its start, and a line per arm."""
-    connection = connect(results)
+    connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete FROM studies ORDER BY study_id").fetchall()
     blocks = []
     for study_id, complete in studies:

@@ -140,8 +140,9 @@ class Study(Section):
 
     @property
     def prereg_hash(self) -> str:
-        """Hash of what is judged: metric, margin, alpha and the number of retrain seeds."""
-        return stable_hash({**self.judgement.model_dump(), "seeds": self.stages.retrain})
+        """Hash of what is judged: metric, margin, alpha and the retrain seeds."""
+        seeds = sorted({seed for arm in self.arms() for seed in self.retrain_seeds(arm)})
+        return stable_hash({**self.judgement.model_dump(), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
         """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""

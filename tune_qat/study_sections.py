@@ -76,8 +76,10 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
-        if (self.init == "path") != (self.init_path is not None):
-            raise ValueError('init_path is the checkpoint of init = "path", and goes with nothing else')
+        if self.init == "path" and self.init_path is None:
+            raise ValueError('init = "path" needs init_path, the checkpoint to start from')
+        if self.init != "path" and self.init_path is not None:
+            raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
         return self
 
 

@@ -1,5 +1,6 @@
 """Prints data frames, and writes them in the formats that people ask for."""
 
+import numbers
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,21 +13,30 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "parquet")
 
 
-def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
-    """Show or write a frame; `UsageError` for a format that is none, or Parquet without a file."""
+def check_format(form: str, output: Path | None) -> None:
+    """`UsageError` for a format that is none, or Parquet without a file; asked before there is an answer to write."""
     if form not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, but got {form!r}.")
-    if form == "parquet":
-        if output is None:
-            raise UsageError("--format parquet needs a file: -o FILE.")
-        _write(output, frame)
-        return
-    text = {"table": table_text, "csv": _csv, "json": _json}[form](frame)
+    if form == "parquet" and output is None:
+        raise UsageError("--format parquet needs a file: -o FILE.")
+
+
+def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
+    """Show a frame, or write it to `output`, in a format that `check_format` has passed.
+
+    Raises:
+        UsageError: two columns of one name, in a format that cannot hold them.
+        TuneQatError: `output` cannot be written.
+    """
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice) and form in ("json", "parquet"):
+        raise UsageError(f"Two columns are called {twice[0]!r}, which {form} cannot hold. Rename one: ... AS NAME.")
     if output is None:
-        print(text)
+        print(_text(frame, form))
         return
+    content = frame.to_parquet(index=False) if form == "parquet" else f"{_text(frame, form)}\n".encode()
     try:
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_bytes(content)
     except OSError as error:
         raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
 
@@ -39,9 +49,9 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    numeric = {name: frame[name].dtype.kind in "iufb" for name in frame.columns}
-    for name in frame.columns:
-        table.add_column(str(name), justify="right" if numeric[name] else "left", overflow="fold")
+    # By position: an answer may have two columns of one name.
+    for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        table.add_column(Text(str(name)), justify="right" if dtype.kind in "iufb" else "left", overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*(Text(cell(value)) for value in row))
     # Piped output is not folded to the width of a terminal that is not there.
@@ -50,16 +60,23 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
         console.print(table)
         if count:
             console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}")
-    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
 def cell(value: object) -> str:
-    """One value for a table."""
-    if value is None or value != value:
+    """One value for a table: NULL as a dash, fractions to four decimals, or to four digits where they are small."""
+    import pandas as pd
+
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return "-"
-    if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".") if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
-    return str(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, numbers.Integral):
+        return str(value)
+    number = float(value)
+    return f"{number:.4f}".rstrip("0").rstrip(".") if 1 <= abs(number) < 1e6 or number == 0 else f"{number:.4g}"
+
+
+def _text(frame: "pd.DataFrame", form: str) -> str:
+    return {"table": table_text, "csv": _csv, "json": _json}[form](frame)
 
 
 def _csv(frame: "pd.DataFrame") -> str:
@@ -68,10 +85,3 @@ def _csv(frame: "pd.DataFrame") -> str:
 
 def _json(frame: "pd.DataFrame") -> str:
     return str(frame.to_json(orient="records", indent=2, date_format="iso"))
-
-
-def _write(output: Path, frame: "pd.DataFrame") -> None:
-    try:
-        frame.to_parquet(output, index=False)
-    except OSError as error:
-        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None

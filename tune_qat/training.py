@@ -67,7 +67,6 @@ class Training:
         self.device_s = 0.0
         self.exploded_epochs = 0
         self.diverged = False
-        self._trivial_loss = self.task.trivial("train").loss
 
     @property
     def status(self) -> str:
@@ -188,7 +187,7 @@ class Training:
 
     def _exploded(self, totals: EpochTotals) -> bool:
         """Whether the loss has been far above the constant predictor's for the whole grace period."""
-        self.exploded_epochs += totals.loss > EXPLODED * self._trivial_loss
+        self.exploded_epochs += totals.loss > EXPLODED * self.task.trivial_loss
         return self.epoch == self.exploded_epochs == self.config.grace_epochs
 
 

@@ -7,6 +7,7 @@ the `Task` that training talks to. To add a dataset: one loader, one line in the
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,11 @@ class Task(ABC):
     @abstractmethod
     def trivial(self, split: str) -> Evaluation:
         """The best constant prediction, chosen on the training split (majority class; mean grey)."""
+
+    @cached_property
+    def trivial_loss(self) -> float:
+        """Loss of the best constant prediction on the training split, worked out once for all trials of a process."""
+        return self.trivial("train").loss
 
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:

@@ -29,4 +29,4 @@ def adaptive(
     before = [gradient.clone() for gradient in gradients]
     adaptive_clip_grad(list(weights), clip_factor=clip_factor)
     changed = [(old != new).any() for old, new in zip(before, gradients, strict=True)]
-    return torch.stack(changed).any().float() if changed else torch.zeros(())
+    return torch.stack(changed).any().float() if changed else torch.zeros((), device=parameters[0].device)

@@ -19,11 +19,11 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Every trial runs in a new thread of its process; with an arena for each thread, glibc gives no memory back.
+    # Ray's actors run many threads; with an arena of memory for each of them, glibc gives little back.
     "MALLOC_ARENA_MAX": "2",
 }
 
-"""Ray's settings, unless the user has set them; the last one is for the trial processes, which inherit them."""
+"""Ray's settings, unless the user has set them; the last one is for the trial processes, which inherit it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,8 @@ def cluster(address: str) -> Iterator[None]:
         # A token for this session alone: otherwise Ray leaves a token file in the home folder. The mode stays unset:
         # Ray has read it when it was imported, and turns authentication on itself for a cluster that it starts.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    # What goes wrong in a trial is in the record, and what goes wrong here is raised.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
@@ -56,7 +57,7 @@ def cluster(address: str) -> Iterator[None]:
         {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))} if address == "local" else {}
     )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TuneQatError(

@@ -52,13 +52,19 @@ class StudySearcher(Searcher):
         """Nothing: samplers are told of ended trials only."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial has ended, by itself, by ASHA, or because its process died once too often."""
+        """A trial has ended by itself or by ASHA; of one that Ray gives up, `died` is told with the reason."""
+        if not error:
+            self._end(trial_id, dict(result or {}))
+
+    def died(self, trial_id: str, reason: str) -> None:
+        """Ray gave a trial up: its process died more often than is retried."""
+        if trial_id in self.plans:
+            self._end(trial_id, {"status": "error", "error_type": "WorkerDied", "error_text": reason})
+
+    def _end(self, trial_id: str, report: dict[str, Any]) -> None:
         plan = self.plans.pop(trial_id)
         self._durations.append(time.monotonic() - self._begun.pop(trial_id))
-        report = dict(result or {})
-        if error:
-            report |= {"error_type": "WorkerDied", "error_text": "The trial's process died more often than is retried."}
-        status, reason = _final_status(report, error)
+        status, reason = _final_status(report)
         if plan.stage == "pretrain" and status == "completed":
             report["checkpoint_sha256"] = self._record.weights_hash(plan)
         row = self._record.ended(plan, report, status, reason)
@@ -84,11 +90,16 @@ class StudySearcher(Searcher):
         return sorted(self._durations)[len(self._durations) // 2] if self._durations else 0.0
 
 
+LOOK_FOR_LOST_S = 10.0
+"""Seconds between looks for trials that Ray has given up."""
+
+
 class Reports(Callback):
-    """Passes a trial's reports on to the display."""
+    """Passes a trial's reports on to the display, and notices trials that Ray gives up without a word."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self._searcher = searcher
+        self._looked = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -101,10 +112,26 @@ class Reports(Callback):
         if plan is not None:
             self._searcher.listener("epoch", plan, result)
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died once too often."""
+        self._searcher.died(trial.trial_id, _reason(trial))
 
-def _final_status(report: Mapping[str, Any], error: bool) -> tuple[str, str | None]:
-    """Status and stop reason of an ended trial: what its last report says, or what ended it before its last epoch."""
-    if error:
-        return "error", None
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """An error inside Ray itself ends a trial without telling its searcher: the study would wait for ever."""
+        if time.monotonic() - self._looked < LOOK_FOR_LOST_S:
+            return
+        self._looked = time.monotonic()
+        for trial in trials:
+            if trial.status == "ERROR":
+                self._searcher.died(trial.trial_id, _reason(trial))
+
+
+def _final_status(report: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Status and stop reason of an ended trial: what its last report says, or ASHA if it was not at its end."""
     status = report.get("status", "error")
     return ("stopped", "asha") if status == "running" else (status, None)
+
+
+def _reason(trial: Any) -> str:
+    error = trial.get_error()
+    return str(error)[-4000:] if error else "Ray ended the trial without giving a reason."

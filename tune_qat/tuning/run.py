@@ -17,13 +17,14 @@ from tune_qat import workload
 from tune_qat.config import TooManyFailures, UsageError
 from tune_qat.results.reader import check_version, connect, last_epochs, read_rows
 from tune_qat.study import Study
+from tune_qat.training import start_from
 from tune_qat.tuning.cluster import Resources, cluster, resources
 from tune_qat.tuning.engine import Reports, StudySearcher
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.schedule import StudyScheduler, finite_objective
-from tune_qat.tuning.trial import TrialContext, checkpoint_path, run_trial
+from tune_qat.tuning.trial import StudyTrial, TrialContext, checkpoint_path
 from tune_qat.workload import Workload
 
 
@@ -77,6 +78,8 @@ def run(
         data_dir=data_dir or study.data_dir,
         options=study.workload.options,
     )
+    if study.training.init_path is not None:
+        start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
     recorded = read_rows(folder, "trials", study.name)
     check_same_study(study, work, folder)
     check_batch_sizes(study, work)
@@ -198,7 +201,7 @@ class _Session:
                 if plan.stage == "search":
                     scheduler.refill(plan.arm_id, key)
         trainable = tune.with_resources(
-            tune.with_parameters(run_trial, work=self.work, context=context),
+            tune.with_parameters(StudyTrial, work=self.work, context=context),
             {"cpu": given.cpus, "gpu": given.gpus},
         )
         with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
@@ -217,6 +220,7 @@ class _Session:
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=3),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     callbacks=[Reports(self.searcher)],
                 ),
             )

@@ -2,7 +2,7 @@
 
 import gc
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult
+from tune_qat.data.base import Task
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -39,26 +40,60 @@ def checkpoint_path(results: str | Path, trial_key: str) -> Path:
     return Path(results) / "checkpoints" / trial_key / "last.pt"
 
 
-def run_trial(config: Mapping[str, Any], *, work: Workload, context: TrialContext) -> None:
-    """The function that Ray Tune calls. A failure of the trial is a result, never a failure of the study."""
-    import torch
+class StudyTrial(tune.Trainable):
+    """What Ray Tune runs: an epoch a step, one trial after another in the same process.
 
-    plan = Plan.from_dict(config["plan"])
-    try:
-        for report in _epochs(plan, work, context):
-            tune.report(report)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        tune.report(_failed("oom", error, context))
-    except Exception as error:
-        # A bug in a model or dataset ends this trial only; the traceback goes into the record.
-        tune.report(_failed("error", error, context))
-    finally:
+    A class and not a function: Ray lets a function train on while it decides, so that a trial that is stopped is still
+    busy when the next one should take over its process, and Ray gives both up.
+    """
+
+    def setup(self, config: dict[str, Any], work: Workload, context: TrialContext) -> None:  # type: ignore[override]
+        """The first trial of a process; `work` and `context` come from `tune.with_parameters`."""
+        self._work, self._context = work, context
+        self._task = work.task(context.device)
+        self._reports = self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial in the same process."""
+        self.cleanup()
+        self._reports = self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One epoch. A failure of the trial is a result, never a failure of the study."""
+        import torch
+
+        try:
+            report = next(self._reports)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            report = _failed("oom", error, self._context)
+        except Exception as error:
+            # A bug in a model or dataset ends this trial only; the traceback goes into the record.
+            report = _failed("error", error, self._context)
+        return {**report, "done": report["status"] != "running"}
+
+    def cleanup(self) -> None:
+        """Give back what the trial held."""
+        import torch
+
+        self._reports.close()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: our own checkpoint is written before an epoch is reported."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: a trial that goes on finds its own checkpoint."""
+
+    def _begin(self, config: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+        return _epochs(Plan.from_dict(config["plan"]), self._work, self._task, self._context)
 
 
-def _epochs(plan: Plan, work: Workload, context: TrialContext) -> Iterator[dict[str, Any]]:
+def _epochs(plan: Plan, work: Workload, task: Task, context: TrialContext) -> Generator[dict[str, Any], None, None]:
     from tune_qat.checkpoints import load_checkpoint, save_checkpoint
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
@@ -71,7 +106,7 @@ def _epochs(plan: Plan, work: Workload, context: TrialContext) -> Iterator[dict[
             work,
             device=context.device,
             init=None if plan.stage == "pretrain" else context.init_path,
-            task=_task(work, context.device),
+            task=task,
         )
         if path.exists():
             training.load_state_dict(load_checkpoint(path))
@@ -84,18 +119,6 @@ def _epochs(plan: Plan, work: Workload, context: TrialContext) -> Iterator[dict[
             log.append(result)
             save_checkpoint(training.state_dict(), path)
             yield {**about, **_memory(context.device), **_report(result, context)}
-
-
-_TASKS: dict[tuple[str, str, str], Any] = {}
-
-
-def _task(work: Workload, device: str) -> Any:
-    """The task of this process, made once: actors are reused, and the data is the same for every trial."""
-    key = (work.dataset.fingerprint, work.dataset.split_fingerprint, device)
-    if key not in _TASKS:
-        _TASKS.clear()
-        _TASKS[key] = work.task(device)
-    return _TASKS[key]
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""How far a study is, from its files."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.small_study import SmallStudy
+from tests.results.rows import filled, write
+from tune_qat.config import TuneQatError
+from tune_qat.status import describe
+
+
+def study_row(results: Path, name: str, *, complete: bool = False) -> None:
+    write(results, name, "studies", "study", filled("studies", complete=complete))
+
+
+def line_of(text: str, arm_id: str) -> dict[str, str]:
+    """The arm's line by column."""
+    header = next(line for line in text.splitlines() if line.lstrip().startswith("arm_id")).split()
+    return dict(zip(header, next(line for line in text.splitlines() if arm_id in line).split(), strict=True))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SmallStudy:
+    study_row(tmp_path, "s")
+    return SmallStudy(tmp_path, "s")
+
+
+def test_every_trial_is_counted_once_where_it_belongs(study: SmallStudy) -> None:
+    arm = study.arm("adam")  # plans 1 default, 2 random, 6 search, 3 retrain
+    study.trial(arm, "default", val_metric=0.5)
+    for status in ("completed", "stopped", "diverged", "oom", "running", "interrupted"):
+        study.trial(arm, "search", status, val_metric=0.6 if status in ("completed", "stopped") else None)
+    assert line_of(describe(study.results), arm) == {
+        "arm_id": arm,
+        "done": "5",
+        "running": "1",
+        "interrupted": "1",
+        "left": "6",  # 2 random, the interrupted search, 3 retrain
+        "stopped_early": "1",
+        "diverged": "1",
+        "failed": "1",
+        "best_val": "0.6",
+    }
+
+
+def test_an_arm_without_trials_has_all_left(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    line = line_of(describe(study.results), arm)
+    assert (line["done"], line["left"], line["best_val"]) == ("0", "12", "-")
+
+
+def test_more_than_planned_in_one_stage_does_not_hide_what_another_lacks(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    for _ in range(9):
+        study.trial(arm, "search", val_metric=0.5)
+    line = line_of(describe(study.results), arm)
+    assert (line["done"], line["left"]) == ("9", "6")
+
+
+def test_the_best_is_the_smallest_where_less_is_better(tmp_path: Path) -> None:
+    study_row(tmp_path, "s")
+    study = SmallStudy(tmp_path, "s", sign=-1)
+    arm = study.arm("adam")
+    for metric in (0.3, 0.2, 0.4):
+        study.trial(arm, "search", val_metric=metric)
+    study.trial(arm, "search", "stopped", val_metric=0.1)
+    study.trial(arm, "retrain", val_metric=0.05)
+    assert line_of(describe(study.results), arm)["best_val"] == "0.2"
+
+
+def test_trials_of_an_earlier_version_of_the_file_do_not_count(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    study.trial(arm, "default", epochs=3)
+    study.trial(arm, "retrain", config_id="earlier")
+    assert line_of(describe(study.results), arm)["done"] == "0"
+
+
+def test_each_study_says_whether_it_is_complete_and_how_it_starts(tmp_path: Path) -> None:
+    for name, complete in (("2026", True), ("other", False)):
+        study_row(tmp_path, name, complete=complete)
+        study = SmallStudy(tmp_path, name)
+        study.arm("adam")
+    study.trial("adam-w4a4", "pretrain", "running")
+    text = describe(tmp_path)
+    assert "study 2026: complete\n" in text
+    assert "study other: not complete; the same `tune-qat run` goes on with it; pretrained start: running\n" in text
+
+
+def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TuneQatError, match=f"{tmp_path}/none does not exist") as raised:
+        describe(tmp_path / "none")
+    assert raised.value.exit_code == 1
+    with pytest.raises(TuneQatError, match=f"{tmp_path} holds no record"):
+        describe(tmp_path)
