@@ -57,7 +57,14 @@ def test_the_first_step_that_is_not_finite_is_known(losses: list[float], count: 
     assert columns["train_metric"] is not None and columns["grad_norm_max"] == len(losses) - 1
 
 
-def test_a_norm_that_is_not_finite_is_unknown_and_no_divergence() -> None:
+def test_nan_in_a_gradient_is_a_step_that_is_not_finite() -> None:
+    totals = EpochTotals(torch.device("cpu"), first_step=1, clips=False)
+    for norm in (1.0, float("nan"), 2.0):
+        totals.add(torch.tensor(1.0), torch.tensor(0.5), torch.tensor(norm), None)
+    assert totals.columns()["nonfinite_steps"] == 1 and totals.columns()["diverged_at_step"] == 2
+
+
+def test_a_norm_that_overflows_is_unknown_and_no_divergence() -> None:
     totals = EpochTotals(torch.device("cpu"), first_step=1, clips=False)
     for norm in (1.0, INF, 2.0):
         totals.add(torch.tensor(1.0), torch.tensor(0.5), torch.tensor(norm), None)

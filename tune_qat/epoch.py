@@ -25,8 +25,9 @@ class EpochTotals:
         clip = torch.zeros_like(loss) if clipped is None else clipped
         self._sums += torch.stack([loss, metric, norm, clip]).double()
         self._norm_max = torch.maximum(self._norm_max, norm)
-        # A gradient that is not finite is lost too: an optimizer of signs would go on as if nothing had happened.
-        self._nonfinite += ~(torch.isfinite(loss) & torch.isfinite(norm))
+        # A NaN in a gradient counts too: an optimizer of signs would go on as if nothing had happened. An infinite norm
+        # does not: the sum of squares overflows before the gradients do.
+        self._nonfinite += ~torch.isfinite(loss) | torch.isnan(norm)
         self._finite_until += self._nonfinite == 0
 
     @property

@@ -138,7 +138,7 @@ TRIALS = pa.schema(
         _field("test_n", small, "samples of the test split"),
         _field("test_correct", small, "right answers, classification"),
         _field("learned", flag, "whether val_metric beats the trivial score"),
-        _field("diverged_at_step", integer, "first step whose loss or gradient was not finite"),
+        _field("diverged_at_step", integer, "first step with a loss that was not finite, or a NaN in a gradient"),
         _field("wall_s", number, "seconds of training, evaluation left out"),
         _field("device_s", number, "seconds the device was held; process time on a CPU"),
         _field("peak_memory_mb", number, "MB; of the GPU, else of the process since it started"),

@@ -10,7 +10,6 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult
-from tune_qat.data.base import Task
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -93,7 +92,7 @@ class StudyTrial(tune.Trainable):
         return _epochs(Plan.from_dict(config["plan"]), self._work, self._task, self._context)
 
 
-def _epochs(plan: Plan, work: Workload, task: Task, context: TrialContext) -> Generator[dict[str, Any], None, None]:
+def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Generator[dict[str, Any], None, None]:
     from tune_qat.checkpoints import load_checkpoint, save_checkpoint
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
