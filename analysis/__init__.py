@@ -5,7 +5,6 @@ con.sql("SELECT optimizer, max(val_metric) FROM trials GROUP BY ALL")
 analysis.frame("results", "leaderboard")
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from scipy.special import stdtrit
 
 from tune_qat.config import UsageError
+from tune_qat.lookup import did_you_mean
 from tune_qat.results.reader import check_files, connect
 
 __all__ = ["frame", "open", "queries", "query_text"]
@@ -78,8 +78,7 @@ def query_text(name: str) -> str:
     """SQL of a bundled question, to copy and edit; `UsageError` with the known names where there is none."""
     known = queries()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, known)
         raise UsageError(f"No question {name!r}.{hint} Known: {', '.join(known)}. Anything longer is read as SQL.")
     return _read(_HERE / "queries" / f"{name}.sql")
 

@@ -42,7 +42,6 @@ ALLOWED: dict[str, set[str]] = {
     # The record, and the engine that fills it.
     "results": {"config"},
     "tuning": {
-        "data.base",
         "config",
         "study",
         "space",

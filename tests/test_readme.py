@@ -74,8 +74,14 @@ def test_the_python_shown_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = next(block for block in blocks("python") if "import Scheme" in block)
-    small = code.replace('{"stages.search": 3}', repr({"stages.search": 1, "stages.retrain": 1, "training.epochs": 1,
-                                                        "pretrain.epochs": 1, "space.optimizers": ["adam"]}))  # fmt: skip
+    cut = {
+        "stages.search": 1,
+        "stages.retrain": 1,
+        "training.epochs": 1,
+        "pretrain.epochs": 1,
+        "space.optimizers": ["adam"],
+    }
+    small = code.replace('{"stages.search": 3}', repr(cut))
     assert small != code
     monkeypatch.chdir(tmp_path)
     exec(small, {})  # noqa: S102 - the README's own code

@@ -43,7 +43,7 @@ app = typer.Typer(
 Space = Annotated[str, typer.Argument(help="A bundled study (see `tune-qat list`) or a TOML file.")]
 Results = Annotated[Path, typer.Argument(help="A results folder.")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the data; if left out, the study's data_dir, or TUNE_QAT_DATA.")
+    Path | None, typer.Option(help="Folder of the data; if left out, TUNE_QAT_DATA, or the study's data_dir.")
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -67,13 +67,21 @@ def finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def load(model: str, dataset: str, *, data_dir: str | Path | None = None, options: Mapping[str, Any]) -> Workload:
-    """Decode the dataset and check that the model fits it.
+def load(
+    model: str,
+    dataset: str,
+    *,
+    data_dir: str | Path | None = None,
+    default_data_dir: str | Path | None = None,
+    options: Mapping[str, Any],
+) -> Workload:
+    """Decode the dataset, found as `data.load` says, and check that the model fits it.
 
     Raises `UsageError` for an unknown name or option or a model that does not fit the task, `TuneQatError` for data
     that is missing or damaged.
     """
     models.check_fits_task(model, data.get_spec(dataset))
-    workload = Workload(model=model, dataset=data.load(dataset, data_dir=data_dir, options=options))
+    found = data.load(dataset, data_dir=data_dir, default_data_dir=default_data_dir, options=options)
+    workload = Workload(model=model, dataset=found)
     workload.build_model(init_seed=0)
     return workload

@@ -88,3 +88,19 @@ def test_data_folder_comes_from_the_argument_or_else_the_environment(
         data.load("mnist", data_dir=tmp_path / "elsewhere")
     monkeypatch.setenv(data.DATA_DIR_VARIABLE, str(tmp_path / "elsewhere"))
     assert data.load("mnist", data_dir=str(tmp_path / "here")).sizes["test"] == tiny_folders.MNIST_TEST
+
+
+def test_the_argument_then_the_variable_then_the_default_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_for(**folders: Any) -> str:
+        with pytest.raises(TuneQatError) as error:
+            data.load("div2k", **folders)
+        return str(error.value)
+
+    monkeypatch.delenv("TUNE_QAT_DATA", raising=False)
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert str(third) in looked_for(default_data_dir=third)
+    monkeypatch.setenv("TUNE_QAT_DATA", str(second))
+    assert str(second) in looked_for(default_data_dir=third)
+    assert str(first) in looked_for(data_dir=first, default_data_dir=third)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import analysis
 from tests.tuning.studies import tiny
-from tune_qat.config import TooManyFailures, TrialConfig, UsageError
+from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.reader import connect, last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.training import train
@@ -87,7 +88,10 @@ def test_arms_have_equal_budgets_and_their_own_decisions(finished: tuple[Study, 
     per_arm = Counter((row["arm_id"], row["stage"]) for row in read_rows(results, "trials"))
     assert {per_arm[arm.arm_id, "search"] for arm in study.arms()} == {3}
     decisions = read_rows(results, "decisions")
-    assert Counter(row["arm_id"] for row in decisions) == {arm.arm_id: 3 for arm in study.arms()}
+    searched = [row for row in read_rows(results, "trials") if row["stage"] == "search"]
+    # One rung, at epoch 1: every trial is judged there, unless it has diverged by then.
+    judged = {row["trial_key"] for row in searched if row["status"] != "diverged" or row["epochs_run"] > 1}
+    assert {row["trial_key"] for row in decisions} == judged and len(decisions) == len(judged)
     stopped = {row["trial_key"] for row in decisions if row["action"] == "stop"}
     assert stopped == {row["trial_key"] for row in read_rows(results, "trials") if row["status"] == "stopped"}
 
@@ -297,3 +301,19 @@ def test_joint_mode_runs_to_its_end(tmp_path: Path) -> None:
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 3, "retrain": 2})
     board = analysis.frame(tmp_path, "leaderboard")
     assert len(board) == 1 and board["mode"].tolist() == ["joint"]
+
+
+def test_results_that_are_no_folder_are_refused_before_ray_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for results in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(TuneQatError, match="is no folder"):
+            run(tiny(), results=results)
+
+
+def test_a_start_that_does_not_fit_is_refused_before_ray_starts(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    torch.save({"conv1.weight": torch.zeros(1)}, path)
+    study = tiny(training={"epochs": 3, "init": "path", "init_path": str(path)}, pretrain=None)
+    with pytest.raises(TuneQatError, match=r"other\.pt does not fit model 'lenet5'"):
+        run(study, results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()

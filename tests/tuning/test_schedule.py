@@ -134,6 +134,30 @@ def test_a_worst_value_in_a_rung_harms_nobody_else() -> None:
     assert run_one(asha, trial("poor", "adam-w4a4"), [0.1] * 27) == 1
 
 
+def test_cutoffs_recorded_after_a_divergence_at_a_rung_are_those_that_asha_used() -> None:
+    decisions: list[Decision] = []
+    asha = scheduler(decisions)
+    for index, value in enumerate((0.5, 0.4)):
+        one = trial(f"diverged{index}", "adam-w4a4")
+        asha.on_trial_add(NO_CONTROLLER, one)
+        # Ray tells a scheduler of a trial's last report by its end alone.
+        asha.on_trial_complete(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: value})
+    run_one(asha, trial("next", "adam-w4a4"), [0.45] * 27)
+    assert (decisions[0].n_in_rung, decisions[0].action) == (2, "stop")
+    assert decisions[0].cutoff == pytest.approx(0.4 + 0.1 * 2 / 3)  # the upper third of 0.4 .. 0.5
+
+
+def test_a_stopped_trial_is_in_its_rung_once() -> None:
+    decisions: list[Decision] = []
+    asha = scheduler(decisions)
+    run_one(asha, trial("good", "adam-w4a4"), [0.9] * 27)
+    bad = trial("bad", "adam-w4a4")
+    assert run_one(asha, bad, [0.1] * 27) == 1
+    asha.on_trial_complete(NO_CONTROLLER, bad, {"epoch": 1, OBJECTIVE: 0.1})
+    run_one(asha, trial("next", "adam-w4a4"), [0.5] * 27)
+    assert decisions[-1].n_in_rung == 2
+
+
 def test_a_report_without_an_epoch_is_no_decision() -> None:
     decisions: list[Decision] = []
     asha = scheduler(decisions)

@@ -155,12 +155,19 @@ def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, An
     return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
 
 
-def load(name: str, *, data_dir: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Dataset:
+def load(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    default_data_dir: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Load a dataset into memory.
 
     Args:
         name: a name of the table.
         data_dir: the data folder; where it is None, that of the variable TUNE_QAT_DATA. Built-in data needs none.
+        default_data_dir: the data folder where neither names one.
         options: options that differ from the dataset's defaults.
 
     Raises:
@@ -169,7 +176,7 @@ def load(name: str, *, data_dir: str | Path | None = None, options: Mapping[str,
     """
     spec = get_spec(name)
     resolved = resolve_options(spec, options or {})
-    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or None
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or default_data_dir
     dataset: Dataset = resolve(spec.loader)(Path(folder).expanduser() if folder else None, **resolved)
     return dataset
 

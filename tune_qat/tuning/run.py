@@ -14,7 +14,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat import workload
-from tune_qat.config import TooManyFailures, UsageError
+from tune_qat.config import TooManyFailures, TuneQatError, UsageError
 from tune_qat.results.reader import check_version, connect, last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
@@ -57,7 +57,7 @@ def run(
     Args:
         study: what to run.
         results: folder of the record; may hold many studies.
-        data_dir: folder of the data; the study's own `data_dir`, then `TUNE_QAT_DATA`, where it is None.
+        data_dir: folder of the data; that of `TUNE_QAT_DATA`, then the study's own `data_dir`, where it is None.
         address: `local` for a Ray session on this machine, `auto` or host:port for a cluster that runs.
         max_concurrent: most trials at once; as many as fit where it is None.
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
@@ -71,11 +71,12 @@ def run(
     """
     began = time.monotonic()
     folder = Path(results).expanduser().absolute()
-    check_version(folder)
+    check_results_folder(folder)
     work = workload.load(
         study.workload.model,
         study.workload.dataset,
-        data_dir=data_dir or study.data_dir,
+        data_dir=data_dir,
+        default_data_dir=study.data_dir,
         options=study.workload.options,
     )
     if study.training.init_path is not None:
@@ -92,6 +93,15 @@ def run(
                 session.fit(given)
     session.close()
     return session.outcome(time.monotonic() - began)
+
+
+def check_results_folder(results: Path) -> None:
+    """Before anything is decoded or started: a folder that can be written to, or made, of this schema version."""
+    existing = next(path for path in (results, *results.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "is no folder" if not existing.is_dir() else "cannot be written to"
+        raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
+    check_version(results)
 
 
 def check_same_study(study: Study, work: Workload, results: Path) -> None:

@@ -56,6 +56,7 @@ class StudyScheduler(FIFOScheduler):
         self._history = history
         self._on_decision = on_decision
         self._values: dict[tuple[str, int], list[float]] = {}
+        self._decided: set[tuple[str, int]] = set()
         self._asha = {arm.arm_id: _asha(study) for arm in arms} if study.asha.enabled else {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -91,6 +92,7 @@ class StudyScheduler(FIFOScheduler):
         asha = self._asha_of(trial)
         if asha is not None:
             asha.on_trial_complete(tune_controller, trial, result)
+            self._note(trial.config, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         asha = self._asha_of(trial)
@@ -113,7 +115,14 @@ class StudyScheduler(FIFOScheduler):
                 self._values.setdefault((arm_id, epoch), []).append(objective)
                 self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
 
+    def _note(self, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """The value of a trial that ended by itself at a rung, diverged: it is in the rung, but nothing was decided."""
+        epoch = result.get("epoch")
+        if epoch in self._rungs and (config["trial_key"], epoch) not in self._decided:
+            self._values.setdefault((config["arm_id"], epoch), []).append(result[OBJECTIVE])
+
     def _decide(self, config: Mapping[str, Any], epoch: int, value: float) -> dict[str, Any]:
+        self._decided.add((config["trial_key"], epoch))
         before = self._values.setdefault((config["arm_id"], epoch), [])
         decision = {
             "trial_key": config["trial_key"],
