@@ -104,7 +104,7 @@ class Progress:
         parts = [
             f"stage {self._stage}",
             f"{ended}{f'/{total}' if total else ''} trials done",
-            f"{len(self._queue.live)} running",
+            f"{min(len(self._queue.live), self._resources.concurrent)} running",
             f"{self._outcomes['stopped']} stopped early",
             f"{self._outcomes['diverged']} diverged",
             self._clock(),

@@ -33,6 +33,9 @@ class Resources:
     cpus: float
     gpus: float
     concurrent: int
+    """Trials that run at once."""
+    limited: bool
+    """Whether that is the user's limit, below what the cluster has room for."""
 
     @property
     def threads(self) -> int:
@@ -86,7 +89,9 @@ def resources(*, cpus: float, gpus: float | None, concurrent: int | None) -> Res
         if wanted > largest:
             raise UsageError(f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s).")
     fits = [_trials_on(node, cpus, gpus) for node in nodes]
-    return Resources(cpus=cpus, gpus=gpus, concurrent=min(concurrent or sum(fits), sum(fits)))
+    room = sum(fits)
+    limited = concurrent is not None and concurrent < room
+    return Resources(cpus=cpus, gpus=gpus, concurrent=concurrent if limited and concurrent else room, limited=limited)
 
 
 def _trials_on(node: dict[str, float], cpus: float, gpus: float) -> int:

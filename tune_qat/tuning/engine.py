@@ -10,8 +10,13 @@ from ray.tune.search import Searcher
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record
+from tune_qat.tuning.schedule import WARM_UP
 from tune_qat.tuning.search import OBJECTIVE
 
+WARM_UP_S = 120.0
+"""Longest wait for every process to start, where a cluster has less room than it said."""
+LOOK_FOR_LOST_S = 10.0
+"""Seconds between looks for trials that Ray has given up."""
 Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 """Told of `started`, `epoch` and `ended` with the plan and the report or row: the progress display."""
 
@@ -28,6 +33,11 @@ class StudySearcher(Searcher):
         self._durations: list[float] = []
         self._begun: dict[str, float] = {}
         self.plans: dict[str, Plan] = {}
+        self._processes = 1
+        self._warm_ups_left = 0
+        self.processes_seen: set[tuple[str, int]] = set()
+        """Node and process of every report."""
+        self._warm_by = 0.0
         self.listener: Listener = lambda event, plan, values: None
         self.out_of_time = False
 
@@ -37,24 +47,46 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of a new Tune trial, None to be asked again, or FINISHED."""
+        if self.plans and self._warm_ups_left:
+            self._warm_ups_left -= 1
+            return {"arm_id": "", "stage": WARM_UP, "trial_key": ""}
         if self._deadline is not None and time.monotonic() + self._usual_duration() > self._deadline:
             self.out_of_time = self.queue.closed = True
         plan = self.queue.next()
         if plan is None:
             return Searcher.FINISHED if self.queue.finished else None
         self.plans[trial_id] = plan
-        self._begun[trial_id] = time.monotonic()
-        self._record.started(plan)
-        self.listener("started", plan, {})
         return {"plan": plan.to_dict(), "arm_id": plan.arm_id, "stage": plan.stage, "trial_key": plan.trial_key}
+
+    def warm_up(self, processes: int) -> None:
+        """Let every process start beside the first trial.
+
+        Ray gives a waiting trial to the first process that is free and drops the one that was starting for it. With
+        trials shorter than a process takes to start, no second process would ever come up.
+        """
+        self._processes, self._warm_ups_left = processes, processes - 1
+        self._warm_by = time.monotonic() + WARM_UP_S
+
+    def warm(self) -> bool:
+        """Whether the warm-ups have done what they are for."""
+        ready = bool(self.queue.arms) and len(self.processes_seen) >= self._processes
+        return ready or self.queue.closed or time.monotonic() > self._warm_by
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: samplers are told of ended trials only."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial has ended by itself or by ASHA; of one that Ray gives up, `died` is told with the reason."""
-        if not error:
+        if not error and trial_id in self.plans:
             self._end(trial_id, dict(result or {}))
+
+    def started(self, trial_id: str) -> None:
+        """A trial that was suggested has got its process."""
+        plan = self.plans.get(trial_id)
+        if plan is not None:
+            self._begun.setdefault(trial_id, time.monotonic())
+            self._record.started(plan)
+            self.listener("started", plan, {})
 
     def died(self, trial_id: str, reason: str) -> None:
         """Ray gave a trial up: its process died more often than is retried."""
@@ -63,7 +95,7 @@ class StudySearcher(Searcher):
 
     def _end(self, trial_id: str, report: dict[str, Any]) -> None:
         plan = self.plans.pop(trial_id)
-        self._durations.append(time.monotonic() - self._begun.pop(trial_id))
+        self._durations.append(time.monotonic() - self._begun.pop(trial_id, time.monotonic()))
         status, reason = _final_status(report)
         if plan.stage == "pretrain" and status == "completed":
             report["checkpoint_sha256"] = self._record.weights_hash(plan)
@@ -83,15 +115,11 @@ class StudySearcher(Searcher):
 
     def interrupt(self) -> None:
         """Rows of what was still running when the study was stopped."""
-        for plan in self.plans.values():
-            self._record.ended(plan, {}, "interrupted", "user")
+        for trial_id in self._begun:
+            self._record.ended(self.plans[trial_id], {}, "interrupted", "user")
 
     def _usual_duration(self) -> float:
         return sorted(self._durations)[len(self._durations) // 2] if self._durations else 0.0
-
-
-LOOK_FOR_LOST_S = 10.0
-"""Seconds between looks for trials that Ray has given up."""
 
 
 class Reports(Callback):
@@ -104,10 +132,15 @@ class Reports(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial has got its process; after a failure, another one."""
+        self._searcher.started(trial.trial_id)
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """One epoch of one trial."""
+        self._searcher.processes_seen.add((result["node_ip"], result["pid"]))
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             self._searcher.listener("epoch", plan, result)

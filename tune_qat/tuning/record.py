@@ -50,8 +50,8 @@ class Record:
 
     def started(self, plan: Plan) -> None:
         """A row with status `running`, so that a study that is cut off knows what to go on with."""
-        self._started[plan.trial_key] = now()
-        self._write_trial({**self._planned(plan), "status": "running", "started_at": self._started[plan.trial_key]})
+        started = self._started.setdefault(plan.trial_key, now())
+        self._write_trial({**self._planned(plan), "status": "running", "started_at": started})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
         """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""

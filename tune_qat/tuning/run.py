@@ -205,7 +205,10 @@ class _Session:
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
-        scheduler = StudyScheduler(self.study, self.study.arms(), self._history(), self.record.decided)
+        scheduler = StudyScheduler(
+            self.study, self.study.arms(), self._history(), self.record.decided, self.searcher.warm
+        )
+        self.searcher.warm_up(given.concurrent)
         for state in self.queue.arms.values():
             for key, (plan, _) in state.done.items():
                 if plan.stage == "search":
@@ -221,7 +224,9 @@ class _Session:
                     search_alg=self.searcher,
                     scheduler=scheduler,
                     num_samples=-1,
-                    max_concurrent_trials=given.concurrent,
+                    # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
+                    # process only for a trial that is waiting for one.
+                    max_concurrent_trials=given.concurrent if given.limited else None,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),

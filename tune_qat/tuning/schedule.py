@@ -12,6 +12,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.search import OBJECTIVE
 
+WARM_UP = "warm_up"
+"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
 _NO_CONTROLLER: Any = None
 """ASHA does not look at it."""
 
@@ -48,13 +50,15 @@ class StudyScheduler(FIFOScheduler):
         arms: Iterable[Arm],
         history: Mapping[str, list[tuple[int, float]]],
         on_decision: Callable[[Decision], None],
+        warm: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`history` holds (epoch, objective) of recorded epochs by trial key, for trials that go on."""
+        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end."""
         super().__init__()
         self._rungs = study.rungs
         self._factor = study.asha.reduction_factor
         self._history = history
         self._on_decision = on_decision
+        self._warm = warm
         self._values: dict[tuple[str, int], list[float]] = {}
         self._decided: set[tuple[str, int]] = set()
         self._asha = {arm.arm_id: _asha(study) for arm in arms} if study.asha.enabled else {}
@@ -80,7 +84,8 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         asha = self._asha_of(trial)
         if asha is None:
-            return TrialScheduler.CONTINUE
+            warmed = trial.config["stage"] == WARM_UP and self._warm()
+            return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
         action: str = asha.on_trial_result(tune_controller, trial, result)
         if result.get("epoch") in self._rungs:
             decision = self._decide(trial.config, result["epoch"], result[OBJECTIVE])

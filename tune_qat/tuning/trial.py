@@ -1,6 +1,7 @@
 """A trial inside Ray Tune: go on from the record, train, and write each epoch before it is reported."""
 
 import gc
+import time
 import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,12 +12,13 @@ from ray import tune
 
 from tune_qat.config import EpochResult
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.schedule import finite_objective
+from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
 from tune_qat.workload import Workload
 
 KEPT_STAGES = ("pretrain", "retrain")
 """Stages whose last checkpoint stays."""
+WARM_UP_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class StudyTrial(tune.Trainable):
         """The first trial of a process; `work` and `context` come from `tune.with_parameters`."""
         self._work, self._context = work, context
         self._task = work.task(context.device)
+        self._frozen = False
         self._reports = self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -77,6 +80,10 @@ class StudyTrial(tune.Trainable):
 
         self._reports.close()
         gc.collect()
+        if not self._frozen:
+            # Libraries are loaded by now; later collections need not look at them again.
+            gc.freeze()
+            self._frozen = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -89,6 +96,8 @@ class StudyTrial(tune.Trainable):
         """Nothing: a trial that goes on finds its own checkpoint."""
 
     def _begin(self, config: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+        if config["stage"] == WARM_UP:
+            return _warm_up(self._context)
         return _epochs(Plan.from_dict(config["plan"]), self._work, self._task, self._context)
 
 
@@ -118,6 +127,15 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
             log.append(result)
             save_checkpoint(training.state_dict(), path)
             yield {**about, **_memory(context.device), **_report(result, context)}
+
+
+def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
+    """Load what a trial needs and keep the process; ends when the scheduler says so."""
+    import tune_qat.training  # noqa: F401
+
+    while True:
+        yield {"status": "running", OBJECTIVE: _objective(None, context)}
+        time.sleep(WARM_UP_PAUSE_S)
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
