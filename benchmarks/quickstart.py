@@ -17,7 +17,7 @@ import psutil
 
 from tune_qat.provenance import cpu_name
 
-SAMPLE_S = 0.5
+SAMPLE_S = 2.0
 
 
 def proportional_mb(process: psutil.Process) -> float:

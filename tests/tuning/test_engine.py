@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tune_qat.tuning import engine
-from tune_qat.tuning.engine import Reports
+from tune_qat.tuning.engine import Reports, StudySearcher
+from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.schedule import WARM_UP
 
 
 class Searcher:
@@ -35,3 +37,46 @@ def test_the_reason_that_ray_gives_is_kept() -> None:
     searcher: Any = Searcher()
     Reports(searcher).on_trial_error(1, [], trial("ERROR", "x" * 5_000 + "segmentation fault"))
     assert searcher.gone[0][1].endswith("segmentation fault") and len(searcher.gone[0][1]) == 4_000
+
+
+class Queue:
+    """As much of a queue as the warm-up looks at."""
+
+    arms: dict[str, Any] = {}
+    closed = False
+    finished = False
+
+
+def searcher_of(processes: int) -> tuple[StudySearcher, Any]:
+    queue: Any = Queue()
+    no_record: Any = None
+    searcher = StudySearcher(queue, no_record, deadline=None)
+    searcher.warm_up(processes)
+    return searcher, queue
+
+
+def test_warm_ups_last_until_every_process_has_been_seen() -> None:
+    searcher, queue = searcher_of(2)
+    reports = Reports(searcher)
+    assert not searcher.warm()
+    queue.arms = {"adam-w4a4": None}
+    for pid in (7, 7):
+        reports.on_trial_result(1, [], trial("RUNNING"), {"node_ip": "here", "pid": pid})
+        assert not searcher.warm(), "one process, however often it reports"
+    reports.on_trial_result(1, [], trial("RUNNING"), {"node_ip": "there", "pid": 7})
+    assert searcher.warm()
+
+
+@pytest.mark.parametrize("reason", ["closed", "finished"])
+def test_warm_ups_never_hold_up_the_end(reason: str) -> None:
+    searcher, queue = searcher_of(4)
+    setattr(queue, reason, True)
+    assert searcher.warm()
+
+
+def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> None:
+    searcher, queue = searcher_of(3)
+    searcher.plans["first"] = Plan.__new__(Plan)
+    assert [searcher.suggest(name)["stage"] for name in ("second", "third")] == [WARM_UP, WARM_UP]
+    queue.next, queue.finished = lambda: None, False
+    assert searcher.suggest("fourth") is None

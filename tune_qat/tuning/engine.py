@@ -70,7 +70,7 @@ class StudySearcher(Searcher):
     def warm(self) -> bool:
         """Whether the warm-ups have done what they are for."""
         ready = bool(self.queue.arms) and len(self.processes_seen) >= self._processes
-        return ready or self.queue.closed or time.monotonic() > self._warm_by
+        return ready or self.queue.closed or self.queue.finished or time.monotonic() > self._warm_by
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: samplers are told of ended trials only."""
