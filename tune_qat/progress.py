@@ -100,10 +100,10 @@ class Progress:
 
     def _headline(self) -> Text:
         ended = sum(self._outcomes.values())
-        total = ended + len(self._queue.live) + self._queue.left() if self._queue.arms else 0
+        total = sum(trials for _, trials, _ in self._queue.study.trial_epochs())
         parts = [
             f"stage {self._stage}",
-            f"{ended}{f'/{total}' if total else ''} trials done",
+            f"{ended}/{total} trials done",
             f"{min(len(self._queue.live), self._resources.concurrent)} running",
             f"{self._outcomes['stopped']} stopped early",
             f"{self._outcomes['diverged']} diverged",
