@@ -36,6 +36,17 @@ def with_gradient(weight: torch.Tensor, gradient: torch.Tensor) -> nn.Parameter:
     return parameter
 
 
+@pytest.mark.parametrize(("optimizer", "limit"), [("sgd_clip", "max_norm"), ("sgd_agc", "clip_factor")])
+def test_clipping_says_always_and_never(optimizer: str, limit: str) -> None:
+    always, never = problem(optimizer, **{limit: 1e-6}), problem(optimizer, **{limit: 1e6})
+    before = gradients(never.groups.all)
+    for _ in range(5):
+        assert always.clip is not None and never.clip is not None
+        always.backward(), never.backward()
+        assert always.clip() == 1.0 and never.clip() == 0.0
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(never.groups.all), strict=True))
+
+
 class TestGlobalNorm:
     def test_is_torchs_over_all_parameters(self) -> None:
         clipped, plain = problem("sgd_clip", max_norm=0.1), problem("sgd")
@@ -46,15 +57,6 @@ class TestGlobalNorm:
             # The norm adds up in another order of parameters: double precision.
             torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
         assert len(gradients(clipped.groups.quantizer)) == 6, "quantizers are in the norm"
-
-    def test_says_always_and_never(self) -> None:
-        always, never = problem("sgd_clip", max_norm=1e-6), problem("sgd_clip", max_norm=1e6)
-        before = gradients(never.groups.all)
-        for _ in range(5):
-            assert always.clip is not None and never.clip is not None
-            always.backward(), never.backward()
-            assert always.clip() == 1.0 and never.clip() == 0.0
-        assert all(torch.equal(a, b) for a, b in zip(before, gradients(never.groups.all), strict=True))
 
     def test_by_hand(self) -> None:
         parameter = with_gradient(torch.zeros(2), torch.tensor([3.0, 4.0]))
@@ -94,15 +96,6 @@ class TestAdaptive:
         as_before = [plain_last, *plain.groups.others, *plain.groups.quantizer]
         for got, expected in zip(gradients(untouched), gradients(as_before), strict=True):
             assert torch.equal(got, expected)
-
-    def test_says_always_and_never(self) -> None:
-        always, never = problem("sgd_agc", clip_factor=1e-6), problem("sgd_agc", clip_factor=1e6)
-        before = gradients(never.groups.all)
-        for _ in range(5):
-            assert always.clip is not None and never.clip is not None
-            always.backward(), never.backward()
-            assert always.clip() == 1.0 and never.clip() == 0.0
-        assert all(torch.equal(a, b) for a, b in zip(before, gradients(never.groups.all), strict=True))
 
     def test_notices_a_small_layer_beside_a_large_one(self) -> None:
         # In float32 the second gradient is too small to show in the norm of both.

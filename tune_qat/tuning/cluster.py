@@ -19,11 +19,8 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's actors run many threads; with an arena of memory for each of them, glibc gives little back.
-    "MALLOC_ARENA_MAX": "2",
 }
-
-"""Ray's settings, unless the user has set them; the last one is for the trial processes, which inherit it."""
+"""Ray's settings, unless the user has set them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
