@@ -28,12 +28,19 @@ ALLOWED: dict[str, set[str]] = {
     "epoch": set(),
     "checkpoints": {"config"},
     "provenance": set(),
-    "quantized_layer": {"config", "quantizers"},
+    "linear_operation": set(),
+    "quantized_layer": {"config", "quantizers", "linear_operation"},
     "parameter_groups": {"config", "quantizers"},
     "quantize": BASE | {"quantizers", "quantized_layer"},
     "workload": {"config", "models", "data"},
+    "cpu": set(),
+    "host_memory": set(),
+    "compile_cost": set(),
+    "backend": {"config"},
+    "training_step": BASE | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
-    | {"optimizers", "data.base", "workload", "quantize", "parameter_groups", "schedules", "epoch", "checkpoints"},
+    | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
+    | {"backend", "compile_cost", "cpu", "host_memory"},
     # What a study is.
     "study_sections": {"config"},
     "space": {"optimizers", "study_sections"},
@@ -51,6 +58,10 @@ ALLOWED: dict[str, set[str]] = {
         "training",
         "checkpoints",
         "provenance",
+        "quantize",
+        "backend",
+        "compile_cost",
+        "host_memory",
     },
     # What people see.
     "tables": {"config"},
@@ -67,7 +78,7 @@ MAY_IMPORT_ANYTHING = {*OUTERMOST, "__init__"}
 ENGINES = {"ray", "optuna"}
 """Imported by `tuning` alone."""
 WITHOUT_TORCH = {
-    *("config", "lookup", "schedules", "study_sections", "space", "study_file", "study", "results", "tables"),
+    *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study", "results", "tables"),
     *("planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""

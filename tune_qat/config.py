@@ -14,6 +14,9 @@ FLOAT_BITS = 32
 
 STAGES = ("pretrain", "default", "random", "search", "retrain")
 STATUSES = ("running", "completed", "stopped", "diverged", "oom", "error", "interrupted")
+EAGER, INDUCTOR, AUTO = "eager", "inductor", "auto"
+BACKENDS = (AUTO, EAGER, INDUCTOR)
+"""What runs a training step: torch's eager operations, the same compiled, or compiled where it pays."""
 STE_VARIANTS = ("clip_then_round", "round_then_clip")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """What may become a file name: of studies, arms and trials."""

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tune_qat.config import UsageError
+from tune_qat.linear_operation import can_operate_on_data, operate, operate_on_data
 from tune_qat.quantizers.base import Codes
 
 if TYPE_CHECKING:
@@ -54,18 +54,23 @@ class QuantizedLayer(nn.Module):
     def _forward(self, value: torch.Tensor) -> torch.Tensor:
         if self.calibrating:
             self._calibrate(value)
-        inputs = _codes(self.input_quantizer, value)
+        inputs = self._input_codes(value)
         weight = _codes(self.weight_quantizer, self.layer.weight)
-        output = self._operate(inputs.code, weight.code) * (inputs.scale * weight.scale)
+        if inputs.slopes:
+            ((parameter, slope),) = inputs.slopes
+            output = operate_on_data(self.layer, inputs.code, weight.code, parameter, slope)
+        else:
+            output = operate(self.layer, inputs.code, weight.code)
+        output = output * (inputs.scale * weight.scale)
         if self.layer.bias is None:
             return output
         return output + self.layer.bias.reshape(-1, *(1,) * (self.layer.weight.dim() - 2))
 
-    def _operate(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        layer = self.layer
-        if isinstance(layer, nn.Linear):
-            return F.linear(inputs, weight)
-        return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    def _input_codes(self, value: torch.Tensor) -> Codes:
+        is_data = torch.is_grad_enabled() and not value.requires_grad
+        if self.input_quantizer is not None and is_data and can_operate_on_data(self.layer):
+            return self.input_quantizer.of_data(value)
+        return _codes(self.input_quantizer, value)
 
     def _calibrate(self, value: torch.Tensor) -> None:
         self.input_features = value.numel() // value.shape[0]

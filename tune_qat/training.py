@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat import optimizers, workload
+from tune_qat import workload
+from tune_qat.backend import usable
 from tune_qat.checkpoints import load_weights
-from tune_qat.config import EpochResult, TrialConfig, TuneQatError
+from tune_qat.compile_cost import Plan, worth_compiling
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError
+from tune_qat.cpu import replace_modules
 from tune_qat.data.base import Task
 from tune_qat.epoch import EpochTotals
-from tune_qat.lookup import resolve
-from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import calibrate, constrain, layer_results, quantize
+from tune_qat.host_memory import keep_freed
+from tune_qat.quantize import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.schedules import learning_rate_factor
+from tune_qat.training_step import TrainingStep
 from tune_qat.workload import Workload, batch_too_large
 
 EXPLODED = 10.0
@@ -38,10 +41,12 @@ class Training:
         device: str = "cpu",
         init: str | Path | None = None,
         task: Task | None = None,
+        backend: str = EAGER,
     ) -> None:
         """Build, start from the floating-point weights of the checkpoint `init` if given, quantize, calibrate.
 
-        `task` may be passed to share one among the trials of a process.
+        `task` may be passed to share one among the trials of a process. `backend` is eager, inductor, or auto: compiled
+        if this trial alone earns it back; where compiling is not possible, it is eager whatever was asked for.
 
         Raises:
             UsageError: a configuration that does not fit the data, or names what does not exist.
@@ -55,12 +60,14 @@ class Training:
         model = work.build_model(config.init_seed)
         if init is not None:
             start_from(model, init, config.model)
+        if self.device.type == "cpu":
+            replace_modules(model)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
         self.model = quantize(model.to(self.device), config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
-        self.groups = parameter_groups(self.model)
-        self.optimizer, self._clip = _build_optimizer(config, self.groups)
         self.steps_per_epoch = self.task.train_size // config.batch_size
+        chosen, self.why_not_compiled = usable(self._backend(backend), self.device)
+        self._step = TrainingStep(config, self.model, self.task, self.device, chosen)
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -74,6 +81,15 @@ class Training:
         if self.diverged:
             return "diverged"
         return "completed" if self.epoch == self.config.epochs else "running"
+
+    @property
+    def backend(self) -> str:
+        """What runs the steps, eager or inductor; known for good after the first one."""
+        return self._step.backend
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self._step.optimizer
 
     def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
         """Train from where it stands to the last epoch, one result an epoch; a diverged trial ends early.
@@ -108,6 +124,20 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
+
+    def _backend(self, requested: str) -> str:
+        if requested != AUTO:
+            return requested
+        layers = quantized_layers(self.model)
+        plan = Plan(
+            samples=self.config.epochs * self.steps_per_epoch * self.config.batch_size,
+            steps=self.config.epochs * self.steps_per_epoch,
+            features=sum(layer.input_features for layer in layers),
+            layers=len(layers),
+            programs=1,
+            processes=1,
+        )
+        return INDUCTOR if worth_compiling(plan, self.device.type) else EAGER
 
     def _order(self, epoch: int) -> torch.Tensor:
         """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same."""
@@ -147,33 +177,19 @@ class Training:
 
     def _train_epoch(self) -> EpochTotals:
         """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
-        totals = EpochTotals(self.device, first_step=self.step + 1, clips=self._clip is not None)
+        totals = EpochTotals(self.device, first_step=self.step + 1, clips=self._step.clips)
         order = self._order(self.epoch)
         size = self.config.batch_size
         self.model.train()
         with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for position in range(self.steps_per_epoch):
                 index = order[position * size : (position + 1) * size]
-                self._train_step(index, totals)
+                inputs, targets = self.task.batch(self.config.seed, self.epoch, index)
+                self._step(inputs, targets, self._factor(self.step), totals)
+                self.step += 1
                 if (position + 1) % CHECK_EVERY == 0 and totals.nonfinite_steps:
                     break
         return totals
-
-    def _train_step(self, index: torch.Tensor, totals: EpochTotals) -> None:
-        factor = self._factor(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
-        inputs, targets = self.task.batch(self.config.seed, self.epoch, index)
-        self.optimizer.zero_grad(set_to_none=True)
-        output = self.model(inputs)
-        loss = self.task.loss(output, targets)
-        loss.backward()
-        norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
-        clipped = self._clip() if self._clip else None
-        self.optimizer.step()
-        constrain(self.model)
-        self.step += 1
-        totals.add(loss.detach(), self.task.batch_metric(output.detach(), targets), norm, clipped)
 
     def _factor(self, step: int) -> float:
         total = self.config.epochs * self.steps_per_epoch
@@ -199,6 +215,7 @@ def train(
     device: str | None = None,
     threads: int = 1,
     test: bool = False,
+    backend: str = AUTO,
 ) -> Iterator[EpochResult]:
     """Train one configuration and yield a result per epoch, the same numbers as inside a study.
 
@@ -209,13 +226,16 @@ def train(
         device: torch device; None takes a GPU where there is one.
         threads: CPU threads, set for as long as this runs.
         test: evaluate the test split after the last epoch.
+        backend: eager, inductor (compiled), or auto: compiled if this one trial earns it back.
 
     Raises:
         TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
     """
     work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
+    keep_freed()
     with thread_count(threads):
-        yield from Training(config, work, device=device or default_device(), init=init).epochs(test=test)
+        training = Training(config, work, device=device or default_device(), init=init, backend=backend)
+        yield from training.epochs(test=test)
 
 
 def default_device() -> str:
@@ -255,27 +275,6 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(accelerator):
                 torch.cuda.manual_seed(seed)
         yield
-
-
-def _build_optimizer(config: TrialConfig, groups: ParameterGroups) -> tuple[torch.optim.Optimizer, Any]:
-    """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip)."""
-    spec = optimizers.get_spec(config.optimizer)
-    options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
-    weight_decay = options.pop("weight_decay", 0.0)
-    clip_options = {name: options.pop(name) for name in spec.clip_options}
-    rate = config.learning_rate
-    torch_groups: list[dict[str, Any]] = [
-        {"params": groups.weights, "weight_decay": weight_decay, "lr": rate},
-        {"params": groups.others, "weight_decay": 0.0, "lr": rate},
-        {"params": groups.quantizer, "weight_decay": 0.0, "lr": rate * config.quantizer_lr_multiplier},
-    ]
-    torch_groups = [{**group, "peak_lr": group["lr"]} for group in torch_groups if group["params"]]
-    optimizer = resolve(spec.build)(torch_groups, rate, **options)
-    if spec.clip is None:
-        return optimizer, None
-    clip = resolve(spec.clip)
-    clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
-    return optimizer, lambda: clip(groups.all, clippable, **clip_options)
 
 
 def _device_clock(device: torch.device) -> float:

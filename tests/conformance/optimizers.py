@@ -14,7 +14,7 @@ from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.optimizers import get_spec, resolve_options
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
 from tune_qat.quantize import calibrate, constrain, quantize
-from tune_qat.training import _build_optimizer
+from tune_qat.training_step import build_optimizer
 
 W4A4 = Scheme(weight_bits=4, activation_bits=4)
 
@@ -33,7 +33,7 @@ class Problem:
         self.model = quantize(plain, config.scheme, self.x[:1].float()).to(dtype)
         calibrate(self.model, self.x)
         self.groups = parameter_groups(self.model)
-        self.optimizer, self.clip = _build_optimizer(config, self.groups)
+        self.optimizer, self.clip = build_optimizer(config, self.groups)
 
     def backward(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,7 +147,7 @@ class OptimizerConformance:
     def test_comes_down_a_convex_bowl(self) -> None:
         point = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
         groups = ParameterGroups(weights=[point], others=[], quantizer=[], last_weight=None)
-        optimizer, clip = _build_optimizer(self.config(), groups)
+        optimizer, clip = build_optimizer(self.config(), groups)
         losses = []
         for _ in range(200):
             optimizer.zero_grad()

@@ -20,6 +20,8 @@ class Codes(NamedTuple):
     scale: torch.Tensor
     """Shape () per tensor, or (out_channels, 1, ...) per channel."""
     offset: torch.Tensor | None = None
+    slopes: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+    """Of data: each parameter of shape (), with the factors of the codes' gradients in its own, in the code's shape."""
 
 
 class Quantizer(nn.Module, ABC):
@@ -48,6 +50,10 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def forward(self, value: torch.Tensor) -> Codes:
         """Codes of `value`; for activations, dimension 0 is the batch."""
+
+    @abstractmethod
+    def of_data(self, value: torch.Tensor) -> Codes:
+        """The same codes for a value that needs no gradient: `slopes` in place of a way back through the codes."""
 
     @abstractmethod
     def constrain(self) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import TuneQatError
+from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Codes, Quantizer
 
 STEP_MIN = 1e-6
@@ -28,41 +29,6 @@ def initial_step(value: torch.Tensor, qmax: int) -> torch.Tensor:
 def gradient_scale(features: int, qmax: int) -> float:
     """`1 / sqrt(N Q_P)` (section 2.2), N the weights of a layer or the features of one sample of its input."""
     return 1 / math.sqrt(features * qmax)
-
-
-class LSQCodes(torch.autograd.Function):
-    """Codes `round(clip(v / s))`, with the gradients of the dequantized value (equations 1 to 3).
-
-    The gradient that arrives at the codes is `s` times the value's (see `Codes`). Nothing but the input and the step
-    is kept. `round_first` swaps the order, which moves the clip point outwards by half a step.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, scale: float, round_first: bool
-    ) -> torch.Tensor:
-        """Integers in [qmin, qmax], in the dtype and shape of `value`."""
-        ctx.save_for_backward(value, step)
-        ctx.grid = (qmin, qmax, scale, round_first)
-        return (value / step).clamp(qmin, qmax).round_()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None, None]:
-        """Gradients of the input (masked outside the range) and of the step (summed element by element)."""
-        value, step = ctx.saved_tensors
-        qmin, qmax, scale, round_first = ctx.grid
-        ratio = value / step
-        rounded = ratio.round()
-        position = rounded if round_first else ratio
-        if round_first:
-            inside = (position >= qmin) & (position <= qmax)
-        else:
-            # Strict, as in equation 3: at the ends of the range the bound's own gradient holds.
-            inside = (position > qmin) & (position < qmax)
-        grad_value = grads[0] / step
-        per_element = torch.where(inside, rounded - ratio, rounded.clamp(qmin, qmax))
-        grad_step = (grad_value * per_element).sum() * scale
-        return grad_value * inside, grad_step.reshape(step.shape), None, None, None, None
 
 
 class LSQ(Quantizer):
@@ -95,12 +61,26 @@ class LSQ(Quantizer):
 
     def forward(self, value: torch.Tensor) -> Codes:
         """Integer codes of `value`; the batch is no feature of an activation."""
+        grid = self._grid(value)
+        return Codes(uniform.codes(value, self.step, **grid), self.step.detach())
+
+    def of_data(self, value: torch.Tensor) -> Codes:
+        """Codes of a value that needs no gradient, and the slope of the one parameter."""
+        grid = self._grid(value)
+        step = self.step.detach()
+        slope = uniform.slope(value, step, **grid)
+        return Codes(uniform.codes(value, step, **grid), step, slopes=((self.step, slope),))
+
+    def _grid(self, value: torch.Tensor) -> dict[str, Any]:
         if not self.calibrated:
             raise TuneQatError(f"Layer {self.name!r}: its {self.kind} quantizer must be calibrated before it is used.")
         features = value.numel() if self.kind == "weight" else value.numel() // value.shape[0]
-        scale = gradient_scale(features, self.qmax)
-        code = LSQCodes.apply(value, self.step, self.qmin, self.qmax, scale, self._round_first)
-        return Codes(code, self.step.detach())
+        return {
+            "qmin": self.qmin,
+            "qmax": self.qmax,
+            "gradient_scale": gradient_scale(features, self.qmax),
+            "round_first": self._round_first,
+        }
 
     @torch.no_grad()
     def constrain(self) -> None:

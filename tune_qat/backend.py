@@ -1,0 +1,68 @@
+"""Which code runs a training step: torch's eager operations, or the same compiled by Inductor.
+
+The choice is made once for a study, said once, and recorded with every trial: curves are the same bit for bit only for
+the same backend.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat.config import EAGER, INDUCTOR
+
+VECTOR_CHANNELS = 16
+"""Channels that fill a CPU's vector register of float32 (AVX-512)."""
+_PROGRAMS = 1_000
+"""Most compiled variants of a process: one for each model, scheme and batch size that its trials have."""
+
+
+def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The model as a function whose forward and backward are compiled when it is first called.
+
+    Trials that differ in values alone (weights, step sizes, learning rate, seed) share one compilation; another batch
+    size or bit width is another one. Compiled code is kept on disk by torch, for later processes of this machine.
+    """
+    # Above its limit torch would run eagerly without a word.
+    torch._dynamo.config.recompile_limit = _PROGRAMS
+    torch._dynamo.config.accumulated_recompile_limit = _PROGRAMS
+    known = set(torch._inductor.list_options())
+    options = {name: value for name, value in _options(model, device).items() if name in known}
+    function: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model, dynamic=False, options=options)
+    return function
+
+
+def usable(requested: str, device: torch.device) -> tuple[str, str]:
+    """The backend to use, and why it is not the requested one (empty where it is)."""
+    problem = _compiler_problem(device.type) if requested == INDUCTOR else ""
+    return (EAGER, problem) if problem else (requested, "")
+
+
+def _options(model: nn.Module, device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        return {
+            "triton.cudagraphs": True,  # small networks are bound by the launch of their kernels
+            # Division as eager rounds it: a code next to a tie would be another one.
+            "eager_numerics.division_rounding": True,
+        }
+    return {"layout_optimization": _fills_vectors(model)}
+
+
+def _fills_vectors(model: nn.Module) -> bool:
+    """Whether channels-last pays on a CPU: with 6 channels it would leave most of a vector register empty."""
+    inner = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)][1:]
+    return all(layer.in_channels % VECTOR_CHANNELS == 0 for layer in inner)
+
+
+@cache
+def _compiler_problem(device_type: str) -> str:
+    """Why nothing can be compiled here, as one line; empty where a small function is compiled and runs."""
+    try:
+        probe = torch.compile(lambda value: torch.round(value * 2).sum(), dynamic=False)
+        probe(torch.ones(64, device=device_type))
+    except Exception as error:  # a missing compiler, a broken one, a read-only cache: torch raises anything
+        lines = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    return ""

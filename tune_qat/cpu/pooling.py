@@ -1,0 +1,122 @@
+"""Max pooling with the values and gradients of `nn.MaxPool2d`, and neither of its slow loops.
+
+Torch's loop over channels-first images takes 4 ns a pixel, and a compiler makes a slower one of it. Windows that tile
+the image, which small networks have, are the maximum of strided slices; others keep torch's loop. Both are one
+operation to a compiler.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MaxPool2d(nn.Module):
+    """`nn.MaxPool2d` of the same window."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        of_pairs = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+        self._window = [number for pair in of_pairs for number in _pair(pair)]
+        self._ceil_mode = pool.ceil_mode
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, channels, h, w) to (b, channels, h', w')."""
+        maxima: torch.Tensor = max_pool2d(images, self._window, self._ceil_mode)[0]
+        return maxima
+
+
+@torch.library.custom_op("tune_qat::max_pool2d", mutates_args=())
+def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maxima, and what the way back needs: torch's indices, or nothing for windows that tile the image.
+
+    Args:
+        images: shape (b, channels, h, w).
+        window: height and width of kernel, stride, padding and dilation.
+        ceil_mode: whether windows that begin inside the image and end outside of it count.
+    """
+    if not _tiles(images, window):
+        found: tuple[torch.Tensor, torch.Tensor] = torch.ops.aten.max_pool2d_with_indices(
+            images, *_pairs(window), ceil_mode
+        )
+        return found
+    return _maximum(images, *window[:2]), images.new_empty(0, dtype=torch.int64)
+
+
+@max_pool2d.register_fake
+def _(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    maxima, indices = torch.ops.aten.max_pool2d_with_indices(images, *_pairs(window), ceil_mode)
+    return maxima, images.new_empty(0, dtype=torch.int64) if _tiles(images, window) else indices
+
+
+@torch.library.custom_op("tune_qat::max_pool2d_backward", mutates_args=())
+def max_pool2d_backward(
+    grad: torch.Tensor,
+    images: torch.Tensor,
+    maxima: torch.Tensor,
+    indices: torch.Tensor,
+    window: list[int],
+    ceil_mode: bool,
+) -> torch.Tensor:
+    """Gradient of the images: that of a window goes to the first of its maxima, row by row."""
+    if not _tiles(images, window):
+        backward = torch.ops.aten.max_pool2d_with_indices_backward
+        result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
+        return result
+    height, width = window[:2]
+    grad_images = torch.empty_like(images)
+    free = torch.ones_like(maxima, dtype=torch.bool)
+    for top in range(height):
+        for left in range(width):
+            hit = (images[:, :, top::height, left::width] == maxima).logical_and_(free)
+            torch.mul(grad, hit, out=grad_images[:, :, top::height, left::width])
+            free.logical_xor_(hit)
+    return grad_images
+
+
+@max_pool2d_backward.register_fake
+def _(
+    grad: torch.Tensor,
+    images: torch.Tensor,
+    maxima: torch.Tensor,
+    indices: torch.Tensor,
+    window: list[int],
+    ceil_mode: bool,
+) -> torch.Tensor:
+    return torch.empty_like(images)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, ctx.window, ctx.ceil_mode = inputs
+    ctx.save_for_backward(images, *output)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, grad: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    return max_pool2d_backward(grad, *ctx.saved_tensors, ctx.window, ctx.ceil_mode), None, None
+
+
+max_pool2d.register_autograd(_backward, setup_context=_keep)
+
+
+def _tiles(images: torch.Tensor, window: list[int]) -> bool:
+    kernel, stride, padding, dilation = _pairs(window)
+    whole = images.shape[2] % kernel[0] == 0 and images.shape[3] % kernel[1] == 0
+    return whole and stride == kernel and padding == [0, 0] and dilation == [1, 1]
+
+
+def _maximum(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    maxima = images[:, :, ::height, ::width].clone()
+    for top in range(height):
+        for left in range(width):
+            if top or left:
+                torch.maximum(maxima, images[:, :, top::height, left::width], out=maxima)
+    return maxima
+
+
+def _pairs(window: list[int]) -> list[list[int]]:
+    return [window[i : i + 2] for i in range(0, len(window), 2)]
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

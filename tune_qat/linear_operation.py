@@ -1,0 +1,77 @@
+"""The operation of a layer on codes: a convolution or a matrix product, without bias."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Layer = nn.Conv2d | nn.Linear
+
+
+def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The layer's product of any inputs and weight of its shapes."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(inputs, weight)
+    return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+    """Gradient of `sum(grad * operate(layer, inputs, weight))` by the weight, of which only the shape matters."""
+    if isinstance(layer, nn.Linear):
+        return grad.flatten(0, -2).T @ inputs.flatten(0, -2)
+    # Not torch.nn.grad.conv2d_weight, which brings a weight without a memory format: everything would be copied.
+    gradients: tuple[torch.Tensor, ...] = torch.ops.aten.convolution_backward(
+        grad,
+        inputs,
+        weight,
+        None,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        False,
+        [0, 0],
+        layer.groups,
+        [False, True, False],
+    )
+    return gradients[1]
+
+
+def can_operate_on_data(layer: Layer) -> bool:
+    """Whether `operate_on_data` is made for the layer: groups would interleave, and named padding may be uneven."""
+    return isinstance(layer, nn.Linear) or (layer.groups == 1 and not isinstance(layer.padding, str))
+
+
+def operate_on_data(
+    layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, parameter: torch.Tensor, slope: torch.Tensor
+) -> torch.Tensor:
+    """`operate` where the inputs need no gradient but a parameter of their quantizer does.
+
+    The way back through the inputs is the slowest part of a first layer (few channels, large images), and all that is
+    wanted of it is `sum(grad_inputs * slope)`. The product is linear in both operands, so that this is the same sum as
+    `sum(weight_gradient(slope) * weight)`, which takes a tenth of the time.
+    """
+    return _OnData.apply(layer, inputs, weight, parameter, slope)
+
+
+class _OnData(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        layer: Layer,
+        inputs: torch.Tensor,
+        weight: torch.Tensor,
+        parameter: torch.Tensor,
+        slope: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(inputs, weight, slope)
+        ctx.layer = layer
+        return operate(layer, inputs, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None, torch.Tensor, torch.Tensor, None]:
+        inputs, weight, slope = ctx.saved_tensors
+        channels = -1 if isinstance(ctx.layer, nn.Linear) else 1
+        both = torch.cat([inputs, slope], channels)
+        by_code, by_slope = weight_gradient(ctx.layer, both, torch.cat([weight, weight], 1), grads[0]).chunk(2, 1)
+        return None, None, by_code, (by_slope * weight).sum(), None

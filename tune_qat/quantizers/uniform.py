@@ -1,0 +1,69 @@
+"""The one operation behind every uniform quantizer: integer codes out, and LSQ's gradients back.
+
+Written so that a compiler makes one pass of it each way: nothing is kept but the input and the step, everything else is
+worked out again from them, and the step's gradient is summed in the pass that writes the input's.
+"""
+
+from typing import Any
+
+import torch
+
+
+def codes(
+    value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, *, gradient_scale: float, round_first: bool = False
+) -> torch.Tensor:
+    """Integer codes `round(clip(v / s))`, with the gradients of the dequantized value (LSQ, equations 1 to 3).
+
+    Args:
+        value: floating point, any shape.
+        step: shape () for the tensor, or of the value's rank with an entry for each channel and 1 elsewhere.
+        qmin: smallest code.
+        qmax: largest code.
+        gradient_scale: factor on the step's gradient (LSQ, section 2.2).
+        round_first: the order of torch, brevitas and MQBench, which moves the clip point outwards by half a step.
+
+    Returns:
+        Integers in [qmin, qmax] in the value's dtype and shape. The gradient that arrives here is `s` times that of
+        the dequantized value (see `Codes`); it is not differentiable twice.
+    """
+    return _Codes.apply(value, step, qmin, qmax, gradient_scale, round_first)
+
+
+def slope(
+    value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, *, gradient_scale: float, round_first: bool = False
+) -> torch.Tensor:
+    """What the gradient of each code is multiplied by in the step's gradient: `scale * (dv_hat / ds) / s`.
+
+    Arguments and shape as for `codes`. For layers that sum it in an order of their own.
+    """
+    return _by_step(value / step, qmin, qmax, round_first)[1] * (gradient_scale / step)
+
+
+class _Codes(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, scale: float, round_first: bool
+    ) -> torch.Tensor:
+        ctx.save_for_backward(value, step)
+        ctx.grid = (qmin, qmax, scale, round_first)
+        return (value / step).clamp_(qmin, qmax).round_()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None, None]:
+        value, step = ctx.saved_tensors
+        qmin, qmax, scale, round_first = ctx.grid
+        inside, by_step = _by_step(value / step, qmin, qmax, round_first)
+        grad_value = grads[0] / step
+        grad_step = (grad_value * by_step).sum_to_size(step.shape) * scale
+        return grad_value * inside, grad_step, None, None, None, None
+
+
+def _by_step(ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which values are inside the range, and the derivative of each dequantized value by the step (equation 3)."""
+    rounded = ratio.round()
+    if round_first:
+        inside = (rounded >= qmin) & (rounded <= qmax)
+    else:
+        # Strict, as in equation 3: at the ends of the range the bound's own gradient holds.
+        inside = (ratio > qmin) & (ratio < qmax)
+    return inside, torch.where(inside, rounded - ratio, rounded.clamp(qmin, qmax))

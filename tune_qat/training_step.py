@@ -1,0 +1,81 @@
+"""One optimizer step: the code that runs millions of times."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat import optimizers
+from tune_qat.backend import compiled
+from tune_qat.config import EAGER, INDUCTOR, TrialConfig
+from tune_qat.data.base import Task
+from tune_qat.epoch import EpochTotals
+from tune_qat.lookup import resolve
+from tune_qat.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.quantize import constrain
+
+
+class TrainingStep:
+    """A model with its loss and its optimizer, on one backend."""
+
+    def __init__(self, config: TrialConfig, model: nn.Module, task: Task, device: torch.device, backend: str) -> None:
+        self.model = model
+        self.groups = parameter_groups(model)
+        self.optimizer, self._clip = build_optimizer(config, self.groups)
+        self.backend = backend
+        self._task = task
+        self._forward = compiled(model, device) if backend == INDUCTOR else model
+        self._is_new = True
+
+    @property
+    def clips(self) -> bool:
+        """Whether the optimizer clips gradients."""
+        return self._clip is not None
+
+    def __call__(self, inputs: torch.Tensor, targets: torch.Tensor, factor: float, totals: EpochTotals) -> None:
+        """Train on one batch with every group's peak learning rate times `factor`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        output = self._first_output(inputs) if self._is_new else self._forward(inputs)
+        loss = self._task.loss(output, targets)
+        loss.backward()
+        norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
+        clipped = self._clip() if self._clip else None
+        self.optimizer.step()
+        constrain(self.model)
+        totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
+
+    def _first_output(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Compiling may fail for one model where it works for others: that one trains eagerly, and its row says so."""
+        self._is_new = False
+        try:
+            output: torch.Tensor = self._forward(inputs)
+        except torch._dynamo.exc.TorchDynamoException:
+            self.backend, self._forward = EAGER, self.model
+            output = self._forward(inputs)
+        return output
+
+
+def build_optimizer(
+    config: TrialConfig, groups: ParameterGroups
+) -> tuple[torch.optim.Optimizer, Callable[[], torch.Tensor] | None]:
+    """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip)."""
+    spec = optimizers.get_spec(config.optimizer)
+    options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
+    weight_decay = options.pop("weight_decay", 0.0)
+    clip_options = {name: options.pop(name) for name in spec.clip_options}
+    rate = config.learning_rate
+    torch_groups: list[dict[str, Any]] = [
+        {"params": groups.weights, "weight_decay": weight_decay, "lr": rate},
+        {"params": groups.others, "weight_decay": 0.0, "lr": rate},
+        {"params": groups.quantizer, "weight_decay": 0.0, "lr": rate * config.quantizer_lr_multiplier},
+    ]
+    torch_groups = [{**group, "peak_lr": group["lr"]} for group in torch_groups if group["params"]]
+    optimizer = resolve(spec.build)(torch_groups, rate, **options)
+    if spec.clip is None:
+        return optimizer, None
+    clip = resolve(spec.clip)
+    clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
+    return optimizer, lambda: clip(groups.all, clippable, **clip_options)
