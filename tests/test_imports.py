@@ -78,8 +78,8 @@ MAY_IMPORT_ANYTHING = {*OUTERMOST, "__init__"}
 ENGINES = {"ray", "optuna"}
 """Imported by `tuning` alone."""
 WITHOUT_TORCH = {
-    *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study", "results", "tables"),
-    *("planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study", "results"),
+    *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

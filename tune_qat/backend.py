@@ -4,6 +4,7 @@ The choice is made once for a study, said once, and recorded with every trial: c
 the same backend.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -19,12 +20,17 @@ _PROGRAMS = 1_000
 """Most compiled variants of a process: one for each model, scheme and batch size that its trials have."""
 
 
+_TALKATIVE = ("torch.utils.cpp_extension", "torch._higher_order_ops.wrap")
+"""Loggers that warn of what is well: no CUDA where a CUDA build of torch runs on a CPU; see `cpu.tanh`."""
+
+
 def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     """The model as a function whose forward and backward are compiled when it is first called.
 
     Trials that differ in values alone (weights, step sizes, learning rate, seed) share one compilation; another batch
     size or bit width is another one. Compiled code is kept on disk by torch, for later processes of this machine.
     """
+    _hush()
     # Above its limit torch would run eagerly without a word.
     torch._dynamo.config.recompile_limit = _PROGRAMS
     torch._dynamo.config.accumulated_recompile_limit = _PROGRAMS
@@ -56,9 +62,15 @@ def _fills_vectors(model: nn.Module) -> bool:
     return all(layer.in_channels % VECTOR_CHANNELS == 0 for layer in inner)
 
 
+def _hush() -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).disabled = True
+
+
 @cache
 def _compiler_problem(device_type: str) -> str:
     """Why nothing can be compiled here, as one line; empty where a small function is compiled and runs."""
+    _hush()
     try:
         probe = torch.compile(lambda value: torch.round(value * 2).sum(), dynamic=False)
         probe(torch.ones(64, device=device_type))

@@ -49,6 +49,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as space.learning_rate.low=1e-6."),
 ]
+BACKEND_HELP = "What runs training steps: eager, inductor (compiled), or auto: compiled where that pays."
 Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; overrides stages.search.")]
 
 
@@ -113,6 +114,7 @@ def run(
     time_budget: Annotated[
         str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
     ] = None,
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     no_progress: Annotated[
         bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
     ] = False,
@@ -138,6 +140,8 @@ def run(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         time_budget=seconds,
+        backend=backend,
+        say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
     print(ending(study, outcome, space=space, results=results, again=again))
@@ -174,6 +178,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     data_dir: DataDir = None,
     test: Annotated[bool, typer.Option("--test", help="Evaluate the test split after the last epoch.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch.")] = False,
@@ -213,7 +218,8 @@ def train(
     start = None if init == "scratch" else init
     from tune_qat.training import train as train_one
 
-    for result in train_one(config, data_dir=data_dir, init=start, threads=threads, test=test):
+    results = train_one(config, data_dir=data_dir, init=start, threads=threads, test=test, backend=backend)
+    for result in results:
         print(_json_line(result) if json_lines else _text_line(result, config.epochs), flush=True)
 
 

@@ -49,6 +49,12 @@ class Interrupted(TuneQatError):
     exit_code = 4
 
 
+def check_backend(name: str) -> None:
+    """`UsageError` for a backend that there is not."""
+    if name not in BACKENDS:
+        raise UsageError(f"backend (--backend) must be one of {', '.join(BACKENDS)}, but got {name!r}.")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheme:
     """Which quantizer at how many bits on which layers."""

@@ -12,7 +12,7 @@ from tune_qat.study import Study
 from tune_qat.tables import cell, table_text
 
 if TYPE_CHECKING:
-    from tune_qat.tuning.run import Outcome
+    from tune_qat.tuning.session import Outcome
 
 
 def ending(study: Study, outcome: "Outcome", *, space: str, results: Path, again: str) -> str:

@@ -23,6 +23,15 @@ def versions() -> dict[str, str | None]:
     }
 
 
+COMPARED = ("tune-qat", "torch", "torchvision", "ray", "numpy", "timm")
+"""Packages that a trial's numbers depend on, and Ray, which needs the same everywhere."""
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions that have to be the same on every node of a cluster."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in COMPARED}}
+
+
 @cache
 def host_hash() -> str:
     """A host's identity without its name, which has no place in a published table."""

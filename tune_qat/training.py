@@ -1,5 +1,6 @@
 """Train one configuration: the same code alone, in a notebook and inside a study. No ray, no parquet, no printing."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from tune_qat import workload
 from tune_qat.backend import usable
 from tune_qat.checkpoints import load_weights
 from tune_qat.compile_cost import Plan, worth_compiling
-from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
 from tune_qat.cpu import replace_modules
 from tune_qat.data.base import Task
 from tune_qat.epoch import EpochTotals
@@ -52,6 +53,7 @@ class Training:
             UsageError: a configuration that does not fit the data, or names what does not exist.
             TuneQatError: a checkpoint that cannot be read or does not fit the model.
         """
+        check_backend(backend)
         self.config = config
         self.device = torch.device(device)
         self.task = task or work.task(device)
@@ -235,6 +237,10 @@ def train(
     keep_freed()
     with thread_count(threads):
         training = Training(config, work, device=device or default_device(), init=init, backend=backend)
+        if training.why_not_compiled:
+            logging.getLogger(__name__).warning(
+                "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
+            )
         yield from training.epochs(test=test)
 
 

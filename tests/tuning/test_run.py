@@ -20,7 +20,8 @@ from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageErr
 from tune_qat.results.reader import connect, last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.training import train
-from tune_qat.tuning.run import Outcome, run
+from tune_qat.tuning.run import run
+from tune_qat.tuning.session import Outcome
 from tune_qat.tuning.trial import checkpoint_path
 
 # One Ray session at a time, whatever the number of test processes.

@@ -1,43 +1,21 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
 import os
-import signal
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-
 from tune_qat import workload
-from tune_qat.config import TooManyFailures, TuneQatError, UsageError
-from tune_qat.results.reader import check_version, connect, last_epochs, read_rows
+from tune_qat.config import AUTO, TuneQatError, UsageError, check_backend
+from tune_qat.results.reader import check_version, read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
+from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.cluster import Resources, cluster, resources
-from tune_qat.tuning.engine import Reports, StudySearcher
-from tune_qat.tuning.plan import Planner
-from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.schedule import StudyScheduler, finite_objective
-from tune_qat.tuning.trial import StudyTrial, TrialContext, checkpoint_path
+from tune_qat.tuning.nodes import check_versions
+from tune_qat.tuning.session import Outcome, Session
 from tune_qat.workload import Workload
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a run of a study ended."""
-
-    study_id: str
-    results: Path
-    complete: bool
-    stopped_by: str | None
-    """user or budget, where it ended before its plan."""
-    seconds: float
 
 
 def run(
@@ -50,7 +28,9 @@ def run(
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float | None = None,
     time_budget: float | None = None,
+    backend: str = AUTO,
     display: Callable[[Any, Resources], Any] | None = None,
+    say: Callable[[str], Any] = lambda text: None,
 ) -> Outcome:
     """Run what is missing of a study; running it again goes on, or does nothing.
 
@@ -63,13 +43,16 @@ def run(
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
         gpus_per_trial: GPUs of each trial; one where there are some, if None.
         time_budget: seconds after which trials should have ended; no new one starts that would not.
+        backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         display: called with the searcher and the resources, gives a context manager that shows progress.
+        say: called with what was decided once for the whole study, a sentence each.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
     """
     began = time.monotonic()
+    check_backend(backend)
     folder = Path(results).expanduser().absolute()
     check_results_folder(folder)
     work = workload.load(
@@ -85,12 +68,17 @@ def run(
     check_same_study(study, work, folder)
     check_batch_sizes(study, work)
     deadline = None if time_budget is None else began + time_budget
-    session = _Session(study, work, folder, recorded, deadline)
+    session = Session(study, work, folder, recorded, deadline)
     if not session.complete:
         with cluster(address):
             given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
+            if address != "local":
+                check_versions()
+            device = "cuda" if given.gpus else "cpu"
+            chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
+            say(why)
             with session.running(given, display):
-                session.fit(given)
+                session.fit(given, device, chosen)
     session.close()
     return session.outcome(time.monotonic() - began)
 
@@ -128,181 +116,3 @@ def check_batch_sizes(study: Study, work: Workload) -> None:
     train_size = work.task().train_size
     if largest > train_size:
         raise workload.batch_too_large(largest, train_size, work.dataset.spec.name)
-
-
-class _Session:
-    """One run of one study on a connected cluster."""
-
-    def __init__(
-        self,
-        study: Study,
-        work: Workload,
-        results: Path,
-        recorded: list[dict[str, Any]],
-        deadline: float | None,
-    ) -> None:
-        self.study, self.work, self.results = study, work, results
-        task = work.task()
-        self.sign, self.worst_metric = task.sign, task.worst_metric
-        points = {**work.reference_points(), "unit": task.unit}
-        self.record = Record(results, study, work, points, task.sign)
-        self.started_at = now()
-        self._recorded = recorded
-        self._init_path = study.training.init_path
-        init_sha256 = _weights_hash(self._init_path) if self._init_path else None
-        self.queue = StudyQueue(
-            Planner(study=study, work=work),
-            recorded,
-            sign=task.sign,
-            worst_metric=task.worst_metric,
-            init_sha256=init_sha256,
-        )
-        self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
-        self.stopped = False
-        self._start_known()
-
-    def write_study(self, complete: bool) -> None:
-        best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
-        chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
-        self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
-        self.record.study_row(started_at=self.started_at, complete=complete, command=" ".join(sys.argv))
-
-    @contextmanager
-    def running(self, given: Resources, display: Callable[[Any, Resources], Any] | None) -> Iterator[None]:
-        """The record opened, the display shown, and Ctrl-C turned into a clean stop."""
-        self.write_study(complete=False)
-        before = signal.getsignal(signal.SIGINT)
-
-        def stop(number: int, frame: Any) -> None:
-            self.stopped = True
-            self.queue.closed = True
-            # A second Ctrl-C is not caught any more; this signal ends Ray Tune's loop after the step it is in.
-            signal.signal(signal.SIGINT, before)
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-        signal.signal(signal.SIGINT, stop)
-        try:
-            if display is None:
-                yield
-            else:
-                with display(self.searcher, given):
-                    yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-            self.searcher.interrupt()
-
-    def fit(self, given: Resources) -> None:
-        """All stages in one Tune run, so that worker processes are started once."""
-        self._finish_rows()
-        pretrain = self.queue.pretrain
-        init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
-        context = TrialContext(
-            results=str(self.results),
-            study_id=self.study.name,
-            init_path=init,
-            threads=given.threads,
-            device="cuda" if given.gpus else "cpu",
-            sign=self.sign,
-            worst_metric=self.worst_metric,
-        )
-        scheduler = StudyScheduler(
-            self.study, self.study.arms(), self._history(), self.record.decided, self.searcher.warm
-        )
-        self.searcher.warm_up(given.concurrent)
-        for state in self.queue.arms.values():
-            for key, (plan, _) in state.done.items():
-                if plan.stage == "search":
-                    scheduler.refill(plan.arm_id, key)
-        trainable = tune.with_resources(
-            tune.with_parameters(StudyTrial, work=self.work, context=context),
-            {"cpu": given.cpus, "gpu": given.gpus},
-        )
-        with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=self.searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
-                    # process only for a trial that is waiting for one.
-                    max_concurrent_trials=given.concurrent if given.limited else None,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="study",
-                    storage_path=scratch,
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=3),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                    callbacks=[Reports(self.searcher)],
-                ),
-            )
-            tuner.fit()
-
-    def close(self) -> None:
-        """The last word in the record; `TooManyFailures` if the study could not go on."""
-        self.write_study(complete=self.complete)
-        if self.queue.failure:
-            raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
-
-    @property
-    def complete(self) -> bool:
-        """Whether every planned trial has ended."""
-        return bool(self.queue.arms) and not self.queue.live and not self.queue.left()
-
-    def outcome(self, seconds: float) -> Outcome:
-        by = "user" if self.stopped else "budget" if self.searcher.out_of_time else None
-        return Outcome(
-            study_id=self.study.name,
-            results=self.results,
-            complete=self.complete,
-            stopped_by=None if self.complete else by,
-            seconds=seconds,
-        )
-
-    def _start_known(self) -> None:
-        """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
-        pretrain = self.queue.pretrain
-        for row in self._recorded:
-            if pretrain is None or row["trial_key"] != pretrain.trial_key or row["status"] != "completed":
-                continue
-            path = checkpoint_path(self.results, pretrain.trial_key)
-            if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
-                self.queue.start_known(row["checkpoint_sha256"])
-
-    def _finish_rows(self) -> None:
-        """Trials whose epochs are all recorded, but not that they ended: they are not run again."""
-        for state in self.queue.arms.values():
-            for key, plan in list(state.cut_off.items()):
-                epochs = last_epochs(self.results, self.study.name, key)
-                if epochs and epochs[-1]["status"] != "running":
-                    del state.cut_off[key]
-                    self.queue.ended(plan, self.record.ended(plan, {}, epochs[-1]["status"], None))
-
-    def _history(self) -> Mapping[str, list[tuple[int, float]]]:
-        """Epoch and objective of what the search stage has recorded, by trial."""
-        keys = [
-            key
-            for state in self.queue.arms.values()
-            for key, plan in [*state.cut_off.items(), *((k, p) for k, (p, _) in state.done.items())]
-            if plan.stage == "search"
-        ]
-        if not keys:
-            return {}
-        rows = connect(self.results).execute(
-            "SELECT trial_key, epoch, val_metric FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch",
-            [self.study.name],
-        )
-        history: dict[str, list[tuple[int, float]]] = {key: [] for key in keys}
-        for key, epoch, metric in rows.fetchall():
-            if key in history:
-                history[key].append((epoch, finite_objective(metric, self.sign, self.worst_metric)))
-        return history
-
-
-def _weights_hash(path: str) -> str:
-    from tune_qat.checkpoints import load_weights, weights_sha256
-
-    return weights_sha256(load_weights(path))

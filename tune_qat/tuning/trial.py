@@ -1,6 +1,7 @@
 """A trial inside Ray Tune: go on from the record, train, and write each epoch before it is reported."""
 
 import gc
+import os
 import time
 import traceback
 from collections.abc import Generator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult
+from tune_qat.host_memory import give_back, keep_freed, peak_resident_mb, resident_mb, restart_peak
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -31,6 +33,7 @@ class TrialContext:
     """Starting checkpoint; None from scratch."""
     threads: int
     device: str
+    backend: str
     sign: int
     """1 where a larger metric is better, -1 where a smaller one is."""
     worst_metric: float
@@ -50,6 +53,9 @@ class StudyTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], work: Workload, context: TrialContext) -> None:  # type: ignore[override]
         """The first trial of a process; `work` and `context` come from `tune.with_parameters`."""
+        # Inductor would start a process for each core, beside the trials that have the cores.
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        keep_freed()
         self._work, self._context = work, context
         self._task = work.task(context.device)
         self._frozen = False
@@ -79,7 +85,7 @@ class StudyTrial(tune.Trainable):
         import torch
 
         self._reports.close()
-        gc.collect()
+        give_back()
         if not self._frozen:
             # Libraries are loaded by now; later collections need not look at them again.
             gc.freeze()
@@ -106,6 +112,8 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
 
+    restart_peak()
+    start_memory = resident_mb()
     path = checkpoint_path(context.results, plan.trial_key)
     log = EpochLog(Path(context.results), context.study_id, plan.trial_key)
     with thread_count(context.threads):
@@ -115,10 +123,11 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
             device=context.device,
             init=None if plan.stage == "pretrain" else context.init_path,
             task=task,
+            backend=context.backend,
         )
         if path.exists():
             training.load_state_dict(load_checkpoint(path))
-        about = _about(context, log.attempt)
+        about = {**_about(context, log.attempt), "start_memory_mb": start_memory}
         if training.status != "running":
             # It ended before its row was written: nothing to train, the record has every epoch.
             yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: _objective(None, context)}
@@ -126,7 +135,7 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
             save_checkpoint(training.state_dict(), path)
-            yield {**about, **_memory(context.device), **_report(result, context)}
+            yield {**about, **_memory(context.device), "backend": training.backend, **_report(result, context)}
 
 
 def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
@@ -165,17 +174,14 @@ def _about(context: TrialContext, attempt: int) -> dict[str, Any]:
         "host_hash": host_hash(),
         "threads": context.threads,
         "n_restarts": attempt - 1,
-        "start_memory_mb": _memory(context.device)["peak_memory_mb"],
         **hardware(context.device),
     }
 
 
 def _memory(device: str) -> dict[str, float]:
-    """Peak memory: of the GPU where the trial is on one, otherwise of the process since it started."""
-    import resource
-
+    """Peak since the trial's start: of the GPU where the trial is on one, otherwise of the process."""
     import torch
 
     if device.startswith("cuda"):
         return {"peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6}
-    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    return {"peak_memory_mb": peak_resident_mb()}

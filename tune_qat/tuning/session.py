@@ -1,0 +1,216 @@
+"""One run of one study: its queue, its record and its Tune run."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from tune_qat.config import TooManyFailures
+from tune_qat.results.reader import connect, last_epochs
+from tune_qat.study import Study
+from tune_qat.tuning.cluster import Resources
+from tune_qat.tuning.engine import Reports, StudySearcher
+from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.record import Record, now
+from tune_qat.tuning.schedule import StudyScheduler, finite_objective
+from tune_qat.tuning.trial import StudyTrial, TrialContext, checkpoint_path
+from tune_qat.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run of a study ended."""
+
+    study_id: str
+    results: Path
+    complete: bool
+    stopped_by: str | None
+    """user or budget, where it ended before its plan."""
+    seconds: float
+
+
+class Session:
+    """One run of one study on a connected cluster."""
+
+    def __init__(
+        self,
+        study: Study,
+        work: Workload,
+        results: Path,
+        recorded: list[dict[str, Any]],
+        deadline: float | None,
+    ) -> None:
+        self.study, self.work, self.results = study, work, results
+        task = work.task()
+        self.sign, self.worst_metric = task.sign, task.worst_metric
+        points = {**work.reference_points(), "unit": task.unit}
+        self.record = Record(results, study, work, points, task.sign)
+        self.started_at = now()
+        self._recorded = recorded
+        self._init_path = study.training.init_path
+        init_sha256 = _weights_hash(self._init_path) if self._init_path else None
+        self.queue = StudyQueue(
+            Planner(study=study, work=work),
+            recorded,
+            sign=task.sign,
+            worst_metric=task.worst_metric,
+            init_sha256=init_sha256,
+        )
+        self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
+        self.stopped = False
+        self._start_known()
+
+    def write_study(self, complete: bool) -> None:
+        best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
+        chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
+        self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
+        self.record.study_row(started_at=self.started_at, complete=complete, command=" ".join(sys.argv))
+
+    @contextmanager
+    def running(self, given: Resources, display: Callable[[Any, Resources], Any] | None) -> Iterator[None]:
+        """The record opened, the display shown, and Ctrl-C turned into a clean stop."""
+        self.write_study(complete=False)
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(number: int, frame: Any) -> None:
+            self.stopped = True
+            self.queue.closed = True
+            # A second Ctrl-C is not caught any more; this signal ends Ray Tune's loop after the step it is in.
+            signal.signal(signal.SIGINT, before)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            if display is None:
+                yield
+            else:
+                with display(self.searcher, given):
+                    yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            self.searcher.interrupt()
+
+    def fit(self, given: Resources, device: str, backend: str) -> None:
+        """All stages in one Tune run, so that worker processes are started once."""
+        self._finish_rows()
+        pretrain = self.queue.pretrain
+        init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
+        context = TrialContext(
+            results=str(self.results),
+            study_id=self.study.name,
+            init_path=init,
+            threads=given.threads,
+            device=device,
+            backend=backend,
+            sign=self.sign,
+            worst_metric=self.worst_metric,
+        )
+        scheduler = StudyScheduler(
+            self.study, self.study.arms(), self._history(), self.record.decided, self.searcher.warm
+        )
+        self.searcher.warm_up(given.concurrent)
+        for state in self.queue.arms.values():
+            for key, (plan, _) in state.done.items():
+                if plan.stage == "search":
+                    scheduler.refill(plan.arm_id, key)
+        trainable = tune.with_resources(
+            tune.with_parameters(StudyTrial, work=self.work, context=context),
+            {"cpu": given.cpus, "gpu": given.gpus},
+        )
+        with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=self.searcher,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
+                    # process only for a trial that is waiting for one.
+                    max_concurrent_trials=given.concurrent if given.limited else None,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="study",
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=3),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                    callbacks=[Reports(self.searcher)],
+                ),
+            )
+            tuner.fit()
+
+    def close(self) -> None:
+        """The last word in the record; `TooManyFailures` if the study could not go on."""
+        self.write_study(complete=self.complete)
+        if self.queue.failure:
+            raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned trial has ended."""
+        return bool(self.queue.arms) and not self.queue.live and not self.queue.left()
+
+    def outcome(self, seconds: float) -> Outcome:
+        by = "user" if self.stopped else "budget" if self.searcher.out_of_time else None
+        return Outcome(
+            study_id=self.study.name,
+            results=self.results,
+            complete=self.complete,
+            stopped_by=None if self.complete else by,
+            seconds=seconds,
+        )
+
+    def _start_known(self) -> None:
+        """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
+        pretrain = self.queue.pretrain
+        for row in self._recorded:
+            if pretrain is None or row["trial_key"] != pretrain.trial_key or row["status"] != "completed":
+                continue
+            path = checkpoint_path(self.results, pretrain.trial_key)
+            if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
+                self.queue.start_known(row["checkpoint_sha256"])
+
+    def _finish_rows(self) -> None:
+        """Trials whose epochs are all recorded, but not that they ended: they are not run again."""
+        for state in self.queue.arms.values():
+            for key, plan in list(state.cut_off.items()):
+                epochs = last_epochs(self.results, self.study.name, key)
+                if epochs and epochs[-1]["status"] != "running":
+                    del state.cut_off[key]
+                    self.queue.ended(plan, self.record.ended(plan, {}, epochs[-1]["status"], None))
+
+    def _history(self) -> Mapping[str, list[tuple[int, float]]]:
+        """Epoch and objective of what the search stage has recorded, by trial."""
+        keys = [
+            key
+            for state in self.queue.arms.values()
+            for key, plan in [*state.cut_off.items(), *((k, p) for k, (p, _) in state.done.items())]
+            if plan.stage == "search"
+        ]
+        if not keys:
+            return {}
+        rows = connect(self.results).execute(
+            "SELECT trial_key, epoch, val_metric FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch",
+            [self.study.name],
+        )
+        history: dict[str, list[tuple[int, float]]] = {key: [] for key in keys}
+        for key, epoch, metric in rows.fetchall():
+            if key in history:
+                history[key].append((epoch, finite_objective(metric, self.sign, self.worst_metric)))
+        return history
+
+
+def _weights_hash(path: str) -> str:
+    from tune_qat.checkpoints import load_weights, weights_sha256
+
+    return weights_sha256(load_weights(path))
