@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import Scheme, TuneQatError, UsageError
-from tune_qat.quantize import calibrate, constrain, layer_results, quantize, quantized_layers
+from tune_qat.quantize import calibrate, constrain, layer_results, quantize, quantized_layers, quantizers_of
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.lsq import STEP_MIN
 
@@ -121,7 +121,7 @@ class TestWhichBitsWhere:
         assert quantize(model, Scheme.floating_point(), batch(1, 3)) is model
         assert list(model.modules()) == before
         calibrate(model, batch(6, 3))
-        constrain(model)
+        constrain(quantizers_of(model))
         assert quantized_layers(model) == [] and layer_results(model) == ()
 
     def test_finding_the_order_leaves_no_hook_behind(self) -> None:
@@ -281,7 +281,7 @@ def test_constrain_reaches_every_quantizer() -> None:
     with torch.no_grad():
         for step in steps:
             step.fill_(-1.0)
-    constrain(model)
+    constrain(quantizers_of(model))
     assert len(steps) == 6
     assert all(step.item() == pytest.approx(STEP_MIN, rel=1e-6) for step in steps)  # float32
 

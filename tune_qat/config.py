@@ -20,6 +20,8 @@ BACKENDS = (AUTO, EAGER, INDUCTOR)
 STE_VARIANTS = ("clip_then_round", "round_then_clip")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """What may become a file name: of studies, arms and trials."""
+STORAGE_OPTIONS = ("in_memory",)
+"""Options of datasets that say where decoded samples are kept, and change none of them."""
 SCHEDULES = ("cosine", "step", "constant")
 SEEDS = 2**32
 """Seeds are below this: torch's CPU generator keeps no more of one."""
@@ -154,10 +156,15 @@ class TrialConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
         return cls(**{**values, "scheme": Scheme(**values["scheme"])})
 
+    def identity(self) -> dict[str, Any]:
+        """`to_dict` without what changes no number."""
+        options = {name: value for name, value in self.dataset_options.items() if name not in STORAGE_OPTIONS}
+        return replace(self, dataset_options=options).to_dict()
+
     @property
     def config_id(self) -> str:
         """Hash of everything but the seeds: joins the seeds of one configuration."""
-        return stable_hash(replace(self, seed=0, init_seed=0).to_dict())
+        return stable_hash(replace(self, seed=0, init_seed=0).identity())
 
     @property
     def grace_epochs(self) -> int:
@@ -198,7 +205,7 @@ def trial_key(
     """
     return stable_hash(
         {
-            "config": config.to_dict(),
+            "config": config.identity(),
             "stage": stage,
             "data": data_fingerprint,
             "split": split_fingerprint,

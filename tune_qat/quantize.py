@@ -1,6 +1,6 @@
 """Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -65,11 +65,15 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     _refuse_unreached([layer.name for layer in layers if layer.calibrating])
 
 
-def constrain(model: nn.Module) -> None:
+def constrain(quantizers: Iterable[Quantizer]) -> None:
     """Bring quantizer parameters back into their domain; after every optimizer step."""
-    for layer in quantized_layers(model):
-        for quantizer in _quantizers(layer):
-            quantizer.constrain()
+    for quantizer in quantizers:
+        quantizer.constrain()
+
+
+def quantizers_of(model: nn.Module) -> list[Quantizer]:
+    """The model's quantizers in execution order, of each layer the weight's first."""
+    return [quantizer for layer in quantized_layers(model) for quantizer in _quantizers(layer)]
 
 
 def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:

@@ -104,7 +104,7 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the trial depends on; loadable with `weights_only=True`."""
         return {
-            "config": self.config.to_dict(),
+            "config": self.config.identity(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
@@ -120,7 +120,7 @@ class Training:
 
         Raises `TuneQatError` for the state of another configuration.
         """
-        if state.get("config") != self.config.to_dict():
+        if state.get("config") != self.config.identity():
             raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -180,16 +180,13 @@ class Training:
     def _train_epoch(self) -> EpochTotals:
         """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
         totals = EpochTotals(self.device, first_step=self.step + 1, clips=self._step.clips)
-        order = self._order(self.epoch)
         size = self.config.batch_size
         self.model.train()
         with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
-            for position in range(self.steps_per_epoch):
-                index = order[position * size : (position + 1) * size]
-                inputs, targets = self.task.batch(self.config.seed, self.epoch, index)
+            for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
                 self._step(inputs, targets, self._factor(self.step), totals)
                 self.step += 1
-                if (position + 1) % CHECK_EVERY == 0 and totals.nonfinite_steps:
+                if self.step % CHECK_EVERY == 0 and totals.nonfinite_steps:
                     break
         return totals
 

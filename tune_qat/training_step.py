@@ -13,7 +13,7 @@ from tune_qat.data.base import Task
 from tune_qat.epoch import EpochTotals
 from tune_qat.lookup import resolve
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import constrain
+from tune_qat.quantize import constrain, quantizers_of
 
 
 class TrainingStep:
@@ -26,6 +26,7 @@ class TrainingStep:
         self.backend = backend
         self._task = task
         self._forward = compiled(model, device) if backend == INDUCTOR else model
+        self._quantizers = quantizers_of(model)
         self._is_new = True
 
     @property
@@ -44,7 +45,7 @@ class TrainingStep:
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.optimizer.step()
-        constrain(self.model)
+        constrain(self._quantizers)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
     def _first_output(self, inputs: torch.Tensor) -> torch.Tensor:

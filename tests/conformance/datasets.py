@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from tests.references import datasets as reference
 from tune_qat import data
+from tune_qat.data import residency
 from tune_qat.data.base import CLASSIFICATION, Dataset, ImagePairs, LabelledImages, Task
 from tune_qat.data.counter_rng import permutation
 
@@ -110,6 +111,46 @@ class DatasetConformance:
         assert torch.equal(task.batch(6, 2, order)[0], x) != varied
         assert torch.equal(task.batch(5, 3, order)[0], x) != varied
 
+    @pytest.mark.parametrize("batch_size", [1, 5, 16])
+    def test_batches_are_those_of_batch_without_a_smaller_last_one(self, task: Task, batch_size: int) -> None:
+        order = permutation(task.train_size, 3)[: 3 * batch_size + batch_size // 2]
+        found = list(task.batches(5, 2, order, batch_size))
+        assert len(found) == 3
+        for position, (x, y) in enumerate(found):
+            expected_x, expected_y = task.batch(5, 2, order[position * batch_size : (position + 1) * batch_size])
+            assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
+            assert x.stride() == expected_x.stride() and y.stride() == expected_y.stride()
+
+    def test_order_shorter_than_a_batch_gives_none(self, task: Task) -> None:
+        assert list(task.batches(5, 2, torch.arange(3), 4)) == []
+
+    def test_data_that_does_not_stay_on_the_device_gives_the_same(
+        self, dataset: Dataset, task: Task, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A device without free memory: what a GPU too small for the data would do, on the CPU.
+        monkeypatch.setattr(residency, "free_memory", lambda device: 0)
+        other, order = dataset.task("cpu"), permutation(task.train_size, 4)[:20]
+        assert other.prepares_ahead
+        both = zip(task.batches(5, 2, order, 6), other.batches(5, 2, order, 6), strict=True)
+        assert all(torch.equal(a, b) for first, second in both for a, b in zip(first, second, strict=True))
+        predict = _predictor(dataset)
+        assert other.evaluate(predict, "val") == task.evaluate(predict, "val")
+        assert other.trivial("val") == task.trivial("val") and other.baselines("val") == task.baselines("val")
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    @pytest.mark.parametrize("full", [False, True])
+    def test_a_gpu_gives_the_same_batches(
+        self, dataset: Dataset, task: Task, full: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if full:
+            monkeypatch.setattr(residency, "free_memory", lambda device: 0)
+        other, order = dataset.task("cuda"), permutation(task.train_size, 4)[:20]
+        assert other.prepares_ahead == full
+        for expected, found in zip(task.batches(5, 2, order, 6), other.batches(5, 2, order, 6), strict=True):
+            assert all(
+                one.is_cuda and torch.equal(one.cpu(), other) for one, other in zip(found, expected, strict=True)
+            )
+
     def test_batch_fits_the_model_input(self, dataset: Dataset, task: Task) -> None:
         x, y = task.batch(0, 0, torch.arange(min(8, task.train_size)))
         expected = dataset.model_input
@@ -187,18 +228,23 @@ class DatasetConformance:
         assert not recwarn.list
 
     def test_evaluating_leaves_the_data_alone(self, dataset: Dataset, task: Task) -> None:
-        before = [array.copy() for split in dataset.splits.values() for array in vars(split).values()]
+        before = [array.copy() for split in dataset.splits.values() for array in _arrays(split).values()]
         task.batch(0, 0, torch.arange(4))
         task.evaluate(lambda x: _predictor(dataset)(x.mul_(0)), "val")
-        after = [array for split in dataset.splits.values() for array in vars(split).values()]
+        after = [array for split in dataset.splits.values() for array in _arrays(split).values()]
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def _arrays(split: LabelledImages | ImagePairs) -> dict[str, np.ndarray]:
+    """By name, wherever they are kept."""
+    return {field.name: getattr(split, field.name) for field in fields(split)}
+
+
 def _read_only(split: LabelledImages | ImagePairs) -> LabelledImages | ImagePairs:
-    views = {key: array.view() for key, array in vars(split).items()}
+    views = {key: array.view() for key, array in _arrays(split).items()}
     for view in views.values():
         view.flags.writeable = False
-    return replace(split, **views)
+    return ImagePairs(**views) if isinstance(split, ImagePairs) else LabelledImages(**views)
 
 
 def _samples(split: LabelledImages | ImagePairs) -> list[bytes]:

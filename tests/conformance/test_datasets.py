@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.datasets import DatasetConformance
 from tests.data import tiny_folders
 from tune_qat.data import DATASETS
+from tune_qat.data.pixel_file import CACHE_VARIABLE
 
 
 class TestPhotos(DatasetConformance):
@@ -77,6 +78,17 @@ class TestTsinghuaDogs(DatasetConformance):
 
 class TestTsinghuaDogsWithBoxes(TestTsinghuaDogs):
     options = {"image_size": 24, "use_boxes": True}
+
+
+class TestTsinghuaDogsOnDisk(TestTsinghuaDogs):
+    options = {"image_size": 24, "in_memory": False}
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def cache(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+            yield
 
 
 def test_every_dataset_has_its_conformance_class() -> None:

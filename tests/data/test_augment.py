@@ -24,7 +24,7 @@ def test_each_outcome_is_a_reflected_shift_and_all_are_drawn_alike() -> None:
     index = torch.arange(6).repeat(10)
     drawn = []
     for epoch in range(40):
-        batch = crop_flip(IMAGES, index, seed=1, epoch=epoch).numpy()
+        batch = crop_flip(IMAGES[index], index, seed=1, epoch=epoch).numpy()
         for i, one in zip(index[:6], batch, strict=False):
             drawn.append(variants(IMAGES[i].numpy())[one.tobytes()])
     down, right, mirrored = (np.array(values) for values in zip(*drawn, strict=True))

@@ -89,7 +89,7 @@ def test_channel_without_contrast_stays_finite() -> None:
 def test_training_arrays_are_shared_not_copied() -> None:
     data = dataset()
     task = Classification(data, "cpu")
-    images, labels = task._split("train")
+    images, labels, *_ = task._split("train")
     assert images.data_ptr() == reference.labelled(data, "train").images.ctypes.data
     assert labels.data_ptr() == reference.labelled(data, "train").labels.ctypes.data
 

@@ -29,7 +29,10 @@ CHOICES = {"augment": ("none", "crop_flip")}
 
 
 def _labelled(*, augment: str, **more: Any) -> dict[str, Any]:
-    """Options of every classification dataset; `train_limit` 0 means all training samples."""
+    """Options of every classification dataset; `train_limit` 0 means all training samples.
+
+    `in_memory`, of those that are decoded from many files: false keeps the decoded images on disk.
+    """
     return {"split_seed": 0, "train_limit": 0, "augment": augment, **more}
 
 
@@ -118,7 +121,7 @@ DATASETS = _table(
         task=CLASSIFICATION,
         summary="Tsinghua Dogs, 65,228 + 5,200 photographs of 130 breeds",
         loader="tune_qat.data.tsinghua_dogs:load_tsinghua_dogs",
-        options=_labelled(augment="crop_flip", image_size=224, use_boxes=False),
+        options=_labelled(augment="crop_flip", image_size=224, use_boxes=False, in_memory=True),
         layout=(
             "DATA_DIR/low-resolution/<breed>/*.jpg, DATA_DIR/TrainAndValList/{train,validation}.lst and, "
             "with use_boxes, DATA_DIR/Low-Annotations/<breed>/*.jpg.xml"
@@ -162,7 +165,7 @@ def load(
     default_data_dir: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Load a dataset into memory.
+    """Load a dataset into memory, or with its option `in_memory` false into files that are mapped into memory.
 
     Args:
         name: a name of the table.

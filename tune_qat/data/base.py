@@ -1,11 +1,12 @@
-"""What a dataset gives to training: arrays in memory, and the task that turns them into batches, loss and metric.
+"""What a dataset gives to training: arrays, and the task that turns them into batches, loss and metric.
 
-A loader returns a `Dataset` (numpy arrays only, cheap to share between processes); `Dataset.task(device)` makes
-the `Task` that training talks to. To add a dataset: one loader, one line in the table of `data/__init__.py`.
+A loader returns a `Dataset` (numpy arrays, in memory or mapped from a file, cheap to share between processes);
+`Dataset.task(device)` makes the `Task` that training talks to. To add a dataset: one loader, one line in the table of
+`data/__init__.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -134,6 +135,8 @@ class Task(ABC):
     model_input: ModelInput
     train_size: int
     """Samples in an epoch."""
+    device: "torch.device"
+    """Where batches are."""
 
     @abstractmethod
     def batch(self, seed: int, epoch: int, index: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
@@ -141,6 +144,35 @@ class Task(ABC):
 
         Depends on (seed, epoch, sample) alone: not on the order, the batch's other samples, or the device.
         """
+
+    @property
+    def prepares_ahead(self) -> bool:
+        """Whether making batches takes waiting for a disk or for copies to a GPU, which is worth doing ahead."""
+        return False
+
+    def batches(
+        self, seed: int, epoch: int, order: "torch.Tensor", batch_size: int
+    ) -> "Generator[tuple[torch.Tensor, torch.Tensor], None, None]":
+        """`batch` for one full batch of `order` after the other; a smaller last one is left out.
+
+        With `prepares_ahead` a thread makes the next two meanwhile. It ends with the iterator: at its end, or when it
+        is closed or dropped; who may leave it early and keep it closes it.
+
+        Args:
+            seed: as for `batch`.
+            epoch: as for `batch`.
+            order: training samples, int64 of shape (n,), on the CPU.
+            batch_size: samples of each batch.
+        """
+        indices = [order[end - batch_size : end] for end in range(batch_size, len(order) + 1, batch_size)]
+        if not self.prepares_ahead or not indices:
+            for index in indices:
+                yield self.batch(seed, epoch, index)
+            return
+        from tune_qat.data.prefetch import prepared_ahead
+
+        self.batch(seed, epoch, indices[0][:1])  # what all batches share is loaded by the caller, not in the thread
+        yield from prepared_ahead(lambda index: self.batch(seed, epoch, index), indices, self.device)
 
     @abstractmethod
     def loss(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":

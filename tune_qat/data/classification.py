@@ -1,23 +1,39 @@
 """Classification: cross-entropy, accuracy, and the majority class as the reference."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-from tune_qat.data.arrays import as_tensor
+from tune_qat.data import residency
+from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.augment import crop_flip
 from tune_qat.data.base import Dataset, Evaluation, LabelledImages, Task
+from tune_qat.data.mapped_images import MappedImages
 
 EVALUATION_BATCH = 1_000
 TOP5_FROM_CLASSES = 10
 _STATISTICS_BATCH = 4_096
 
 
+class _Split(NamedTuple):
+    images: torch.Tensor
+    """On the device, or where it does not stay there, on the host."""
+    labels: torch.Tensor
+    """On the device."""
+    stays: bool
+    file: MappedImages | None
+    """Where each batch's images are read from, if that is a disk."""
+
+
 class Classification(Task):
-    """Labelled images on one device, normalised by the training split's mean and deviation of each channel."""
+    """Labelled images on one device, normalised by the training split's mean and deviation of each channel.
+
+    Images that do not stay on the device (see `residency`) are picked on the host, and copied batch by batch.
+    """
 
     metric = "accuracy"
     unit = "fraction"
@@ -28,16 +44,25 @@ class Classification(Task):
         self.model_input = dataset.model_input
         self.train_size = dataset.sizes["train"]
         self._dataset = dataset
-        self._device = torch.device(device)
-        self._loaded: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.device = torch.device(device)
+        self._loaded: dict[str, _Split] = {}
         self._augmented = dataset.options["augment"] == "crop_flip"
 
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images float32 of shape (b, channels, height, width) and labels int64 of shape (b,)."""
-        images, labels = self._split("train")
-        index = index.to(self._device)
-        chosen = crop_flip(images, index, seed, epoch) if self._augmented else images[index]
+        images, labels, _, file = self._split("train")
+        if file is not None:
+            file.will_need(index.tolist())
+        chosen = moved(images.index_select(0, index.to(images.device)), self.device)
+        index = index.to(self.device)
+        if self._augmented:
+            chosen = crop_flip(chosen, index, seed, epoch)
         return self._normalise(chosen), labels[index]
+
+    @property
+    def prepares_ahead(self) -> bool:
+        """Where the training images do not stay on the device."""
+        return not self._split("train").stays
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy in nats."""
@@ -49,12 +74,16 @@ class Classification(Task):
 
     def evaluate(self, predict: Callable[[torch.Tensor], torch.Tensor], split: str) -> Evaluation:
         """Mean cross-entropy and accuracy. The metric of an undefined (NaN) loss is undefined too."""
-        images, labels = self._split(split)
-        rows = []  # on the device, and read once at the end: each read would wait for the device
-        for chunk, target in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            rows.append(self._chunk_sums(predict(self._normalise(chunk)).float(), target))
-        loss_sum, correct, in_top5 = torch.stack(rows).cpu().double().sum(0).tolist()
-        n = len(labels)
+        images, labels, *_ = self._split(split)
+        chunks = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+        return self._judged((predict(self._normalise(moved(chunk, self.device))), target) for chunk, target in chunks)
+
+    def _judged(self, answers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Evaluation:
+        """Of (outputs, labels), chunk by chunk."""
+        # On the device, and read once at the end: each read would wait for the device.
+        sums = [(self._chunk_sums(output.float(), target), len(target)) for output, target in answers]
+        loss_sum, correct, in_top5 = torch.stack([row for row, _ in sums]).cpu().double().sum(0).tolist()
+        n = sum(size for _, size in sums)
         undefined = math.isnan(loss_sum)
         ranked = self._classes >= TOP5_FROM_CLASSES
         return Evaluation(
@@ -71,9 +100,10 @@ class Classification(Task):
         Each class counts one sample more than it has (Laplace), so that a class without training samples does not
         make the loss infinite.
         """
-        counts = torch.bincount(self._split("train")[1], minlength=self._classes) + 1
+        counts = torch.bincount(self._split("train").labels, minlength=self._classes) + 1
         logits = (counts / counts.sum()).log()
-        return self.evaluate(lambda images: logits.expand(len(images), -1), split)
+        targets = self._split(split).labels.split(EVALUATION_BATCH)
+        return self._judged((logits.expand(len(target), -1), target) for target in targets)
 
     def baselines(self, split: str) -> dict[str, float]:
         """None: there is no method for labels that needs no training."""
@@ -82,7 +112,10 @@ class Classification(Task):
     @cached_property
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the training split's channels, in grey levels, counted on first use."""
-        return _channel_statistics(self._split("train")[0])
+        split, images = self._dataset.splits["train"], self._split("train").images
+        counts = torch.from_numpy(split.level_counts) if isinstance(split, MappedImages) else _level_counts(images)
+        mean, deviation = _channel_statistics(counts)
+        return mean.to(self.device), deviation.to(self.device)
 
     @property
     def _classes(self) -> int:
@@ -94,12 +127,20 @@ class Classification(Task):
         best = output.topk(min(5, self._classes)).indices == target[:, None]
         return torch.stack([loss, best[:, 0].sum().float(), best.any(1).sum().float()])
 
-    def _split(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _split(self, name: str) -> _Split:
         if name not in self._loaded:
             split = self._dataset.splits[name]
             if not isinstance(split, LabelledImages):
                 raise TypeError(f"split {name!r} holds {type(split).__name__}, not LabelledImages")
-            self._loaded[name] = as_tensor(split.images, self._device), as_tensor(split.labels, self._device)
+            file = split if isinstance(split, MappedImages) else None
+            free = residency.free_memory(self.device)
+            stays = residency.stays_on_device(split.images.nbytes, free=free, mapped=file is not None)
+            self._loaded[name] = _Split(
+                images=as_tensor(split.images, self.device if stays else torch.device("cpu")),
+                labels=as_tensor(split.labels, self.device),
+                stays=stays,
+                file=None if stays else file,
+            )
         return self._loaded[name]
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -107,19 +148,24 @@ class Classification(Task):
         return images.to(torch.float32).sub_(mean).div_(std)
 
 
-def _channel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each channel in grey levels, float32 of shape (1, channels, 1, 1).
+def _level_counts(images: torch.Tensor) -> torch.Tensor:
+    """How often each channel has each of the 256 grey levels, int64 of shape (channels, 256), on the CPU.
 
-    From exact counts of the 256 levels, a few thousand images at a time: no copy of the whole array as floats.
+    A few thousand images at a time: no copy of the whole array in another type.
     """
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
     for chunk in images.split(_STATISTICS_BATCH):
         for channel in range(channels):
             counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256).cpu()
+    return counts
+
+
+def _channel_statistics(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel in grey levels, float32 of shape (1, channels, 1, 1)."""
     share = counts.double() / counts.sum(1, keepdim=True)
     level = torch.arange(256, dtype=torch.float64)
     mean = (share * level).sum(1)
     deviation = (share * (level - mean[:, None]).square()).sum(1).sqrt().clamp(min=1.0)  # an empty channel stays 0
-    shape = (1, channels, 1, 1)
-    return mean.float().reshape(shape).to(images.device), deviation.float().reshape(shape).to(images.device)
+    shape = (1, len(counts), 1, 1)
+    return mean.float().reshape(shape), deviation.float().reshape(shape)

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tune_qat.config import stable_hash
+from tune_qat.config import STORAGE_OPTIONS, stable_hash
 
-SAMPLING_OPTIONS = frozenset({"split_seed", "train_limit", "augment", "patch_size", "patches_per_image"})
-"""Options that choose among the samples or vary them and leave the stored arrays alone."""
+SAMPLING_OPTIONS = frozenset({"split_seed", "train_limit", "augment", "patch_size", "patches_per_image"}).union(
+    STORAGE_OPTIONS
+)
+"""Options that choose among the samples, vary them or say where they are kept, and leave the stored arrays alone."""
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -21,10 +23,14 @@ def digest(*arrays: np.ndarray) -> str:
     return sha256.hexdigest()
 
 
+def shaping(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make the stored arrays what they are."""
+    return {key: value for key, value in options.items() if key not in SAMPLING_OPTIONS}
+
+
 def data_fingerprint(dataset: str, options: Mapping[str, Any], content: Any) -> str:
     """Hash of a dataset's content (digests, and names where samples have names) and of what shaped it."""
-    shaping = {key: value for key, value in options.items() if key not in SAMPLING_OPTIONS}
-    return stable_hash({"dataset": dataset, "options": shaping, "content": content})
+    return stable_hash({"dataset": dataset, "options": shaping(options), "content": content})
 
 
 def split_fingerprint(members: Mapping[str, Sequence[int | str]]) -> str:

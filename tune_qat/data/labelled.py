@@ -1,4 +1,4 @@
-"""Classification data in memory: what the loaders of labelled images share."""
+"""Classification data: what the loaders of labelled images share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -34,13 +34,14 @@ def load_photos(data_dir: Path | None, **options: Any) -> Dataset:
     scenes = sorted(SCENES)
     test, val, train = cut(shuffled(len(scenes), options["split_seed"]), TEST_SCENES, VAL_SCENES)
     files = {
-        split: [path for index in members for path in _scene_files(scenes[index])]
+        split: [path for index in members for path in scene_files(scenes[index])]
         for split, members in (("train", train), ("val", val), ("test", test))
     }
     return load_pairs(DATASETS["photos"], options, files)
 
 
-def _scene_files(scene: str) -> list[Path]:
+def scene_files(scene: str) -> list[Path]:
+    """The files of a scene, inside the packages that they come with."""
     (package, folder), names = SCENES[scene]
     found = find_spec(package)  # finds the folder without importing the package, which takes a second
     if found is None or found.origin is None:

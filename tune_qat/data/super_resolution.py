@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tune_qat.data import counter_rng
-from tune_qat.data.arrays import as_tensor
+from tune_qat.data import counter_rng, residency
+from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.base import Dataset, Evaluation, ImagePairs, Task
 
 MIN_MSE = 1e-10
@@ -16,7 +16,10 @@ _TOP, _LEFT, _FLIP, _TRANSPOSE = range(4)
 
 
 class SuperResolution(Task):
-    """Luma planes on one device, in [0, 1]: 8-bit levels / 255."""
+    """Luma planes on one device, in [0, 1]: 8-bit levels / 255.
+
+    Planes that do not stay on the device (see `residency`) are cut into patches on the host, and copied batch by batch.
+    """
 
     metric = "psnr"
     unit = "dB"
@@ -29,8 +32,8 @@ class SuperResolution(Task):
         self._patch = int(dataset.options["patch_size"])
         self._patches_per_image = int(dataset.options["patches_per_image"])
         self.train_size = dataset.sizes["train"] * self._patches_per_image
-        self._device = torch.device(device)
-        self._splits = {name: _Planes(split, self._device) for name, split in dataset.splits.items()}
+        self.device = torch.device(device)
+        self._splits = {name: _Planes(split, self.device) for name, split in dataset.splits.items()}
 
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Low- and high-resolution patches, float32 of shapes (b, 1, p, p) and (b, 1, p * scale, p * scale).
@@ -38,7 +41,7 @@ class SuperResolution(Task):
         Sample i is a random patch of image i // patches_per_image, mirrored half of the time and transposed half
         of the time.
         """
-        planes, index = self._splits["train"], index.to(self._device)
+        planes, index = self._splits["train"], index.to(self._splits["train"].low.device)
         image = index // self._patches_per_image
         height, width = planes.low_shapes[image].unbind(1)
         top = counter_rng.integers(index, height - self._patch + 1, seed, epoch, _TOP)
@@ -47,12 +50,19 @@ class SuperResolution(Task):
         transpose = counter_rng.integers(index, 2, seed, epoch, _TRANSPOSE).bool()
 
         def gather(flat: torch.Tensor, starts: torch.Tensor, widths: torch.Tensor, scale: int) -> torch.Tensor:
-            offset = starts[image] + top * scale * widths + left * scale
-            steps = _patch_steps(self._patch * scale, widths, flip, transpose)
-            return flat[offset[:, None, None] + steps].unsqueeze(1).to(torch.float32).div_(255)
+            corners = starts[image] + top * scale * widths + left * scale
+            patches = _cut_out(flat, corners, widths, self._patch * scale)
+            patches = torch.where(flip[:, None, None], patches.flip(2), patches)
+            patches = torch.where(transpose[:, None, None], patches.transpose(1, 2), patches)
+            return moved(patches, self.device).unsqueeze(1).to(torch.float32).div_(255)
 
         low = gather(planes.low, planes.low_starts, width, 1)
         return low, gather(planes.high, planes.high_starts, width * self._scale, self._scale)
+
+    @property
+    def prepares_ahead(self) -> bool:
+        """Where the training planes do not stay on the device."""
+        return not self._splits["train"].stays
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean squared error of levels in [0, 1]."""
@@ -101,15 +111,19 @@ class SuperResolution(Task):
 
 
 class _Planes:
-    """The images of one split on a device; iterating gives (low, high) of one image after the other."""
+    """The images of one split, on the device or the host; iterating gives (low, high) of each on the device."""
 
     def __init__(self, split: object, device: torch.device) -> None:
         if not isinstance(split, ImagePairs):
             raise TypeError(f"super-resolution needs ImagePairs, not {type(split).__name__}")
-        self.low, self.high = as_tensor(split.low, device), as_tensor(split.high, device)
-        self.low_shapes = as_tensor(split.low_shapes, device)
-        self.low_starts = as_tensor(_starts(split.low_shapes), device)
-        self.high_starts = as_tensor(_starts(split.high_shapes), device)
+        size, free = split.low.nbytes + split.high.nbytes, residency.free_memory(device)
+        self.stays = residency.stays_on_device(size, free=free, mapped=False)
+        self._device = device
+        place = device if self.stays else torch.device("cpu")
+        self.low, self.high = as_tensor(split.low, place), as_tensor(split.high, place)
+        self.low_shapes = as_tensor(split.low_shapes, place)
+        self.low_starts = as_tensor(_starts(split.low_shapes), place)
+        self.high_starts = as_tensor(_starts(split.high_shapes), place)
         self._shapes = [(*low, *high) for low, high in zip(split.low_shapes, split.high_shapes, strict=True)]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -118,7 +132,10 @@ class _Planes:
             low = self.low[low_start : low_start + low_height * low_width].reshape(1, 1, low_height, low_width)
             high = self.high[high_start : high_start + height * width].reshape(1, 1, height, width)
             low_start, high_start = low_start + low_height * low_width, high_start + height * width
-            yield low.to(torch.float32).div_(255), high.to(torch.float32).div_(255)
+            yield self._levels(low), self._levels(high)
+
+    def _levels(self, plane: torch.Tensor) -> torch.Tensor:
+        return moved(plane, self._device).to(torch.float32).div_(255)
 
     @property
     def mean_level(self) -> float:
@@ -131,19 +148,17 @@ def _starts(shapes: np.ndarray) -> np.ndarray:
     return np.cumsum(sizes) - sizes
 
 
-def _patch_steps(side: int, width: torch.Tensor, flip: torch.Tensor, transpose: torch.Tensor) -> torch.Tensor:
-    """Offsets of a patch's pixels from its top left pixel, int64 of shape (b, side, side).
+def _cut_out(flat: torch.Tensor, corners: torch.Tensor, widths: torch.Tensor, side: int) -> torch.Tensor:
+    """Square patches, row by row, of shape (b, side, side).
 
     Args:
-        side: of the patch.
-        width: of each patch's image, shape (b,).
-        flip: which patches are mirrored left to right, shape (b,).
-        transpose: which patches have rows and columns exchanged after that, shape (b,).
+        flat: pixels of all images, one row after the other.
+        corners: where each patch's top left pixel is in `flat`, shape (b,).
+        widths: of each patch's image, shape (b,).
+        side: of the patches.
     """
-    forward = torch.arange(side, device=width.device)
-    column = torch.where(flip[:, None], forward.flip(0), forward)
-    upright = forward[:, None] * width[:, None, None] + column[:, None, :]
-    return torch.where(transpose[:, None, None], upright.transpose(1, 2), upright)
+    rows = corners[:, None] + torch.arange(side, device=flat.device) * widths[:, None]
+    return flat.unfold(0, side, 1)[rows]
 
 
 def _clamped_mse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

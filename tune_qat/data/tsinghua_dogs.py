@@ -4,6 +4,7 @@ The lists start with a byte-order mark and name images as `.//200-n000008-Aireda
 image are in `Low-Annotations/200-n000008-Airedale/n107028.jpg.xml`, one `object` per dog with its `bodybndbox`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -11,11 +12,11 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from tune_qat.config import TuneQatError, stable_hash
+from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset, LabelledImages
-from tune_qat.data.decoding import open_rgb, read_all
-from tune_qat.data.fingerprint import digest
+from tune_qat.data.base import Dataset
+from tune_qat.data.decoded import ImageSource, decode
+from tune_qat.data.decoding import open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.splits import cut, stratified_order
@@ -34,11 +35,14 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
     """`validation.lst` is the test split; a stratified 5 % of `train.lst` is validation.
 
     Images are decoded once to uint8 squares of `image_size` pixels: the centre of the image, or of the largest
-    annotated dog with `use_boxes`. The whole dataset at 224 pixels takes 10.6 GB; `train_limit` or a smaller
-    `image_size` takes less. With `train_limit` only the images in use are decoded and fingerprinted.
+    annotated dog with `use_boxes`. The whole dataset at 224 pixels takes 10.6 GB, in memory or, with `in_memory` false,
+    in files that all processes of the machine map and later runs find again (in TUNE_QAT_CACHE, else in the user's
+    cache folder); `train_limit` or a smaller `image_size` takes less. With `train_limit` only the images in use are
+    decoded and fingerprinted.
 
     Raises:
-        TuneQatError: a folder or list is missing, an image or its annotation cannot be read.
+        TuneQatError: a folder or list is missing, an image or its annotation cannot be read, or the disk has too little
+            room for the decoded images.
     """
     spec = DATASETS["tsinghua_dogs"]
     images = require(spec, data_dir, "low-resolution")
@@ -48,44 +52,39 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
         for name in ("train.lst", "validation.lst")
     )
     breeds = _breeds(source, official)
-    labels = np.array([breeds[_breed(name)] for name in source], dtype=np.int64)
-    order = stratified_order(labels, options["split_seed"])
+    order = stratified_order(_labels(source, breeds), options["split_seed"])
     val, train = cut(order, max(1, round(VAL_SHARE * len(source))), limit=options["train_limit"])
     names = {
         "train": tuple(source[i] for i in train),
         "val": tuple(source[i] for i in val),
         "test": tuple(official),
     }
-    decoded, content = _decode(names, images, boxes, options["image_size"])
-    splits = {
-        split: LabelledImages(
-            images=decoded[split],
-            labels=np.array([breeds[_breed(name)] for name in members], dtype=np.int64),
-        )
-        for split, members in names.items()
-    }
+    size = options["image_size"]
+    splits, content = decode(
+        ImageSource(
+            dataset=spec.name,
+            options=options,
+            names=names,
+            labels={split: _labels(members, breeds) for split, members in names.items()},
+            shape=(3, size, size),
+            files=lambda name: (images / name, boxes / f"{name}.xml") if boxes else (images / name,),
+            read=lambda name: _read(name, images, boxes, size),
+        ),
+        in_memory=options["in_memory"],
+    )
     return labelled_dataset(spec, options, splits, classes=len(breeds), content=content, members=names, names=names)
 
 
-def _decode(
-    names: dict[str, tuple[str, ...]], images: Path, boxes: Path | None, size: int
-) -> tuple[dict[str, np.ndarray], str]:
-    """Images by split, each decoded straight into its place, and the digest of all of them."""
-    decoded = {split: np.empty((len(members), 3, size, size), np.uint8) for split, members in names.items()}
-    places = [(split, i, name) for split, members in names.items() for i, name in enumerate(members)]
+def _labels(names: Sequence[str], breeds: dict[str, int]) -> np.ndarray:
+    return np.array([breeds[_breed(name)] for name in names], dtype=np.int64)
 
-    def read(place: tuple[str, int, str]) -> tuple[str, str]:
-        split, i, name = place
-        image = open_rgb(images / name)
-        box = (
-            _body_box(boxes / f"{name}.xml", image.size)
-            if boxes
-            else (0.0, 0.0, float(image.width), float(image.height))
-        )
-        decoded[split][i] = np.asarray(_square(image, box, size)).transpose(2, 0, 1)
-        return name, digest(decoded[split][i])
 
-    return decoded, stable_hash(sorted(read_all(read, places, lambda place: images / place[2])))
+def _read(name: str, images: Path, boxes: Path | None, size: int) -> np.ndarray:
+    """Pixels of an image, uint8 of shape (3, size, size)."""
+    image = open_rgb(images / name)
+    whole = 0.0, 0.0, float(image.width), float(image.height)
+    box = _body_box(boxes / f"{name}.xml", image.size) if boxes else whole
+    return np.asarray(_square(image, box, size)).transpose(2, 0, 1)
 
 
 def _square(image: Image.Image, box: Box, size: int) -> Image.Image:

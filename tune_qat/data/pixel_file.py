@@ -1,0 +1,207 @@
+"""Decoded images in a file, memory-mapped: all processes of a machine share it through the page cache.
+
+A file is three .npy arrays one after the other, as `numpy.save` writes them into one open file: the images, the SHA-256
+digest of each, and how often each channel has each grey level. It is written under a name of its own and renamed when
+it is whole, so that of two processes that write the same images the last one wins and neither sees half a file.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from tune_qat.config import TuneQatError
+from tune_qat.data.fingerprint import digest
+
+CACHE_VARIABLE = "TUNE_QAT_CACHE"
+LEVELS = 256
+DIGEST_BYTES = 32
+DRAFT_SUFFIX = ".tune_qat-draft"
+"""Like no other program's: what is abandoned is removed, and the folder may hold other things."""
+SETTLED_S = 60.0
+"""Age from which a draft without a lock is taken for abandoned; a younger one may not have its lock yet."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class Pixels(NamedTuple):
+    """What a file holds."""
+
+    images: np.ndarray
+    """uint8 of the file's shape, mapped read-only."""
+    mapping: mmap.mmap
+    """What they are in, from byte `offset` on."""
+    offset: int
+    digests: np.ndarray
+    """uint8 of shape (n, 32)."""
+    level_counts: np.ndarray
+    """int64 of shape (channels, 256)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelFile:
+    """Where images are, or will be; nothing is opened before it is asked for."""
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    """Images, channels, height, width."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, headers left out."""
+        n, channels, height, width = self.shape
+        return n * (channels * height * width + DIGEST_BYTES) + channels * LEVELS * 8
+
+    def read(self) -> Pixels | None:
+        """The content, its images mapped; None where there is no such file, or another one, or half of one."""
+        try:
+            images = open_memmap(self.path, mode="r")
+            with self.path.open("rb") as file:
+                file.seek(images.offset + images.nbytes)
+                digests, level_counts = (np.load(file, allow_pickle=False) for _ in range(2))
+                ended = not file.read(1)
+        except Exception:  # numpy raises anything at a damaged header, tokenize.TokenError among it
+            return None
+        expected = [(np.uint8, self.shape), (np.uint8, (self.shape[0], DIGEST_BYTES)), (np.int64, _levels(self.shape))]
+        found = [(array.dtype, array.shape) for array in (images, digests, level_counts)]
+        if not ended or found != expected or not images.flags.c_contiguous:
+            return None
+        return Pixels(np.asarray(images), cast(mmap.mmap, images.base), images.offset, digests, level_counts)
+
+    def open(self) -> Pixels:
+        """As `read`, for a file that has to be there.
+
+        Raises:
+            TuneQatError: it is not, or not whole.
+        """
+        pixels = self.read()
+        if pixels is None:
+            raise TuneQatError(
+                f"The decoded images in {self.path} are not on this machine, or damaged: with in_memory = false each "
+                f"machine reads its own file.\nSet {CACHE_VARIABLE} to a folder that all nodes see, or use "
+                "in_memory = true, which sends the images to them. If this is the machine that decoded them, run "
+                "again: what is missing is decoded anew."
+            )
+        return pixels
+
+
+class Draft:
+    """A file in the making; `put` may be called from several threads."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+        self.digests = np.zeros((len(images), DIGEST_BYTES), np.uint8)
+        self.level_counts = np.zeros(_levels(images.shape), np.int64)
+        self._lock = threading.Lock()
+
+    def put(self, place: int, pixels: np.ndarray) -> None:
+        """Image number `place`, uint8 of shape (channels, height, width)."""
+        self.images[place] = pixels
+        self.digests[place] = np.frombuffer(bytes.fromhex(digest(pixels)), np.uint8)
+        counts = np.stack([np.bincount(channel.ravel(), minlength=LEVELS) for channel in pixels])
+        with self._lock:
+            self.level_counts += counts
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: TUNE_QAT_CACHE, else `tune_qat` in the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_qat"
+
+
+def make_room(folder: Path, files: Iterable[PixelFile], dataset: str) -> None:
+    """Make the folder, clear it of what killed processes left, and see to it that the files fit.
+
+    Raises:
+        TuneQatError: the folder cannot be made, or has too little room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    _remove_abandoned(folder)
+    needed, free = sum(file.size for file in files), shutil.disk_usage(folder).free
+    if needed > free:
+        raise _too_full(dataset, needed, folder, free)
+
+
+@contextmanager
+def draft(file: PixelFile, dataset: str) -> Iterator[Draft]:
+    """A draft to fill, which becomes the file when the block ends, and nothing if it ends in an error.
+
+    Raises:
+        TuneQatError: the file cannot be written, or the disk has become too full.
+    """
+    path = file.path.with_name(f"{file.path.name}.{secrets.token_hex(8)}{DRAFT_SUFFIX}")
+    try:
+        with path.open("x+b") as handle:
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            images = open_memmap(path, mode="w+", dtype=np.uint8, shape=file.shape)
+            _reserve(handle.fileno(), images.offset + images.nbytes)
+            made = Draft(images)
+            yield made
+            images.flush()
+            handle.seek(images.offset + images.nbytes)
+            np.save(handle, made.digests)
+            np.save(handle, made.level_counts)
+            handle.flush()
+            os.fsync(handle.fileno())
+        path.replace(file.path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise _too_full(dataset, file.size, path.parent, shutil.disk_usage(path.parent).free) from error
+        raise _not_writable(path.parent, error) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _levels(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[1], LEVELS
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the room at once: on a disk that fills up later, writing to a mapped file would kill the process."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in CANNOT_RESERVE:
+            raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Drafts of processes that were killed: a living one holds a lock on its draft."""
+    for path in folder.glob(f"*{DRAFT_SUFFIX}"):
+        with suppress(OSError), path.open("r+b") as handle:
+            if time.time() - os.fstat(handle.fileno()).st_mtime > SETTLED_S:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def _too_full(dataset: str, needed: int, folder: Path, free: int) -> TuneQatError:
+    return TuneQatError(
+        f"The decoded images of dataset {dataset!r} (in_memory = false) need {needed / 1e9:,.3f} GB in {folder}, which "
+        f"has {free / 1e9:,.3f} GB free.\n"
+        f"Set {CACHE_VARIABLE} to a folder on a larger disk, or lower image_size or train_limit."
+    )
+
+
+def _not_writable(folder: Path, error: OSError) -> TuneQatError:
+    return TuneQatError(
+        f"Decoded images (in_memory = false) cannot be written to {folder}: {error.strerror}.\n"
+        f"Set {CACHE_VARIABLE} to a folder that you may write to, or use in_memory = true."
+    )
