@@ -1,5 +1,6 @@
 """Real studies on a real Ray session of two CPUs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -116,8 +117,6 @@ def test_checkpoints_are_kept_for_pretrain_and_retrain_only(finished: tuple[Stud
 
 
 def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[Study, Path, Outcome]) -> None:
-    import json
-
     _, results, _ = finished
     rows = read_rows(results, "trials")
     start = next(row["trial_key"] for row in rows if row["stage"] == "pretrain")
@@ -318,3 +317,28 @@ def test_a_start_that_does_not_fit_is_refused_before_ray_starts(tmp_path: Path) 
     with pytest.raises(TuneQatError, match=r"other\.pt does not fit model 'lenet5'"):
         run(study, results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Path) -> None:
+    results, said = tmp_path / "results", list[str]()
+    study = tiny(
+        quantization={"bits": [[4, 4]]},
+        space={"optimizers": ["adam"], "batch_size": {"low": 32, "high": 32}},
+        stages={"default": True, "search": 0, "retrain": 1},
+    )
+    run(study, results=results, backend="inductor", say=said.append)
+    assert said == ["training steps are compiled by Inductor: as asked for"]
+    rows = read_rows(results, "trials")
+    assert {row["backend"] for row in rows} == {"inductor"}
+    assert all(0 < row["start_memory_mb"] <= row["peak_memory_mb"] for row in rows)
+    start = checkpoint_path(results, next(row["trial_key"] for row in rows if row["stage"] == "pretrain"))
+    last = next(row for row in rows if row["stage"] == "retrain")
+    alone = list(train(TrialConfig.from_dict(json.loads(last["params_json"])), init=start, backend="inductor"))
+    inside = last_epochs(results, study.name, last["trial_key"])
+    assert [epoch.train_loss for epoch in alone] == [row["train_loss"] for row in inside]
+    assert [epoch.val_loss for epoch in alone] == [row["val_loss"] for row in inside]
+    # Running it again keeps the backend of the record.
+    more = study.model_copy(update={"stages": study.stages.model_copy(update={"retrain": 2})})
+    run(more, results=results, say=said.append)
+    assert said[1:] == ["training steps are compiled by Inductor: as the recorded trials"]
+    assert {row["backend"] for row in read_rows(results, "trials")} == {"inductor"}
