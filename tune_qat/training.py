@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tune_qat import workload
-from tune_qat.backend import usable
+from tune_qat.backend import set_precision, usable
 from tune_qat.checkpoints import load_weights
 from tune_qat.compile_cost import Plan, worth_compiling
 from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
@@ -231,9 +231,11 @@ def train(
         TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
     """
     work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
+    device = device or default_device()
     keep_freed()
+    set_precision(device)
     with thread_count(threads):
-        training = Training(config, work, device=device or default_device(), init=init, backend=backend)
+        training = Training(config, work, device=device, init=init, backend=backend)
         if training.why_not_compiled:
             logging.getLogger(__name__).warning(
                 "No compiler works here (%s): training runs eagerly.", training.why_not_compiled

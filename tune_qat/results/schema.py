@@ -144,6 +144,7 @@ TRIALS = pa.schema(
         _field("peak_memory_mb", number, "MB; of the GPU, else resident in its process, since the trial's start"),
         _field("start_memory_mb", number, "MB resident in its process at the trial's start"),
         _field("backend", text, "what ran its steps: eager or inductor (compiled)"),
+        _field("precision", text, "what float32 was multiplied in: float32, or tf32 on a GPU"),
         _field("examples_per_s", number, "training throughput"),
         _field("host_hash", text, "hash of the host's name"),
         _field("device", text, "name of the processor or GPU"),

@@ -25,6 +25,7 @@ OPTION_COLUMNS = ("weight_decay", "momentum", "max_norm", "clip_factor")
 """Optimizer options that have a column of their own; the others are in `params_json`."""
 FROM_WORKER = (
     "backend",
+    "precision",
     "peak_memory_mb",
     "start_memory_mb",
     "host_hash",

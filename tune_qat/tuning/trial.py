@@ -168,11 +168,13 @@ def _failed(status: str, error: BaseException, context: TrialContext) -> dict[st
 
 
 def _about(context: TrialContext, attempt: int) -> dict[str, Any]:
+    from tune_qat.backend import set_precision
     from tune_qat.provenance import hardware, host_hash
 
     return {
         "host_hash": host_hash(),
         "threads": context.threads,
+        "precision": set_precision(context.device),
         "n_restarts": attempt - 1,
         **hardware(context.device),
     }
