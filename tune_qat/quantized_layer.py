@@ -61,10 +61,12 @@ class QuantizedLayer(nn.Module):
             output = operate_on_data(self.layer, inputs.code, weight.code, parameter, slope)
         else:
             output = operate(self.layer, inputs.code, weight.code)
-        output = output * (inputs.scale * weight.scale)
-        if self.layer.bias is None:
-            return output
-        return output + self.layer.bias.reshape(-1, *(1,) * (self.layer.weight.dim() - 2))
+        output = output * (inputs.scale * self._of_channels(weight.scale))
+        return output if self.layer.bias is None else output + self._of_channels(self.layer.bias)
+
+    def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
+        """A value for each output channel, or one for all, in a shape that the output broadcasts with."""
+        return values.reshape(-1, *(1,) * (self.layer.weight.dim() - 2)) if values.dim() else values
 
     def _input_codes(self, value: torch.Tensor) -> Codes:
         is_data = torch.is_grad_enabled() and not value.requires_grad
