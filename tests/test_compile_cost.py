@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tune_qat.compile_cost import Plan, worth_compiling
+from tune_qat.compile_cost import COSTS, Plan, worth_compiling
 
 PLAN = Plan(samples=1_000_000, steps=10_000, features=10_000, layers=5, programs=1, processes=1)
 
@@ -23,6 +23,16 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("change", [{"samples": 100_000}, {"features": 1_000}, {"processes": 20}, {"programs": 10}])
 def test_less_to_train_or_more_to_compile_tips_it(change: dict[str, int]) -> None:
     assert not worth_compiling(replace(PLAN, **change), "cpu")
+
+
+@pytest.mark.parametrize("device", COSTS)
+@pytest.mark.parametrize(("count", "pays_when"), [("samples", "more"), ("programs", "fewer"), ("processes", "fewer")])
+def test_the_answer_changes_at_most_once_as_a_count_grows(device: str, count: str, pays_when: str) -> None:
+    plan = replace(PLAN, steps=200_000)
+    answers = [worth_compiling(replace(plan, **{count: 2**power}), device) for power in range(31)]
+    assert answers == sorted(answers, reverse=pays_when == "fewer")
+    # On a GPU what is saved is launches, whatever the samples are.
+    assert len(set(answers)) == (1 if (device, count) == ("cuda", "samples") else 2)
 
 
 def test_an_unknown_device_is_eager() -> None:

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import nn
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
-from tune_qat.quantizers.lsq import LSQ
+from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.lsq import LSQ, gradient_scale
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -51,6 +53,37 @@ def example(name: str, signed: bool) -> tuple[Layer, torch.Tensor, torch.Tensor]
     return layer, value, torch.randn(layer(value).shape, dtype=torch.float64)
 
 
+def check(quantized: QuantizedLayer, value: torch.Tensor, upstream: torch.Tensor) -> None:
+    """Output and every gradient against operands that were dequantized first, which autograd differentiates."""
+    layer, x = quantized.layer, value.clone().requires_grad_()
+    wanted = [x, *quantized.parameters()]
+    output = quantized(x)
+    expected = reference.dequantized_layer(
+        layer, dequantized(x, quantized.input_quantizer), dequantized(layer.weight, quantized.weight_quantizer)
+    )
+    # Double precision; sums of at most a few thousand terms of order 1, up to 255 times a step.
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    gradients = torch.autograd.grad((upstream * output).sum(), wanted)
+    expected_gradients = torch.autograd.grad((upstream * expected).sum(), wanted)
+    for got, wished in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(got, wished, rtol=1e-10, atol=1e-10)  # double precision, as above
+
+
+def dequantized(tensor: torch.Tensor, quantizer: Quantizer | None) -> torch.Tensor:
+    if quantizer is None:
+        return tensor
+    q_n, q_p = reference.grid(quantizer.bits, quantizer.signed)
+    features = tensor[0].numel() if quantizer.kind == "activation" or quantizer.step.dim() else tensor.numel()
+    return reference.quantize_by_autograd(
+        tensor,
+        quantizer.step,
+        q_n=q_n,
+        q_p=q_p,
+        gradient_scale=1 / math.sqrt(features * q_p),
+        round_first=isinstance(quantizer, LSQ) and quantizer._round_first,
+    )
+
+
 @pytest.mark.parametrize("ste", STE_VARIANTS)
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize(("weight_bits", "input_bits"), [(2, 2), (4, 4), (8, 8), (3, None), (None, 3)])
@@ -61,34 +94,72 @@ def test_equals_dequantizing_first(
     layer, value, upstream = example(name, signed)
     quantized = build(layer, weight_bits, input_bits, ste).double()
     calibrate(quantized, value)
-    x = value.clone().requires_grad_()
-    output = quantized(x)
-    wanted = [x, *quantized.parameters()]
-    gradients = torch.autograd.grad((upstream * output).sum(), wanted)
+    for quantizer, bits in ((quantized.weight_quantizer, weight_bits), (quantized.input_quantizer, input_bits)):
+        assert (quantizer and quantizer.bits) == bits
+    assert quantized.input_quantizer is None or quantized.input_quantizer.signed == signed
+    check(quantized, value, upstream)
 
-    def operand(tensor: torch.Tensor, quantizer: LSQ | None, bits: int | None, has_sign: bool) -> torch.Tensor:
-        if quantizer is None or bits is None:
-            return tensor
-        q_n, q_p = reference.grid(bits, has_sign)
-        features = tensor.numel() if quantizer.kind == "weight" else tensor[0].numel()
-        return reference.quantize_by_autograd(
-            tensor,
-            quantizer.step,
-            q_n=q_n,
-            q_p=q_p,
-            gradient_scale=1 / math.sqrt(features * q_p),
-            round_first=ste == "round_then_clip",
-        )
 
-    x_hat = operand(x, quantized.input_quantizer, input_bits, signed)  # type: ignore[arg-type]
-    w_hat = operand(layer.weight, quantized.weight_quantizer, weight_bits, True)  # type: ignore[arg-type]
-    expected = reference.dequantized_layer(layer, x_hat, w_hat)
-    expected_gradients = torch.autograd.grad((upstream * expected).sum(), wanted)
-    # Double precision; sums of at most a few thousand terms of order 1, up to 255 times a step.
-    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
-    assert len(wanted) == 2 + (layer.bias is not None) + (weight_bits is not None) + (input_bits is not None)
-    for got, wished in zip(gradients, expected_gradients, strict=True):
-        torch.testing.assert_close(got, wished, rtol=1e-10, atol=1e-10)  # double precision, as above
+class PerChannel(LSQ):
+    """A step for each output channel of a weight."""
+
+    def calibrate(self, value: torch.Tensor) -> None:
+        super().calibrate(value)
+        channels = torch.arange(len(value), dtype=value.dtype).reshape(-1, *(1,) * (value.dim() - 1))
+        self.step = nn.Parameter(self.step.detach() * (1 + channels / 4))
+
+    def _grid(self, value: torch.Tensor) -> dict[str, Any]:
+        return super()._grid(value) | {"gradient_scale": gradient_scale(value[0].numel(), self.qmax)}
+
+
+@pytest.mark.parametrize("ste", STE_VARIANTS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
+    layer, value, upstream = example(name, True)
+    quantized = build(layer, 4, 4, ste).double()
+    quantized.weight_quantizer = PerChannel(bits=4, kind="weight", name="layer", ste=ste).double()
+    calibrate(quantized, value)
+    assert quantized.weight_quantizer.step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
+    check(quantized, value, upstream)
+
+
+class InputScaleForgotten(QuantizedLayer):
+    def _input_codes(self, value: torch.Tensor) -> Codes:
+        return super()._input_codes(value)._replace(scale=torch.ones((), dtype=value.dtype))
+
+
+class WeightScaleForgotten(QuantizedLayer):
+    def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
+        return super()._of_channels(values) if values.dim() else torch.ones_like(values)
+
+
+class BiasForgotten(QuantizedLayer):
+    def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
+        return super()._of_channels(0 * values if values is self.layer.bias else values)
+
+
+class InputOfData(QuantizedLayer):
+    """No gradient reaches the layer before."""
+
+    def _forward(self, value: torch.Tensor) -> torch.Tensor:
+        return super()._forward(value.detach() + 0 * value)
+
+
+class PadsWithOnes(QuantizedLayer):
+    def _forward(self, value: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(value, (1, 1, 1, 1), value=1.0)
+        return super()._forward(padded)[:, :, 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("wrong", [InputScaleForgotten, WeightScaleForgotten, BiasForgotten, InputOfData, PadsWithOnes])
+def test_the_check_fails_for_a_wrong_layer(wrong: type[QuantizedLayer]) -> None:
+    layer, value, upstream = example("conv", True)
+    right = build(layer, 4, 4).double()
+    calibrate(right, value)
+    check(right, value, upstream)
+    mutant = wrong(layer, name="layer", index=0, weight=right.weight_quantizer, inputs=right.input_quantizer)
+    with pytest.raises(AssertionError):
+        check(mutant, value, upstream)
 
 
 def test_zeros_of_a_relu_carry_no_gradient() -> None:

@@ -320,7 +320,7 @@ class TestResults:
             expected = training.task.evaluate(training.model, "test")
         assert (last.test_metric, last.test_loss, last.test_top5) == (expected.metric, expected.loss, expected.top5)
         assert (last.test_n, last.test_correct) == (expected.n, expected.correct)
-        assert last.test_metric != last.val_metric
+        assert last.test_loss != last.val_loss
         for result in [*earlier, *results_of(tiny(**changes))]:
             assert [getattr(result, name) for name in TEST_FIELDS] == [None] * len(TEST_FIELDS)
         # Looking at the test split changes nothing else.

@@ -27,6 +27,7 @@ _TALKATIVE = ("torch.utils.cpp_extension", "torch._higher_order_ops.wrap")
 def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     """The model as a function whose forward and backward are compiled when it is first called.
 
+    All of it or nothing: a model that cannot be compiled as a whole raises `TorchDynamoException` at that first call.
     Trials that differ in values alone (weights, step sizes, learning rate, seed) share one compilation; another batch
     size or bit width is another one. Compiled code is kept on disk by torch, for later processes of this machine.
     """
@@ -34,9 +35,13 @@ def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor],
     # Above its limit torch would run eagerly without a word.
     torch._dynamo.config.recompile_limit = _PROGRAMS
     torch._dynamo.config.accumulated_recompile_limit = _PROGRAMS
+    # The way back at the first call too, where a failure can be answered; torch would wait for the first backward.
+    torch._functorch.config.force_non_lazy_backward_lowering = True
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in _options(model, device).items() if name in known}
-    function: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model, dynamic=False, options=options)
+    function: Callable[[torch.Tensor], torch.Tensor] = torch.compile(
+        model, dynamic=False, fullgraph=True, options=options
+    )
     return function
 
 

@@ -103,6 +103,24 @@ class QuantizerConformance:
                 assert parameter.grad is not None and parameter.grad.isfinite().all()
                 assert parameter.grad.shape == parameter.shape
 
+    @every_value
+    @every_ste
+    def test_of_data_gives_the_same_codes_and_the_parameters_gradients(self, value: torch.Tensor, ste: str) -> None:
+        for bits in self.bits:
+            quantizer = self.calibrated("activation", value, bits=bits, ste=ste)
+            upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(bits))
+            codes, of_data = quantizer(value), quantizer.of_data(value)
+            assert torch.equal(of_data.code, codes.code) and torch.equal(of_data.scale, codes.scale)
+            assert not of_data.code.requires_grad
+            assert codes.slopes == () and len(of_data.slopes) == len(list(quantizer.parameters()))
+            for parameter, slope in of_data.slopes:
+                (expected,) = torch.autograd.grad((upstream * codes.code).sum(), parameter, retain_graph=True)
+                assert any(parameter is own for own in quantizer.parameters()) and slope.shape == value.shape
+                found = (upstream * slope).sum()
+                # Float32: a sum of at most 600 terms, each rounded a few times, in two orders.
+                largest = float((upstream * slope).abs().sum())
+                assert float(found) == pytest.approx(float(expected), rel=1e-5, abs=1e-6 * largest)
+
     @every_kind
     @every_ste
     def test_backward_twice_through_one_use_each(self, kind: str, ste: str) -> None:
@@ -117,6 +135,8 @@ class QuantizerConformance:
     def test_use_before_calibration_names_the_layer(self, kind: str) -> None:
         with pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*calibrated"):
             self.make(kind)(VALUES["ordinary"])
+        with pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*calibrated"):
+            self.make(kind).of_data(VALUES["ordinary"])
 
     @every_kind
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tune_qat.backend import compiled
 from tune_qat.cpu import replace_modules
 from tune_qat.cpu.pooling import MaxPool2d
 from tune_qat.cpu.tanh import Tanh
@@ -66,6 +67,55 @@ def test_a_window_with_a_nan_has_no_maximum(window: str) -> None:
     theirs = nn.MaxPool2d(**options)
     found, expected = MaxPool2d(theirs)(images), theirs(images)
     assert torch.equal(found.isnan(), expected.isnan()) and found.isnan().any()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_gradient_that_is_not_a_number_stays_one(window: str) -> None:
+    options, shape = WINDOWS[window]
+    theirs = nn.MaxPool2d(**options)
+    gradients = []
+    for module in (theirs, MaxPool2d(theirs)):
+        images = torch.zeros(shape)
+        images[0, 0, 2, 2] = torch.nan
+        output = module(images.requires_grad_())
+        gradients.append(torch.autograd.grad((output * output).sum(), images)[0])
+    # Torch's is that of the NaN alone; here a whole window may have it.
+    expected, found = gradients
+    assert expected.isnan().any() and found[expected.isnan()].isnan().all()
+
+
+def test_images_without_a_batch() -> None:
+    images = torch.randn(3, 4, 6)
+    assert torch.equal(MaxPool2d(nn.MaxPool2d(2))(images), nn.MaxPool2d(2)(images))
+
+
+class All(nn.Module):
+    """Windows that tile, windows that do not, and a tangent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiling, self.overlapping, self.tanh = nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2, padding=1), nn.Tanh()
+
+    def forward(self, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        parts = (self.tiling, self.overlapping, self.tanh)
+        return tuple(part(value) for part, value in zip(parts, images, strict=True))
+
+
+@pytest.mark.xdist_group("inductor")
+def test_compiled() -> None:
+    torch.manual_seed(0)
+    images = torch.randint(-2, 3, (2, 3, 8, 6)).float()
+    ours = compiled(replace_modules(All()), torch.device("cpu"))
+    results = []
+    for module in (All(), ours):
+        leaves = [images.clone().requires_grad_() for _ in range(3)]
+        outputs = module(*leaves)
+        total = sum((output * torch.arange(output.numel()).reshape(output.shape)).sum() for output in outputs)
+        results.append([*outputs, *torch.autograd.grad(total, leaves)])
+    for index, (expected, found) in enumerate(zip(*results, strict=True)):
+        # Pooling exactly. A compiler's tangent may differ in its last digit, 6e-8, and 1 - tanh^2 in twice that; it is
+        # multiplied by up to 288.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 if index % 3 == 2 else 0)
 
 
 def test_tanh() -> None:

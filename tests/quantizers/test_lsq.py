@@ -1,6 +1,7 @@
 """LSQ against a plain loop, torch's own operator, autograd, and numbers worked out by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -242,15 +243,31 @@ class TestFormulas:
         assert gradient_scale(100, 4) == 1 / 20
 
 
+class BatchCounted(LSQ):
+    """A mutant: the batch as if it were a feature."""
+
+    def _grid(self, value: torch.Tensor) -> dict[str, Any]:
+        return super()._grid(value) | {"gradient_scale": gradient_scale(value.numel(), self.qmax)}
+
+
 class TestFeatures:
     """N of the gradient scale: weights of the layer, or features of one sample."""
 
-    def test_of_an_activation_leave_out_the_batch(self) -> None:
+    def check(self, quantizer: LSQ) -> None:
+        """The mean over twice the same samples is the same."""
         value, upstream, step = sample(4, True)
-        quantizer = make(4, True, step)
+        quantizer.double().calibrate(value)
+        with torch.no_grad():
+            quantizer.step.fill_(step)
         alone = run(quantizer, value, upstream / len(value))[2]
         doubled = run(quantizer, value.repeat(2, 1), upstream.repeat(2, 1) / (2 * len(value)))[2]
-        assert doubled.item() == pytest.approx(alone.item(), rel=1e-12)  # the mean over twice the same samples
+        assert doubled.item() == pytest.approx(alone.item(), rel=1e-12)  # double precision
+
+    def test_of_an_activation_leave_out_the_batch(self) -> None:
+        options: dict[str, Any] = {"bits": 4, "kind": "activation", "name": "layer", "ste": "clip_then_round"}
+        self.check(LSQ(**options))
+        with pytest.raises(AssertionError):
+            self.check(BatchCounted(**options))
 
     def test_of_a_weight_are_all_of_them(self) -> None:
         value, upstream, step = sample(4, True)

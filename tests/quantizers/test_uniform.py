@@ -95,6 +95,8 @@ class Mutant(torch.autograd.Function):
         }.get(wrong, rounded - ratio)
         per_element = grads[0] / step * torch.where(inside, within, outside)
         summed = per_element.mean() if wrong == "mean" else per_element.sum_to_size(step.shape)
+        if wrong == "difference of two sums":
+            summed = (grads[0] * rounded).sum() - (grads[0] * ratio).sum()
         if wrong == "summed over all channels":
             summed = per_element.sum().expand(step.shape)
         factor = {"scale doubled": 2 * scale, "scale forgotten": 1.0}
@@ -139,24 +141,69 @@ def test_the_check_passes_for_the_mutants_without_their_mistake(per_channel: boo
     check(mutant("nothing"), per_channel=per_channel)
 
 
-@pytest.mark.parametrize("round_first", [False, True])
-def test_the_slope_is_what_codes_multiply_their_gradient_by(round_first: bool) -> None:
-    draw = torch.Generator().manual_seed(0)
-    value, upstream = torch.randn((2, 8, 30), generator=draw, dtype=torch.float64)
-    step = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
-    grid: dict[str, Any] = {"gradient_scale": 0.05, "round_first": round_first}
-    (by_step,) = torch.autograd.grad((upstream * uniform.codes(value, step, -4, 3, **grid)).sum(), step)
-    close((upstream * uniform.slope(value, step.detach(), -4, 3, **grid)).sum(), by_step)
+@pytest.mark.parametrize(("bits", "signed"), GRIDS)
+@pytest.mark.parametrize("ste", STE_VARIANTS)
+@pytest.mark.parametrize("shape", [(), (6, 1), (6, 1, 1, 1)], ids=["per tensor", "linear", "convolution"])
+def test_equals_the_composition_under_autograd(bits: int, signed: bool, ste: str, shape: tuple[int, ...]) -> None:
+    value, upstream, step = drawn(bits, signed, shape)
+    q_n, q_p = reference.grid(bits, signed)
+    grid: dict[str, Any] = {"gradient_scale": 0.05, "round_first": ste == "round_then_clip"}
+    composed = reference.quantize_by_autograd(value, step, q_n=q_n, q_p=q_p, **grid)
+    expected = torch.autograd.grad((upstream * composed).sum(), (value, step))
+    found = uniform.codes(value, step, -q_n, q_p, **grid)
+    close(found * step, composed)
+    gradients = torch.autograd.grad((upstream * found * step.detach()).sum(), (value, step))
+    for one, other in zip(gradients, expected, strict=True):
+        close(one, other)
+
+
+@pytest.mark.parametrize(("bits", "signed"), GRIDS)
+@pytest.mark.parametrize("ste", STE_VARIANTS)
+@pytest.mark.parametrize("shape", [(), (6, 1)], ids=["per tensor", "per channel"])
+def test_the_slope_is_what_codes_multiply_their_gradient_by(
+    bits: int, signed: bool, ste: str, shape: tuple[int, ...]
+) -> None:
+    value, upstream, step = drawn(bits, signed, shape)
+    q_n, q_p = reference.grid(bits, signed)
+    grid: dict[str, Any] = {"gradient_scale": 0.05, "round_first": ste == "round_then_clip"}
+    (by_step,) = torch.autograd.grad((upstream * uniform.codes(value, step, -q_n, q_p, **grid)).sum(), step)
+    slope = uniform.slope(value.detach(), step.detach(), -q_n, q_p, **grid)
+    assert slope.shape == value.shape and not slope.requires_grad
+    close((upstream * slope).sum_to_size(shape), by_step)
+
+
+def drawn(bits: int, signed: bool, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values with some clipped at each end, gradients of the output, and steps of this shape."""
+    draw = torch.Generator().manual_seed(bits)
+    value, upstream = torch.randn((2, 6, 50, *shape[2:]), generator=draw, dtype=torch.float64)
+    # No value on the very end of the unsigned range, where autograd's clamp and equation 3 differ.
+    value = value if signed else value.abs() + 1e-3
+    step = torch.rand(shape, generator=draw, dtype=torch.float64) + 3
+    step = step / (2**bits if signed else 2 ** (bits + 1))
+    return value.requires_grad_(), upstream, step.requires_grad_()
+
+
+def check_no_large_sums(codes: Codes) -> None:
+    """Values a little above a code: n - v is 0.001 while n and v are 100, and there are a million of them.
+
+    Float32 holds sums of 1e8 to 6e-8 of them, that is to 6; what is wanted is their difference, 1,000.
+    """
+    value = torch.full((1_000_000,), 100.001)
+    step = torch.tensor(1.0, requires_grad=True)
+    found = codes(value, step, 0, 255, gradient_scale=1.0, round_first=False)
+    (by_step,) = torch.autograd.grad(found.sum(), step)
+    exact = float((value.double().round() - value.double()).sum())
+    assert float(by_step) == pytest.approx(exact, rel=1e-6)  # of float32; each term is exact, and sums are pairwise
 
 
 def test_the_steps_gradient_is_no_difference_of_two_large_sums() -> None:
-    # A million values a little above a code: n - v is 0.001 while n and v are 100. Float32 sums of n and of v would be
-    # known to about 6e-8 of 1e8 each, that is to 6; their difference is 1,000.
-    value = torch.full((1_000_000,), 100.001)
-    step = torch.tensor(1.0, requires_grad=True)
-    (by_step,) = torch.autograd.grad(uniform.codes(value, step, 0, 255, gradient_scale=1.0).sum(), step)
-    exact = float((value.double().round() - value.double()).sum())
-    assert float(by_step) == pytest.approx(exact, rel=1e-6)  # of float32; each term is exact, and sums are pairwise
+    check_no_large_sums(uniform.codes)
+
+
+def test_the_check_fails_for_a_difference_of_two_large_sums() -> None:
+    with pytest.raises(AssertionError):
+        check_no_large_sums(mutant("difference of two sums"))
+    check_no_large_sums(mutant("nothing"))
 
 
 def test_codes_of_extremes() -> None:

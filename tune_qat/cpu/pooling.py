@@ -21,7 +21,7 @@ class MaxPool2d(nn.Module):
         self._ceil_mode = pool.ceil_mode
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, channels, h, w) to (b, channels, h', w')."""
+        """(b, channels, h, w) to (b, channels, h', w'); b may be left out."""
         maxima: torch.Tensor = max_pool2d(images, self._window, self._ceil_mode)[0]
         return maxima
 
@@ -31,7 +31,7 @@ def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tupl
     """Maxima, and what the way back needs: torch's indices, or nothing for windows that tile the image.
 
     Args:
-        images: shape (b, channels, h, w).
+        images: shape (b, channels, h, w), or without b.
         window: height and width of kernel, stride, padding and dilation.
         ceil_mode: whether windows that begin inside the image and end outside of it count.
     """
@@ -58,7 +58,7 @@ def max_pool2d_backward(
     window: list[int],
     ceil_mode: bool,
 ) -> torch.Tensor:
-    """Gradient of the images: that of a window goes to the first of its maxima, row by row."""
+    """Gradient of the images: that of a window goes to the first of its maxima, row by row; to none where it is NaN."""
     if not _tiles(images, window):
         backward = torch.ops.aten.max_pool2d_with_indices_backward
         result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
@@ -68,8 +68,8 @@ def max_pool2d_backward(
     free = torch.ones_like(maxima, dtype=torch.bool)
     for top in range(height):
         for left in range(width):
-            hit = (images[:, :, top::height, left::width] == maxima).logical_and_(free)
-            torch.mul(grad, hit, out=grad_images[:, :, top::height, left::width])
+            hit = (images[..., top::height, left::width] == maxima).logical_and_(free)
+            torch.mul(grad, hit, out=grad_images[..., top::height, left::width])
             free.logical_xor_(hit)
     return grad_images
 
@@ -101,16 +101,16 @@ max_pool2d.register_autograd(_backward, setup_context=_keep)
 
 def _tiles(images: torch.Tensor, window: list[int]) -> bool:
     kernel, stride, padding, dilation = _pairs(window)
-    whole = images.shape[2] % kernel[0] == 0 and images.shape[3] % kernel[1] == 0
+    whole = images.shape[-2] % kernel[0] == 0 and images.shape[-1] % kernel[1] == 0
     return whole and stride == kernel and padding == [0, 0] and dilation == [1, 1]
 
 
 def _maximum(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    maxima = images[:, :, ::height, ::width].clone()
+    maxima = images[..., ::height, ::width].clone()
     for top in range(height):
         for left in range(width):
             if top or left:
-                torch.maximum(maxima, images[:, :, top::height, left::width], out=maxima)
+                torch.maximum(maxima, images[..., top::height, left::width], out=maxima)
     return maxima
 
 
