@@ -96,10 +96,10 @@ class Workload:
 LENET5: Any = {"model": "lenet5", "dataset": "mnist", "metric": "accuracy"}
 ESPCN: Any = {"model": "espcn", "dataset": "photos", "metric": "psnr"}
 WORKLOADS = (
-    Workload(name="lenet5-mnist", **LENET5, options="{ train_limit = 8000 }", trials=10, epochs=3),
-    Workload(name="espcn-photos", **ESPCN, options="{ patches_per_image = 320 }", trials=10, epochs=4),
-    Workload(name="lenet5-mnist, ASHA", **LENET5, options="{ train_limit = 1000 }", trials=20, epochs=9, asha=True),
-    Workload(name="espcn-photos, ASHA", **ESPCN, options="{ patches_per_image = 32 }", trials=20, epochs=9, asha=True),
+    Workload(name="lenet5-mnist", **LENET5, options="{ train_limit = 8000 }", trials=20, epochs=3),
+    Workload(name="espcn-photos", **ESPCN, options="{ patches_per_image = 320 }", trials=12, epochs=4),
+    Workload(name="lenet5-mnist, ASHA", **LENET5, options="{ train_limit = 1000 }", trials=30, epochs=9, asha=True),
+    Workload(name="espcn-photos, ASHA", **ESPCN, options="{ patches_per_image = 32 }", trials=30, epochs=9, asha=True),
 )
 
 
