@@ -53,9 +53,11 @@ class _Codes(torch.autograd.Function):
         value, step = ctx.saved_tensors
         qmin, qmax, scale, round_first = ctx.grid
         inside, by_step = _by_step(value / step, qmin, qmax, round_first)
-        grad_value = grads[0] * step.reciprocal()  # a second division would take longer than the memory does
-        grad_step = (grad_value * by_step).sum_to_size(step.shape) * scale
-        return grad_value * inside, grad_step, None, None, None, None
+        grad_code = grads[0] * step.reciprocal()  # a second division would take longer than the memory does
+        # In this order: after the sum, Inductor would make a second pass of it.
+        grad_value = grad_code * inside
+        grad_step = (grad_code * by_step).sum_to_size(step.shape) * scale
+        return grad_value, grad_step, None, None, None, None
 
 
 def _by_step(ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool) -> tuple[torch.Tensor, torch.Tensor]:
