@@ -48,12 +48,12 @@ class Case:
         model_input = ModelInput(task=task, classes=CLASSES, scale=SCALE, **known)
         return models.build(self.model, model_input, init_seed)
 
-    def training(self, backend: str, device: str, learning_rate: float = LEARNING_RATE) -> Training:
-        """A real trial of this package on the made-up data: 4/4 bits, SGD."""
+    def training(self, backend: str, device: str, learning_rate: float = LEARNING_RATE, bits: int = 4) -> Training:
+        """A real trial of this package on the made-up data: SGD; 4/4 bits, or 32 for floating point."""
         config = TrialConfig(
             model=self.model,
             dataset="made up",
-            scheme=Scheme(weight_bits=4, activation_bits=4),
+            scheme=Scheme(weight_bits=bits, activation_bits=bits),
             optimizer="sgd",
             learning_rate=learning_rate,
             batch_size=self.batch_size,

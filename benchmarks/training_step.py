@@ -5,8 +5,9 @@ python -m benchmarks.training_step [--device cuda] [--only NAME ...] [--cold] [-
 CPU, one thread: ESPCN, LeNet-5 and a ResNet-20, each beside the plain floating-point network in eager torch. GPU:
 ResNet-18 beside the compiled floating-point network with TF32, and the small networks. 4 bits, first and last layer 8.
 
-Ours is the real trial loop, with its sums over the epoch (loss, metric, gradient norm); the other arms have nothing
-but the step. Freed memory is kept for the next tensor in all of them. `--cold` compiles into an empty cache.
+Ours are real trials, with their sums over the epoch (loss, metric, gradient norm); the other arms have nothing but the
+step. So the bar compares a quantized trial with a floating-point trial, and the table has the bare step beside it. Freed
+memory is kept for the next tensor in all of them. `--cold` compiles into an empty cache.
 """
 
 import time
@@ -36,6 +37,8 @@ LARGE = (
     Case(model="resnet18", batch_size=64, channels=3, side=224, steps=30),
 )
 FLOAT, FLOAT_COMPILED, OURS = "floating point", "floating point compiled", "ours inductor"
+FLOAT_TRIAL = "ours at 32 bits, eager"
+"""The control arm of a study: the same loop around the floating-point network."""
 
 
 def plain_steps(model: nn.Module, case: Case, device: str) -> Iterator[float]:
@@ -54,9 +57,9 @@ def plain_steps(model: nn.Module, case: Case, device: str) -> Iterator[float]:
         yield (time.perf_counter() - began) / case.steps
 
 
-def our_steps(case: Case, backend: str, device: str) -> Iterator[float]:
+def our_steps(case: Case, backend: str, device: str, bits: int = 4) -> Iterator[float]:
     """The same of a trial of this package: the recorded seconds of an epoch of training."""
-    training, before = case.training(backend, device), 0.0
+    training, before = case.training(backend, device, bits=bits), 0.0
     for result in training.epochs():
         yield (result.wall_s - before) / case.steps
         if training.backend != backend:
@@ -83,6 +86,7 @@ def arms(case: Case, device: str) -> dict[str, Callable[[], float]]:
         FLOAT_COMPILED: plain_steps(compiled(network()), case, device),
         "textbook LSQ": plain_steps(peer(), case, device),
         "textbook LSQ compiled": plain_steps(compiled(peer()), case, device),
+        FLOAT_TRIAL: our_steps(case, EAGER, device, bits=32),
         "ours eager": our_steps(case, EAGER, device),
         OURS: our_steps(case, INDUCTOR, device),
     }
@@ -99,17 +103,19 @@ def report(case: Case, found: Rounds, out: Report, device: str) -> None:
     """The table of one network, and its bar."""
     of_compiled = device != "cpu" and case in LARGE
     reference = FLOAT_COMPILED if of_compiled else FLOAT
+    compared = FLOAT_COMPILED if of_compiled else FLOAT_TRIAL
     rows = []
     for arm in found.values:
         first = (found.warm_up[arm] - found.spread(arm).median) * case.steps
         compiling = f"{max(first, 0.0):.1f}" if "compiled" in arm or arm == OURS else ""
-        rows.append([arm, f"{found.spread(arm).median * 1e3:.3g}", found.ratio(arm, reference), compiling])
+        ratios = [str(found.ratio(arm, one)) for one in (reference, compared)]
+        rows.append([arm, f"{found.spread(arm).median * 1e3:.3g}", *ratios, compiling])
     out.add(f"## {case.name}")
-    out.add(table(["arm", "ms a step", f"/ {reference}", "compiling, s"], rows))
+    out.add(table(["arm", "ms a step", f"/ {reference}", f"/ {compared}", "compiling, s"], rows))
     out.check(found.values[reference])
     if device == "cpu" or of_compiled:
-        bar = Bar(figure=f"{case.name}: ours / {reference}", limit=1.25 if of_compiled else 1.1)
-        out.bars((bar, found.ratio(OURS, reference).median))
+        bar = Bar(figure=f"{case.name}: ours / {compared}", limit=1.25 if of_compiled else 1.1)
+        out.bars((bar, found.ratio(OURS, compared).median))
 
 
 def chosen(only: Sequence[str], device: str) -> list[Case]:

@@ -65,6 +65,7 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     _refuse_unreached([layer.name for layer in layers if layer.calibrating])
 
 
+@torch.no_grad()  # once for all: entering it for each quantizer takes longer than what they do
 def constrain(quantizers: Iterable[Quantizer]) -> None:
     """Bring quantizer parameters back into their domain; after every optimizer step."""
     for quantizer in quantizers:

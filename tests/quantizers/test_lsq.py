@@ -8,6 +8,7 @@ import torch
 
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, TuneQatError
+from tune_qat.quantize import constrain
 from tune_qat.quantizers.lsq import LSQ, STEP_MIN, bounds, gradient_scale, initial_step
 
 GRIDS = [(bits, signed) for bits in (2, 3, 4, 8) for signed in (True, False)]
@@ -322,5 +323,5 @@ def test_not_finite_values_stay_visible() -> None:
 @pytest.mark.parametrize(("before", "after"), [(-0.3, STEP_MIN), (0.0, STEP_MIN), (0.3, 0.3)])
 def test_constrain_keeps_the_step_positive(before: float, after: float) -> None:
     quantizer = make(4, True, before, dtype=torch.float32)
-    quantizer.constrain()
+    constrain([quantizer])
     assert quantizer.step.item() == pytest.approx(after, rel=1e-6)  # float32

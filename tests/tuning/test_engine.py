@@ -39,6 +39,12 @@ def test_the_reason_that_ray_gives_is_kept() -> None:
     assert searcher.gone[0][1].endswith("segmentation fault") and len(searcher.gone[0][1]) == 4_000
 
 
+def in_process(name: bytes) -> Any:
+    """A trial that has got a process of this name."""
+    actor = SimpleNamespace(_actor_id=name)
+    return SimpleNamespace(trial_id="none of ours", temporary_state=SimpleNamespace(ray_actor=actor))
+
+
 class Queue:
     """As much of a queue as the warm-up looks at."""
 
@@ -60,10 +66,10 @@ def test_warm_ups_last_until_every_process_has_been_seen() -> None:
     reports = Reports(searcher)
     assert not searcher.warm()
     queue.arms = {"adam-w4a4": None}
-    for pid in (7, 7):
-        reports.on_trial_result(1, [], trial("RUNNING"), {"node_ip": "here", "pid": pid})
-        assert not searcher.warm(), "one process, however often it reports"
-    reports.on_trial_result(1, [], trial("RUNNING"), {"node_ip": "there", "pid": 7})
+    for process in (b"one", b"one"):
+        reports.on_trial_start(1, [], in_process(process))
+        assert not searcher.warm(), "one process, however many trials it has got"
+    reports.on_trial_start(1, [], in_process(b"two"))
     assert searcher.warm()
 
 
@@ -80,3 +86,10 @@ def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> N
     assert [searcher.suggest(name)["stage"] for name in ("second", "third")] == [WARM_UP, WARM_UP]
     queue.next, queue.finished = lambda: None, False
     assert searcher.suggest("fourth") is None
+
+
+def test_one_trial_waits_at_most_so_that_a_sampler_is_asked_late() -> None:
+    searcher, queue = searcher_of(1)
+    queue.next = lambda: pytest.fail("asked while a trial was waiting for its process")
+    searcher.plans["waiting"] = Plan.__new__(Plan)
+    assert searcher.suggest("next") is None

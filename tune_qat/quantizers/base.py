@@ -57,4 +57,4 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def constrain(self) -> None:
-        """Bring the parameters back into their domain; called after every optimizer step."""
+        """Bring the parameters back into their domain; called without gradients after every optimizer step."""

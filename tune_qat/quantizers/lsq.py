@@ -82,7 +82,6 @@ class LSQ(Quantizer):
             "round_first": self._round_first,
         }
 
-    @torch.no_grad()
     def constrain(self) -> None:
         """Keep the step positive."""
         self.step.clamp_(min=STEP_MIN)

@@ -1,5 +1,6 @@
 """The bridge to Ray Tune: trials out of the queue, results into the record."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,8 +36,8 @@ class StudySearcher(Searcher):
         self.plans: dict[str, Plan] = {}
         self._processes = 1
         self._warm_ups_left = 0
-        self.processes_seen: set[tuple[str, int]] = set()
-        """Node and process of every report."""
+        self.processes_seen: set[str] = set()
+        """Ray's names of the processes that have got a trial."""
         self._warm_by = 0.0
         self.listener: Listener = lambda event, plan, values: None
         self.out_of_time = False
@@ -50,6 +51,9 @@ class StudySearcher(Searcher):
         if self.plans and self._warm_ups_left:
             self._warm_ups_left -= 1
             return {"arm_id": "", "stage": WARM_UP, "trial_key": ""}
+        if self._begun.keys() < self.plans.keys():
+            # One trial ahead is what Ray's cache of processes needs; a sampler asked any earlier would know less.
+            return None
         if self._deadline is not None and time.monotonic() + self._usual_duration() > self._deadline:
             self.out_of_time = self.queue.closed = True
         plan = self.queue.next()
@@ -64,6 +68,8 @@ class StudySearcher(Searcher):
         Ray gives a waiting trial to the first process that is free and drops the one that was starting for it. With
         trials shorter than a process takes to start, no second process would ever come up.
         """
+        # As many may wait for their process at once, or they would start one after the other.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(processes)
         self._processes, self._warm_ups_left = processes, processes - 1
         self._warm_by = time.monotonic() + WARM_UP_S
 
@@ -134,13 +140,14 @@ class Reports(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has got its process; after a failure, another one."""
+        # Not from results: the first one comes an epoch later, and a second process would idle until then.
+        self._searcher.processes_seen.add(trial.temporary_state.ray_actor._actor_id.hex())
         self._searcher.started(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """One epoch of one trial."""
-        self._searcher.processes_seen.add((result["node_ip"], result["pid"]))
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             self._searcher.listener("epoch", plan, result)
