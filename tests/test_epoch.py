@@ -11,7 +11,7 @@ NAN, INF = math.nan, math.inf
 
 
 def totals_of(losses: list[float], *, first_step: int = 1, clips: list[float] | None = None) -> EpochTotals:
-    totals = EpochTotals(torch.device("cpu"), first_step=first_step, clips=clips is not None)
+    totals = EpochTotals(torch.device("cpu"), steps=len(losses), first_step=first_step, clips=clips is not None)
     for step, loss in enumerate(losses):
         clipped = None if clips is None else torch.tensor(clips[step])
         totals.add(torch.tensor(loss), torch.tensor(0.25 * step), torch.tensor(float(step)), clipped)
@@ -58,14 +58,14 @@ def test_the_first_step_that_is_not_finite_is_known(losses: list[float], count: 
 
 
 def test_nan_in_a_gradient_is_a_step_that_is_not_finite() -> None:
-    totals = EpochTotals(torch.device("cpu"), first_step=1, clips=False)
+    totals = EpochTotals(torch.device("cpu"), steps=3, first_step=1, clips=False)
     for norm in (1.0, float("nan"), 2.0):
         totals.add(torch.tensor(1.0), torch.tensor(0.5), torch.tensor(norm), None)
     assert totals.columns()["nonfinite_steps"] == 1 and totals.columns()["diverged_at_step"] == 2
 
 
 def test_a_norm_that_overflows_is_unknown_and_no_divergence() -> None:
-    totals = EpochTotals(torch.device("cpu"), first_step=1, clips=False)
+    totals = EpochTotals(torch.device("cpu"), steps=3, first_step=1, clips=False)
     for norm in (1.0, INF, 2.0):
         totals.add(torch.tensor(1.0), torch.tensor(0.5), torch.tensor(norm), None)
     columns = totals.columns()

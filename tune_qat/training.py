@@ -179,7 +179,7 @@ class Training:
 
     def _train_epoch(self) -> EpochTotals:
         """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
-        totals = EpochTotals(self.device, first_step=self.step + 1, clips=self._step.clips)
+        totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
         size = self.config.batch_size
         self.model.train()
         with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):

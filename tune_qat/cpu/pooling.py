@@ -58,19 +58,20 @@ def max_pool2d_backward(
     window: list[int],
     ceil_mode: bool,
 ) -> torch.Tensor:
-    """Gradient of the images: that of a window goes to the first of its maxima, row by row; to none where it is NaN."""
+    """Gradient of the images: that of a window goes to the first of its maxima, row by row; to the last pixel where it is NaN."""
     if not _tiles(images, window):
         backward = torch.ops.aten.max_pool2d_with_indices_backward
         result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
         return result
     height, width = window[:2]
+    corners = [(top, left) for top in range(height) for left in range(width)]
     grad_images = torch.empty_like(images)
     free = torch.ones_like(maxima, dtype=torch.bool)
-    for top in range(height):
-        for left in range(width):
-            hit = (images[..., top::height, left::width] == maxima).logical_and_(free)
-            torch.mul(grad, hit, out=grad_images[..., top::height, left::width])
-            free.logical_xor_(hit)
+    for top, left in corners[:-1]:
+        hit = (images[..., top::height, left::width] == maxima).logical_and_(free)
+        torch.mul(grad, hit, out=grad_images[..., top::height, left::width])
+        free.logical_xor_(hit)
+    torch.mul(grad, free, out=grad_images[..., height - 1 :: height, width - 1 :: width])
     return grad_images
 
 
@@ -106,12 +107,16 @@ def _tiles(images: torch.Tensor, window: list[int]) -> bool:
 
 
 def _maximum(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    maxima = images[..., ::height, ::width].clone()
-    for top in range(height):
-        for left in range(width):
-            if top or left:
-                torch.maximum(maxima, images[..., top::height, left::width], out=maxima)
-    return maxima
+    # Rows first: they lie whole in memory, and half as many values are left for the columns, which do not.
+    rows = _largest([images[..., top::height, :] for top in range(height)])
+    return _largest([rows[..., left::width] for left in range(width)])
+
+
+def _largest(parts: list[torch.Tensor]) -> torch.Tensor:
+    largest = parts[0].clone()
+    for part in parts[1:]:
+        torch.maximum(largest, part, out=largest)
+    return largest
 
 
 def _pairs(window: list[int]) -> list[list[int]]:
