@@ -22,11 +22,34 @@ class MaxPool2d(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, channels, h, w) to (b, channels, h', w'); b may be left out."""
-        maxima: torch.Tensor = max_pool2d(images, self._window, self._ceil_mode)[0]
+        maxima: torch.Tensor = _MaxPool2d.apply(images, self._window, self._ceil_mode)
         return maxima
 
 
-@torch.library.custom_op("tune_qat::max_pool2d", mutates_args=())
+class _MaxPool2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: torch.Tensor, window: list[int], ceil_mode: bool) -> torch.Tensor:
+        ctx.window, ctx.ceil_mode = window, ceil_mode
+        maxima, indices = torch.ops.tune_qat.max_pool2d(images, window, ceil_mode)
+        ctx.save_for_backward(images, maxima, indices)
+        found: torch.Tensor = maxima
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        backward = torch.ops.tune_qat.max_pool2d_backward
+        return backward(grads[0], *ctx.saved_tensors, ctx.window, ctx.ceil_mode), None, None
+
+
+# Defined without `custom_op`, whose wrappers take 10 us a call: these are for tensors that need no gradient.
+torch.library.define("tune_qat::max_pool2d", "(Tensor images, int[] window, bool ceil_mode) -> (Tensor, Tensor)")
+torch.library.define(
+    "tune_qat::max_pool2d_backward",
+    "(Tensor grad, Tensor images, Tensor maxima, Tensor indices, int[] window, bool ceil_mode) -> Tensor",
+)
+
+
+@torch.library.impl("tune_qat::max_pool2d", "default")
 def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Maxima, and what the way back needs: torch's indices, or nothing for windows that tile the image.
 
@@ -43,13 +66,13 @@ def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tupl
     return _maximum(images, *window[:2]), images.new_empty(0, dtype=torch.int64)
 
 
-@max_pool2d.register_fake
+@torch.library.register_fake("tune_qat::max_pool2d")
 def _(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tuple[torch.Tensor, torch.Tensor]:
     maxima, indices = torch.ops.aten.max_pool2d_with_indices(images, *_pairs(window), ceil_mode)
     return maxima, images.new_empty(0, dtype=torch.int64) if _tiles(images, window) else indices
 
 
-@torch.library.custom_op("tune_qat::max_pool2d_backward", mutates_args=())
+@torch.library.impl("tune_qat::max_pool2d_backward", "default")
 def max_pool2d_backward(
     grad: torch.Tensor,
     images: torch.Tensor,
@@ -58,7 +81,7 @@ def max_pool2d_backward(
     window: list[int],
     ceil_mode: bool,
 ) -> torch.Tensor:
-    """Gradient of the images: that of a window goes to the first of its maxima, row by row; to the last pixel where it is NaN."""
+    """Gradient of the images: a window's goes to the first of its maxima, row by row; with a NaN to its last pixel."""
     if not _tiles(images, window):
         backward = torch.ops.aten.max_pool2d_with_indices_backward
         result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
@@ -75,7 +98,7 @@ def max_pool2d_backward(
     return grad_images
 
 
-@max_pool2d_backward.register_fake
+@torch.library.register_fake("tune_qat::max_pool2d_backward")
 def _(
     grad: torch.Tensor,
     images: torch.Tensor,
@@ -85,19 +108,6 @@ def _(
     ceil_mode: bool,
 ) -> torch.Tensor:
     return torch.empty_like(images)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    images, ctx.window, ctx.ceil_mode = inputs
-    ctx.save_for_backward(images, *output)
-    ctx.mark_non_differentiable(output[1])
-
-
-def _backward(ctx: Any, grad: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-    return max_pool2d_backward(grad, *ctx.saved_tensors, ctx.window, ctx.ceil_mode), None, None
-
-
-max_pool2d.register_autograd(_backward, setup_context=_keep)
 
 
 def _tiles(images: torch.Tensor, window: list[int]) -> bool:
