@@ -62,14 +62,21 @@ class Scheme:
     """Which quantizer at how many bits on which layers."""
 
     quantizer: str = "lsq"
+    """Of weights."""
+    activation_quantizer: str = ""
+    """Of activations; the weights' where it is left empty."""
     weight_bits: int = 4
     activation_bits: int = 4
     first_last_bits: int = 8
     """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
     ste: str = "clip_then_round"
-    """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench)."""
+    """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the two methods; those that are left out have the table's values."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activation_quantizer", self.activation_quantizer or self.quantizer)
+        object.__setattr__(self, "options", dict(self.options))
         for name in ("weight_bits", "activation_bits", "first_last_bits"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.ste not in STE_VARIANTS:

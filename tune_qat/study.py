@@ -85,8 +85,7 @@ class Study(Section):
         with at("quantization.quantizer"):
             quantizers.get_spec(self.quantization.quantizer)
         with at("quantization"):
-            for scheme in self.schemes:
-                quantizers.check_scheme(scheme)
+            self.schemes  # noqa: B018  it checks itself
 
     def _check_plan(self) -> None:
         """What is trained from where, for how long, and with which seeds."""
@@ -114,12 +113,14 @@ class Study(Section):
     def schemes(self) -> tuple[Scheme, ...]:
         part = self.quantization
         return tuple(
-            Scheme.of(
+            quantizers.scheme_of(
                 quantizer=part.quantizer,
+                activation_quantizer=part.activation_quantizer,
                 weight_bits=weight,
                 activation_bits=activation,
                 first_last_bits=part.first_last_bits,
                 ste=part.ste,
+                options=part.options,
             )
             for weight, activation in part.bits
         )

@@ -1,33 +1,84 @@
-"""The table of quantizers. To add one: a file with its class, and a line here. Free of torch."""
+"""The table of quantization methods. To add one: a file with its classes, and a line here. Free of torch."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from tune_qat.config import FLOAT_BITS, Scheme, UsageError
-from tune_qat.lookup import find
+from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
+from tune_qat.lookup import did_you_mean, find
+
+WEIGHTS, ACTIVATIONS = "weight", "activation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """An option of a method, and what it may be."""
+
+    default: bool | float | str
+    choices: tuple[bool | str, ...] = ()
+    """All that is allowed; empty for numbers."""
+    low: float = 0.0
+    """A number has to be above this."""
+    high: float = float("inf")
+    """And at most this."""
+    of: tuple[str, ...] = (WEIGHTS, ACTIVATIONS)
+    """Whose quantizers take it."""
+
+    def check(self, name: str, method: str, value: Any) -> bool | float | str:
+        """The value; `UsageError` where it is not allowed."""
+        if self.choices:
+            if value in self.choices and type(value) is type(self.choices[0]):
+                return value  # type: ignore[no-any-return]
+            allowed = ", ".join(str(choice).lower() if isinstance(choice, bool) else choice for choice in self.choices)
+            raise UsageError(f"Option {name!r} of quantizer {method!r} must be one of {allowed}, but got {value!r}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low < value <= self.high:
+            limit = f"above {self.low:g}" + (f" and at most {self.high:g}" if self.high < float("inf") else "")
+            raise UsageError(f"Option {name!r} of quantizer {method!r} must be a number {limit}, but got {value!r}.")
+        return float(value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Half:
+    """What a method does to one kind of tensor: how its quantizer is built, and which bit widths it defines."""
+
+    build: str
+    """`package.module:class`, called as `class(bits=, kind=, name=layer, ste=, shape=weight's or None, **options)`."""
+    bits: range
+    """Bit widths that are defined; 32 (not quantized) always is."""
+    why: str = ""
+    """Why others are not, where there is more to say than their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizerSpec:
-    """One quantizer: what it is called, how it is built, which bit widths it defines, and where it comes from."""
+    """One method: what it is called, what it does to weights and to activations, and where it comes from."""
 
     name: str
     summary: str
-    build: str
-    """`package.module:class`, called as `class(bits=..., kind="weight" | "activation", name=layer, ste=...)`."""
-    bits: range
-    """Bit widths that are defined; 32 (not quantized) always is."""
-    why_not_less: str
+    weights: Half
+    activations: Half | None
+    """None where the method quantizes weights alone."""
+    first_last_bits: int
+    """Of the first and the last layer, where the study says nothing: what the paper does."""
+    options: Mapping[str, Option] = field(default_factory=dict)
     source: str
 
+    def half(self, kind: str) -> Half | None:
+        """That of `weight` or `activation`."""
+        return self.weights if kind == WEIGHTS else self.activations
 
+
+_LSQ_BITS = (
+    "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
+)
 _SPECS = (
     QuantizerSpec(
         name="lsq",
         summary="LSQ, learned step size",
-        build="tune_qat.quantizers.lsq:LSQ",
-        bits=range(2, 9),
-        why_not_less="a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor "
-        "gradient scale",
+        weights=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        activations=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        first_last_bits=8,
+        options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
     ),
 )
@@ -36,21 +87,97 @@ QUANTIZERS: dict[str, QuantizerSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def get_spec(name: str) -> QuantizerSpec:
-    """The quantizer's line of the table; `UsageError` with the valid names where there is none."""
+    """The method's line of the table; `UsageError` with the valid names where there is none."""
     return find(QUANTIZERS, name, "quantizer")
 
 
+def scheme_of(
+    *,
+    quantizer: str,
+    activation_quantizer: str | None = None,
+    weight_bits: int,
+    activation_bits: int,
+    first_last_bits: int | None = None,
+    ste: str = STE_VARIANTS[0],
+    options: Mapping[str, Any] | None = None,
+) -> Scheme:
+    """The checked scheme, with the table's values for what is not given; 32/32 is the floating-point control.
+
+    Raises `UsageError` for an unknown method or option, or for bits that a method does not define.
+    """
+    spec, given = get_spec(quantizer), dict(options or {})
+    other = get_spec(activation_quantizer or quantizer)
+    resolved = _resolve_options(spec, other, given)
+    scheme = Scheme.of(
+        quantizer=quantizer,
+        activation_quantizer=other.name,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
+        ste=ste,
+        options=resolved,
+    )
+    check_scheme(scheme)
+    return scheme
+
+
 def check_scheme(scheme: Scheme) -> None:
-    """`UsageError` for a bit width that the scheme's quantizer does not define."""
+    """`UsageError` for a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
-    spec = get_spec(scheme.quantizer)
-    for part in ("weight_bits", "activation_bits", "first_last_bits"):
-        bits = getattr(scheme, part)
-        if bits == FLOAT_BITS or bits in spec.bits:
-            continue
-        why = f": {spec.why_not_less}" if bits < spec.bits.start else ""
+    for kind, name, bits in (
+        (WEIGHTS, scheme.quantizer, scheme.weight_bits),
+        (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
+    ):
+        if bits != FLOAT_BITS:
+            _check_bits(name, kind, f"{kind}_bits", bits)
+            _check_bits(name, kind, "first_last_bits", scheme.first_last_bits)
+    if scheme.weight_bits == FLOAT_BITS:
+        get_spec(scheme.quantizer)
+
+
+def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
+    """What the scheme says for the quantizers of weights or of activations, over the table's values."""
+    table = get_spec(scheme.quantizer if kind == WEIGHTS else scheme.activation_quantizer).options
+    return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
+
+
+def _resolve_options(weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = {
+        name: (spec.name, option)
+        for spec, kind in ((weights, WEIGHTS), (activations, ACTIVATIONS))
+        for name, option in spec.options.items()
+        if kind in option.of
+    }
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"Quantizer {weights.name!r} has no option {name!r}.{did_you_mean(name, known)} {_they_take(known)}"
+            )
+    return {
+        name: option.check(name, method, given[name]) if name in given else option.default
+        for name, (method, option) in known.items()
+    }
+
+
+def _they_take(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"It takes: {names}." if names else "It takes none."
+
+
+def _check_bits(method: str, kind: str, part: str, bits: int) -> None:
+    half = get_spec(method).half(kind)
+    if bits == FLOAT_BITS or (half is not None and bits in half.bits):
+        return
+    if half is None:
         raise UsageError(
-            f"Quantizer {spec.name!r} is defined for {spec.bits.start} to {spec.bits.stop - 1} bits, or {FLOAT_BITS} "
-            f"(not quantized), but {part} is {bits}{why}."
+            f"Quantizer {method!r} quantizes weights alone: {part} must be {FLOAT_BITS}, or activations need a method "
+            f"of their own (activation_quantizer), but {part} is {bits}."
         )
+    first, last = half.bits.start, half.bits.stop - 1
+    allowed = f"{first} bit{'s' if first > 1 else ''}" if first == last else f"{first} to {last} bits"
+    why = f": {half.why}" if half.why and bits < first else ""
+    raise UsageError(
+        f"Quantizer {method!r} is defined for {allowed} of {kind}s, or {FLOAT_BITS} (not quantized), but {part} is "
+        f"{bits}{why}."
+    )
