@@ -42,6 +42,8 @@ OTHER: dict[str, Any] = {
 }
 OTHER_SCHEME: dict[str, Any] = {
     "quantizer": "dorefa",
+    "activation_quantizer": "pact",
+    "options": {"per_channel": True},
     "weight_bits": 3,
     "activation_bits": 3,
     "first_last_bits": 4,

@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from tune_qat.config import Scheme, TuneQatError, UsageError
-from tune_qat.quantize import calibrate, constrain, layer_results, quantize, quantized_layers, quantizers_of
+from tune_qat.quantize import (
+    calibrate,
+    constrain,
+    constraints,
+    layer_results,
+    quantize,
+    quantized_layers,
+)
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.lsq import STEP_MIN
 
@@ -121,7 +128,7 @@ class TestWhichBitsWhere:
         assert quantize(model, Scheme.floating_point(), batch(1, 3)) is model
         assert list(model.modules()) == before
         calibrate(model, batch(6, 3))
-        constrain(quantizers_of(model))
+        constrain(constraints(model))
         assert quantized_layers(model) == [] and layer_results(model) == ()
 
     def test_finding_the_order_leaves_no_hook_behind(self) -> None:
@@ -202,7 +209,7 @@ class TestRefusals:
     @pytest.mark.parametrize("bits", [0, 1, 9, 31])
     def test_bits_that_lsq_does_not_define(self, part: str, bits: int) -> None:
         values: dict[str, Any] = {"weight_bits": 4, "activation_bits": 4, part: bits}
-        with pytest.raises(UsageError, match=rf"2 to 8 bits, or 32.*{part} is {bits}"):
+        with pytest.raises(UsageError, match=rf"2 to 8 bits of (weights|activations), or 32.*{part} is {bits}"):
             quantize(Backwards(), Scheme(**values), batch(1, 3))
 
     def test_layers_that_cannot_be_quantized_leave_the_model_alone(self) -> None:
@@ -281,7 +288,7 @@ def test_constrain_reaches_every_quantizer() -> None:
     with torch.no_grad():
         for step in steps:
             step.fill_(-1.0)
-    constrain(quantizers_of(model))
+    constrain(constraints(model))
     assert len(steps) == 6
     assert all(step.item() == pytest.approx(STEP_MIN, rel=1e-6) for step in steps)  # float32
 

@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
-from tune_qat.quantizers.lsq import LSQ, gradient_scale
+from tune_qat.quantizers.lsq import LSQ
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -100,24 +99,14 @@ def test_equals_dequantizing_first(
     check(quantized, value, upstream)
 
 
-class PerChannel(LSQ):
-    """A step for each output channel of a weight."""
-
-    def calibrate(self, value: torch.Tensor) -> None:
-        super().calibrate(value)
-        channels = torch.arange(len(value), dtype=value.dtype).reshape(-1, *(1,) * (value.dim() - 1))
-        self.step = nn.Parameter(self.step.detach() * (1 + channels / 4))
-
-    def _grid(self, value: torch.Tensor) -> dict[str, Any]:
-        return super()._grid(value) | {"gradient_scale": gradient_scale(value[0].numel(), self.qmax)}
-
-
 @pytest.mark.parametrize("ste", STE_VARIANTS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
     layer, value, upstream = example(name, True)
     quantized = build(layer, 4, 4, ste).double()
-    quantized.weight_quantizer = PerChannel(bits=4, kind="weight", name="layer", ste=ste).double()
+    quantized.weight_quantizer = LSQ(
+        bits=4, kind="weight", name="layer", ste=ste, shape=layer.weight.shape, per_channel=True
+    ).double()
     calibrate(quantized, value)
     assert quantized.weight_quantizer.step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
     check(quantized, value, upstream)

@@ -73,9 +73,12 @@ MISTAKES = {
     # Bits.
     "one bit": (
         changed(BITS, "bits = [[1, 1]]"),
-        ["quantization: ", "2 to 8 bits, or 32", "is 1", "no positive level"],
+        ["quantization: ", "2 to 8 bits of weights, or 32", "is 1", "no positive level"],
     ),
-    "nine bits": (changed(BITS, "bits = [[9, 4]]"), ["2 to 8 bits, or 32 (not quantized), but weight_bits is 9"]),
+    "nine bits": (
+        changed(BITS, "bits = [[9, 4]]"),
+        ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 9"],
+    ),
     "64 bits": (changed(BITS, "bits = [[64, 4]]"), ["weight_bits is 64"]),
     "no pair": (
         changed(BITS, "bits = [[4]]"),

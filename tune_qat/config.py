@@ -72,7 +72,7 @@ class Scheme:
     ste: str = "clip_then_round"
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the two methods; those that are left out have the table's values."""
+    """Of the two methods, those that differ from the table's values."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation_quantizer", self.activation_quantizer or self.quantizer)
@@ -164,9 +164,15 @@ class TrialConfig:
         return cls(**{**values, "scheme": Scheme(**values["scheme"])})
 
     def identity(self) -> dict[str, Any]:
-        """`to_dict` without what changes no number."""
+        """`to_dict` without what changes no number, nor what earlier records do not have unless it is used."""
         options = {name: value for name, value in self.dataset_options.items() if name not in STORAGE_OPTIONS}
-        return replace(self, dataset_options=options).to_dict()
+        values = replace(self, dataset_options=options).to_dict()
+        scheme = values["scheme"]
+        if scheme["activation_quantizer"] == scheme["quantizer"]:
+            del scheme["activation_quantizer"]
+        if not scheme["options"]:
+            del scheme["options"]
+        return values
 
     @property
     def config_id(self) -> str:

@@ -72,16 +72,15 @@ class QuantizedLayer(nn.Module):
     def _of_offsets(self, inputs: Codes, weight: Codes) -> torch.Tensor:
         """What `value = code * scale + offset` adds to the product of codes; a real zero in the padding stays one."""
         pixels = torch.ones_like(inputs.code[:1])
-        added = torch.zeros_like(weight.scale)
+        added = []
         if inputs.offset is not None:
             product = operate(self.layer, pixels, weight.code)
-            added = self._of_planes(product * (inputs.offset * self._of_channels(weight.scale)), weight)
-        if weight.offset is None:
-            return added
-        values = sums_of_inputs(self.layer, inputs.code) * inputs.scale
-        if inputs.offset is not None:
-            values = values + sums_of_inputs(self.layer, pixels) * inputs.offset
-        return added + values * weight.offset
+            added.append(self._of_planes(product * (inputs.offset * self._of_channels(weight.scale)), weight))
+        if weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, inputs.code) * (inputs.scale * weight.offset))
+        if inputs.offset is not None and weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, pixels) * (inputs.offset * weight.offset))
+        return sum(added[1:], start=added[0])
 
     def _of_planes(self, output: torch.Tensor, weight: Codes) -> torch.Tensor:
         if weight.planes == 1:

@@ -7,9 +7,14 @@ from tune_qat.config import UsageError
 from tune_qat.quantizers import QUANTIZERS, get_spec
 
 
+def range_of(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
 class TestLSQ(QuantizerConformance):
     name = "lsq"
-    bits = (2, 3, 4, 5, 6, 7, 8)
+    bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+    decides_sign = True
 
 
 def test_every_quantizer_has_its_conformance_class() -> None:

@@ -28,7 +28,7 @@ class Option:
         """The value; `UsageError` where it is not allowed."""
         if self.choices:
             if value in self.choices and type(value) is type(self.choices[0]):
-                return value  # type: ignore[no-any-return]
+                return value
             allowed = ", ".join(str(choice).lower() if isinstance(choice, bool) else choice for choice in self.choices)
             raise UsageError(f"Option {name!r} of quantizer {method!r} must be one of {allowed}, but got {value!r}.")
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low < value <= self.high:
@@ -101,13 +101,14 @@ def scheme_of(
     ste: str = STE_VARIANTS[0],
     options: Mapping[str, Any] | None = None,
 ) -> Scheme:
-    """The checked scheme, with the table's values for what is not given; 32/32 is the floating-point control.
+    """The checked scheme; 32/32 is the floating-point control.
+
+    Options that have the table's values are left out, so that a new option does not make another scheme of an old one.
 
     Raises `UsageError` for an unknown method or option, or for bits that a method does not define.
     """
     spec, given = get_spec(quantizer), dict(options or {})
     other = get_spec(activation_quantizer or quantizer)
-    resolved = _resolve_options(spec, other, given)
     scheme = Scheme.of(
         quantizer=quantizer,
         activation_quantizer=other.name,
@@ -115,7 +116,7 @@ def scheme_of(
         activation_bits=activation_bits,
         first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
         ste=ste,
-        options=resolved,
+        options=_checked_options(spec, other, given),
     )
     check_scheme(scheme)
     return scheme
@@ -142,7 +143,7 @@ def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
     return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
 
 
-def _resolve_options(weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {
         name: (spec.name, option)
         for spec, kind in ((weights, WEIGHTS), (activations, ACTIVATIONS))
@@ -154,10 +155,8 @@ def _resolve_options(weights: QuantizerSpec, activations: QuantizerSpec, given: 
             raise UsageError(
                 f"Quantizer {weights.name!r} has no option {name!r}.{did_you_mean(name, known)} {_they_take(known)}"
             )
-    return {
-        name: option.check(name, method, given[name]) if name in given else option.default
-        for name, (method, option) in known.items()
-    }
+    checked = {name: known[name][1].check(name, known[name][0], value) for name, value in given.items()}
+    return {name: value for name, value in checked.items() if value != known[name][1].default}
 
 
 def _they_take(known: Iterable[str]) -> str:
