@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.narrow import lsq
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
@@ -72,10 +73,10 @@ def dequantized(tensor: torch.Tensor, quantizer: Quantizer | None) -> torch.Tens
     if quantizer is None:
         return tensor
     q_n, q_p = reference.grid(quantizer.bits, quantizer.signed)
-    features = tensor[0].numel() if quantizer.kind == "activation" or quantizer.step.dim() else tensor.numel()
+    features = tensor[0].numel() if quantizer.kind == "activation" or lsq(quantizer).step.dim() else tensor.numel()
     return reference.quantize_by_autograd(
         tensor,
-        quantizer.step,
+        lsq(quantizer).step,
         q_n=q_n,
         q_p=q_p,
         gradient_scale=1 / math.sqrt(features * q_p),
@@ -108,7 +109,7 @@ def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
         bits=4, kind="weight", name="layer", ste=ste, shape=layer.weight.shape, per_channel=True
     ).double()
     calibrate(quantized, value)
-    assert quantized.weight_quantizer.step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
+    assert lsq(quantized.weight_quantizer).step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
     check(quantized, value, upstream)
 
 
@@ -220,8 +221,8 @@ class TestExact:
         calibrate(quantized, value)
         assert quantized.input_quantizer is not None and quantized.weight_quantizer is not None
         with torch.no_grad():
-            quantized.input_quantizer.step.fill_(1.0)
-            quantized.weight_quantizer.step.fill_(1.0)
+            lsq(quantized.input_quantizer).step.fill_(1.0)
+            lsq(quantized.weight_quantizer).step.fill_(1.0)
             codes_x = torch.randint(0, 256, (16, 514), generator=generator)
             codes_w = torch.randint(-128, 128, (8, 514), generator=generator)
             codes_x[0], codes_w[0] = 255, -128

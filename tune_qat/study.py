@@ -31,6 +31,15 @@ class Arm:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
 
+    @property
+    def quantizer_options(self) -> dict[str, Any]:
+        """Every option of the arm's methods, the table's values included."""
+        if self.scheme.is_float:
+            return {}
+        return quantizers.options_of(self.scheme, quantizers.WEIGHTS) | quantizers.options_of(
+            self.scheme, quantizers.ACTIVATIONS
+        )
+
 
 class Study(Section):
     """One study file, validated. `Study.load(name_or_path)` reads one."""

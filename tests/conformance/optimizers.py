@@ -146,7 +146,7 @@ class OptimizerConformance:
 
     def test_comes_down_a_convex_bowl(self) -> None:
         point = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
-        groups = ParameterGroups(weights=[point], others=[], quantizer=[], last_weight=None)
+        groups = ParameterGroups(weights=[point], others=[], quantizer=[], decayed_quantizer=[], last_weight=None)
         optimizer, clip = build_optimizer(self.config(), groups)
         losses = []
         for _ in range(200):

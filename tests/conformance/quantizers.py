@@ -230,7 +230,7 @@ class QuantizerConformance:
     def test_undefined_bits_are_a_mistake_of_the_user(self, kind: str, spec: Any) -> None:
         half = spec.half(kind)
         for bits in range(1, 10):
-            given = {"weight_bits": 32, "activation_bits": 32} | {f"{kind}_bits": bits}
+            given: dict[str, Any] = {"weight_bits": 32, "activation_bits": 32} | {f"{kind}_bits": bits}
             scheme = Scheme(quantizer=self.name, first_last_bits=32, **given)
             if half is not None and bits in half.bits:
                 check_scheme(scheme)

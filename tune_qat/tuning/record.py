@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tune_qat import quantizers
 from tune_qat.checkpoints import load_weights, weights_sha256
-from tune_qat.config import Scheme, stable_hash
+from tune_qat.config import stable_hash
 from tune_qat.provenance import versions
 from tune_qat.results.layout import table_folder
 from tune_qat.results.reader import last_epochs
@@ -210,7 +209,7 @@ class Record:
             "first_last_bits": arm.scheme.first_last_bits,
             "quantizer": arm.scheme.quantizer,
             "activation_quantizer": arm.scheme.activation_quantizer,
-            "quantizer_options_json": json.dumps(_quantizer_options(arm.scheme)),
+            "quantizer_options_json": json.dumps(arm.quantizer_options),
             "ste": arm.scheme.ste,
             "optimizer": arm.optimizer,
             "repeat": arm.repeat,
@@ -237,9 +236,3 @@ def _ranges(study: Study, optimizer: str) -> dict[str, Any]:
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
-
-
-def _quantizer_options(scheme: Scheme) -> dict[str, Any]:
-    if scheme.is_float:
-        return {}
-    return quantizers.options_of(scheme, quantizers.WEIGHTS) | quantizers.options_of(scheme, quantizers.ACTIVATIONS)
