@@ -111,8 +111,19 @@ class TestWhichBitsWhere:
             (Scheme(weight_bits=32, activation_bits=4), (None, 8), (None, 4)),
             (Scheme(weight_bits=4, activation_bits=4, first_last_bits=32), (None, None), (4, 4)),
             (Scheme(weight_bits=4, activation_bits=4, first_last_bits=4), (4, 4), (4, 4)),
+            (Scheme(weight_bits=4, activation_bits=4, layer_bits={"middle": (2, 32)}), (8, 8), (2, None)),
+            (Scheme(weight_bits=4, layer_bits={"first": (3, 5), "last": (3, 5)}), (3, 5), (4, 4)),
+            (Scheme(weight_bits=4, activation_bits=32, layer_bits={"middle": (4, 6)}), (8, None), (4, 6)),
         ],
-        ids=["weights only", "activations only", "ends in floating point", "ends as the rest"],
+        ids=[
+            "weights only",
+            "activations only",
+            "ends in floating point",
+            "ends as the rest",
+            "a named layer",
+            "named ends",
+            "activations of one layer",
+        ],
     )
     def test_parts_of_a_scheme(
         self, scheme: Scheme, ends: tuple[int | None, ...], middle: tuple[int | None, ...]
@@ -206,6 +217,17 @@ class TestRefusals:
         with pytest.raises(UsageError, match="ReLU has no convolution or linear layer"):
             quantize(nn.ReLU(), W4A4, batch(1, 3))
 
+    def test_a_named_layer_that_is_absent(self) -> None:
+        scheme = Scheme(layer_bits={"midle": (8, 8)})
+        with pytest.raises(
+            UsageError, match=r"'midle', which .* Did you mean 'middle'\? Its layers: first, middle, last"
+        ):
+            quantize(Backwards(), scheme, batch(1, 3))
+
+    def test_bits_of_a_named_layer_that_the_method_does_not_define(self) -> None:
+        with pytest.raises(UsageError, match=r"layer_bits of 'middle' \(activation\) is 9"):
+            quantize(Backwards(), Scheme(layer_bits={"middle": (8, 9)}), batch(1, 3))
+
     @pytest.mark.parametrize("part", ["weight_bits", "activation_bits", "first_last_bits"])
     @pytest.mark.parametrize("bits", [0, 1, 9, 31])
     def test_bits_that_lsq_does_not_define(self, part: str, bits: int) -> None:
@@ -260,10 +282,10 @@ class TestCalibration:
         model = quantize(Backwards(), W4A4, batch(1, 3))
         calibrate(model, batch(6, 3))
         held = dict(model.named_parameters())
-        before = held["lsq(first.input_quantizer).step"].item()
+        before = held["first.input_quantizer.step"].item()
         calibrate(model, 2 * batch(6, 3))
         assert all(parameter is held[name] for name, parameter in model.named_parameters())
-        after = held["lsq(first.input_quantizer).step"].item()
+        after = held["first.input_quantizer.step"].item()
         assert after == pytest.approx(2 * before, rel=1e-6)  # float32
 
     def test_a_step_gradient_does_not_depend_on_the_batch_size(self) -> None:

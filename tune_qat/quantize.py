@@ -9,7 +9,7 @@ from torch import nn
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
-from tune_qat.lookup import resolve
+from tune_qat.lookup import did_you_mean, resolve
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers import ACTIVATIONS, WEIGHTS
 from tune_qat.quantizers.base import Quantizer
@@ -25,8 +25,8 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     several places is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
 
     Raises:
-        UsageError: bits that the quantizer does not define, a model with nothing to quantize, or one with a layer
-            that `example` does not reach, that is no plain Conv2d or Linear, or that does not pad with zeros.
+        UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
+            the scheme names, or with a layer that `example` does not reach, that is no plain Conv2d or Linear, or that does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
@@ -36,6 +36,7 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
         raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
     _check_all_reached(model, order)
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
+    _check_named(scheme, [names[id(layer)] for layer in order])
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
         at_end = index == 0 or layer is last
@@ -125,6 +126,15 @@ def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
     _refuse_unreached([name for name, module in layers if id(module) not in reached])
 
 
+def _check_named(scheme: Scheme, names: list[str]) -> None:
+    for name in scheme.layer_bits:
+        if name not in names:
+            raise UsageError(
+                f"layer_bits names a layer {name!r}, which the model does not have.{did_you_mean(name, names)} "
+                f"Its layers: {', '.join(names)}."
+            )
+
+
 def _refuse_unreached(names: list[str]) -> None:
     if names:
         raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(names)}.")
@@ -143,10 +153,11 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_end: bool) -> QuantizedLayer:
-    def make(kind: str, method: str, bits: int) -> Quantizer | None:
-        if bits >= FLOAT_BITS:
-            return None
-        used = scheme.first_last_bits if at_end else bits
+    pair = scheme.layer_bits.get(name)
+
+    def make(kind: str, method: str, general: int, own: int | None) -> Quantizer | None:
+        used = scheme.first_last_bits if at_end and general < FLOAT_BITS else general
+        used = used if own is None else own
         if used >= FLOAT_BITS:
             return None
         half = quantizers.get_spec(method).half(kind)
@@ -160,8 +171,8 @@ def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_en
         layer,  # type: ignore[arg-type]  # checked by QuantizedLayer, with a message for people
         name=name,
         index=index,
-        weight=make(WEIGHTS, scheme.quantizer, scheme.weight_bits),
-        inputs=make(ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
+        weight=make(WEIGHTS, scheme.quantizer, scheme.weight_bits, pair and pair[0]),
+        inputs=make(ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits, pair and pair[1]),
     )
 
 

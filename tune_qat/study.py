@@ -130,6 +130,7 @@ class Study(Section):
                 first_last_bits=part.first_last_bits,
                 ste=part.ste,
                 options=part.options,
+                layer_bits=part.layers,
             )
             for weight, activation in part.bits
         )

@@ -54,6 +54,8 @@ class QuantizationSection(Section):
     """Another method for activations."""
     options: dict[str, Any] = {}
     """Of the methods, such as `per_channel`."""
+    layers: dict[str, list[int]] = {}
+    """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
     first_last_bits: int | None = None
     """Of the first and the last layer; what the method's paper does where it is left out."""

@@ -100,6 +100,7 @@ def scheme_of(
     first_last_bits: int | None = None,
     ste: str = STE_VARIANTS[0],
     options: Mapping[str, Any] | None = None,
+    layer_bits: Mapping[str, Any] | None = None,
 ) -> Scheme:
     """The checked scheme; 32/32 is the floating-point control.
 
@@ -117,6 +118,7 @@ def scheme_of(
         first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
         ste=ste,
         options=_checked_options(spec, other, given),
+        layer_bits=layer_bits or {},
     )
     check_scheme(scheme)
     return scheme
@@ -126,10 +128,14 @@ def check_scheme(scheme: Scheme) -> None:
     """`UsageError` for a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
-    for kind, name, bits in (
-        (WEIGHTS, scheme.quantizer, scheme.weight_bits),
-        (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
+    for index, (kind, name, bits) in enumerate(
+        (
+            (WEIGHTS, scheme.quantizer, scheme.weight_bits),
+            (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
+        )
     ):
+        for layer, pair in scheme.layer_bits.items():
+            _check_bits(name, kind, f"layer_bits of {layer!r} ({kind})", pair[index])
         if bits != FLOAT_BITS:
             _check_bits(name, kind, f"{kind}_bits", bits)
             _check_bits(name, kind, "first_last_bits", scheme.first_last_bits)
