@@ -26,7 +26,8 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
 
     Raises:
         UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
-            the scheme names, or with a layer that `example` does not reach, that is no plain Conv2d or Linear, or that does not pad with zeros.
+            the scheme names, or with a layer that `example` does not reach, that is no plain Conv2d or Linear, or
+            that does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
