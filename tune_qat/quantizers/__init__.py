@@ -71,6 +71,8 @@ class QuantizerSpec:
 _LSQ_BITS = (
     "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
 )
+_QIL_BITS = "a symmetric 1-bit grid has no level but 0"
+_TERNARY = "three values need 2 bits"
 _SPECS = (
     QuantizerSpec(
         name="lsq",
@@ -80,6 +82,68 @@ _SPECS = (
         first_last_bits=8,
         options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
+    ),
+    QuantizerSpec(
+        name="dsq",
+        summary="DSQ, differentiable soft quantization",
+        weights=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"alpha_init": Option(default=0.2, high=0.5)},
+        source="Gong et al., ICCV 2019, arXiv 1908.05033",
+    ),
+    QuantizerSpec(
+        name="qil",
+        summary="QIL, learned quantization intervals",
+        weights=Half(build="tune_qat.quantizers.qil:QILWeight", bits=range(2, 9), why=_QIL_BITS),
+        activations=Half(build="tune_qat.quantizers.qil:QILActivation", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"gamma": Option(default="auto", choices=("auto", "learned", "fixed"), of=(WEIGHTS,))},
+        source="Jung et al., CVPR 2019, arXiv 1808.05779",
+    ),
+    QuantizerSpec(
+        name="qnn",
+        summary="QNN, a fixed grid in [-1, 1]; at one bit BNN",
+        weights=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
+    ),
+    QuantizerSpec(
+        name="dorefa",
+        summary="DoReFa-Net, weights through tanh and activations in [0, 1]",
+        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
+        source="Zhou et al., 2016, arXiv 1606.06160",
+    ),
+    QuantizerSpec(
+        name="xnor",
+        summary="XNOR-Net, signs with the mean size of a filter",
+        weights=Half(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2)),
+        activations=Half(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2)),
+        first_last_bits=FLOAT_BITS,
+        options={"gradient": Option(default="paper", choices=("paper", "code"), of=(WEIGHTS,))},
+        source="Rastegari et al., ECCV 2016, arXiv 1603.05279",
+    ),
+    QuantizerSpec(
+        name="twn",
+        summary="TWN, ternary weights with one size",
+        weights=Half(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), why=_TERNARY),
+        activations=None,
+        first_last_bits=FLOAT_BITS,
+        options={"threshold": Option(default=0.7, of=(WEIGHTS,))},
+        source="Li et al., 2016, arXiv 1605.04711",
+    ),
+    QuantizerSpec(
+        name="ttq",
+        summary="TTQ, ternary weights with two learned sizes",
+        weights=Half(build="tune_qat.quantizers.ttq:TTQ", bits=range(2, 3), why=_TERNARY),
+        activations=None,
+        first_last_bits=FLOAT_BITS,
+        options={"threshold": Option(default=0.05, high=1.0, of=(WEIGHTS,))},
+        source="Zhu et al., ICLR 2017, arXiv 1612.01064",
     ),
 )
 
