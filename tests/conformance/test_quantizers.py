@@ -17,6 +17,17 @@ class TestLSQ(QuantizerConformance):
     decides_sign = True
 
 
+class TestLSQPlus(QuantizerConformance):
+    name = "lsq_plus"
+    bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+
+
+class TestPACT(QuantizerConformance):
+    name = "pact"
+    bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}
+    approximates = False
+
+
 class TestDSQ(QuantizerConformance):
     name = "dsq"
     bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}

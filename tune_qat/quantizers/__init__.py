@@ -84,6 +84,37 @@ _SPECS = (
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
     ),
     QuantizerSpec(
+        name="lsq_plus",
+        summary="LSQ+, learned step and offset of activations",
+        weights=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusWeight", bits=range(2, 9), why=_LSQ_BITS),
+        activations=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusActivation", bits=range(2, 9), why=_LSQ_BITS),
+        first_last_bits=8,
+        options={
+            "activations": Option(
+                default="unsigned_asymmetric",
+                choices=("unsigned_symmetric", "signed_symmetric", "signed_asymmetric", "unsigned_asymmetric"),
+                of=(ACTIVATIONS,),
+            ),
+            "offset": Option(default="learned", choices=("learned", "minimum", "zero"), of=(ACTIVATIONS,)),
+            "offset_gradient": Option(default="scaled", choices=("scaled", "unscaled"), of=(ACTIVATIONS,)),
+            "init": Option(default="lsq_plus", choices=("lsq_plus", "min_max", "lsq")),
+            "per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
+        },
+        source="Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576",
+    ),
+    QuantizerSpec(
+        name="pact",
+        summary="PACT, activations clipped at a learned level; weights as DoReFa's",
+        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.pact:PACT", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={
+            "alpha_init": Option(default=10.0, of=(ACTIVATIONS,)),
+            "detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
+        },
+        source="Choi et al., 2018, arXiv 1805.06085",
+    ),
+    QuantizerSpec(
         name="dsq",
         summary="DSQ, differentiable soft quantization",
         weights=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
