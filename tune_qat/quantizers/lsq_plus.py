@@ -53,8 +53,8 @@ class LSQPlusActivation(Quantizer):
         """`activations` is a configuration of table 1.
 
         Args:
-            offset: `learned`, `minimum` (fixed at the smallest value of the calibration batch) or `zero`; only of the
-                asymmetric configurations.
+            offset: `learned`; `minimum`, fixed so that the lowest value of the first grid is the calibration batch's
+                smallest; or `zero`. Only of the asymmetric configurations.
             init: `lsq_plus` (smallest squared error on the calibration batch), `min_max` or `lsq`.
             offset_gradient: `scaled` as the step's, or `unscaled`.
         """
