@@ -75,7 +75,7 @@ def list_() -> None:
         "search spaces": {name: summary(path) for name, path in bundled().items()},
         "models": {name: spec.summary for name, spec in MODELS.items()},
         "datasets": {name: spec.summary for name, spec in DATASETS.items()},
-        "quantizers": {name: spec.summary for name, spec in QUANTIZERS.items()},
+        "quantizers": {name: spec.line for name, spec in QUANTIZERS.items()},
         "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
     }
     for title, lines in tables.items():

@@ -67,10 +67,26 @@ class QuantizerSpec:
         """That of `weight` or `activation`."""
         return self.weights if kind == WEIGHTS else self.activations
 
+    @property
+    def line(self) -> str:
+        """The summary, with the bits that are defined and the names of options."""
+        bits = [f"weights {_words(self.weights.bits)}"]
+        if self.activations is not None:
+            bits.append(f"activations {_words(self.activations.bits)}")
+        options = f"; options {', '.join(self.options)}" if self.options else ""
+        return f"{self.summary} ({', '.join(bits)}{options})"
+
 
 _LSQ_BITS = (
     "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
 )
+def _words(bits: range) -> str:
+    first, last = bits.start, bits.stop - 1
+    if first == last:
+        return f"{first} bit{'s' if first > 1 else ''}"
+    return f"{first} to {last} bits"
+
+
 _QIL_BITS = "a symmetric 1-bit grid has no level but 0"
 _TERNARY = "three values need 2 bits"
 _SPECS = (
@@ -274,10 +290,8 @@ def _check_bits(method: str, kind: str, part: str, bits: int) -> None:
             f"Quantizer {method!r} quantizes weights alone: {part} must be {FLOAT_BITS}, or activations need a method "
             f"of their own (activation_quantizer), but {part} is {bits}."
         )
-    first, last = half.bits.start, half.bits.stop - 1
-    allowed = f"{first} bit{'s' if first > 1 else ''}" if first == last else f"{first} to {last} bits"
-    why = f": {half.why}" if half.why and bits < first else ""
+    why = f": {half.why}" if half.why and bits < half.bits.start else ""
     raise UsageError(
-        f"Quantizer {method!r} is defined for {allowed} of {kind}s, or {FLOAT_BITS} (not quantized), but {part} is "
+        f"Quantizer {method!r} is defined for {_words(half.bits)} of {kind}s, or {FLOAT_BITS} (not quantized), but {part} is "
         f"{bits}{why}."
     )
