@@ -11,8 +11,8 @@ from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
 from tune_qat.lookup import did_you_mean, resolve
 from tune_qat.quantized_layer import QuantizedLayer
-from tune_qat.quantizers import ACTIVATIONS, WEIGHTS
 from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 """What has to be quantized; `QuantizedLayer` refuses the kinds that it cannot compute on codes."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
 from tune_qat.config import PLAIN_NAME, SEEDS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.space import Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
 
@@ -36,9 +37,7 @@ class Arm:
         """Every option of the arm's methods, the table's values included."""
         if self.scheme.is_float:
             return {}
-        return quantizers.options_of(self.scheme, quantizers.WEIGHTS) | quantizers.options_of(
-            self.scheme, quantizers.ACTIVATIONS
-        )
+        return quantizers.options_of(self.scheme, WEIGHTS) | quantizers.options_of(self.scheme, ACTIVATIONS)
 
 
 class Study(Section):

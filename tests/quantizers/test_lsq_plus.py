@@ -38,7 +38,7 @@ def make(configuration: str, bits: int = 3, step: float = 0.3, offset: float = -
 
 def sample() -> tuple[torch.Tensor, torch.Tensor]:
     """20 x 50 values, some beyond each end of every grid here, and upstream gradients."""
-    return tuple(3 * torch.randn((2, 20, 50), generator=torch.Generator().manual_seed(3), dtype=DOUBLE))  # type: ignore
+    return tuple(3 * torch.randn((2, 20, 50), generator=torch.Generator().manual_seed(3), dtype=DOUBLE))
 
 
 def run(quantizer: Any, value: torch.Tensor, upstream: torch.Tensor) -> Tensors:

@@ -27,15 +27,17 @@ def test_equals_torchs_operation_where_that_is_right(activations: str, zero_poin
     options: dict[str, Any] = {"bits": 4, "kind": "activation", "name": "layer", "ste": "clip_then_round"}
     quantizer, step = LSQPlusActivation(activations=activations, init="min_max", **options).double(), 0.25
     quantizer.calibrate(swish())
+    offset = quantizer.offset
+    assert offset is not None
     with torch.no_grad():
         quantizer.step.fill_(step)
-        quantizer.offset.fill_(-zero_point * step)  # type: ignore[union-attr]
+        offset.fill_(-zero_point * step)
     ratio = swish().flatten() / step + zero_point
     beyond = (ratio - quantizer.qmax, quantizer.qmin - ratio)
     value = swish().flatten()[~((beyond[0].abs() < 0.51) | (beyond[1].abs() < 0.51))][None].requires_grad_()
     upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     codes = quantizer(value)
-    ours = torch.autograd.grad((upstream * codes.code * codes.scale).sum(), (value, quantizer.step, quantizer.offset))
+    ours = torch.autograd.grad((upstream * codes.code * codes.scale).sum(), (value, quantizer.step, offset))
     theirs = value.detach().float().requires_grad_()
     scale, point = (torch.tensor([one], requires_grad=True) for one in (step, float(zero_point)))
     output = torch._fake_quantize_learnable_per_channel_affine(
