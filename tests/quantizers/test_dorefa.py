@@ -261,7 +261,9 @@ def test_activations_by_hand() -> None:
     found, by_value = run(quantizer, value, torch.ones_like(value))
     close(found, [0, 0, 0, 1 / 3, 2 / 3, 1, 1, 1], 1e-15)  # the last digit
     close(by_value, [0, 0, 1, 1, 1, 1, 0, 0], 1e-15)
-    low, high = quantizer.clipped(value) or ()
+    clipped = quantizer.clipped(value)
+    assert clipped is not None
+    low, high = clipped
     assert low.nonzero().tolist() == [[0, 0]] and high.nonzero().tolist() == [[0, 7]]
 
 

@@ -146,7 +146,9 @@ def test_equals_torchs_operator_on_values_moved_by_one(bits: int) -> None:
 def test_weights_are_clipped_and_those_on_an_end_can_leave_it() -> None:
     weight = torch.tensor([[-2.0, -0.5, 1.5]])
     quantizer = make(QNN, "weight", 4, weight)
-    low, high = quantizer.clipped(weight) or ()
+    clipped = quantizer.clipped(weight)
+    assert clipped is not None
+    low, high = clipped
     assert low.tolist() == [[True, False, False]] and high.tolist() == [[False, False, True]]
     quantizer.constrain_weight(weight)
     assert weight.tolist() == [[-1, -0.5, 1]]

@@ -105,7 +105,7 @@ def test_the_check_passes_without_the_mistake() -> None:
 def test_equals_the_composition_under_autograd(threshold: float) -> None:
     value, upstream = drawn(SHAPE, seed=5)
     leaves = [value.clone().requires_grad_(), *(torch.tensor(size).double().requires_grad_() for size in SIZES)]
-    composed = reference.quantize_by_autograd(*leaves, threshold)
+    composed = reference.quantize_by_autograd(leaves[0], leaves[1], leaves[2], threshold)
     expected = torch.autograd.grad((upstream * composed).sum(), leaves)
     found = run(make(TTQ, "weight", 2, value, parameters=SIZES, threshold=threshold), value, upstream)
     for actual, wanted in zip(found, (composed.detach(), *expected), strict=True):
@@ -143,7 +143,9 @@ def test_a_convolution_of_planes_trains_as_one_of_values(groups: int) -> None:
     codes = quantizer(leaves[0])
     rows = functional.conv2d(inputs, codes.code, groups=groups) * codes.scale.reshape(-1, 1, 1)
     output = rows.unflatten(1, (-1, 2)).sum(2)
-    composed = functional.conv2d(inputs, reference.quantize_by_autograd(*leaves, 0.3), groups=groups)
+    composed = functional.conv2d(
+        inputs, reference.quantize_by_autograd(leaves[0], leaves[1], leaves[2], 0.3), groups=groups
+    )
     close(output.detach(), composed.detach(), 1e-12)  # double precision, sums of some hundred terms
     found = torch.autograd.grad(output.square().sum(), leaves)
     for actual, expected in zip(found, torch.autograd.grad(composed.square().sum(), leaves), strict=True):
