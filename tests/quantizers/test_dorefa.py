@@ -109,7 +109,7 @@ class GradientTimesScale(DoReFaWeight):
 
 @pytest.mark.parametrize("mutant", [StrictEnds, MaxDetached, Halved, GradientTimesScale])
 def test_the_check_fails_for_a_wrong_one(mutant: type[DoReFaWeight]) -> None:
-    # By a maximum that is no constant the largest weight is mapped to an end whatever it is, and has no gradient anyway.
+    # By a maximum that is no constant the largest weight is mapped to an end whatever it is: no gradient anyway.
     with pytest.raises(AssertionError):
         check(mutant, 2, detach_max=mutant is StrictEnds)
     if mutant is not MaxDetached:  # there is no such maximum in one bit
