@@ -280,7 +280,7 @@ class TestTrain:
             (("--optimizer", "adma"), 2, ["Unknown optimizer 'adma'. Did you mean 'adam'?"]),
             (("--quantizer", "lqs"), 2, ["Unknown quantizer 'lqs'. Did you mean 'lsq'?"]),
             (("--quantizer", "x", "--weight-bits", "32", "--activation-bits", "32"), 2, ["Unknown quantizer 'x'"]),
-            (("--weight-bits", "1"), 2, ["2 to 8 bits, or 32 (not quantized), but weight_bits is 1"]),
+            (("--weight-bits", "1"), 2, ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 1"]),
             (("--activation-bits", "9"), 2, ["activation_bits is 9"]),
             (("--first-last-bits", "1"), 2, ["first_last_bits is 1"]),
             (("--learning-rate", "0"), 2, ["learning_rate must be positive, but got 0.0"]),

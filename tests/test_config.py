@@ -42,6 +42,9 @@ OTHER: dict[str, Any] = {
 }
 OTHER_SCHEME: dict[str, Any] = {
     "quantizer": "dorefa",
+    "activation_quantizer": "pact",
+    "options": {"per_channel": True},
+    "layer_bits": {"conv1": (8, 4)},
     "weight_bits": 3,
     "activation_bits": 3,
     "first_last_bits": 4,

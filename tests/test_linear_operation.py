@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.narrow import lsq
 from tests.test_quantized_layer import build, calibrate
 from tune_qat import quantized_layer
 from tune_qat.linear_operation import can_operate_on_data, operate_on_data
@@ -35,7 +36,7 @@ def prepared(name: str, weight_bits: int | None = 4) -> tuple[QuantizedLayer, to
     calibrate(layer, value)
     assert layer.input_quantizer is not None
     with torch.no_grad():
-        layer.input_quantizer.step.mul_(0.5)
+        lsq(layer.input_quantizer).step.mul_(0.5)
     return layer, value, torch.randn(layer(value).shape, dtype=torch.float64)
 
 

@@ -9,8 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from tests.narrow import lsq
 from tune_qat.config import Scheme, TuneQatError, UsageError
-from tune_qat.quantize import calibrate, constrain, layer_results, quantize, quantized_layers, quantizers_of
+from tune_qat.quantize import (
+    calibrate,
+    constrain,
+    constraints,
+    layer_results,
+    quantize,
+    quantized_layers,
+)
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.lsq import STEP_MIN
 
@@ -86,7 +94,7 @@ def weight_step(model: nn.Module) -> torch.Tensor:
     """Of the only layer."""
     (layer,) = quantized_layers(model)
     assert layer.weight_quantizer is not None
-    return layer.weight_quantizer.step
+    return lsq(layer.weight_quantizer).step
 
 
 class TestWhichBitsWhere:
@@ -103,8 +111,19 @@ class TestWhichBitsWhere:
             (Scheme(weight_bits=32, activation_bits=4), (None, 8), (None, 4)),
             (Scheme(weight_bits=4, activation_bits=4, first_last_bits=32), (None, None), (4, 4)),
             (Scheme(weight_bits=4, activation_bits=4, first_last_bits=4), (4, 4), (4, 4)),
+            (Scheme(weight_bits=4, activation_bits=4, layer_bits={"middle": (2, 32)}), (8, 8), (2, None)),
+            (Scheme(weight_bits=4, layer_bits={"first": (3, 5), "last": (3, 5)}), (3, 5), (4, 4)),
+            (Scheme(weight_bits=4, activation_bits=32, layer_bits={"middle": (4, 6)}), (8, None), (4, 6)),
         ],
-        ids=["weights only", "activations only", "ends in floating point", "ends as the rest"],
+        ids=[
+            "weights only",
+            "activations only",
+            "ends in floating point",
+            "ends as the rest",
+            "a named layer",
+            "named ends",
+            "activations of one layer",
+        ],
     )
     def test_parts_of_a_scheme(
         self, scheme: Scheme, ends: tuple[int | None, ...], middle: tuple[int | None, ...]
@@ -121,7 +140,7 @@ class TestWhichBitsWhere:
         assert quantize(model, Scheme.floating_point(), batch(1, 3)) is model
         assert list(model.modules()) == before
         calibrate(model, batch(6, 3))
-        constrain(quantizers_of(model))
+        constrain(constraints(model))
         assert quantized_layers(model) == [] and layer_results(model) == ()
 
     def test_finding_the_order_leaves_no_hook_behind(self) -> None:
@@ -198,11 +217,20 @@ class TestRefusals:
         with pytest.raises(UsageError, match="ReLU has no convolution or linear layer"):
             quantize(nn.ReLU(), W4A4, batch(1, 3))
 
+    def test_a_named_layer_that_is_absent(self) -> None:
+        scheme = Scheme(layer_bits={"midle": (8, 8)})
+        with pytest.raises(UsageError, match=r"'midle', .*Did you mean 'middle'\? Its layers: first, middle, last"):
+            quantize(Backwards(), scheme, batch(1, 3))
+
+    def test_bits_of_a_named_layer_that_the_method_does_not_define(self) -> None:
+        with pytest.raises(UsageError, match=r"layer_bits of 'middle' \(activation\) is 9"):
+            quantize(Backwards(), Scheme(layer_bits={"middle": (8, 9)}), batch(1, 3))
+
     @pytest.mark.parametrize("part", ["weight_bits", "activation_bits", "first_last_bits"])
     @pytest.mark.parametrize("bits", [0, 1, 9, 31])
     def test_bits_that_lsq_does_not_define(self, part: str, bits: int) -> None:
         values: dict[str, Any] = {"weight_bits": 4, "activation_bits": 4, part: bits}
-        with pytest.raises(UsageError, match=rf"2 to 8 bits, or 32.*{part} is {bits}"):
+        with pytest.raises(UsageError, match=rf"2 to 8 bits of (weights|activations), or 32.*{part} is {bits}"):
             quantize(Backwards(), Scheme(**values), batch(1, 3))
 
     def test_layers_that_cannot_be_quantized_leave_the_model_alone(self) -> None:
@@ -246,7 +274,7 @@ class TestCalibration:
         first, second = quantized_layers(model)
         assert second.input_quantizer is not None
         expected = 2 * first(x).abs().mean().item()  # Q_P is 1
-        assert second.input_quantizer.step.item() == pytest.approx(expected, rel=1e-6)  # float32
+        assert lsq(second.input_quantizer).step.item() == pytest.approx(expected, rel=1e-6)  # float32
 
     def test_again_keeps_the_parameters_that_an_optimizer_holds(self) -> None:
         model = quantize(Backwards(), W4A4, batch(1, 3))
@@ -281,7 +309,7 @@ def test_constrain_reaches_every_quantizer() -> None:
     with torch.no_grad():
         for step in steps:
             step.fill_(-1.0)
-    constrain(quantizers_of(model))
+    constrain(constraints(model))
     assert len(steps) == 6
     assert all(step.item() == pytest.approx(STEP_MIN, rel=1e-6) for step in steps)  # float32
 

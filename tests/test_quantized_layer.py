@@ -3,17 +3,17 @@
 import io
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tests.narrow import lsq
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
-from tune_qat.quantizers.lsq import LSQ, gradient_scale
+from tune_qat.quantizers.lsq import LSQ
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -73,10 +73,10 @@ def dequantized(tensor: torch.Tensor, quantizer: Quantizer | None) -> torch.Tens
     if quantizer is None:
         return tensor
     q_n, q_p = reference.grid(quantizer.bits, quantizer.signed)
-    features = tensor[0].numel() if quantizer.kind == "activation" or quantizer.step.dim() else tensor.numel()
+    features = tensor[0].numel() if quantizer.kind == "activation" or lsq(quantizer).step.dim() else tensor.numel()
     return reference.quantize_by_autograd(
         tensor,
-        quantizer.step,
+        lsq(quantizer).step,
         q_n=q_n,
         q_p=q_p,
         gradient_scale=1 / math.sqrt(features * q_p),
@@ -100,26 +100,16 @@ def test_equals_dequantizing_first(
     check(quantized, value, upstream)
 
 
-class PerChannel(LSQ):
-    """A step for each output channel of a weight."""
-
-    def calibrate(self, value: torch.Tensor) -> None:
-        super().calibrate(value)
-        channels = torch.arange(len(value), dtype=value.dtype).reshape(-1, *(1,) * (value.dim() - 1))
-        self.step = nn.Parameter(self.step.detach() * (1 + channels / 4))
-
-    def _grid(self, value: torch.Tensor) -> dict[str, Any]:
-        return super()._grid(value) | {"gradient_scale": gradient_scale(value[0].numel(), self.qmax)}
-
-
 @pytest.mark.parametrize("ste", STE_VARIANTS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
     layer, value, upstream = example(name, True)
     quantized = build(layer, 4, 4, ste).double()
-    quantized.weight_quantizer = PerChannel(bits=4, kind="weight", name="layer", ste=ste).double()
+    quantized.weight_quantizer = LSQ(
+        bits=4, kind="weight", name="layer", ste=ste, shape=layer.weight.shape, per_channel=True
+    ).double()
     calibrate(quantized, value)
-    assert quantized.weight_quantizer.step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
+    assert lsq(quantized.weight_quantizer).step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
     check(quantized, value, upstream)
 
 
@@ -231,8 +221,8 @@ class TestExact:
         calibrate(quantized, value)
         assert quantized.input_quantizer is not None and quantized.weight_quantizer is not None
         with torch.no_grad():
-            quantized.input_quantizer.step.fill_(1.0)
-            quantized.weight_quantizer.step.fill_(1.0)
+            lsq(quantized.input_quantizer).step.fill_(1.0)
+            lsq(quantized.weight_quantizer).step.fill_(1.0)
             codes_x = torch.randint(0, 256, (16, 514), generator=generator)
             codes_w = torch.randint(-128, 128, (8, 514), generator=generator)
             codes_x[0], codes_w[0] = 255, -128

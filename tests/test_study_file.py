@@ -73,9 +73,28 @@ MISTAKES = {
     # Bits.
     "one bit": (
         changed(BITS, "bits = [[1, 1]]"),
-        ["quantization: ", "2 to 8 bits, or 32", "is 1", "no positive level"],
+        ["quantization: ", "2 to 8 bits of weights, or 32", "is 1", "no positive level"],
     ),
-    "nine bits": (changed(BITS, "bits = [[9, 4]]"), ["2 to 8 bits, or 32 (not quantized), but weight_bits is 9"]),
+    "bits of a layer": (
+        changed(BITS, BITS + '\nlayers = { "conv1" = [8] }'),
+        ["layer_bits of 'conv1' must be [weight bits, activation bits], but got [8]"],
+    ),
+    "an option that there is not": (
+        changed(BITS, BITS + "\noptions = { per_chanel = true }"),
+        ["has no option 'per_chanel'. Did you mean 'per_channel'? It takes: per_channel."],
+    ),
+    "an option's value": (
+        changed(BITS, BITS + "\noptions = { per_channel = 1 }"),
+        ["'per_channel' of quantizer 'lsq' must be one of false, true, but got 1"],
+    ),
+    "another method for activations": (
+        changed(BITS, BITS + '\nactivation_quantizer = "lqs"'),
+        ["Unknown quantizer 'lqs'. Did you mean 'lsq'?"],
+    ),
+    "nine bits": (
+        changed(BITS, "bits = [[9, 4]]"),
+        ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 9"],
+    ),
     "64 bits": (changed(BITS, "bits = [[64, 4]]"), ["weight_bits is 64"]),
     "no pair": (
         changed(BITS, "bits = [[4]]"),

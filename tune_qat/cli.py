@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tune_qat.config import EpochResult, Interrupted, Scheme, TrialConfig, TuneQatError, UsageError
+from tune_qat.config import EpochResult, Interrupted, TrialConfig, TuneQatError, UsageError
 
 
 class Commands(TyperGroup):
@@ -75,7 +75,7 @@ def list_() -> None:
         "search spaces": {name: summary(path) for name, path in bundled().items()},
         "models": {name: spec.summary for name, spec in MODELS.items()},
         "datasets": {name: spec.summary for name, spec in DATASETS.items()},
-        "quantizers": {name: spec.summary for name, spec in QUANTIZERS.items()},
+        "quantizers": {name: spec.line for name, spec in QUANTIZERS.items()},
         "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
     }
     for title, lines in tables.items():
@@ -162,7 +162,13 @@ def train(
     quantizer: Annotated[str, typer.Option(help="See `tune-qat list`.")] = "lsq",
     weight_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
     activation_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
-    first_last_bits: Annotated[int, typer.Option(help="Of the first and the last layer.")] = 8,
+    first_last_bits: Annotated[
+        int | None, typer.Option(help="Of the first and the last layer; as in the method's paper, if left out.")
+    ] = None,
+    activation_quantizer: Annotated[str | None, typer.Option(help="Another method for activations.")] = None,
+    quantizer_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the quantizer, as per_channel=true.")
+    ] = None,
     ste: Annotated[str, typer.Option(help="clip_then_round or round_then_clip.")] = "clip_then_round",
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the optimizer, as momentum=0.9.")
@@ -189,16 +195,16 @@ def train(
     """
     from tune_qat import data, optimizers, quantizers
 
-    quantizers.get_spec(quantizer)
     rate = optimizers.get_spec(optimizer).default_learning_rate if learning_rate is None else learning_rate
-    scheme = Scheme.of(
+    scheme = quantizers.scheme_of(
         quantizer=quantizer,
+        activation_quantizer=activation_quantizer,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         first_last_bits=first_last_bits,
         ste=ste,
+        options=_pairs(quantizer_option, "--quantizer-option", "per_channel=true"),
     )
-    quantizers.check_scheme(scheme)
     config = TrialConfig(
         model=model,
         dataset=dataset,

@@ -5,7 +5,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -62,14 +62,25 @@ class Scheme:
     """Which quantizer at how many bits on which layers."""
 
     quantizer: str = "lsq"
+    """Of weights."""
+    activation_quantizer: str = ""
+    """Of activations; the weights' where it is left empty."""
     weight_bits: int = 4
     activation_bits: int = 4
     first_last_bits: int = 8
     """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
     ste: str = "clip_then_round"
-    """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench)."""
+    """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the two methods, those that differ from the table's values."""
+    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Weight and activation bits of layers by name, in place of all else; 32: not quantized."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activation_quantizer", self.activation_quantizer or self.quantizer)
+        object.__setattr__(self, "options", dict(self.options))
+        pairs = {name: _pair(f"layer_bits of {name!r}", bits) for name, bits in self.layer_bits.items()}
+        object.__setattr__(self, "layer_bits", pairs)
         for name in ("weight_bits", "activation_bits", "first_last_bits"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.ste not in STE_VARIANTS:
@@ -157,9 +168,16 @@ class TrialConfig:
         return cls(**{**values, "scheme": Scheme(**values["scheme"])})
 
     def identity(self) -> dict[str, Any]:
-        """`to_dict` without what changes no number."""
+        """`to_dict` without what changes no number, nor what earlier records do not have unless it is used."""
         options = {name: value for name, value in self.dataset_options.items() if name not in STORAGE_OPTIONS}
-        return replace(self, dataset_options=options).to_dict()
+        values = replace(self, dataset_options=options).to_dict()
+        scheme = values["scheme"]
+        if scheme["activation_quantizer"] == scheme["quantizer"]:
+            del scheme["activation_quantizer"]
+        for name in ("options", "layer_bits"):
+            if not scheme[name]:
+                del scheme[name]
+        return values
 
     @property
     def config_id(self) -> str:
@@ -183,6 +201,13 @@ def _whole(name: str, value: object) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number, but got {value!r}.")
     return int(value)
+
+
+def _pair(name: str, bits: Iterable[int]) -> tuple[int, int]:
+    found = tuple(_whole(name, one) for one in bits)
+    if len(found) != 2:
+        raise UsageError(f"{name} must be [weight bits, activation bits], but got {list(found)}.")
+    return found
 
 
 def grace_epochs(epochs: int) -> int:

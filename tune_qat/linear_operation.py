@@ -16,6 +16,15 @@ def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.T
     return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
+def sums_of_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
+    """`operate` with a weight of ones, which broadcasts over the output's channels: the same for all of a group."""
+    if isinstance(layer, nn.Linear):
+        return inputs.sum(-1, keepdim=True)
+    ones = inputs.new_ones(layer.groups, *layer.weight.shape[1:])
+    sums = operate(layer, inputs, ones)
+    return sums if layer.groups == 1 else sums.repeat_interleave(layer.out_channels // layer.groups, -3)
+
+
 def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     """Gradient of `sum(grad * operate(layer, inputs, weight))` by the weight, of which only the shape matters."""
     if isinstance(layer, nn.Linear):

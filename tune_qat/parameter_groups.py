@@ -1,4 +1,4 @@
-"""Every trainable parameter in exactly one group: weights, others (biases, norms), quantizer parameters."""
+"""Every trainable parameter in exactly one group: weights, others (biases, norms), quantizers'."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,24 +19,31 @@ class ParameterGroups:
     """Biases and norms: not decayed."""
     quantizer: list[nn.Parameter]
     """Step sizes and the like: not decayed, own learning-rate multiplier."""
+    decayed_quantizer: list[nn.Parameter]
+    """Those that their method asks weight decay for, with the same multiplier."""
     last_weight: nn.Parameter | None
     """The last layer's weight, which adaptive clipping leaves out."""
 
     @property
     def all(self) -> list[nn.Parameter]:
-        return [*self.weights, *self.others, *self.quantizer]
+        return [*self.weights, *self.others, *self.quantizer, *self.decayed_quantizer]
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:
     """Group by the type of the module that owns a parameter, and check that nothing is missing or there twice."""
-    quantizer = _of(model, lambda module: isinstance(module, Quantizer))
-    taken = {id(parameter) for parameter in quantizer}
+    of_quantizers = _of(model, lambda module: isinstance(module, Quantizer))
+    decayed_ids = {id(getattr(m, name)) for m in model.modules() if isinstance(m, Quantizer) for name in m.decayed}
+    taken = {id(parameter) for parameter in of_quantizers}
     weights = [p for p in _of(model, lambda m: isinstance(m, nn.Conv2d | nn.Linear), "weight") if id(p) not in taken]
     taken |= {id(parameter) for parameter in weights}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     others = [parameter for parameter in trainable if id(parameter) not in taken]
     groups = ParameterGroups(
-        weights=weights, others=others, quantizer=quantizer, last_weight=weights[-1] if weights else None
+        weights=weights,
+        others=others,
+        quantizer=[parameter for parameter in of_quantizers if id(parameter) not in decayed_ids],
+        decayed_quantizer=[parameter for parameter in of_quantizers if id(parameter) in decayed_ids],
+        last_weight=weights[-1] if weights else None,
     )
     if sorted(map(id, groups.all)) != sorted(map(id, trainable)):
         raise TuneQatError("Parameter groups must hold every trainable parameter exactly once; this model's do not.")

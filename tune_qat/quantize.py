@@ -1,16 +1,18 @@
 """Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
-from tune_qat.lookup import resolve
+from tune_qat.lookup import did_you_mean, resolve
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 """What has to be quantized; `QuantizedLayer` refuses the kinds that it cannot compute on codes."""
@@ -23,8 +25,9 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     several places is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
 
     Raises:
-        UsageError: bits that the quantizer does not define, a model with nothing to quantize, or one with a layer
-            that `example` does not reach, that is no plain Conv2d or Linear, or that does not pad with zeros.
+        UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
+            the scheme names, or with a layer that `example` does not reach, that is no plain Conv2d or Linear, or
+            that does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
@@ -34,6 +37,7 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
         raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
     _check_all_reached(model, order)
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
+    _check_named(scheme, [names[id(layer)] for layer in order])
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
         at_end = index == 0 or layer is last
@@ -66,10 +70,21 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
 
 
 @torch.no_grad()  # once for all: entering it for each quantizer takes longer than what they do
-def constrain(quantizers: Iterable[Quantizer]) -> None:
-    """Bring quantizer parameters back into their domain; after every optimizer step."""
-    for quantizer in quantizers:
-        quantizer.constrain()
+def constrain(constraints: Iterable[Callable[[], None]]) -> None:
+    """Bring quantizer parameters and latent weights back into their domain; after every optimizer step."""
+    for bring_back in constraints:
+        bring_back()
+
+
+def constraints(model: nn.Module) -> list[Callable[[], None]]:
+    """What `constrain` calls: of each quantizer what its method defines, and nothing that does nothing."""
+    found: list[Callable[[], None]] = []
+    for layer in quantized_layers(model):
+        found += [part.constrain for part in _quantizers(layer) if type(part).constrain is not Quantizer.constrain]
+        of_weight = layer.weight_quantizer
+        if of_weight is not None and type(of_weight).constrain_weight is not Quantizer.constrain_weight:
+            found.append(partial(of_weight.constrain_weight, layer.layer.weight))
+    return found
 
 
 def quantizers_of(model: nn.Module) -> list[Quantizer]:
@@ -112,6 +127,15 @@ def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
     _refuse_unreached([name for name, module in layers if id(module) not in reached])
 
 
+def _check_named(scheme: Scheme, names: list[str]) -> None:
+    for name in scheme.layer_bits:
+        if name not in names:
+            raise UsageError(
+                f"layer_bits names a layer {name!r}, which the model does not have.{did_you_mean(name, names)} "
+                f"Its layers: {', '.join(names)}."
+            )
+
+
 def _refuse_unreached(names: list[str]) -> None:
     if names:
         raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(names)}.")
@@ -130,22 +154,26 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_end: bool) -> QuantizedLayer:
-    def make(kind: str, bits: int) -> Quantizer | None:
-        if bits >= FLOAT_BITS:
-            return None
-        used = scheme.first_last_bits if at_end else bits
+    pair = scheme.layer_bits.get(name)
+
+    def make(kind: str, method: str, general: int, own: int | None) -> Quantizer | None:
+        used = scheme.first_last_bits if at_end and general < FLOAT_BITS else general
+        used = used if own is None else own
         if used >= FLOAT_BITS:
             return None
-        build = resolve(quantizers.get_spec(scheme.quantizer).build)
-        quantizer: Quantizer = build(bits=used, kind=kind, name=name, ste=scheme.ste)
-        return quantizer
+        half = quantizers.get_spec(method).half(kind)
+        assert half is not None  # by check_scheme
+        shape = layer.weight.shape if kind == WEIGHTS else None
+        options = quantizers.options_of(scheme, kind)
+        built: Quantizer = resolve(half.build)(bits=used, kind=kind, name=name, ste=scheme.ste, shape=shape, **options)
+        return built
 
     return QuantizedLayer(
         layer,  # type: ignore[arg-type]  # checked by QuantizedLayer, with a message for people
         name=name,
         index=index,
-        weight=make("weight", scheme.weight_bits),
-        inputs=make("activation", scheme.activation_bits),
+        weight=make(WEIGHTS, scheme.quantizer, scheme.weight_bits, pair and pair[0]),
+        inputs=make(ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits, pair and pair[1]),
     )
 
 
@@ -156,8 +184,7 @@ def _quantizers(layer: QuantizedLayer) -> list[Quantizer]:
 @torch.no_grad()
 def _result(layer: QuantizedLayer, quantizer: Quantizer) -> LayerResult:
     weight = layer.layer.weight
-    is_weight = quantizer.kind == "weight"
-    extra = _weight_statistics(quantizer, weight) if is_weight else {}
+    is_weight = quantizer.kind == WEIGHTS
     return LayerResult(
         layer=layer.name,
         layer_index=layer.index,
@@ -166,17 +193,17 @@ def _result(layer: QuantizedLayer, quantizer: Quantizer) -> LayerResult:
         signed=quantizer.signed,
         exact=layer.exact,
         numel=weight.numel() if is_weight else layer.input_features,
-        step_size=float(quantizer.step),
+        # No method's steps of activations depend on them.
+        step_size=quantizer.step_size(weight if is_weight else weight.new_zeros(1, 1)),
         step_size_init=quantizer.step_init,
-        **extra,
+        **(_weight_statistics(quantizer, weight) if is_weight else {}),
     )
 
 
 def _weight_statistics(quantizer: Quantizer, weight: torch.Tensor) -> dict[str, float]:
-    codes = quantizer(weight)
-    ratio = weight / codes.scale
-    return {
-        "clip_fraction_low": float((ratio < quantizer.qmin).float().mean()),
-        "clip_fraction_high": float((ratio > quantizer.qmax).float().mean()),
-        "quantization_mse": float((codes.code * codes.scale - weight).square().mean()),
-    }
+    found = {"quantization_mse": float((quantizer(weight).value - weight).square().mean())}
+    clipped = quantizer.clipped(weight)
+    if clipped is not None:
+        low, high = clipped
+        found |= {"clip_fraction_low": float(low.float().mean()), "clip_fraction_high": float(high.float().mean())}
+    return found

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import UsageError
-from tune_qat.linear_operation import can_operate_on_data, operate, operate_on_data
+from tune_qat.linear_operation import can_operate_on_data, operate, operate_on_data, sums_of_inputs
 from tune_qat.quantizers.base import Codes
 
 if TYPE_CHECKING:
@@ -56,13 +56,37 @@ class QuantizedLayer(nn.Module):
             self._calibrate(value)
         inputs = self._input_codes(value)
         weight = _codes(self.weight_quantizer, self.layer.weight)
+        output = self._of_codes(inputs, weight)
+        if inputs.offset is not None or weight.offset is not None:
+            output = output + self._of_offsets(inputs, weight)
+        return output if self.layer.bias is None else output + self._of_channels(self.layer.bias)
+
+    def _of_codes(self, inputs: Codes, weight: Codes) -> torch.Tensor:
         if inputs.slopes:
             ((parameter, slope),) = inputs.slopes
             output = operate_on_data(self.layer, inputs.code, weight.code, parameter, slope)
         else:
             output = operate(self.layer, inputs.code, weight.code)
-        output = output * (inputs.scale * self._of_channels(weight.scale))
-        return output if self.layer.bias is None else output + self._of_channels(self.layer.bias)
+        return self._of_planes(output * (inputs.scale * self._of_channels(weight.scale)), weight)
+
+    def _of_offsets(self, inputs: Codes, weight: Codes) -> torch.Tensor:
+        """What `value = code * scale + offset` adds to the product of codes; a real zero in the padding stays one."""
+        pixels = torch.ones_like(inputs.code[:1])
+        added = []
+        if inputs.offset is not None:
+            product = operate(self.layer, pixels, weight.code)
+            added.append(self._of_planes(product * (inputs.offset * self._of_channels(weight.scale)), weight))
+        if weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, inputs.code) * (inputs.scale * weight.offset))
+        if inputs.offset is not None and weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, pixels) * (inputs.offset * weight.offset))
+        return sum(added[1:], start=added[0])
+
+    def _of_planes(self, output: torch.Tensor, weight: Codes) -> torch.Tensor:
+        if weight.planes == 1:
+            return output
+        channels = 1 - self.layer.weight.dim() if self.layer.weight.dim() > 2 else -1
+        return output.unflatten(channels, (-1, weight.planes)).sum(channels)
 
     def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
         """A value for each output channel, or one for all, in a shape that the output broadcasts with."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
 from tune_qat.config import PLAIN_NAME, SEEDS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.space import Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
 
@@ -30,6 +31,13 @@ class Arm:
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def quantizer_options(self) -> dict[str, Any]:
+        """Every option of the arm's methods, the table's values included."""
+        if self.scheme.is_float:
+            return {}
+        return quantizers.options_of(self.scheme, WEIGHTS) | quantizers.options_of(self.scheme, ACTIVATIONS)
 
 
 class Study(Section):
@@ -85,8 +93,7 @@ class Study(Section):
         with at("quantization.quantizer"):
             quantizers.get_spec(self.quantization.quantizer)
         with at("quantization"):
-            for scheme in self.schemes:
-                quantizers.check_scheme(scheme)
+            self.schemes  # noqa: B018  it checks itself
 
     def _check_plan(self) -> None:
         """What is trained from where, for how long, and with which seeds."""
@@ -114,12 +121,15 @@ class Study(Section):
     def schemes(self) -> tuple[Scheme, ...]:
         part = self.quantization
         return tuple(
-            Scheme.of(
+            quantizers.scheme_of(
                 quantizer=part.quantizer,
+                activation_quantizer=part.activation_quantizer,
                 weight_bits=weight,
                 activation_bits=activation,
                 first_last_bits=part.first_last_bits,
                 ste=part.ste,
+                options=part.options,
+                layer_bits=part.layers,
             )
             for weight, activation in part.bits
         )

@@ -50,8 +50,15 @@ class QuantizationSection(Section):
     """Which quantizer, at which pairs of weight and activation bits; [32, 32] is the floating-point control."""
 
     quantizer: str = "lsq"
+    activation_quantizer: str | None = None
+    """Another method for activations."""
+    options: dict[str, Any] = {}
+    """Of the methods, such as `per_channel`."""
+    layers: dict[str, list[int]] = {}
+    """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
-    first_last_bits: int = 8
+    first_last_bits: int | None = None
+    """Of the first and the last layer; what the method's paper does where it is left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
 
     @field_validator("bits")

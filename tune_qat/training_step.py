@@ -13,7 +13,7 @@ from tune_qat.data.base import Task
 from tune_qat.epoch import EpochTotals
 from tune_qat.lookup import resolve
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import constrain, quantizers_of
+from tune_qat.quantize import constrain, constraints
 
 
 class TrainingStep:
@@ -26,7 +26,7 @@ class TrainingStep:
         self.backend = backend
         self._task = task
         self._forward = compiled(model, device) if backend == INDUCTOR else model
-        self._quantizers = quantizers_of(model)
+        self._constraints = constraints(model)
         self._is_new = True
 
     @property
@@ -45,7 +45,7 @@ class TrainingStep:
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.optimizer.step()
-        constrain(self._quantizers)
+        constrain(self._constraints)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
     def _first_output(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -72,6 +72,11 @@ def build_optimizer(
         {"params": groups.weights, "weight_decay": weight_decay, "lr": rate},
         {"params": groups.others, "weight_decay": 0.0, "lr": rate},
         {"params": groups.quantizer, "weight_decay": 0.0, "lr": rate * config.quantizer_lr_multiplier},
+        {
+            "params": groups.decayed_quantizer,
+            "weight_decay": weight_decay,
+            "lr": rate * config.quantizer_lr_multiplier,
+        },
     ]
     torch_groups = [{**group, "peak_lr": group["lr"]} for group in torch_groups if group["params"]]
     optimizer = resolve(spec.build)(torch_groups, rate, **options)

@@ -13,7 +13,14 @@ from tune_qat import models
 from tune_qat.config import Scheme, UsageError
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
 from tune_qat.parameter_groups import parameter_groups
-from tune_qat.quantize import calibrate, constrain, layer_results, quantize, quantized_layers, quantizers_of
+from tune_qat.quantize import (
+    calibrate,
+    constrain,
+    constraints,
+    layer_results,
+    quantize,
+    quantized_layers,
+)
 from tune_qat.quantized_layer import QuantizedLayer
 
 BATCH = 2
@@ -178,7 +185,7 @@ class ModelConformance:
     @low_bits
     def test_the_record_has_a_row_for_every_quantizer(self, scheme: Scheme) -> None:
         model = self.quantized(scheme)
-        constrain(quantizers_of(model))
+        constrain(constraints(model))
         rows = layer_results(model)
         layers = quantized_layers(model)
         assert [(row.layer_index, row.kind) for row in rows] == [

@@ -13,7 +13,7 @@ from torch import nn
 from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.optimizers import get_spec, resolve_options
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import calibrate, constrain, quantize, quantizers_of
+from tune_qat.quantize import calibrate, constrain, constraints, quantize
 from tune_qat.training_step import build_optimizer
 
 W4A4 = Scheme(weight_bits=4, activation_bits=4)
@@ -46,7 +46,7 @@ class Problem:
         if self.clip:
             self.clip()
         self.optimizer.step()
-        constrain(quantizers_of(self.model))
+        constrain(constraints(self.model))
         return loss
 
     def state(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class OptimizerConformance:
 
     def test_comes_down_a_convex_bowl(self) -> None:
         point = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
-        groups = ParameterGroups(weights=[point], others=[], quantizer=[], last_weight=None)
+        groups = ParameterGroups(weights=[point], others=[], quantizer=[], decayed_quantizer=[], last_weight=None)
         optimizer, clip = build_optimizer(self.config(), groups)
         losses = []
         for _ in range(200):

@@ -24,6 +24,23 @@ class TestLenet5(ModelConformance):
     ]
 
 
+class TestLenet5Bn(ModelConformance):
+    name = "lenet5_bn"
+    smallest = images(1, 28, 10)
+    # LeNet-5's, and two for each of 6 + 16 + 120 + 84 channels.
+    parameters = [(images(1, 28, 10), 61_706 + 452)]
+    layers = ["conv1", "fc3"]
+    does_not_fit = [(images(1, 27, 10), "'lenet5_bn' takes images of 28 x 28 or 32 x 32, but got 27 x 27")]
+
+
+class TestLenet5Xnor(ModelConformance):
+    name = "lenet5_xnor"
+    smallest = images(1, 28, 10)
+    parameters = [(images(1, 28, 10), 61_706 + 452)]
+    layers = ["conv1", "fc3"]
+    does_not_fit = [(images(1, 27, 10), "'lenet5_xnor' takes images of 28 x 28 or 32 x 32, but got 27 x 27")]
+
+
 class TestResnet18(ModelConformance):
     name = "resnet18"
     smallest = images(3, 32, 10)

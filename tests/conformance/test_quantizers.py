@@ -7,9 +7,64 @@ from tune_qat.config import UsageError
 from tune_qat.quantizers import QUANTIZERS, get_spec
 
 
+def range_of(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
 class TestLSQ(QuantizerConformance):
     name = "lsq"
-    bits = (2, 3, 4, 5, 6, 7, 8)
+    bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+    decides_sign = True
+
+
+class TestLSQPlus(QuantizerConformance):
+    name = "lsq_plus"
+    bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+
+
+class TestPACT(QuantizerConformance):
+    name = "pact"
+    bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}
+    approximates = False
+
+
+class TestDSQ(QuantizerConformance):
+    name = "dsq"
+    bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}
+
+
+class TestQIL(QuantizerConformance):
+    name = "qil"
+    bits = {"weight": range_of(2, 8), "activation": range_of(1, 8)}
+    approximates = False
+
+
+class TestQNN(QuantizerConformance):
+    name = "qnn"
+    bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}
+    approximates = False
+
+
+class TestDoReFa(QuantizerConformance):
+    name = "dorefa"
+    bits = {"weight": range_of(1, 8), "activation": range_of(1, 8)}
+    approximates = False
+
+
+class TestXNOR(QuantizerConformance):
+    name = "xnor"
+    bits = {"weight": (1,), "activation": (1,)}
+
+
+class TestTWN(QuantizerConformance):
+    name = "twn"
+    bits = {"weight": (2,)}
+
+
+class TestTTQ(QuantizerConformance):
+    name = "ttq"
+    bits = {"weight": (2,)}
+    clips = False
 
 
 def test_every_quantizer_has_its_conformance_class() -> None:
@@ -17,5 +72,5 @@ def test_every_quantizer_has_its_conformance_class() -> None:
 
 
 def test_an_unknown_name_gets_the_valid_ones() -> None:
-    with pytest.raises(UsageError, match=r"'lqs'. Did you mean 'lsq'\? Known: lsq"):
+    with pytest.raises(UsageError, match=r"'lqs'. Did you mean 'lsq'\? Known: lsq, "):
         get_spec("lqs")

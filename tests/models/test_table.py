@@ -13,7 +13,10 @@ from tune_qat.config import UsageError
 
 
 def test_an_unknown_name_gets_the_valid_ones() -> None:
-    with pytest.raises(UsageError, match=r"'resnet81'. Did you mean 'resnet18'\? Known: espcn, lenet5, resnet18"):
+    with pytest.raises(
+        UsageError,
+        match=r"'resnet81'. Did you mean 'resnet18'\? Known: espcn, lenet5, ",
+    ):
         models.get_spec("resnet81")
 
 
@@ -46,6 +49,19 @@ def test_lenet5_sees_28_pixels_as_32_with_a_border_of_zeros() -> None:
     bordered = nn.functional.pad(x, (2, 2, 2, 2))
     # Float sums over 25 terms in another order.
     torch.testing.assert_close(small(x), large(bordered), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("lenet5", ["ReLU", "MaxPool2d"]),
+        ("lenet5_bn", ["BatchNorm2d", "ReLU", "MaxPool2d"]),
+        ("lenet5_xnor", ["ReLU", "MaxPool2d", "BatchNorm2d"]),
+    ],
+)
+def test_lenet5s_differ_in_what_follows_a_layer(name: str, block: list[str]) -> None:
+    model = models.build(name, images(1, 28, 10), 0)
+    assert [type(module).__name__ for module in model.children()][1 : len(block) + 1] == block
 
 
 def test_resnet18_has_torchvisions_initialisation_on_grey_images_too() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.narrow import lsq
 from tests.test_quantized_layer import build, calibrate
 from tune_qat.backend import compiled
 from tune_qat.quantized_layer import QuantizedLayer
@@ -44,8 +45,8 @@ class Sums(nn.Module):
         quantized = build(layer, bits, bits)
         calibrate(quantized, value)
         assert quantized.weight_quantizer and quantized.input_quantizer and quantized.exact
-        quantized.weight_quantizer.step.fill_(1.0)
-        quantized.input_quantizer.step.fill_(1.0)
+        lsq(quantized.weight_quantizer).step.fill_(1.0)
+        lsq(quantized.input_quantizer).step.fill_(1.0)
         layer.weight.mul_(2 ** (bits + 2))
         return quantized
 
@@ -138,8 +139,8 @@ def test_beyond_the_limit_sums_are_rounded_and_the_layer_says_so(fan_in: int) ->
     assert not layer.exact
     assert layer.input_quantizer and layer.weight_quantizer
     layer.layer.weight.uniform_(0, 1, generator=draw)
-    layer.input_quantizer.step.fill_(1 / 255)
-    layer.weight_quantizer.step.fill_(1 / 127)
+    lsq(layer.input_quantizer).step.fill_(1 / 255)
+    lsq(layer.weight_quantizer).step.fill_(1 / 127)
     x, w = layer.input_quantizer(value), layer.weight_quantizer(layer.layer.weight)
     sums = x.code.double() @ w.code.double().T  # exact: below 2^53
     assert fan_in == 515 or sums.max() > 2**24

@@ -323,5 +323,5 @@ def test_not_finite_values_stay_visible() -> None:
 @pytest.mark.parametrize(("before", "after"), [(-0.3, STEP_MIN), (0.0, STEP_MIN), (0.3, 0.3)])
 def test_constrain_keeps_the_step_positive(before: float, after: float) -> None:
     quantizer = make(4, True, before, dtype=torch.float32)
-    constrain([quantizer])
+    constrain([quantizer.constrain])
     assert quantizer.step.item() == pytest.approx(after, rel=1e-6)  # float32

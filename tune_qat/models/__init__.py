@@ -39,6 +39,20 @@ _SPECS = (
         source="LeCun et al., Proceedings of the IEEE, 1998",
     ),
     ModelSpec(
+        name="lenet5_bn",
+        task=CLASSIFICATION,
+        summary="LeNet-5 with batch norm ahead of each ReLU (62,158 parameters)",
+        build="tune_qat.models.lenet5:build_bn",
+        source="LeCun et al., Proceedings of the IEEE, 1998",
+    ),
+    ModelSpec(
+        name="lenet5_xnor",
+        task=CLASSIFICATION,
+        summary="LeNet-5 with batch norm behind each ReLU, for binary inputs (62,158 parameters)",
+        build="tune_qat.models.lenet5:build_xnor",
+        source="LeCun et al., 1998; order of Rastegari et al., ECCV 2016, arXiv 1603.05279",
+    ),
+    ModelSpec(
         name="resnet18",
         task=CLASSIFICATION,
         summary="ResNet-18, post-activation, ImageNet stem (11,689,512 parameters at 1,000 classes)",

@@ -1,34 +1,119 @@
-"""The table of quantizers. To add one: a file with its class, and a line here. Free of torch."""
+"""The table of quantization methods. To add one: a file with its classes, and a line here. Free of torch."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from tune_qat.config import FLOAT_BITS, Scheme, UsageError
-from tune_qat.lookup import find
+from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
+from tune_qat.lookup import did_you_mean, find
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, Half, Option, QuantizerSpec, bits_in_words
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuantizerSpec:
-    """One quantizer: what it is called, how it is built, which bit widths it defines, and where it comes from."""
-
-    name: str
-    summary: str
-    build: str
-    """`package.module:class`, called as `class(bits=..., kind="weight" | "activation", name=layer, ste=...)`."""
-    bits: range
-    """Bit widths that are defined; 32 (not quantized) always is."""
-    why_not_less: str
-    source: str
-
-
+_LSQ_BITS = (
+    "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
+)
+_QIL_BITS = "a symmetric 1-bit grid has no level but 0"
+_TERNARY = "three values need 2 bits"
 _SPECS = (
     QuantizerSpec(
         name="lsq",
         summary="LSQ, learned step size",
-        build="tune_qat.quantizers.lsq:LSQ",
-        bits=range(2, 9),
-        why_not_less="a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor "
-        "gradient scale",
+        weights=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        activations=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        first_last_bits=8,
+        options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
+    ),
+    QuantizerSpec(
+        name="lsq_plus",
+        summary="LSQ+, learned step and offset of activations",
+        weights=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusWeight", bits=range(2, 9), why=_LSQ_BITS),
+        activations=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusActivation", bits=range(2, 9), why=_LSQ_BITS),
+        first_last_bits=8,
+        options={
+            "activations": Option(
+                default="unsigned_asymmetric",
+                choices=("unsigned_symmetric", "signed_symmetric", "signed_asymmetric", "unsigned_asymmetric"),
+                of=(ACTIVATIONS,),
+            ),
+            "offset": Option(default="learned", choices=("learned", "minimum", "zero"), of=(ACTIVATIONS,)),
+            "offset_gradient": Option(default="scaled", choices=("scaled", "unscaled"), of=(ACTIVATIONS,)),
+            "init": Option(default="lsq_plus", choices=("lsq_plus", "min_max", "lsq")),
+            "per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
+        },
+        source="Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576",
+    ),
+    QuantizerSpec(
+        name="pact",
+        summary="PACT, activations clipped at a learned level; weights as DoReFa's",
+        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.pact:PACT", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={
+            "alpha_init": Option(default=10.0, of=(ACTIVATIONS,)),
+            "detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
+        },
+        source="Choi et al., 2018, arXiv 1805.06085",
+    ),
+    QuantizerSpec(
+        name="dsq",
+        summary="DSQ, differentiable soft quantization",
+        weights=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"alpha_init": Option(default=0.2, high=0.5)},
+        source="Gong et al., ICCV 2019, arXiv 1908.05033",
+    ),
+    QuantizerSpec(
+        name="qil",
+        summary="QIL, learned quantization intervals",
+        weights=Half(build="tune_qat.quantizers.qil:QILWeight", bits=range(2, 9), why=_QIL_BITS),
+        activations=Half(build="tune_qat.quantizers.qil:QILActivation", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"gamma": Option(default="auto", choices=("auto", "learned", "fixed"), of=(WEIGHTS,))},
+        source="Jung et al., CVPR 2019, arXiv 1808.05779",
+    ),
+    QuantizerSpec(
+        name="qnn",
+        summary="QNN, a fixed grid in [-1, 1]; at one bit BNN",
+        weights=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
+    ),
+    QuantizerSpec(
+        name="dorefa",
+        summary="DoReFa-Net, weights through tanh and activations in [0, 1]",
+        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=Half(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9)),
+        first_last_bits=FLOAT_BITS,
+        options={"detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
+        source="Zhou et al., 2016, arXiv 1606.06160",
+    ),
+    QuantizerSpec(
+        name="xnor",
+        summary="XNOR-Net, signs with the mean size of a filter",
+        weights=Half(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2)),
+        activations=Half(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2)),
+        first_last_bits=FLOAT_BITS,
+        options={"gradient": Option(default="paper", choices=("paper", "code"), of=(WEIGHTS,))},
+        source="Rastegari et al., ECCV 2016, arXiv 1603.05279",
+    ),
+    QuantizerSpec(
+        name="twn",
+        summary="TWN, ternary weights with one size",
+        weights=Half(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), why=_TERNARY),
+        activations=None,
+        first_last_bits=FLOAT_BITS,
+        options={"threshold": Option(default=0.7, of=(WEIGHTS,))},
+        source="Li et al., 2016, arXiv 1605.04711",
+    ),
+    QuantizerSpec(
+        name="ttq",
+        summary="TTQ, ternary weights with two learned sizes",
+        weights=Half(build="tune_qat.quantizers.ttq:TTQ", bits=range(2, 3), why=_TERNARY),
+        activations=None,
+        first_last_bits=FLOAT_BITS,
+        options={"threshold": Option(default=0.05, high=1.0, of=(WEIGHTS,))},
+        source="Zhu et al., ICLR 2017, arXiv 1612.01064",
     ),
 )
 
@@ -36,21 +121,100 @@ QUANTIZERS: dict[str, QuantizerSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def get_spec(name: str) -> QuantizerSpec:
-    """The quantizer's line of the table; `UsageError` with the valid names where there is none."""
+    """The method's line of the table; `UsageError` with the valid names where there is none."""
     return find(QUANTIZERS, name, "quantizer")
 
 
+def scheme_of(
+    *,
+    quantizer: str,
+    activation_quantizer: str | None = None,
+    weight_bits: int,
+    activation_bits: int,
+    first_last_bits: int | None = None,
+    ste: str = STE_VARIANTS[0],
+    options: Mapping[str, Any] | None = None,
+    layer_bits: Mapping[str, Any] | None = None,
+) -> Scheme:
+    """The checked scheme; 32/32 is the floating-point control.
+
+    Options that have the table's values are left out, so that a new option does not make another scheme of an old one.
+
+    Raises `UsageError` for an unknown method or option, or for bits that a method does not define.
+    """
+    spec, given = get_spec(quantizer), dict(options or {})
+    other = get_spec(activation_quantizer or quantizer)
+    scheme = Scheme.of(
+        quantizer=quantizer,
+        activation_quantizer=other.name,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
+        ste=ste,
+        options=_checked_options(spec, other, given),
+        layer_bits=layer_bits or {},
+    )
+    check_scheme(scheme)
+    return scheme
+
+
 def check_scheme(scheme: Scheme) -> None:
-    """`UsageError` for a bit width that the scheme's quantizer does not define."""
+    """`UsageError` for a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
-    spec = get_spec(scheme.quantizer)
-    for part in ("weight_bits", "activation_bits", "first_last_bits"):
-        bits = getattr(scheme, part)
-        if bits == FLOAT_BITS or bits in spec.bits:
-            continue
-        why = f": {spec.why_not_less}" if bits < spec.bits.start else ""
-        raise UsageError(
-            f"Quantizer {spec.name!r} is defined for {spec.bits.start} to {spec.bits.stop - 1} bits, or {FLOAT_BITS} "
-            f"(not quantized), but {part} is {bits}{why}."
+    for index, (kind, name, bits) in enumerate(
+        (
+            (WEIGHTS, scheme.quantizer, scheme.weight_bits),
+            (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
         )
+    ):
+        for layer, pair in scheme.layer_bits.items():
+            _check_bits(name, kind, f"layer_bits of {layer!r} ({kind})", pair[index])
+        if bits != FLOAT_BITS:
+            _check_bits(name, kind, f"{kind}_bits", bits)
+            _check_bits(name, kind, "first_last_bits", scheme.first_last_bits)
+    if scheme.weight_bits == FLOAT_BITS:
+        get_spec(scheme.quantizer)
+
+
+def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
+    """What the scheme says for the quantizers of weights or of activations, over the table's values."""
+    table = get_spec(scheme.quantizer if kind == WEIGHTS else scheme.activation_quantizer).options
+    return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
+
+
+def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = {
+        name: (spec.name, option)
+        for spec, kind in ((weights, WEIGHTS), (activations, ACTIVATIONS))
+        for name, option in spec.options.items()
+        if kind in option.of
+    }
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"Quantizer {weights.name!r} has no option {name!r}.{did_you_mean(name, known)} {_they_take(known)}"
+            )
+    checked = {name: known[name][1].check(name, known[name][0], value) for name, value in given.items()}
+    return {name: value for name, value in checked.items() if value != known[name][1].default}
+
+
+def _they_take(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"It takes: {names}." if names else "It takes none."
+
+
+def _check_bits(method: str, kind: str, part: str, bits: int) -> None:
+    half = get_spec(method).half(kind)
+    if bits == FLOAT_BITS or (half is not None and bits in half.bits):
+        return
+    if half is None:
+        raise UsageError(
+            f"Quantizer {method!r} quantizes weights alone: {part} must be {FLOAT_BITS}, or activations need a method "
+            f"of their own (activation_quantizer), but {part} is {bits}."
+        )
+    why = f": {half.why}" if half.why and bits < half.bits.start else ""
+    raise UsageError(
+        f"Quantizer {method!r} is defined for {bits_in_words(half.bits)} of {kind}s, or {FLOAT_BITS} (not quantized), "
+        f"but {part} is {bits}{why}."
+    )

@@ -1,60 +1,129 @@
 """The contract of a quantizer: integer codes and a scale."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from tune_qat.config import TuneQatError
 
 
 class Codes(NamedTuple):
     """A quantized tensor: `value = code * scale + offset`.
 
-    `code` holds integers in float32 and carries the whole gradient; `scale` and `offset` are constants to autograd.
-    With g the gradient that reaches `code`, the gradient of the value is g / scale: the quantizer's own backward
-    turns it into the gradients of its input and of its parameters. So the step-size gradient is summed element by
-    element and never taken as the difference of two large sums.
+    `code` holds integers in floating point and carries the whole gradient; `scale` and `offset` are constants to
+    autograd. With g the gradient that reaches `code`, the gradient of the value is g / scale: the quantizer's own
+    backward turns it into the gradients of its input and of its parameters. So the step-size gradient is summed element
+    by element and never taken as the difference of two large sums.
     """
 
     code: torch.Tensor
     scale: torch.Tensor
-    """Shape () per tensor, or (out_channels, 1, ...) per channel."""
+    """Above 0, shape () per tensor, or (out_channels * planes, 1, ...) per channel."""
     offset: torch.Tensor | None = None
+    """Shape (); the value of code 0 where that is not 0."""
     slopes: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
     """Of data: each parameter of shape (), with the factors of the codes' gradients in its own, in the code's shape."""
+    planes: int = 1
+    """Of weights: output channel c is the sum of rows c * planes up to (c + 1) * planes, each with its own scale."""
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The dequantized tensor, without a gradient."""
+        value = (self.code * self.scale).detach()
+        if self.planes > 1:
+            value = value.unflatten(0, (-1, self.planes)).sum(1)
+        return value if self.offset is None else value + self.offset
 
 
 class Quantizer(nn.Module, ABC):
     """Quantizes one tensor of one layer: its weight or its input.
 
-    Calibrated once on a real tensor before the optimizer exists; using it before that raises.
+    Calibrated once on a real tensor before the optimizer exists; using it before that raises. A method gives `_bounds`,
+    `_calibrate` and `_codes`.
     """
 
-    name: str
-    """Of the layer, for messages."""
-    bits: int
-    kind: str
-    """`weight` or `activation`."""
-    calibrated: bool
-    signed: bool
-    qmin: int
-    qmax: int
-    step: nn.Parameter
-    step_init: float
-    """The step that calibration chose."""
+    decayed: tuple[str, ...] = ()
+    """Parameters that the method asks weight decay for."""
 
-    @abstractmethod
+    def __init__(self, *, bits: int, kind: str, name: str) -> None:
+        """`kind` is `weight` or `activation`; `name` is the layer's, for messages."""
+        super().__init__()
+        self.bits, self.kind, self.name = bits, kind, name
+        self.calibrated = False
+        self.step_init = 0.0
+        """The distance of neighbouring values (over channels the mean) that calibration chose."""
+        self._set_signed(kind == "weight")
+
+    @torch.no_grad()
     def calibrate(self, value: torch.Tensor) -> None:
-        """Choose signedness (activations) and initial parameters from a real tensor (weights, or a whole batch)."""
+        """Choose signedness and initial parameters from a real tensor: weights, or a whole batch of activations.
 
-    @abstractmethod
+        Parameters change in place: the optimizer may hold them already.
+
+        Raises:
+            TuneQatError: a value that is not finite; names the layer.
+        """
+        if not torch.isfinite(value).all():
+            raise TuneQatError(
+                f"Layer {self.name!r}: its {self.kind} holds values that are not finite, so it cannot be calibrated. "
+                "Check the starting checkpoint and the data."
+            )
+        self._calibrate(value)
+        self.calibrated = True
+        self.step_init = self.step_size(value)
+
     def forward(self, value: torch.Tensor) -> Codes:
         """Codes of `value`; for activations, dimension 0 is the batch."""
+        self._check_calibrated()
+        return self._codes(value)
 
-    @abstractmethod
     def of_data(self, value: torch.Tensor) -> Codes:
-        """The same codes for a value that needs no gradient: `slopes` in place of a way back through the codes."""
+        """The same codes for a value that needs no gradient; `slopes` may take the place of a way back through them."""
+        return self(value)
 
-    @abstractmethod
+    @torch.no_grad()
+    def step_size(self, value: torch.Tensor) -> float:
+        """The distance of neighbouring values now, over channels and planes the mean."""
+        return float(self(value).scale.mean())
+
+    def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Which values lie below the lowest and above the highest; None where the method does not clip."""
+        return None
+
     def constrain(self) -> None:
         """Bring the parameters back into their domain; called without gradients after every optimizer step."""
+
+    def constrain_weight(self, weight: torch.Tensor) -> None:
+        """Bring the latent weight into the domain that the method asks for; called as `constrain` is."""
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What calibration decided, as plain values."""
+        return {"calibrated": self.calibrated, "signed": self.signed, "step_init": self.step_init}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """The counterpart of `get_extra_state`."""
+        self.calibrated, self.step_init = state["calibrated"], state["step_init"]
+        self._set_signed(state["signed"])
+
+    @abstractmethod
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        """Smallest and largest code, `qmin <= 0 <= qmax`."""
+
+    @abstractmethod
+    def _calibrate(self, value: torch.Tensor) -> None:
+        """Set signedness and parameters from finite values."""
+
+    @abstractmethod
+    def _codes(self, value: torch.Tensor) -> Codes:
+        """What `forward` gives once calibrated."""
+
+    def _set_signed(self, signed: bool) -> None:
+        self.signed = signed
+        """Whether codes go below 0."""
+        self.qmin, self.qmax = self._bounds(signed)
+
+    def _check_calibrated(self) -> None:
+        if not self.calibrated:
+            raise TuneQatError(f"Layer {self.name!r}: its {self.kind} quantizer must be calibrated before it is used.")

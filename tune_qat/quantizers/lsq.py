@@ -1,12 +1,12 @@
 """LSQ: Learned Step Size Quantization (Esser et al., ICLR 2020, arXiv 1902.08153)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from tune_qat.config import TuneQatError
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Codes, Quantizer
 
@@ -21,80 +21,76 @@ def bounds(bits: int, signed: bool) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
-def initial_step(value: torch.Tensor, qmax: int) -> torch.Tensor:
-    """`2 <|v|> / sqrt(Q_P)` (section 2.1), shape (), at least `STEP_MIN`."""
-    return (2 * value.abs().mean() / math.sqrt(qmax)).clamp(min=STEP_MIN)
+def initial_step(value: torch.Tensor, qmax: int, shape: Sequence[int] = ()) -> torch.Tensor:
+    """`2 <|v|> / sqrt(Q_P)` (section 2.1), at least `STEP_MIN`.
+
+    `shape` is () for one step, or (out_channels, 1, ...), of the value's rank, for a step for each channel.
+    """
+    mean = value.abs().mean(list(range(1, value.dim())), keepdim=True) if shape else value.abs().mean()
+    return (2 * mean / math.sqrt(qmax)).clamp(min=STEP_MIN)
 
 
 def gradient_scale(features: int, qmax: int) -> float:
-    """`1 / sqrt(N Q_P)` (section 2.2), N the weights of a layer or the features of one sample of its input."""
+    """`1 / sqrt(N Q_P)` (section 2.2), N the weights that share a step or the features of one sample of the input."""
     return 1 / math.sqrt(features * qmax)
 
 
 class LSQ(Quantizer):
-    """A learned step for one tensor. Weights are signed; activations decide on the calibration batch."""
+    """A learned step for one tensor, or for each output channel. Weights are signed; activations decide by themselves.
 
-    def __init__(self, *, bits: int, kind: str, name: str, ste: str) -> None:
-        super().__init__()
-        self.bits = bits
-        self.kind = kind
-        self.name = name
-        self.calibrated = False
-        self.signed = True
-        self.qmin, self.qmax = bounds(bits, self.signed)
-        self.step_init = 0.0
+    Whether activations are signed is what the calibration batch says.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        kind: str,
+        name: str,
+        ste: str,
+        shape: Sequence[int] | None = None,
+        per_channel: bool = False,
+    ) -> None:
+        """`shape` is the weight's; only `per_channel` needs it."""
+        super().__init__(bits=bits, kind=kind, name=name)
         self._round_first = ste == "round_then_clip"
-        self.step = nn.Parameter(torch.ones(()))
-
-    @torch.no_grad()
-    def calibrate(self, value: torch.Tensor) -> None:
-        """Decide signedness and set the step in place: the optimizer may hold the parameter already."""
-        if not torch.isfinite(value).all():
-            raise TuneQatError(
-                f"Layer {self.name!r}: its {self.kind} holds values that are not finite, so it cannot be calibrated. "
-                "Check the starting checkpoint and the data."
-            )
-        self._set_signed(self.kind == "weight" or bool(value.min() < SIGNED_BELOW))
-        self.step.copy_(initial_step(value, self.qmax))
-        self.step_init = float(self.step)
-        self.calibrated = True
-
-    def forward(self, value: torch.Tensor) -> Codes:
-        """Integer codes of `value`; the batch is no feature of an activation."""
-        grid = self._grid(value)
-        return Codes(uniform.codes(value, self.step, **grid), self.step.detach())
+        step_shape = (shape[0], *(1,) * (len(shape) - 1)) if per_channel and shape is not None else ()
+        self.step = nn.Parameter(torch.ones(step_shape))
 
     def of_data(self, value: torch.Tensor) -> Codes:
         """Codes of a value that needs no gradient, and the slope of the one parameter."""
+        self._check_calibrated()
         grid = self._grid(value)
         step = self.step.detach()
         slope = uniform.slope(value, step, **grid)
         return Codes(uniform.codes(value, step, **grid), step, slopes=((self.step, slope),))
 
+    def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which values lie below the lowest and above the highest."""
+        ratio = value / self.step
+        return ratio < self.qmin, ratio > self.qmax
+
+    def constrain(self) -> None:
+        """Keep the step positive."""
+        self.step.clamp_(min=STEP_MIN)
+
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        return bounds(self.bits, signed)
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        self._set_signed(self.kind == "weight" or bool(value.min() < SIGNED_BELOW))
+        self.step.copy_(initial_step(value, self.qmax, self.step.shape))
+
+    def _codes(self, value: torch.Tensor) -> Codes:
+        return Codes(uniform.codes(value, self.step, **self._grid(value)), self.step.detach())
+
     def _grid(self, value: torch.Tensor) -> dict[str, Any]:
-        if not self.calibrated:
-            raise TuneQatError(f"Layer {self.name!r}: its {self.kind} quantizer must be calibrated before it is used.")
-        features = value.numel() if self.kind == "weight" else value.numel() // value.shape[0]
+        """The batch is no feature of an activation, and other channels' weights are none of a channel's step."""
+        of_one = self.kind == "activation" or self.step.dim() > 0
+        features = value.numel() // value.shape[0] if of_one else value.numel()
         return {
             "qmin": self.qmin,
             "qmax": self.qmax,
             "gradient_scale": gradient_scale(features, self.qmax),
             "round_first": self._round_first,
         }
-
-    def constrain(self) -> None:
-        """Keep the step positive."""
-        self.step.clamp_(min=STEP_MIN)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What calibration decided, as plain values."""
-        return {"calibrated": self.calibrated, "signed": self.signed, "step_init": self.step_init}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """The counterpart of `get_extra_state`."""
-        self.calibrated, self.step_init = state["calibrated"], state["step_init"]
-        self._set_signed(state["signed"])
-
-    def _set_signed(self, signed: bool) -> None:
-        self.signed = signed
-        self.qmin, self.qmax = bounds(self.bits, signed)

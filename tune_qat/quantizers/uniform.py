@@ -1,7 +1,7 @@
 """The one operation behind every uniform quantizer: integer codes out, and LSQ's gradients back.
 
-Written so that a compiler makes one pass of it each way: nothing is kept but the input and the step, everything else is
-worked out again from them, and the step's gradient is summed in the pass that writes the input's.
+Written so that a compiler makes one pass of it each way: nothing is kept but the input and the parameters, everything
+else is worked out again from them, and the parameters' gradients are summed in the pass that writes the input's.
 """
 
 from typing import Any
@@ -10,9 +10,18 @@ import torch
 
 
 def codes(
-    value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, *, gradient_scale: float, round_first: bool = False
+    value: torch.Tensor,
+    step: torch.Tensor,
+    qmin: int,
+    qmax: int,
+    *,
+    gradient_scale: float = 1.0,
+    round_first: bool = False,
+    offset: torch.Tensor | None = None,
+    offset_gradient_scale: float = 1.0,
+    rounding_slope: bool = True,
 ) -> torch.Tensor:
-    """Integer codes `round(clip(v / s))`, with the gradients of the dequantized value (LSQ, equations 1 to 3).
+    """Integer codes `round(clip((v - o) / s))`, with the gradients of the dequantized value (LSQ, equations 1 to 3).
 
     Args:
         value: floating point, any shape.
@@ -21,12 +30,18 @@ def codes(
         qmax: largest code.
         gradient_scale: factor on the step's gradient (LSQ, section 2.2).
         round_first: the order of torch, brevitas and MQBench, which moves the clip point outwards by half a step.
+        offset: shape (), the value of code 0; its gradient is that of the values outside the range (LSQ+, equation 4).
+        offset_gradient_scale: factor on the offset's gradient.
+        rounding_slope: whether the step's gradient has the term of values inside the range; without it the step learns
+            from clipped values alone, as in PACT.
 
     Returns:
         Integers in [qmin, qmax] in the value's dtype and shape. The gradient that arrives here is `s` times that of
         the dequantized value (see `Codes`); it is not differentiable twice.
     """
-    return _Codes.apply(value, step, qmin, qmax, gradient_scale, round_first)
+    return _Codes.apply(
+        value, step, offset, qmin, qmax, gradient_scale, offset_gradient_scale, round_first, rounding_slope
+    )
 
 
 def slope(
@@ -36,31 +51,50 @@ def slope(
 
     Arguments and shape as for `codes`. For layers that sum it in an order of their own.
     """
-    return _by_step(value / step, qmin, qmax, round_first)[1] * (gradient_scale / step)
+    return _by_step(value / step, qmin, qmax, round_first, rounding_slope=True)[1] * (gradient_scale / step)
 
 
 class _Codes(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, scale: float, round_first: bool
+        ctx: Any,
+        value: torch.Tensor,
+        step: torch.Tensor,
+        offset: torch.Tensor | None,
+        qmin: int,
+        qmax: int,
+        step_scale: float,
+        offset_scale: float,
+        round_first: bool,
+        rounding_slope: bool,
     ) -> torch.Tensor:
-        ctx.save_for_backward(value, step)
-        ctx.grid = (qmin, qmax, scale, round_first)
-        return (value / step).clamp_(qmin, qmax).round_()
+        ctx.save_for_backward(value, step, offset)
+        ctx.grid, ctx.scales = (qmin, qmax, round_first, rounding_slope), (step_scale, offset_scale)
+        return _ratio(value, step, offset).clamp_(qmin, qmax).round_()
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None, None]:
-        value, step = ctx.saved_tensors
-        qmin, qmax, scale, round_first = ctx.grid
-        inside, by_step = _by_step(value / step, qmin, qmax, round_first)
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        value, step, offset = ctx.saved_tensors
+        step_scale, offset_scale = ctx.scales
+        inside, by_step = _by_step(_ratio(value, step, offset), *ctx.grid)
         grad_code = grads[0] * step.reciprocal()  # a second division would take longer than the memory does
         # In this order: after the sum, Inductor would make a second pass of it.
         grad_value = grad_code * inside
-        grad_step = (grad_code * by_step).sum_to_size(step.shape) * scale
-        return grad_value, grad_step, None, None, None, None
+        grad_step = grad_offset = None
+        if ctx.needs_input_grad[1]:
+            grad_step = (grad_code * by_step).sum_to_size(step.shape) * step_scale
+        if ctx.needs_input_grad[2]:
+            grad_offset = (grad_code * ~inside).sum() * offset_scale
+        return grad_value, grad_step, grad_offset, None, None, None, None, None, None
 
 
-def _by_step(ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _ratio(value: torch.Tensor, step: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+    return value / step if offset is None else (value - offset) / step
+
+
+def _by_step(
+    ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool, rounding_slope: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Which values are inside the range, and the derivative of each dequantized value by the step (equation 3)."""
     rounded = ratio.round()
     if round_first:
@@ -68,4 +102,5 @@ def _by_step(ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool) -> tu
     else:
         # Strict, as in equation 3: at the ends of the range the bound's own gradient holds.
         inside = (ratio > qmin) & (ratio < qmax)
-    return inside, torch.where(inside, rounded - ratio, rounded.clamp(qmin, qmax))
+    within = rounded - ratio if rounding_slope else torch.zeros_like(ratio)
+    return inside, torch.where(inside, within, rounded.clamp(qmin, qmax))

@@ -1,21 +1,20 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tune_qat import workload
-from tune_qat.config import AUTO, TuneQatError, UsageError, check_backend
-from tune_qat.results.reader import check_version, read_rows
+from tune_qat.config import AUTO, check_backend
+from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
 from tune_qat.tuning.backend_choice import choose
+from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
 from tune_qat.tuning.nodes import check_versions
 from tune_qat.tuning.session import Outcome, Session
-from tune_qat.workload import Workload
 
 
 def run(
@@ -67,6 +66,7 @@ def run(
     recorded = read_rows(folder, "trials", study.name)
     check_same_study(study, work, folder)
     check_batch_sizes(study, work)
+    check_schemes(study, work)
     deadline = None if time_budget is None else began + time_budget
     session = Session(study, work, folder, recorded, deadline)
     if not session.complete:
@@ -81,38 +81,3 @@ def run(
                 session.fit(given, device, chosen)
     session.close()
     return session.outcome(time.monotonic() - began)
-
-
-def check_results_folder(results: Path) -> None:
-    """Before anything is decoded or started: a folder that can be written to, or made, of this schema version."""
-    existing = next(path for path in (results, *results.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        why = "is no folder" if not existing.is_dir() else "cannot be written to"
-        raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
-    check_version(results)
-
-
-def check_same_study(study: Study, work: Workload, results: Path) -> None:
-    """`UsageError` if the results folder holds a study of this name on other data, splits or metric."""
-    for arm in read_rows(results, "arms", study.name)[:1]:
-        now = {
-            "model": work.model,
-            "dataset": work.dataset.spec.name,
-            "data_fingerprint": work.dataset.fingerprint,
-            "split_fingerprint": work.dataset.split_fingerprint,
-            "metric": work.dataset.spec.metric,
-        }
-        for name, value in now.items():
-            if arm[name] != value:
-                raise UsageError(
-                    f"{results} already holds a study {study.name!r} with another {name.replace('_', ' ')} "
-                    f"({arm[name]}, now {value}). Give this one another name, or use another --results folder."
-                )
-
-
-def check_batch_sizes(study: Study, work: Workload) -> None:
-    """`UsageError` for a batch size that an epoch of the data does not fill."""
-    largest = max(study.space.batch_size.high, study.pretrain.batch_size if study.pretrain else 1)
-    train_size = work.task().train_size
-    if largest > train_size:
-        raise workload.batch_too_large(largest, train_size, work.dataset.spec.name)

@@ -1,0 +1,139 @@
+"""DSQ: Differentiable Soft Quantization (Gong et al., ICCV 2019, arXiv 1908.05033).
+
+Forward is the hard quantizer of a learned range, backward the derivative of a soft one that has the same levels: in
+each interval a piece of tanh, the closer to a stair the smaller `alpha` is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat.quantizers.base import Codes, Quantizer
+
+RANGE_MIN = 1e-6
+"""Smallest `upper - lower`: keeps a constant tensor and an over-eager optimizer from a step of zero or below."""
+RANGE_MIN_OF_LOWER = 1e-6
+"""The same as a part of |lower|, a few roundings of float32: less would be lost when it is added to it."""
+ALPHA_MIN, ALPHA_MAX = 1e-3, 0.5
+"""Below, gradients are all but gone between the middles of intervals; the upper limit is the paper's."""
+
+
+class DSQ(Quantizer):
+    """A learned range [lower, upper] and a learned softness alpha, for weights and activations alike.
+
+    Codes are 0 to 2^bits - 1 and the value of code 0 is `lower`, so there is nothing signed.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        kind: str,
+        name: str,
+        ste: str = "",
+        shape: Sequence[int] | None = None,
+        alpha_init: float = 0.2,
+    ) -> None:
+        """`ste` and `shape` make no difference: the soft function is the gradient, and the range is the tensor's."""
+        del ste, shape
+        super().__init__(bits=bits, kind=kind, name=name)
+        self._set_signed(False)
+        self._alpha_init = min(max(alpha_init, ALPHA_MIN), ALPHA_MAX)
+        self.lower = nn.Parameter(torch.zeros(()))
+        self.upper = nn.Parameter(torch.ones(()))
+        self.alpha = nn.Parameter(torch.full((), self._alpha_init))
+
+    def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which values lie below the lowest and above the highest."""
+        return value < self.lower, value > self.upper
+
+    def constrain(self) -> None:
+        """Raise `upper` where it is not above `lower`, and keep alpha in its domain."""
+        gap = (self.lower.abs() * RANGE_MIN_OF_LOWER).clamp(min=RANGE_MIN)
+        self.upper.copy_(torch.maximum(self.upper, self.lower + gap))
+        self.alpha.clamp_(ALPHA_MIN, ALPHA_MAX)
+
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        return 0, 2**self.bits - 1
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        """The range is that of the tensor."""
+        self._set_signed(False)
+        self.lower.copy_(value.min())
+        self.upper.copy_(value.max())
+        self.alpha.fill_(self._alpha_init)
+        self.constrain()
+
+    def _codes(self, value: torch.Tensor) -> Codes:
+        code: torch.Tensor = _HardForwardSoftBackward.apply(value, self.lower, self.upper, self.alpha, self.qmax)
+        return Codes(code, _step(self.lower, self.upper, self.qmax).detach(), self.lower.detach())
+
+
+class _HardForwardSoftBackward(torch.autograd.Function):
+    """Codes, with the gradients of the soft quantizer's value by input, lower, upper and alpha.
+
+    With r = (x - l) / Delta, interval i, f = r - i - 1/2 and K = k Delta = ln(2 / alpha - 1), the soft value is
+    `Q_S = l + Delta w`, `w = i + (phi + 1) / 2`, `phi = S tanh(K f)`, `S = 1 / tanh(K / 2) = 1 / (1 - alpha)`.
+    Intervals hold still, so K depends on alpha alone and everything else goes through r.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, alpha: torch.Tensor, intervals: int
+    ) -> torch.Tensor:
+        ctx.save_for_backward(value, lower, upper, alpha)
+        ctx.intervals = intervals
+        ratio, interval = _place(value, lower, _step(lower, upper, intervals), intervals)
+        return interval + (ratio - interval >= 0.5)  # the sign of phi; not a number stays one
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        value, lower, upper, alpha = ctx.saved_tensors
+        step = _step(lower, upper, ctx.intervals)
+        ratio, interval = _place(value, lower, step, ctx.intervals)
+        soft, slope, by_alpha = _soft(ratio, interval, alpha)
+        below, above = value < lower, value > upper
+        inside = ~(below | above)
+        grad = grads[0] * step.reciprocal()  # of the dequantized value
+        by_upper = (soft - ratio * slope) / ctx.intervals  # through Delta
+        grad_value = grad_lower = grad_upper = grad_alpha = None
+        if ctx.needs_input_grad[0]:
+            grad_value = grad * slope * inside
+        if ctx.needs_input_grad[1]:
+            grad_lower = (grad * torch.where(inside, 1 - slope - by_upper, below)).sum()
+        if ctx.needs_input_grad[2]:
+            grad_upper = (grad * torch.where(inside, by_upper, above)).sum()
+        if ctx.needs_input_grad[3]:
+            grad_alpha = (grads[0] * by_alpha * inside).sum()  # Delta is in the gradient that arrives
+        return grad_value, grad_lower, grad_upper, grad_alpha, None
+
+
+def _step(lower: torch.Tensor, upper: torch.Tensor, intervals: int) -> torch.Tensor:
+    return (upper - lower) / intervals
+
+
+def _place(
+    value: torch.Tensor, lower: torch.Tensor, step: torch.Tensor, intervals: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many steps above `lower`, in [0, intervals], and the interval's number; the upper end is of the last one."""
+    ratio = ((value - lower) / step).clamp(0, intervals)
+    return ratio, ratio.floor().clamp(max=intervals - 1)
+
+
+def _soft(
+    ratio: torch.Tensor, interval: torch.Tensor, alpha: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The soft quantizer in steps above `lower`: w, its derivative by the ratio, and by alpha."""
+    sharpness = torch.log(2 / alpha - 1)
+    stretch = 1 / (1 - alpha)
+    from_middle = ratio - interval - 0.5
+    tanh = torch.tanh(sharpness * from_middle)
+    # 1 - tanh^2, without the difference: it is multiplied by 1 / alpha.
+    derivative = torch.cosh(sharpness * from_middle).square().reciprocal()
+    soft = interval + (stretch * tanh + 1) / 2
+    slope = stretch * sharpness / 2 * derivative
+    sharpness_by_alpha = -2 / (alpha * (2 - alpha))
+    by_alpha = stretch / 2 * (stretch * tanh + sharpness_by_alpha * from_middle * derivative)
+    return soft, slope, by_alpha

@@ -1,0 +1,57 @@
+"""PACT: Parameterized Clipping Activation (Choi et al., 2018, arXiv 1805.06085)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from tune_qat.quantizers import uniform
+from tune_qat.quantizers.base import Codes, Quantizer
+
+ALPHA_MIN = 1e-4
+"""Smallest clipping level: at 8 bits a step of 4e-7, which float32 still holds beside activations of order 1."""
+
+
+class PACT(Quantizer):
+    """Activations clipped to [0, alpha], a learned level, and rounded to 2^bits values at equal distances.
+
+    Alpha learns from the values that it clips and from weight decay (section 3), and not from rounding, which is where
+    LSQ differs. Values below 0 become 0.
+    """
+
+    decayed = ("alpha",)
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        kind: str,
+        name: str,
+        ste: str = "",
+        shape: Sequence[int] | None = None,
+        alpha_init: float = 10.0,
+    ) -> None:
+        """`ste` and `shape` make no difference: values are clipped before they are rounded."""
+        del ste, shape
+        super().__init__(bits=bits, kind=kind, name=name)
+        self._alpha_init = max(alpha_init, ALPHA_MIN)
+        self.alpha = nn.Parameter(torch.full((), self._alpha_init))
+
+    def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which values lie below 0 and above alpha."""
+        return value < 0, value > self.alpha
+
+    def constrain(self) -> None:
+        """Keep alpha positive."""
+        self.alpha.clamp_(min=ALPHA_MIN)
+
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        del signed  # whatever the values are
+        return 0, 2**self.bits - 1
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        self.alpha.fill_(self._alpha_init)
+
+    def _codes(self, value: torch.Tensor) -> Codes:
+        step = self.alpha / self.qmax
+        return Codes(uniform.codes(value, step, self.qmin, self.qmax, rounding_slope=False), step.detach())

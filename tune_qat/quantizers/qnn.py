@@ -1,0 +1,60 @@
+"""QNN and BNN: quantized and binarized networks (Hubara et al. 2016, arXiv 1609.07061 and 1602.02830)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.binary import clipped_sign
+
+
+class QNN(Quantizer):
+    """Weights or activations on a fixed grid within [-1, 1]; nothing is learned, and nothing is measured.
+
+    One bit is the sign. k bits are 2^k values from -1 to 1 at equal distances, with none at 0; that 0 goes to the value
+    above it. The paper leaves the grid open. The gradient is that of a hard tanh, 1 within [-1, 1] with both ends: many
+    latent weights lie on an end exactly, where `constrain_weight` puts them, and would never leave it otherwise.
+    """
+
+    def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
+        """`ste` and `shape` make no difference here."""
+        del ste, shape
+        super().__init__(bits=bits, kind=kind, name=name)
+        self._set_signed(self.qmin < 0)
+
+    def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which values lie below -1 and above 1."""
+        return value < -1, value > 1
+
+    def constrain_weight(self, weight: torch.Tensor) -> None:
+        """Clip latent weights to [-1, 1] (1602.02830, algorithm 1)."""
+        weight.clamp_(-1, 1)
+
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        del signed  # the grid is the same for all
+        return (-1, 1) if self.bits == 1 else (0, 2**self.bits - 1)
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        """Nothing to set."""
+
+    def _codes(self, value: torch.Tensor) -> Codes:
+        if self.bits == 1:
+            return Codes(clipped_sign(value, closed=True), value.new_ones(()))
+        code = _OnGrid.apply(value, self.qmax)
+        return Codes(code, value.new_full((), 2 / self.qmax), value.new_full((), -1.0))
+
+
+class _OnGrid(torch.autograd.Function):
+    """Codes 0 to `last` of the values from -1 to 1."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, last: int) -> torch.Tensor:
+        ctx.save_for_backward(value)
+        ctx.last = last
+        return ((value.clamp(-1, 1) + 1) * (last / 2)).round()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (value,) = ctx.saved_tensors
+        return grads[0] * (ctx.last / 2) * (value.abs() <= 1), None

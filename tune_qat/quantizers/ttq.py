@@ -1,0 +1,87 @@
+"""TTQ: Trained Ternary Quantization (Zhu et al., ICLR 2017, arXiv 1612.01064)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat.quantizers.base import Codes, Quantizer
+
+SIZE_MIN = 1e-6
+"""Smallest of the two learned sizes: keeps an over-eager optimizer from zero or below."""
+
+
+class TTQ(Quantizer):
+    """Weights of `-negative`, 0 and `positive`, two learned sizes for the whole layer, both 1 at first.
+
+    A weight is 0 up to a threshold in size, a part of the largest size in the layer. The two sizes are scales of their
+    own, so that the codes come in two planes: row 2c has those of `positive` in channel c (0 and 1), row 2c + 1 those
+    of `negative` (0 and -1).
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        kind: str,
+        name: str,
+        ste: str = "",
+        shape: Sequence[int] | None = None,
+        threshold: float = 0.05,
+    ) -> None:
+        """`threshold` is in largest sizes (equation 9), below 1; `ste` and `shape` make no difference here."""
+        del ste, shape
+        super().__init__(bits=bits, kind=kind, name=name)
+        self._threshold = threshold
+        self.positive = nn.Parameter(torch.ones(()))
+        self.negative = nn.Parameter(torch.ones(()))
+
+    def constrain(self) -> None:
+        """Keep both sizes positive."""
+        self.positive.clamp_(min=SIZE_MIN)
+        self.negative.clamp_(min=SIZE_MIN)
+
+    def _bounds(self, signed: bool) -> tuple[int, int]:
+        del signed
+        return -1, 1
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        self.positive.fill_(1.0)
+        self.negative.fill_(1.0)
+
+    def _codes(self, value: torch.Tensor) -> Codes:
+        threshold = self._threshold * value.detach().abs().max()
+        code = _Planes.apply(value, self.positive, self.negative, threshold)
+        sizes = torch.stack((self.positive.detach(), self.negative.detach()))
+        scale = sizes.repeat(value.shape[0]).reshape(-1, *(1,) * (value.dim() - 1))
+        return Codes(code, scale, planes=2)
+
+
+class _Planes(torch.autograd.Function):
+    """Rows of codes for both sizes, and the gradients of section 3.2 (equations 7 and 8).
+
+    With g the gradient of the dequantized weight, `positive` gets the sum of g over the weights above the threshold.
+    `negative` gets minus that over those below, because the value there is `-negative`; the paper prints no minus.
+    The latent weight gets `positive * g`, g or `negative * g`, by where it lies.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, threshold: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight, positive, negative, threshold)
+        none = 0 * weight  # not plain zeros: a weight that is not a number stays one, to show in the loss
+        above = torch.where(weight > threshold, 1.0, none)
+        below = torch.where(weight < -threshold, -1.0, none)
+        return torch.stack((above, below), 1).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        weight, positive, negative, threshold = ctx.saved_tensors
+        of_positive, of_negative = grads[0].unflatten(0, (-1, 2)).unbind(1)
+        # Both planes bring g, each times its own size. Taken from the plane on whose side of zero the weight is.
+        grad = torch.where(weight < 0, of_negative / negative, of_positive / positive)
+        above, below = weight > threshold, weight < -threshold
+        by_weight = grad * torch.where(above, positive, torch.where(below, negative, 1.0))
+        return by_weight, (grad * above).sum(), -(grad * below).sum(), None
