@@ -71,6 +71,10 @@ class TestTrialKey:
     def test_differs_with_every_field_of_the_scheme(self, name: str) -> None:
         assert key(replace(BASE, scheme=replace(Scheme(), **{name: OTHER_SCHEME[name]}))) != key()
 
+    def test_equal_schemes_have_one_hash(self) -> None:
+        one, other = (Scheme(options={"per_channel": True}, layer_bits={"conv1": (8, 8)}) for _ in range(2))
+        assert one == other != Scheme() and len({one, other, Scheme()}) == 2
+
     @pytest.mark.parametrize("name", DATA)
     def test_differs_with_data_split_and_start(self, name: str) -> None:
         assert trial_key(BASE, "search", **{**DATA, name: "other"}) != key()

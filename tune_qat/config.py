@@ -71,9 +71,9 @@ class Scheme:
     """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
     ste: str = "clip_then_round"
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Of the two methods, those that differ from the table's values."""
-    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     """Weight and activation bits of layers by name, in place of all else; 32: not quantized."""
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ def test_equals_brevitas_forward() -> None:
 
 class TestByHand:
     def test_values_and_gradients(self) -> None:
-        # Mean size 1, threshold 0.7: kept are 3 and -0.75 and 0.75, of mean size 1.5.
+        # Mean size 1, so a threshold of 0.7: all but 0.5 and 0 are kept.
         value = torch.tensor([[3.0, -0.75, 0.5], [0.75, 0.0, -1.0]], dtype=torch.float64)
         quantizer = make(TWN, "weight", 2, value)
         upstream = torch.arange(1, 7, dtype=torch.float64).reshape(2, 3)

@@ -1,4 +1,4 @@
-"""DSQ in plain Python, straight from section 3 of Gong et al. (arXiv 1908.05033): middles m_i, k and S written out."""
+"""DSQ in plain Python, from the formulas of Gong et al. (arXiv 1908.05033): middles m_i, k and S written out."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""LSQ+ of one tensor in plain Python, from section 3 of Bhalgat et al. (arXiv 2004.09576); floats are double."""
+"""LSQ+ of one tensor in plain Python, from the formulas of Bhalgat et al. (arXiv 2004.09576); floats are double."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class PlainLSQPlus:
 
 
 def grid(configuration: str, bits: int) -> tuple[int, int]:
-    """n and p of table 1, with their signs."""
+    """n and p of a configuration, with their signs."""
     if configuration.startswith("signed"):
         return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return 0, 2**bits - 1
@@ -83,7 +83,7 @@ def quantize_by_autograd(
 
 
 def weight_step(values: Sequence[float], bits: int, init: str = "lsq_plus") -> float:
-    """The first step of weights that are not all 0 (equation 6, with the deviation of a population)."""
+    """The first step of weights that are not all 0, with the deviation of a population."""
     if init == "lsq":
         return 2 * sum(abs(w) for w in values) / len(values) / (2 ** (bits - 1) - 1) ** 0.5
     if init == "min_max":
@@ -104,6 +104,6 @@ def min_max(values: Sequence[float], configuration: str, bits: int) -> tuple[flo
 
 
 def squared_error(values: Sequence[float], step: float, offset: float, *, low: int, high: int) -> float:
-    """The mean over the values (equation 7 is their sum)."""
+    """The mean over the values."""
     quantized = (min(max(round((x - offset) / step), low), high) * step + offset for x in values)
     return sum((y - x) ** 2 for y, x in zip(quantized, values, strict=True)) / len(values)

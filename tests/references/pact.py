@@ -1,4 +1,4 @@
-"""PACT of one tensor in plain Python, from section 3 of Choi et al. (arXiv 1805.06085); floats are double."""
+"""PACT of one tensor in plain Python, from the formulas of Choi et al. (arXiv 1805.06085); floats are double."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

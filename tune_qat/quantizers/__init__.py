@@ -112,7 +112,7 @@ _SPECS = (
         weights=Half(build="tune_qat.quantizers.ttq:TTQ", bits=range(2, 3), why=_TERNARY),
         activations=None,
         first_last_bits=FLOAT_BITS,
-        options={"threshold": Option(default=0.05, high=1.0, of=(WEIGHTS,))},
+        options={"threshold": Option(default=0.05, high=0.9, of=(WEIGHTS,))},
         source="Zhu et al., ICLR 2017, arXiv 1612.01064",
     ),
 )

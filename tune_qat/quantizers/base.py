@@ -53,7 +53,7 @@ class Quantizer(nn.Module, ABC):
         self.bits, self.kind, self.name = bits, kind, name
         self.calibrated = False
         self.step_init = 0.0
-        """The distance of neighbouring values (over channels the mean) that calibration chose."""
+        """The scale of codes (over channels and planes the mean) after calibration."""
         self._set_signed(kind == "weight")
 
     @torch.no_grad()
@@ -85,7 +85,7 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def step_size(self, value: torch.Tensor) -> float:
-        """The distance of neighbouring values now, over channels and planes the mean."""
+        """The scale of codes now, over channels and planes the mean. Values of 1 bit, codes -1 and 1, are two apart."""
         return float(self(value).scale.mean())
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -11,7 +11,7 @@ from tune_qat.quantizers.binary import SCALE_MIN, sign, straight_through
 
 
 def mapped(weight: torch.Tensor, *, detach_max: bool = False) -> torch.Tensor:
-    """`tanh(w) / (2 max |tanh(w)|) + 1/2` (equation 9): weights in [0, 1], the largest of the layer on an end.
+    """`tanh(w) / (2 max |tanh(w)|) + 1/2`: weights in [0, 1], the largest of the layer on an end.
 
     `detach_max` makes the maximum a constant to autograd; as published it is none.
     """
@@ -54,7 +54,7 @@ class DoReFaWeight(Quantizer):
         """Nothing to set."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
-        if self.bits == 1:  # equation 8
+        if self.bits == 1:
             constant = value.detach()
             scale = constant.abs().mean().clamp(min=SCALE_MIN)
             return Codes(straight_through(value, sign(constant), scale), scale)
@@ -63,7 +63,7 @@ class DoReFaWeight(Quantizer):
 
 
 class DoReFaActivation(Quantizer):
-    """Activations clipped to [0, 1] and rounded to 2^k values at equal distances (equation 11)."""
+    """Activations clipped to [0, 1] and rounded to 2^k values at equal distances."""
 
     def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
         """`ste` and `shape` make no difference here."""

@@ -12,12 +12,12 @@ from tune_qat.quantizers.lsq import LSQ, STEP_MIN, bounds, gradient_scale, initi
 from tune_qat.quantizers.squared_error import smallest_error
 
 SIGNED_CONFIGURATIONS = ("signed_symmetric", "signed_asymmetric")
-"""Configurations 2 and 3 of table 1; 1 and 4 are the unsigned ones."""
+"""The paper's configurations 2 and 3; 1 and 4 are the unsigned ones."""
 ASYMMETRIC_CONFIGURATIONS = ("signed_asymmetric", "unsigned_asymmetric")
 
 
 class LSQPlusWeight(LSQ):
-    """LSQ's weights, signed and without offset, from another start (section 3.3)."""
+    """LSQ's weights, signed and without offset, from another start."""
 
     def __init__(self, *, init: str = "lsq_plus", **options: Any) -> None:
         """`init`: `lsq_plus`, three standard deviations around the mean, `min_max` or `lsq`."""
@@ -50,7 +50,7 @@ class LSQPlusActivation(Quantizer):
         init: str = "lsq_plus",
         offset_gradient: str = "scaled",
     ) -> None:
-        """`activations` is a configuration of table 1.
+        """`activations` is one of the four configurations of the paper.
 
         Args:
             offset: `learned`; `minimum`, fixed so that the lowest value of the first grid is the calibration batch's
@@ -126,7 +126,7 @@ class LSQPlusActivation(Quantizer):
 
 
 def _three_deviations(weight: torch.Tensor, *, per_channel: bool) -> torch.Tensor:
-    """`max(|mean - 3 s|, |mean + 3 s|)` of the signed weights, s their population standard deviation (equation 6)."""
+    """`max(|mean - 3 s|, |mean + 3 s|)` of the signed weights, s their population standard deviation."""
     over = list(range(1, weight.dim())) if per_channel else list(range(weight.dim()))
     deviation, mean = torch.std_mean(weight, over, correction=0, keepdim=per_channel)
     return torch.maximum((mean - 3 * deviation).abs(), (mean + 3 * deviation).abs())

@@ -15,7 +15,7 @@ ALPHA_MIN = 1e-4
 class PACT(Quantizer):
     """Activations clipped to [0, alpha], a learned level, and rounded to 2^bits values at equal distances.
 
-    Alpha learns from the values that it clips and from weight decay (section 3), and not from rounding, which is where
+    Alpha learns from the values that it clips and from weight decay, and not from rounding, which is where
     LSQ differs. Values below 0 become 0.
     """
 

@@ -1,4 +1,4 @@
-"""The step and offset that bring quantized values closest to a tensor (LSQ+, equation 7)."""
+"""The step and offset that bring quantized values closest to a tensor (LSQ+)."""
 
 import torch
 

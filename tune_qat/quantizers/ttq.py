@@ -30,7 +30,7 @@ class TTQ(Quantizer):
         shape: Sequence[int] | None = None,
         threshold: float = 0.05,
     ) -> None:
-        """`threshold` is in largest sizes (equation 9), below 1; `ste` and `shape` make no difference here."""
+        """`threshold` is in largest sizes, below 1; `ste` and `shape` make no difference here."""
         del ste, shape
         super().__init__(bits=bits, kind=kind, name=name)
         self._threshold = threshold
@@ -59,10 +59,10 @@ class TTQ(Quantizer):
 
 
 class _Planes(torch.autograd.Function):
-    """Rows of codes for both sizes, and the gradients of section 3.2 (equations 7 and 8).
+    """Rows of codes for both sizes, and the gradients of the paper.
 
     With g the gradient of the dequantized weight, `positive` gets the sum of g over the weights above the threshold.
-    `negative` gets minus that over those below, because the value there is `-negative`; the paper prints no minus.
+    `negative` gets minus that over those below, because the value there is `-negative`.
     The latent weight gets `positive * g`, g or `negative * g`, by where it lies.
     """
 

@@ -24,7 +24,7 @@ class TWN(Quantizer):
         shape: Sequence[int] | None = None,
         threshold: float = 0.7,
     ) -> None:
-        """`threshold` is in mean sizes of the layer's weights (equation 6); `ste` and `shape` make no difference."""
+        """`threshold` is in mean sizes of the layer's weights; `ste` and `shape` make no difference."""
         del ste, shape
         super().__init__(bits=bits, kind=kind, name=name)
         self._threshold = threshold

@@ -30,7 +30,7 @@ def codes(
         qmax: largest code.
         gradient_scale: factor on the step's gradient (LSQ, section 2.2).
         round_first: the order of torch, brevitas and MQBench, which moves the clip point outwards by half a step.
-        offset: shape (), the value of code 0; its gradient is that of the values outside the range (LSQ+, equation 4).
+        offset: shape (), the value of code 0; its gradient is that of the values outside the range (LSQ+).
         offset_gradient_scale: factor on the offset's gradient.
         rounding_slope: whether the step's gradient has the term of values inside the range; without it the step learns
             from clipped values alone, as in PACT.
