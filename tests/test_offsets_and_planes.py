@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.lsq import LSQ
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 4), (5, 6)),
@@ -94,6 +95,25 @@ def test_a_layer_on_codes_is_the_layer_on_values(
     name: str, of_inputs: float | None, of_weight: float | None, planes: int
 ) -> None:
     check(QuantizedLayer, name, of_inputs, of_weight, planes)
+
+
+@pytest.mark.parametrize("of_weight", [None, -0.3])
+@pytest.mark.parametrize("planes", [1, 2])
+@pytest.mark.parametrize("name", ["linear", "padded", "grouped"])
+def test_the_step_of_a_first_layer_learns_through_all_that_its_codes_are_in(
+    name: str, planes: int, of_weight: float | None
+) -> None:
+    layer, _, weight = example(name, None, of_weight, planes)
+    value = torch.randn(LAYERS[name][1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    step = LSQ(bits=3, kind="activation", name="layer", ste="clip_then_round").double()
+    step.calibrate(value)
+    quantized = QuantizedLayer(layer, name="layer", index=0, weight=Given(weight, "weight"), inputs=step).double()
+    # Data needs no gradient, and takes the shorter way where there is one; a hidden input does not.
+    of_data, of_hidden = (
+        torch.autograd.grad(quantized(given).square().sum(), step.step)[0]
+        for given in (value, value.clone().requires_grad_())
+    )
+    close(of_data, of_hidden)
 
 
 class OffsetInPadding(QuantizedLayer):

@@ -114,8 +114,8 @@ def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
 
 
 class InputScaleForgotten(QuantizedLayer):
-    def _input_codes(self, value: torch.Tensor) -> Codes:
-        return super()._input_codes(value)._replace(scale=torch.ones((), dtype=value.dtype))
+    def _input_codes(self, value: torch.Tensor, weight: Codes) -> Codes:
+        return super()._input_codes(value, weight)._replace(scale=torch.ones((), dtype=value.dtype))
 
 
 class WeightScaleForgotten(QuantizedLayer):

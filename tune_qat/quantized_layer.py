@@ -54,8 +54,8 @@ class QuantizedLayer(nn.Module):
     def _forward(self, value: torch.Tensor) -> torch.Tensor:
         if self.calibrating:
             self._calibrate(value)
-        inputs = self._input_codes(value)
         weight = _codes(self.weight_quantizer, self.layer.weight)
+        inputs = self._input_codes(value, weight)
         output = self._of_codes(inputs, weight)
         if inputs.offset is not None or weight.offset is not None:
             output = output + self._of_offsets(inputs, weight)
@@ -92,8 +92,9 @@ class QuantizedLayer(nn.Module):
         """A value for each output channel, or one for all, in a shape that the output broadcasts with."""
         return values.reshape(-1, *(1,) * (self.layer.weight.dim() - 2)) if values.dim() else values
 
-    def _input_codes(self, value: torch.Tensor) -> Codes:
-        is_data = torch.is_grad_enabled() and not value.requires_grad
+    def _input_codes(self, value: torch.Tensor, weight: Codes) -> Codes:
+        # Codes of data lead nowhere back, and an offset of the weight adds a second term with them.
+        is_data = torch.is_grad_enabled() and not value.requires_grad and weight.offset is None
         if self.input_quantizer is not None and is_data and can_operate_on_data(self.layer):
             return self.input_quantizer.of_data(value)
         return _codes(self.input_quantizer, value)
