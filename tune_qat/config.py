@@ -6,7 +6,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 FLOAT_BITS = 32
@@ -57,6 +57,14 @@ def check_backend(name: str) -> None:
         raise UsageError(f"backend (--backend) must be one of {', '.join(BACKENDS)}, but got {name!r}.")
 
 
+def _later(default: Any = MISSING, *, default_factory: Any = MISSING, **options: Any) -> Any:
+    """A field that came after the first records: part of a trial's identity only where it is not its default."""
+    return field(default=default, default_factory=default_factory, metadata={_LATER: True}, **options)
+
+
+_LATER = "later"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheme:
     """Which quantizer at how many bits on which layers."""
@@ -71,9 +79,9 @@ class Scheme:
     """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
     ste: str = "clip_then_round"
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = _later(default_factory=dict, hash=False)
     """Of the two methods, those that differ from the table's values."""
-    layer_bits: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    layer_bits: Mapping[str, tuple[int, int]] = _later(default_factory=dict, hash=False)
     """Weight and activation bits of layers by name, in place of all else; 32: not quantized."""
 
     def __post_init__(self) -> None:
@@ -165,18 +173,18 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
-        return cls(**{**values, "scheme": Scheme(**values["scheme"])})
+        parts = {name: kind(**values[name]) for name, kind in _PARTS.items() if values.get(name) is not None}
+        return cls(**{**values, **parts})
 
     def identity(self) -> dict[str, Any]:
         """`to_dict` without what changes no number, nor what earlier records do not have unless it is used."""
         options = {name: value for name, value in self.dataset_options.items() if name not in STORAGE_OPTIONS}
         values = replace(self, dataset_options=options).to_dict()
+        _drop_unused(TrialConfig, values)
         scheme = values["scheme"]
+        _drop_unused(Scheme, scheme)
         if scheme["activation_quantizer"] == scheme["quantizer"]:
             del scheme["activation_quantizer"]
-        for name in ("options", "layer_bits"):
-            if not scheme[name]:
-                del scheme[name]
         return values
 
     @property
@@ -188,6 +196,18 @@ class TrialConfig:
     def grace_epochs(self) -> int:
         """Epochs before a trial may be given up: a ninth of its length (methodology D6)."""
         return grace_epochs(self.epochs)
+
+
+_PARTS: Mapping[str, type] = {"scheme": Scheme}
+"""Fields of a trial that are dataclasses themselves."""
+
+
+def _drop_unused(kind: type, values: dict[str, Any]) -> None:
+    """Leave out the later fields of a dataclass that have their defaults."""
+    for one in fields(kind):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if one.metadata.get(_LATER) and values[one.name] == default:
+            del values[one.name]
 
 
 def _real(name: str, value: object) -> float:
