@@ -102,11 +102,11 @@ def test_rows_without_a_result_are_kept_and_null(ask: Any) -> None:
     assert all(row[:6] == (None,) * 6 and row[6].startswith("no result published") for row in found)
 
 
-def test_heavy_ball_momentum_is_none_of_our_optimizers(ask: Any) -> None:
+def test_what_is_not_adam_is_heavy_ball_momentum(ask: Any) -> None:
     found = ask(f"SELECT optimizer, note FROM reference WHERE {WIKI} AND value IS NOT NULL AND optimizer IS DISTINCT "
                 "FROM 'adam'")  # fmt: skip
     assert len(found) == 31
-    assert all(optimizer is None and "SGD(momentum=0.9" in note for optimizer, note in found)
+    assert all(optimizer == "sgd_momentum" and "SGD(momentum=0.9" in note for optimizer, note in found)
 
 
 def test_only_the_stability_table_has_means_and_spreads(ask: Any) -> None:
