@@ -233,6 +233,7 @@ REFERENCE = pa.schema(
         _field("plus_minus", number, "in `unit`, as printed"),
         _field("statistic", text, "best, mean or unknown"),
         _field("n", small, "runs behind the number, where stated"),
+        _field("recipe", text, "how it was trained, as far as published"),
         _field("note", text, "published spelling and caveats"),
     ]
 )
