@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tune_qat.optimizers.base import Range
 from tune_qat.results.reader import FILES, connect
-from tune_qat.space import BATCH_SIZE
+from tune_qat.space import BATCH_SIZE, BITS
 from tune_qat.study import Study
 
 
@@ -39,6 +39,8 @@ def _ranges(study: Study) -> list[str]:
 
 
 def _range(name: str, bounds: Range) -> str:
+    if name == BITS:
+        return "bits (of the list above)"
     kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
     return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_qat.config import SCHEDULES, STE_VARIANTS, UsageError
+from tune_qat.config import FLOAT_BITS, SCHEDULES, STE_VARIANTS, UsageError
 
 RULE = "rule"
 """Type of an error that `broken` makes."""
@@ -57,6 +57,10 @@ class QuantizationSection(Section):
     layers: dict[str, list[int]] = {}
     """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
+    search_bits: bool = False
+    """In joint mode: one search over all pairs of `bits` in place of one for each."""
+    weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
     first_last_bits: int | None = None
     """Of the first and the last layer; what the method's paper does where it is left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
@@ -71,13 +75,49 @@ class QuantizationSection(Section):
             raise ValueError(f"each pair of bits may appear once, but got {bits}")
         return bits
 
+    @field_validator("weight_decay_factors")
+    @classmethod
+    def _bit_widths(cls, factors: dict[str, float]) -> dict[str, float]:
+        for key in factors:
+            if not (key.isdecimal() and 1 <= int(key) <= FLOAT_BITS):
+                raise ValueError(f"keys must be weight bits, from 1 to {FLOAT_BITS}, but got {key!r}")
+        return factors
 
-class TrainingSection(Section):
-    """How long every trial trains, and from where."""
+
+class DistillationSection(Section):
+    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
+
+    weight: float = 0.5
+    temperature: float = 1.0
+
+
+class ScheduledSection(Section):
+    """How long, and how the learning rate goes."""
 
     epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: list[float] = []
+    """Epochs at which the schedule `step` lowers the rate."""
+    decay: float = 0.1
+    """What `step` multiplies the rate by."""
+
+    @property
+    def rate_over_time(self) -> dict[str, Any]:
+        """The fields of a trial's configuration that this section sets."""
+        return {
+            "epochs": self.epochs,
+            "schedule": self.schedule,
+            "warmup_epochs": self.warmup_epochs,
+            "milestones": tuple(self.milestones),
+            "decay": self.decay,
+        }
+
+
+class TrainingSection(ScheduledSection):
+    """How long every trial trains, and from where."""
+
+    distillation: DistillationSection | None = None
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
 
@@ -87,19 +127,21 @@ class TrainingSection(Section):
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
+        if self.distillation is not None and self.init == "scratch":
+            raise ValueError(
+                'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '
+                'use init = "pretrain" or "path"'
+            )
         return self
 
 
-class PretrainSection(Section):
+class PretrainSection(ScheduledSection):
     """The floating-point model that all arms start from."""
 
     optimizer: str = "adam"
     optimizer_options: dict[str, float] = {}
     learning_rate: Positive = 1e-3
     batch_size: AtLeastOne
-    epochs: AtLeastOne
-    schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Bounds(Section):
