@@ -112,9 +112,12 @@ def _turned_around(graph: onnx.ModelProto) -> bool:
 
 
 def _zero_point_off(graph: onnx.ModelProto) -> bool:
-    found = [one for name, one in initializers(graph).items() if name.endswith(".zero")]
-    for one in found:
-        one.CopyFrom(onnx.helper.make_tensor(one.name, one.data_type, one.dims, [1]))
+    found = [node for node in graph.graph.node if node.op_type == "DequantizeLinear" and len(node.input) == 3]
+    kinds = {name: one.data_type for name, one in initializers(graph).items()}
+    for node in found:
+        wrong = onnx.helper.make_tensor(f"{node.name}_wrong", kinds[node.input[2]], [], [1])
+        graph.graph.initializer.append(wrong)
+        node.input[2] = wrong.name
     return bool(found)
 
 

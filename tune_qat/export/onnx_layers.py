@@ -32,7 +32,11 @@ def with_integers(model: nn.Module) -> nn.Module:
 
 
 class StoredWeight(nn.Module):
-    """Codes of a weight from an integer constant."""
+    """Codes of a weight from an integer constant.
+
+    An offset is stored as its sign and its size. As a plain constant, onnxruntime would multiply it into the ones that
+    sum an input's codes, and these sums, which may be far larger than the outputs, would no longer be exact.
+    """
 
     def __init__(self, weight: IntegerWeight) -> None:
         super().__init__()
@@ -42,12 +46,16 @@ class StoredWeight(nn.Module):
         self.register_buffer("codes", weight.codes)
         self.register_buffer("one", torch.ones(()))
         self.register_buffer("scale", weight.scale.repeat(channels).reshape(rows) if self.planes > 1 else weight.scale)
-        self.register_buffer("offset", weight.offset)
+        self.has_offset = weight.offset is not None
+        if weight.offset is not None:
+            self.register_buffer("offset_sign", weight.offset.sign().to(torch.int8))
+            self.register_buffer("offset_size", weight.offset.abs().clamp(min=torch.finfo(torch.float32).tiny))
 
     def forward(self, value: torch.Tensor) -> Codes:
         """The stored codes; `value`, the latent weight, is not looked at."""
         code = _dequantized(self.codes, self.one)
-        return Codes(parts(code) if self.planes > 1 else code, self.scale, self.offset, planes=self.planes)
+        offset = _dequantized(self.offset_sign, self.offset_size) if self.has_offset else None
+        return Codes(parts(code) if self.planes > 1 else code, self.scale, offset, planes=self.planes)
 
 
 class IntegerInput(nn.Module):
