@@ -69,7 +69,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
-    "export": BASE | {"data.base", "models", "quantizers", "quantize", "quantized_layer"}
+    "export": BASE
+    | {"data.base", "models", "quantizers", "quantize", "quantized_layer"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers.base", "results"},
     "status": {"tables", "analysis"},

@@ -253,7 +253,7 @@ def export(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The best trial, also where none is named.")] = False,
 ) -> None:
-    """Write a trained model as integers: ONNX, or a state of integer codes for torch.
+    """Write a trained model as integers, to ONNX or for torch.
 
     The best trial is that of the configuration with the best mean of the final validation metric over its retrain
     seeds, and among these the best one; of several bit widths the best quantized one. Test data has no say. `tune-qat

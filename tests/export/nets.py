@@ -119,7 +119,9 @@ def trained(case: str) -> Trained:
     config = TrialConfig(
         model="small", dataset="none", scheme=scheme, optimizer="adam", learning_rate=3e-3, batch_size=64, epochs=1
     )
-    return Trained(trial_key="small", config=config, model_input=INPUT, normalisation=([0.0] * 2, [1.0] * 2), model=model.eval())
+    return Trained(
+        trial_key="small", config=config, model_input=INPUT, normalisation=([0.0] * 2, [1.0] * 2), model=model.eval()
+    )
 
 
 def images(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

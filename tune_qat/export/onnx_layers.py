@@ -38,6 +38,12 @@ class StoredWeight(nn.Module):
     sum an input's codes, and these sums, which may be far larger than the outputs, would no longer be exact.
     """
 
+    codes: torch.Tensor
+    one: torch.Tensor
+    scale: torch.Tensor
+    offset_sign: torch.Tensor
+    offset_size: torch.Tensor
+
     def __init__(self, weight: IntegerWeight) -> None:
         super().__init__()
         self.bits, self.planes = weight.bits, weight.planes
@@ -64,6 +70,13 @@ class IntegerInput(nn.Module):
     On a uniform grid, QuantizeLinear makes them, behind a clip where the grid is narrower than its type: a value at the
     end of the clip is a rounding away from the last code, which it rounds to. Other methods keep their own arithmetic.
     """
+
+    zero: torch.Tensor
+    one: torch.Tensor
+    scale: torch.Tensor
+    offset: torch.Tensor | None
+    low: torch.Tensor
+    high: torch.Tensor
 
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()

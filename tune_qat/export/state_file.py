@@ -48,7 +48,7 @@ def integer_state(trained: Trained) -> dict[str, Any]:
 
 
 def pack(codes: torch.Tensor, *, minimum: int, stride: int, width: int) -> torch.Tensor:
-    """Codes of any shape as bytes, uint8 of one dimension: `(code - minimum) / stride`, the first in the lowest bits."""
+    """Codes of any shape as uint8 of one dimension: `(code - minimum) / stride`, the first in the lowest bits."""
     levels = ((codes.flatten().int() - minimum) // stride).to(torch.uint8)
     each = BYTE // width
     rows = torch.nn.functional.pad(levels, (0, -len(levels) % each)).reshape(-1, each)
