@@ -53,9 +53,7 @@ def _calibrated(name: str, scheme: Scheme) -> Trained:
     )
     channels = INPUTS[name].channels
     levels = ([0.0] * channels, [255.0] * channels)
-    return Trained(
-        trial_key="none", config=config, model_input=INPUTS[name], normalisation=levels, model=model.eval()
-    )
+    return Trained(trial_key="none", config=config, model_input=INPUTS[name], normalisation=levels, model=model.eval())
 
 
 def _shape(model_input: ModelInput) -> tuple[int, int, int]:
