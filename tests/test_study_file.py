@@ -138,6 +138,20 @@ MISTAKES = {
         'mode = "joint"\n' + changed("bits = [[32, 32], [4, 4]]", "bits = [[32, 32], [4, 4]]\nsearch_bits = true"),
         ["quantization.search_bits: needs at least two pairs of bits and no [32, 32]"],
     ),
+    "a method twice": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "again", bits = [[4, 4]] }]'),
+        ["quantization", "'again' is at w4a4 the same as 'lsq'"],
+    ),
+    "the control in a method": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "float", bits = [[32, 32]] }]'),
+        ["quantization.methods: [32, 32], the control of all methods, belongs in quantization.bits"],
+    ),
+    "bits that a method does not have": (
+        changed(
+            "bits = [[32, 32]", 'methods = [{ name = "t", quantizer = "twn", bits = [[4, 32]] }]\nbits = [[32, 32]'
+        ),
+        ["quantization.methods.0: Quantizer 'twn' is defined for 2 bits of weights"],
+    ),
     "factor of no bit width": (
         changed("bits = [[32, 32], [4, 4]]", "bits = [[4, 4]]\nweight_decay_factors = { two = 0.5 }"),
         ["quantization.weight_decay_factors: keys must be weight bits, from 1 to 32, but got 'two'"],

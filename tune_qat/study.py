@@ -35,6 +35,8 @@ class Arm:
     arm_id: str
     schemes: tuple[Scheme, ...]
     """One, unless bits are searched."""
+    method: str
+    """What the study calls the method: its quantizer where it has one method alone; none at 32/32."""
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
@@ -122,6 +124,8 @@ class Study(Section):
         key, bits = "quantization.search_bits", self.quantization.bits
         if self.mode != "joint":
             raise broken(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
+        if self.quantization.methods:
+            raise broken(key, "searches the bits of one method, but quantization.methods has others")
         if len(bits) < 2 or [FLOAT_BITS, FLOAT_BITS] in bits:
             raise broken(key, f"needs at least two pairs of bits and no [32, 32], but bits is {bits}")
 
@@ -149,20 +153,21 @@ class Study(Section):
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        part = self.quantization
-        return tuple(
-            quantizers.scheme_of(
-                quantizer=part.quantizer,
-                activation_quantizer=part.activation_quantizer,
-                weight_bits=weight,
-                activation_bits=activation,
-                first_last_bits=part.first_last_bits,
-                ste=part.ste,
-                options=part.options,
-                layer_bits=part.layers,
-            )
-            for weight, activation in part.bits
-        )
+        """Of all methods, in the order of the file."""
+        return tuple(self.methods)
+
+    @property
+    def methods(self) -> dict[Scheme, str]:
+        """What the study calls the method of each scheme."""
+        own = self.quantization
+        found = dict.fromkeys(_schemes(own), own.quantizer)
+        for number, part in enumerate(own.methods):
+            with at(f"quantization.methods.{number}"):
+                for scheme in _schemes(part):
+                    if scheme in found:
+                        raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
+                    found[scheme] = part.name
+        return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
     @property
     def grace_epochs(self) -> int:
@@ -186,15 +191,27 @@ class Study(Section):
 
     def arms(self) -> list[Arm]:
         """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        names = self.space.optimizers
+        names, methods = self.space.optimizers, self.methods
         groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
-        schemes = [self.schemes] if self.quantization.search_bits else [(scheme,) for scheme in self.schemes]
+        schemes = [tuple(methods)] if self.quantization.search_bits else [(scheme,) for scheme in methods]
         return [
-            Arm(arm_id=_arm_id(self.mode, group, together, repeat), schemes=together, optimizers=group, repeat=repeat)
+            Arm(
+                arm_id=self._arm_id(group, methods[together[0]], together, repeat),
+                schemes=together,
+                method=methods[together[0]],
+                optimizers=group,
+                repeat=repeat,
+            )
             for together in schemes
             for group in groups
             for repeat in range(self.repeats)
         ]
+
+    def _arm_id(self, group: tuple[str, ...], method: str, schemes: tuple[Scheme, ...], repeat: int) -> str:
+        bits = schemes[0].label if len(schemes) == 1 else BITS
+        named = [method] if method in (part.name for part in self.quantization.methods) else []
+        parts = ["joint" if self.mode == "joint" else group[0], *named, bits, *([f"r{repeat + 1}"] if repeat else [])]
+        return "-".join(parts)
 
     def dimensions(self, optimizer: str) -> Dimensions:
         """What is searched for one optimizer: its dimensions by name."""
@@ -301,7 +318,18 @@ class Study(Section):
                 yield stage, trials, trials * self.training.epochs
 
 
-def _arm_id(mode: str, group: tuple[str, ...], schemes: tuple[Scheme, ...], repeat: int) -> str:
-    name = "joint" if mode == "joint" else group[0]
-    bits = schemes[0].label if len(schemes) == 1 else BITS
-    return f"{name}-{bits}" + (f"-r{repeat + 1}" if repeat else "")
+def _schemes(part: sections.MethodSection) -> list[Scheme]:
+    """One for each pair of bits."""
+    return [
+        quantizers.scheme_of(
+            quantizer=part.quantizer,
+            activation_quantizer=part.activation_quantizer,
+            weight_bits=weight,
+            activation_bits=activation,
+            first_last_bits=part.first_last_bits,
+            ste=part.ste,
+            options=part.options,
+            layer_bits=part.layers,
+        )
+        for weight, activation in part.bits
+    ]

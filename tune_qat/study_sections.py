@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_qat.config import FLOAT_BITS, SCHEDULES, STE_VARIANTS, UsageError
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, UsageError
 
 RULE = "rule"
 """Type of an error that `broken` makes."""
@@ -46,8 +46,8 @@ class WorkloadSection(Section):
     """Options of the dataset, such as `scale` of a super-resolution set."""
 
 
-class QuantizationSection(Section):
-    """Which quantizer, at which pairs of weight and activation bits; [32, 32] is the floating-point control."""
+class MethodSection(Section):
+    """A quantizer, its options, and the pairs of weight and activation bits to train it at."""
 
     quantizer: str = "lsq"
     activation_quantizer: str | None = None
@@ -57,10 +57,6 @@ class QuantizationSection(Section):
     layers: dict[str, list[int]] = {}
     """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
-    search_bits: bool = False
-    """In joint mode: one search over all pairs of `bits` in place of one for each."""
-    weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
     first_last_bits: int | None = None
     """Of the first and the last layer; what the method's paper does where it is left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
@@ -74,6 +70,36 @@ class QuantizationSection(Section):
         if len({tuple(pair) for pair in bits}) != len(bits):
             raise ValueError(f"each pair of bits may appear once, but got {bits}")
         return bits
+
+
+class NamedMethodSection(MethodSection):
+    """A method beside the section's own."""
+
+    name: str
+
+
+class QuantizationSection(MethodSection):
+    """What is quantized how; [32, 32] among its bits is the floating-point control."""
+
+    methods: list[NamedMethodSection] = []
+    """Further methods, each with its own arms."""
+    search_bits: bool = False
+    """In joint mode: one search over all pairs of `bits` in place of one for each."""
+    weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
+
+    @field_validator("methods")
+    @classmethod
+    def _names(cls, methods: list[NamedMethodSection]) -> list[NamedMethodSection]:
+        names = [method.name for method in methods]
+        for name in names:
+            if not PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"a method's name must be a plain file name, but got {name!r}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must differ, but got {names}")
+        if any([FLOAT_BITS, FLOAT_BITS] in method.bits for method in methods):
+            raise ValueError("[32, 32], the control of all methods, belongs in quantization.bits")
+        return methods
 
     @field_validator("weight_decay_factors")
     @classmethod

@@ -125,6 +125,7 @@ def test_numbers_that_a_source_trained_itself_have_its_recipe(ask: Any) -> None:
     asked = f"SELECT DISTINCT recipe FROM reference WHERE {WIKI} AND dataset = 'MNIST' AND optimizer = 'adam'"
     assert ask(asked) == [
         (
-            "Adam(weight_decay=0); 100 epochs, learning rate times 0.1 every 20; optimizer and learning rate chosen per row",
+            "Adam(weight_decay=0); 100 epochs, learning rate times 0.1 every 20; "
+            "optimizer and learning rate chosen per row",
         )
     ]

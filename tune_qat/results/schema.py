@@ -64,6 +64,7 @@ ARMS = pa.schema(
         _field("weight_bits", pa.int8(), "32: not quantized; NULL where bits are searched"),
         _field("activation_bits", pa.int8(), "32: not quantized; NULL where bits are searched"),
         _required("first_last_bits", pa.int8(), "of the first and the last layer"),
+        _field("method", text, "what the study calls the method; its quantizer where it has one alone"),
         _required("quantizer", text, "none at 32/32"),
         _field("activation_quantizer", text, "as quantizer, of activations"),
         _field("quantizer_options_json", text, "options of both methods"),

@@ -209,6 +209,7 @@ class Record:
             "weight_bits": None if arm.searches_bits else arm.scheme.weight_bits,
             "activation_bits": None if arm.searches_bits else arm.scheme.activation_bits,
             "recipe_hashes_json": json.dumps(study.recipes(arm)),
+            "method": arm.method,
             "first_last_bits": arm.scheme.first_last_bits,
             "quantizer": arm.scheme.quantizer,
             "activation_quantizer": arm.scheme.activation_quantizer,
