@@ -23,7 +23,6 @@ INPUT = ModelInput(task=CLASSIFICATION, channels=2, height=9, width=11, classes=
 LAYERS = ("stem", "depth", "point", "grouped", "strided", "signed", "hidden", "head")
 CASES: Mapping[str, tuple[str, str | None, Mapping[str, Any]]] = {
     "lsq": ("lsq", None, {}),
-    "lsq-per_channel": ("lsq", None, {"per_channel": True}),
     "lsq_plus": ("lsq_plus", None, {}),
     "lsq_plus-unsigned_symmetric": ("lsq_plus", None, {"activations": "unsigned_symmetric"}),
     "lsq_plus-signed_symmetric": ("lsq_plus", None, {"activations": "signed_symmetric", "per_channel": True}),

@@ -14,7 +14,8 @@ from tune_qat.data.base import SUPER_RESOLUTION, ModelInput
 from tune_qat.export.trained import Trained
 from tune_qat.quantize import calibrate, quantize, quantizers_of
 
-ANY = ModelInput(task=SUPER_RESOLUTION, channels=1, height=None, width=None, classes=None, scale=1)
+ROWS, COLUMNS = 5, 117
+INPUT = ModelInput(task=SUPER_RESOLUTION, channels=1, height=ROWS, width=COLUMNS, classes=None, scale=1)
 STEP = 0.25
 """A power of two: middles of codes are floating-point numbers."""
 PARAMETERS: dict[str, dict[str, float]] = {
@@ -41,11 +42,11 @@ def test_codes_are_the_same_on_ties_and_ends(method: str, bits: int, tmp_path: P
     config = TrialConfig(
         model="one", dataset="none", scheme=scheme, optimizer="adam", learning_rate=1e-3, batch_size=1, epochs=1
     )
-    trained = Trained(trial_key="k", config=config, model_input=ANY, normalisation=([0.0], [1.0]), model=model.eval())
+    trained = Trained(trial_key="k", config=config, model_input=INPUT, normalisation=([0.0], [1.0]), model=model.eval())
     # Sixteenths of 1, which have all middles and ends, a few roundings beside them, zeros of both signs, and far away.
     grid = torch.arange(-96, 97) / 16 * STEP
     near = torch.cat([grid, *(torch.nextafter(grid, torch.tensor(end)) for end in (9.0, -9.0))])
-    inputs = torch.cat([near, torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e6, -1e6])]).reshape(1, 1, 5, -1)
+    inputs = torch.cat([near, torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e6, -1e6])]).reshape(1, 1, ROWS, COLUMNS)
     with torch.no_grad():
         expected = model(inputs)
     assert len(expected.unique()) == 2**bits
