@@ -207,7 +207,7 @@ class TestRun:
                 (("quickstart", "--time-budget", text), "--time-budget takes a number with a unit")
                 for text in ("", "abc", "30", "-3m", "0s", "nans", "infh", "1e400h", "m", "30x")
             ),
-            (("quickstart", "--set", 'space.optimizers=["adma"]'), "Unknown optimizer 'adma'"),
+            (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
             (("nowhere.toml",), "No study 'nowhere.toml'"),
         ],
     )
@@ -277,7 +277,7 @@ class TestTrain:
         [
             (("--model", "lenet"), 2, ["Unknown model 'lenet'. Did you mean 'lenet5'?"]),
             (("--dataset", "digit"), 2, ["Unknown dataset 'digit'. Did you mean 'digits'?"]),
-            (("--optimizer", "adma"), 2, ["Unknown optimizer 'adma'. Did you mean 'adam'?"]),
+            (("--optimizer", "adamm"), 2, ["Unknown optimizer 'adamm'. Did you mean 'adam'?"]),
             (("--quantizer", "lqs"), 2, ["Unknown quantizer 'lqs'. Did you mean 'lsq'?"]),
             (("--quantizer", "x", "--weight-bits", "32", "--activation-bits", "32"), 2, ["Unknown quantizer 'x'"]),
             (("--weight-bits", "1"), 2, ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 1"]),

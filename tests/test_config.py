@@ -10,7 +10,16 @@ import pytest
 
 from tests.trials import tiny
 from tune_qat import quantizers
-from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash, trial_key
+from tune_qat.config import (
+    FLOAT_BITS,
+    QuantizerOptimizer,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+    trial_key,
+)
 
 BASE = TrialConfig(
     model="lenet5",
@@ -39,6 +48,7 @@ OTHER: dict[str, Any] = {
     "warmup_epochs": 0.5,
     "seed": 1,
     "init_seed": 1,
+    "quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-5),
 }
 OTHER_SCHEME: dict[str, Any] = {
     "quantizer": "dorefa",
@@ -106,10 +116,12 @@ class TestTrialKey:
         assert key(replace(BASE, **changes)) == key()
         assert replace(BASE, **changes).config_id == BASE.config_id
 
-    def test_survives_json(self) -> None:
-        again = TrialConfig.from_dict(json.loads(json.dumps(BASE.to_dict())))
-        assert again == BASE
-        assert key(again) == key()
+    @pytest.mark.parametrize("other", [None, OTHER["quantizer_optimizer"]], ids=["plain", "two optimizers"])
+    def test_survives_json(self, other: QuantizerOptimizer | None) -> None:
+        config = replace(BASE, quantizer_optimizer=other)
+        again = TrialConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+        assert again == config
+        assert key(again) == key(config)
 
 
 class TestConfigId:
@@ -141,6 +153,10 @@ class TestTrialConfig:
             ({"warmup_epochs": 9}, r"below epochs \(9\), but got 9"),
             ({"warmup_epochs": -0.1}, "warmup_epochs must be at least 0"),
             ({"warmup_epochs": float("nan")}, "warmup_epochs must be a finite number"),
+            (
+                {"quantizer_optimizer": OTHER["quantizer_optimizer"], "quantizer_lr_multiplier": 0.5},
+                "quantizer_lr_multiplier must be 1 with a quantizer_optimizer, .* but got 0.5",
+            ),
         ],
         ids=str,
     )
@@ -162,6 +178,26 @@ class TestTrialConfig:
         from tests.trials import results_of
 
         assert results_of(tiny(seed=2**32 - 1, init_seed=2**32 - 1, epochs=1))[-1].status == "completed"
+
+
+class TestQuantizerOptimizer:
+    @pytest.mark.parametrize(
+        ("values", "text"),
+        [
+            ({"learning_rate": 0}, "learning_rate of quantizer_optimizer must be positive, but got 0"),
+            ({"learning_rate": float("inf")}, "learning_rate of quantizer_optimizer must be a finite number"),
+            ({"learning_rate": 1, "options": {"beta1": "x"}}, "'beta1' of quantizer_optimizer must be a finite number"),
+        ],
+        ids=str,
+    )
+    def test_a_wrong_value_is_named(self, values: dict[str, Any], text: str) -> None:
+        with pytest.raises(UsageError, match=text):
+            QuantizerOptimizer(name="adam", **values)
+
+    def test_one_number_has_one_key(self) -> None:
+        whole, fraction = (QuantizerOptimizer(name="sgd", learning_rate=rate, options={"weight_decay": rate})
+                           for rate in (1, 1.0))  # fmt: skip
+        assert key(replace(BASE, quantizer_optimizer=whole)) == key(replace(BASE, quantizer_optimizer=fraction))
 
 
 class TestScheme:

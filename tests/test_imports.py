@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "backend": {"config"},
     "training_step": BASE | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
-    | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
+    | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step", "optimizers.joined"}
     | {"backend", "compile_cost", "cpu", "host_memory"},
     # What a study is.
     "study_sections": {"config"},
@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
-    "planning": {"study", "space", "optimizers.base", "results"},
+    "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},
     "progress": {"planning"},
     "ending": {"study", "space", "tables", "analysis"},

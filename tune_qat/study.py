@@ -8,7 +8,16 @@ from pydantic import Field, model_validator
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
-from tune_qat.config import PLAIN_NAME, SEEDS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.config import (
+    PLAIN_NAME,
+    SEEDS,
+    QuantizerOptimizer,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+)
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.space import Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
@@ -101,7 +110,7 @@ class Study(Section):
             raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
         if self.pretrain is not None:
             with at("pretrain"):
-                self.pretrain_config()
+                optimizers.check(self.pretrain_config())
         epochs, stages = self.training.epochs, self.stages
         if self.grace_epochs > epochs:
             raise broken(
@@ -114,8 +123,20 @@ class Study(Section):
         largest = SEEDS - self.repeats * SEEDS_APART
         if self.seed > largest:
             raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
+        self._check_quantizer_optimizer()
         with at("training"):
-            self.default_config(self.arms()[0], self.space.optimizers[0])
+            for arm in self.arms():
+                for optimizer in arm.optimizers:
+                    optimizers.check(self.default_config(arm, optimizer))
+
+    def _check_quantizer_optimizer(self) -> None:
+        if self.training.quantizer_optimizer is None:
+            return
+        if self.space.quantizer_lr_multiplier is not None:
+            rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
+            raise broken("space.quantizer_lr_multiplier", rule)
+        with at("training.quantizer_optimizer"):
+            self.quantizer_optimizer  # noqa: B018  it checks itself
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -193,6 +214,9 @@ class Study(Section):
         part = self.pretrain
         if part is None:
             raise UsageError(f"Study {self.name!r} has no [pretrain] section.")
+        # Said of this one optimizer, a schedule that it does not take is a mistake, and not to be replaced.
+        said = "schedule" in part.model_fields_set
+        schedule = part.schedule if said else optimizers.schedule_of(part.optimizer, part.schedule)
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
@@ -203,11 +227,21 @@ class Study(Section):
             optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
             batch_size=part.batch_size,
             epochs=part.epochs,
-            schedule=part.schedule,
+            schedule=schedule,
             warmup_epochs=part.warmup_epochs,
             seed=self.seed,
             init_seed=self.seed,
         )
+
+    @property
+    def quantizer_optimizer(self) -> QuantizerOptimizer | None:
+        """Of the quantizers' parameters in quantized arms; None: the arm's own."""
+        part = self.training.quantizer_optimizer
+        if part is None:
+            return None
+        rate = part.learning_rate or optimizers.get_spec(part.optimizer).default_learning_rate
+        options = optimizers.resolve_options(part.optimizer, part.options)
+        return QuantizerOptimizer(name=part.optimizer, learning_rate=rate, options=options)
 
     @property
     def dataset_options(self) -> dict[str, Any]:
@@ -220,9 +254,12 @@ class Study(Section):
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and the options that are searched."""
+        """A configuration of the arm: `values` are learning rate, batch size and the options that are searched.
+
+        An optimizer that has a schedule of its own is trained with that, whatever the study's.
+        """
         values = dict(values)
-        learning_rate = values.pop("learning_rate")
+        learning_rate = values.pop("learning_rate", optimizers.get_spec(optimizer).default_learning_rate)
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
         return TrialConfig(
@@ -236,10 +273,11 @@ class Study(Section):
             quantizer_lr_multiplier=1.0 if arm.scheme.is_float else multiplier,
             batch_size=batch_size,
             epochs=self.training.epochs,
-            schedule=self.training.schedule,
+            schedule=optimizers.schedule_of(optimizer, self.training.schedule),
             warmup_epochs=self.training.warmup_epochs,
             seed=seed,
             init_seed=seed,
+            quantizer_optimizer=None if arm.scheme.is_float else self.quantizer_optimizer,
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:

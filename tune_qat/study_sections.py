@@ -72,6 +72,15 @@ class QuantizationSection(Section):
         return bits
 
 
+class QuantizerOptimizerSection(Section):
+    """What moves the quantizers' parameters in every arm, where it is not the arm's own optimizer."""
+
+    optimizer: str = "adam"
+    learning_rate: Positive | None = None
+    """The optimizer's documented default where it is left out."""
+    options: dict[str, float] = {}
+
+
 class TrainingSection(Section):
     """How long every trial trains, and from where."""
 
@@ -80,6 +89,7 @@ class TrainingSection(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
+    quantizer_optimizer: QuantizerOptimizerSection | None = None
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
