@@ -6,7 +6,8 @@ The model's parameters are y while it trains and x otherwise; x is never stored,
 Constraints (steps above 0, weights within [-1, 1]) are put on z right after it has moved. x is an average of points
 that meet them and y lies between the two, so both meet them as well, whatever convex constraint it is. Moving y alone
 would not do: z would go on to any depth below 0, and x = y + (y - z) (1 - beta) / beta, an extrapolation, would come
-out below 0 where y is at its least and z far above. Constraining y and x once more is for their last bit of rounding.
+out as far above: a network would be evaluated with steps of 5 that is trained with steps of 0.05. Constraining y and x
+once more is for their last bit of rounding.
 """
 
 from collections.abc import Callable

@@ -13,12 +13,17 @@ class Soap(SOAP):
     The library raises an error of linear algebra: a trial that diverged would be one that failed.
     """
 
+    _lost = False
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        if self._lost:
+            return None
         try:
             return super().step(closure)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             if self._is_finite():
                 raise
+        self._lost = True
         with torch.no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:
