@@ -232,7 +232,10 @@ LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "t
         ("from tune_qat import Study; Study.load('quickstart').arms()", LATE),
         ("import tune_qat.planning, tune_qat.status, tune_qat.ending, analysis", HEAVY),
         ("import tune_qat.results.reader, tune_qat.results.writer", HEAVY),
-        ("import tune_qat.training, tune_qat.workload", ("ray", "optuna", "pydantic", "duckdb", "pyarrow")),
+        (
+            "import tune_qat.training, tune_qat.workload",
+            ("ray", "optuna", "pydantic", "duckdb", "pyarrow", "pytorch_optimizer", "schedulefree", "prodigyopt"),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -225,6 +225,11 @@ class OptimizerConformance:
         for parameter in (*problem.groups.others[1:], *problem.groups.quantizer):
             assert torch.equal(parameter, before[id(parameter)])
 
+    def test_every_parameter_is_in_one_group(self) -> None:
+        problem = Problem(self.config())
+        grouped = [id(p) for group in problem.optimizer.param_groups for p in group["params"]]
+        assert sorted(grouped) == sorted(id(p) for p in problem.model.parameters())
+
     def test_multiplier_scales_the_step_of_the_quantizers_alone(self) -> None:
         moves = {}
         for multiplier in (1.0, 0.25):

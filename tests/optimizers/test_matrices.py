@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.optimizers.trajectories import STEPS, walk
+from tests.optimizers.trajectories import STEPS, assert_same_walk, of_table, walk
 from tests.trials import tiny
 from tune_qat.config import Scheme
-from tune_qat.optimizers import resolve_options
 from tune_qat.optimizers.further import muon, soap
+from tune_qat.optimizers.joined import Joined
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
 from tune_qat.quantize import calibrate, quantize
 from tune_qat.training_step import build_optimizer
@@ -107,48 +107,26 @@ class TwoOptimizers:
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         decayed, others = groups
-        # The filter's storage in two dimensions.
+        # The same storage in two dimensions.
         self.views = [(p, nn.Parameter(p.detach().view(len(p), -1))) for p in decayed["params"]]
         settings = {"lr": decayed["lr"], "weight_decay": decayed["weight_decay"], "momentum": 0.95, "nesterov": True}
-        self.muon = torch.optim.Muon([view for _, view in self.views], **settings)
-        # timm's fallback has Muon's eps.
-        adamw = torch.optim.AdamW(others["params"], lr=decayed["lr"], betas=(0.9, 0.95), eps=1e-7, weight_decay=0.0)
-        self.adamw = adamw
-        self.param_groups = [*self.muon.param_groups]
+        muons = torch.optim.Muon([view for _, view in self.views], **settings)
+        # timm's has one eps, Muon's, for both.
+        rest = {"lr": 0.015 * others["lr"], "weight_decay": others["weight_decay"], "betas": (0.9, 0.95), "eps": 1e-7}
+        self.both = Joined(muons, torch.optim.AdamW(others["params"], **rest))
+        self.param_groups = self.both.param_groups
 
     def step(self) -> None:
         for parameter, view in self.views:
             assert parameter.grad is not None
             view.grad = parameter.grad.view_as(view)
-        self.adamw.param_groups[0]["lr"] = 0.015 * self.muon.param_groups[0]["lr"]
-        self.muon.step()
-        self.adamw.step()
+        self.both.step()
 
 
 def test_muon_is_torchs_with_adamw_beside_it() -> None:
-    options = resolve_options("muon", {})
-    del options["weight_decay"]
-
-    def ours(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return scaled(muon(groups, 0.02, **options))
-
-    def scaled(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """The walk sets one rate for all groups: what training multiplies with each group's own peak."""
-        step = optimizer.step
-
-        def rated(*arguments: Any) -> Any:
-            for group in optimizer.param_groups:
-                group["lr"] *= 1 if group["matrices"] else 0.015
-            return step(*arguments)
-
-        optimizer.step = rated  # type: ignore[method-assign]
-        return optimizer
-
-    walks = [walk(build, 0.02, warmup=1) for build in (ours, TwoOptimizers)]  # type: ignore[arg-type]
-    for one, other in zip(*walks, strict=True):
-        # Updates have entries of order 0.1 in bfloat16, 3 digits, times 0.02; over 20 steps.
-        torch.testing.assert_close(one, other, rtol=0, atol=2e-4)
-    assert (walks[0][-1] - walks[0][0]).abs().max() > 0.02
+    ours, theirs = walk(of_table("muon", 0.02), 0.02), walk(TwoOptimizers, 0.02)
+    # An update's entries are below 1 in bfloat16, with 8 bits, times 0.02 at most; decays and AdamW are exact.
+    assert_same_walk(ours, theirs, rtol=0, atol=2e-4)
 
 
 def test_muons_update_is_orthogonal_at_its_rate() -> None:

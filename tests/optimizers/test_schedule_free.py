@@ -114,12 +114,16 @@ def test_parameters_without_a_constraint_are_as_without_constraints() -> None:
         free, bound = nn.Parameter(torch.tensor([0.3])), nn.Parameter(torch.tensor([0.3]))
         optimizer = built("schedule_free_adamw", [free, bound], 0.1)
         optimizer.train()
+
+        def bring_back() -> None:
+            bound.data.clamp_(min=LOW)
+
         found = []
         for gradient in (1.0, -2.0, 0.5, 1.0):
             free.grad, bound.grad = torch.tensor([gradient]), torch.tensor([1.0])
             optimizer.step()
             if constrained:
-                schedule_free.constrain_all(optimizer, lambda: bound.data.clamp_(min=LOW))
+                schedule_free.constrain_all(optimizer, bring_back)
             found.append(free.item())
         return found
 
@@ -147,9 +151,9 @@ class TestTraining:
         training = training_of(tiny(optimizer=name, learning_rate=get_spec(name).default_learning_rate, epochs=1))
         evaluate, seen = training.task.evaluate, []
 
-        def watched(model: nn.Module, split: str) -> Any:
-            seen.append([parameter.detach().clone() for parameter in model.parameters()])
-            return evaluate(model, split)
+        def watched(predict: Any, split: str) -> Any:
+            seen.append([parameter.detach().clone() for parameter in training.model.parameters()])
+            return evaluate(predict, split)
 
         training.task.evaluate = watched  # type: ignore[method-assign]  # on this task alone
         next(training.epochs())
@@ -197,4 +201,4 @@ def test_a_schedule_is_a_mistake_of_the_user(name: str, schedule: str) -> None:
     text = f"schedule must be 'constant' with optimizer '{name}', .* but got '{schedule}'"
     for tell in (check, training_of):
         with pytest.raises(UsageError, match=text):
-            tell(config)  # type: ignore[operator]
+            tell(config)

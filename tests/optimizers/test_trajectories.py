@@ -29,13 +29,13 @@ class Plain:
 
 def timm(module: str, name: str, **options: Any) -> Callable[[Groups], torch.optim.Optimizer]:
     library = getattr(__import__(f"timm.optim.{module}", fromlist=[name]), name)
-    return lambda groups: library(groups, **options)  # type: ignore[no-any-return]
+    return lambda groups: library(groups, **options)
 
 
 def pytorch_optimizer(name: str, **options: Any) -> Callable[[Groups], torch.optim.Optimizer]:
     import pytorch_optimizer as library
 
-    return lambda groups: getattr(library, name)(groups, **options)  # type: ignore[no-any-return]
+    return lambda groups: getattr(library, name)(groups, **options)
 
 
 def plain(rule: type[reference.Rule]) -> Callable[[Groups], Any]:

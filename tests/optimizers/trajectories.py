@@ -1,6 +1,7 @@
 """Two optimizers walked side by side over the same noisy bowl, at a learning rate that changes with every step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from tune_qat.optimizers import get_spec, resolve_options
 STEPS = 20
 DECAY = 0.1
 Groups = list[dict[str, Any]]
-Build = Callable[[Groups], torch.optim.Optimizer]
+Build = Callable[[Groups], Any]
 
 
 TALL_AND_WIDE = ((7, 5), (4, 9))
@@ -38,7 +39,7 @@ def of_table(name: str, rate: float, **options: float) -> Build:
     """The table's builder with its defaults."""
     values = resolve_options(name, options)
     del values["weight_decay"]
-    return lambda groups: resolve(get_spec(name).build)(groups, rate, **values)  # type: ignore[no-any-return]
+    return lambda groups: resolve(get_spec(name).build)(groups, rate, **values)
 
 
 def walk(
@@ -47,12 +48,13 @@ def walk(
     """Where the parameters are after each step, one vector a step."""
     points = parameters(matrices)
     optimizer = build(groups_of(points, rate))
+    peaks = [group["lr"] for group in optimizer.param_groups]
     noise = torch.Generator().manual_seed(2)
     places = []
     for step in range(STEPS):
         factor = (step + 1) / warmup if step < warmup else 1.0 if warmup else 1 / (1 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
         if hasattr(optimizer, "train"):
             optimizer.train()
         for point in points:
@@ -67,5 +69,5 @@ def walk(
 def assert_same_walk(ours: list[torch.Tensor], theirs: list[torch.Tensor], *, rtol: float, atol: float) -> None:
     """Every step of two walks, and that each parameter moves."""
     for step, (one, other) in enumerate(zip(ours, theirs, strict=True), 1):
-        torch.testing.assert_close(one, other, rtol=rtol, atol=atol, msg=lambda text, at=step: f"step {at}: {text}")
+        torch.testing.assert_close(one, other, rtol=rtol, atol=atol, msg=partial("step {}: {}".format, step))
     assert (ours[-1] != ours[0]).all()
