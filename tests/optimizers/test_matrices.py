@@ -21,7 +21,7 @@ PER_CHANNEL = Scheme(weight_bits=4, activation_bits=4, options={"per_channel": T
 
 def network() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3),
+        nn.Conv2d(2, 8, 3),
         nn.BatchNorm2d(8),
         nn.Conv2d(8, 8, 3, groups=8),
         nn.Conv2d(8, 4, 1),
@@ -29,13 +29,14 @@ def network() -> nn.Sequential:
         nn.Linear(4 * 16, 6),
         nn.Linear(6, 1),
         nn.Linear(1, 5),
+        nn.Linear(5, 4),
     )
 
 
 def stepped(name: str, steps: int = 2) -> tuple[nn.Module, ParameterGroups, torch.optim.Optimizer]:
     """A small quantized network after steps on random gradients."""
     torch.manual_seed(0)
-    example = torch.randn(4, 1, 8, 8)
+    example = torch.randn(4, 2, 8, 8)
     model = quantize(network(), PER_CHANNEL, example[:1])
     calibrate(model, example)
     groups = parameter_groups(model)
