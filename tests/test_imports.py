@@ -37,9 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "host_memory": set(),
     "compile_cost": set(),
     "backend": {"config"},
-    "training_step": BASE | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
+    "distillation": {"config"},
+    "training_step": {"distillation"}
+    | BASE
+    | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
-    | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step", "optimizers.joined"}
+    | {"distillation", "optimizers.joined"}
+    | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
     | {"backend", "compile_cost", "cpu", "host_memory"},
     # What a study is.
     "study_sections": {"config"},

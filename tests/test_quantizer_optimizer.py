@@ -42,10 +42,10 @@ class TestParameters:
 
     def test_weight_decay_of_its_own_reaches_what_its_method_asks_it_for(self) -> None:
         settings = {"optimizer_options": {"weight_decay": 0.1}, "quantizer_optimizer": own(weight_decay=0.2)}
-        training = training_of(recipe(scheme=PACT, **settings))
+        training = training_of(recipe(scheme=PACT, weight_decay_factor=0.5, **settings))
         decays = [group["weight_decay"] for group in training.optimizer.param_groups]
-        # Weights, biases, PACT's alpha; DoReFa has no parameter.
-        assert decays == [0.1, 0.0, 0.2]
+        # Weights, by their bit width; biases; PACT's alpha. DoReFa has no parameter.
+        assert decays == [0.05, 0.0, 0.2]
 
     @pytest.mark.parametrize("scheme", [FLOAT, Scheme(quantizer="dorefa")], ids=["float", "none to train"])
     def test_without_parameters_it_is_not_used(self, scheme: Scheme) -> None:

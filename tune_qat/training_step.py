@@ -12,6 +12,7 @@ from tune_qat import optimizers
 from tune_qat.backend import compiled
 from tune_qat.config import EAGER, INDUCTOR, QuantizerOptimizer, TrialConfig
 from tune_qat.data.base import Task
+from tune_qat.distillation import Teacher
 from tune_qat.epoch import EpochTotals
 from tune_qat.lookup import resolve
 from tune_qat.optimizers import schedule_free
@@ -24,12 +25,21 @@ from tune_qat.quantize import constrain, constraints
 class TrainingStep:
     """A model with its loss and its optimizer, on one backend."""
 
-    def __init__(self, config: TrialConfig, model: nn.Module, task: Task, device: torch.device, backend: str) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        task: Task,
+        device: torch.device,
+        backend: str,
+        teacher: Teacher | None = None,
+    ) -> None:
         self.model = model
         self.groups = parameter_groups(model)
         self.optimizer, self._clip = build_optimizer(config, self.groups)
         self.backend = backend
         self._task = task
+        self._teacher = teacher
         self._forward = compiled(model, device) if backend == INDUCTOR else model
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
@@ -55,7 +65,8 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         output = self._first_output(inputs) if self._is_new else self._forward(inputs)
         loss = self._task.loss(output, targets)
-        loss.backward()
+        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+        minimised.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.optimizer.step()
@@ -83,6 +94,8 @@ def build_optimizer(
     optimizers.check(config)
     spec = optimizers.get_spec(config.optimizer)
     options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
+    if "weight_decay" in options:
+        options["weight_decay"] *= config.weight_decay_factor
     clip_options = {name: options.pop(name) for name in spec.clip_options}
     parts = _weight_parts(groups, spec)
     separate = config.quantizer_optimizer if groups.of_quantizers else None

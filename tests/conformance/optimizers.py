@@ -87,12 +87,12 @@ class OptimizerConformance:
     """Options that the library's constructor lacks or sets otherwise, with their value in the table."""
     bowl_rate: ClassVar[float | None] = None
     """Learning rate with which it comes down a bowl of curvatures 2 and 6; its default where None."""
-    overshoots: ClassVar[bool] = False
-    """Whether it swings through the bottom of that bowl on its way to it."""
     multiplier: ClassVar[float] = 0.5
     """Of the quantizers' learning rate."""
     idle_steps: ClassVar[int] = 0
     """First steps that only begin its averages and move nothing."""
+    rolls_on: ClassVar[bool] = False
+    """Whether it passes the lowest point and comes back."""
 
     def config(self, learning_rate: float | None = None, **values: Any) -> TrialConfig:
         return TrialConfig(
@@ -186,8 +186,8 @@ class OptimizerConformance:
             optimizer.step()
             schedule_free.to_average(optimizer, lambda: None)
             losses.append(sum((torch.tensor([[1.0, 3.0]]) * point.square()).sum().item() for point in points))
-        if self.overshoots:
-            assert losses[-1] < 1e-5 * losses[0]
+        if self.rolls_on:
+            assert losses[-1] < losses[0] / 10
         else:
             assert all(later < earlier for earlier, later in itertools.pairwise(losses[self.idle_steps :]))
 

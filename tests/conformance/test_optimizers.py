@@ -57,6 +57,14 @@ class TestSGD(OptimizerConformance):
     learning_rates = (1e-4, 1.0)
 
 
+class TestSGDMomentum(OptimizerConformance):
+    name = "sgd_momentum"
+    library = staticmethod(lambda: torch.optim.SGD)
+    learning_rates = (1e-4, 1.0)
+    own_options = {"momentum": 0.9}
+    rolls_on = True
+
+
 class TestNesterov(OptimizerConformance):
     name = "nesterov"
     library = staticmethod(lambda: torch.optim.SGD)
@@ -148,7 +156,7 @@ class TestMuon(OptimizerConformance):
 class TestProdigy(OptimizerConformance):
     name = "prodigy"
     library = staticmethod(from_library("prodigyopt", "Prodigy"))
-    overshoots = True
+    rolls_on = True
     multiplier = 1.0
 
     def test_range_of_learning_rates_is_the_published_one(self) -> None:
@@ -165,7 +173,7 @@ class TestProdigy(OptimizerConformance):
 class TestScheduleFreeSGD(OptimizerConformance):
     name = "schedule_free_sgd"
     library = staticmethod(from_library("schedulefree", "SGDScheduleFree"))
-    overshoots = True
+    rolls_on = True
     bowl_rate = 0.1  # its documented default, 1, is far above 2 over the curvature
     learning_rates = (0.1, 10.0)
 

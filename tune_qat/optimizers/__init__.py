@@ -16,6 +16,15 @@ _ADAM_LIKE = Range(low=1e-4, high=1e-2)
 
 _BEYOND_THE_TEN = (
     OptimizerSpec(
+        name="sgd_momentum",
+        summary="SGD with heavy-ball momentum of 0.9, as the papers on quantization train",
+        build="tune_qat.optimizers.builders:sgd_momentum",
+        default_learning_rate=1e-3,
+        learning_rate=Range(low=1e-4, high=1.0),
+        defaults={"momentum": 0.9, "weight_decay": 0.0},
+        source="Polyak, 1964; torch.optim.SGD(momentum=0.9)",
+    ),
+    OptimizerSpec(
         name="nadam",
         summary="Adam with Nesterov momentum; L2 weight decay",
         build="tune_qat.optimizers.builders:nadam",
