@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pytorchcv.models.sinet import SEBlock
+from pytorchcv.models.common.att import SEBlock
 from timm.layers import EffectiveSEModule, SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
