@@ -10,7 +10,17 @@ import pytest
 
 from tests.trials import tiny
 from tune_qat import quantizers
-from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash, trial_key
+from tune_qat.config import (
+    FLOAT_BITS,
+    Distillation,
+    QuantizerOptimizer,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+    trial_key,
+)
 
 BASE = TrialConfig(
     model="lenet5",
@@ -37,9 +47,16 @@ OTHER: dict[str, Any] = {
     "epochs": 10,
     "schedule": "step",
     "warmup_epochs": 0.5,
+    "milestones": (4.0, 6.0),
+    "decay": 0.2,
+    "distillation": Distillation(temperature=2.0),
+    "weight_decay_factor": 0.25,
     "seed": 1,
     "init_seed": 1,
+    "quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-5),
 }
+NEEDS: dict[str, dict[str, Any]] = {"milestones": {"schedule": "step"}, "decay": {"schedule": "step"}}
+"""What another value of a field takes beside it."""
 OTHER_SCHEME: dict[str, Any] = {
     "quantizer": "dorefa",
     "activation_quantizer": "pact",
@@ -57,6 +74,12 @@ def key(config: TrialConfig = BASE, stage: str = "search") -> str:
     return trial_key(config, stage, **DATA)
 
 
+def pair(name: str) -> tuple[TrialConfig, TrialConfig]:
+    """Two configurations that differ in one field."""
+    base = replace(BASE, **NEEDS.get(name, {}))
+    return base, replace(base, **{name: OTHER[name]})
+
+
 class TestTrialKey:
     def test_is_what_it_was(self) -> None:
         # Golden: a key that changes by accident makes every record of every user run again.
@@ -65,7 +88,8 @@ class TestTrialKey:
 
     @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
     def test_differs_with_every_field(self, name: str) -> None:
-        assert key(replace(BASE, **{name: OTHER[name]})) != key()
+        one, other = pair(name)
+        assert key(one) != key(other)
 
     @pytest.mark.parametrize("name", [field.name for field in fields(Scheme)])
     def test_differs_with_every_field_of_the_scheme(self, name: str) -> None:
@@ -86,7 +110,7 @@ class TestTrialKey:
         assert set(inspect.signature(trial_key).parameters) == {"config", "stage", *DATA}
 
     def test_all_changes_at_once_have_different_keys(self) -> None:
-        keys = {key(replace(BASE, **{name: value})) for name, value in OTHER.items()}
+        keys = {key(pair(name)[1]) for name in OTHER}
         assert len(keys) == len(OTHER)
 
     @pytest.mark.parametrize(
@@ -107,16 +131,24 @@ class TestTrialKey:
         assert replace(BASE, **changes).config_id == BASE.config_id
 
     def test_survives_json(self) -> None:
-        again = TrialConfig.from_dict(json.loads(json.dumps(BASE.to_dict())))
-        assert again == BASE
-        assert key(again) == key()
+        everything = {**OTHER, "schedule": "step", "quantizer_lr_multiplier": 1.0}
+        for config in (BASE, replace(BASE, **everything)):
+            again = TrialConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+            assert again == config
+            assert key(again) == key(config)
 
 
 class TestConfigId:
     @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
     def test_ignores_the_seeds_only(self, name: str) -> None:
-        same = replace(BASE, **{name: OTHER[name]}).config_id == BASE.config_id
-        assert same == (name in ("seed", "init_seed"))
+        one, other = pair(name)
+        assert (one.config_id == other.config_id) == (name in ("seed", "init_seed"))
+
+    @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
+    def test_a_recipe_ignores_what_is_proposed_too(self, name: str) -> None:
+        one, other = pair(name)
+        proposed = {"optimizer", "learning_rate", "optimizer_options", "batch_size", "quantizer_lr_multiplier"}
+        assert (one.recipe == other.recipe) == (name in proposed | {"seed", "init_seed"})
 
 
 class TestTrialConfig:
@@ -141,6 +173,10 @@ class TestTrialConfig:
             ({"warmup_epochs": 9}, r"below epochs \(9\), but got 9"),
             ({"warmup_epochs": -0.1}, "warmup_epochs must be at least 0"),
             ({"warmup_epochs": float("nan")}, "warmup_epochs must be a finite number"),
+            (
+                {"quantizer_optimizer": OTHER["quantizer_optimizer"], "quantizer_lr_multiplier": 0.5},
+                "quantizer_lr_multiplier must be 1 with a quantizer_optimizer, .* but got 0.5",
+            ),
         ],
         ids=str,
     )
@@ -162,6 +198,26 @@ class TestTrialConfig:
         from tests.trials import results_of
 
         assert results_of(tiny(seed=2**32 - 1, init_seed=2**32 - 1, epochs=1))[-1].status == "completed"
+
+
+class TestQuantizerOptimizer:
+    @pytest.mark.parametrize(
+        ("values", "text"),
+        [
+            ({"learning_rate": 0}, "learning_rate of quantizer_optimizer must be positive, but got 0"),
+            ({"learning_rate": float("inf")}, "learning_rate of quantizer_optimizer must be a finite number"),
+            ({"learning_rate": 1, "options": {"beta1": "x"}}, "'beta1' of quantizer_optimizer must be a finite number"),
+        ],
+        ids=str,
+    )
+    def test_a_wrong_value_is_named(self, values: dict[str, Any], text: str) -> None:
+        with pytest.raises(UsageError, match=text):
+            QuantizerOptimizer(name="adam", **values)
+
+    def test_one_number_has_one_key(self) -> None:
+        whole, fraction = (QuantizerOptimizer(name="sgd", learning_rate=rate, options={"weight_decay": rate})
+                           for rate in (1, 1.0))  # fmt: skip
+        assert key(replace(BASE, quantizer_optimizer=whole)) == key(replace(BASE, quantizer_optimizer=fraction))
 
 
 class TestScheme:

@@ -38,8 +38,12 @@ ALLOWED: dict[str, set[str]] = {
     "host_memory": set(),
     "compile_cost": set(),
     "backend": {"config"},
-    "training_step": BASE | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
+    "distillation": {"config"},
+    "training_step": {"distillation"}
+    | BASE
+    | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
+    | {"distillation", "optimizers.joined"}
     | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
     | {"backend", "compile_cost", "cpu", "host_memory"},
     # What a study is.
@@ -66,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
-    "planning": {"study", "space", "optimizers.base", "results"},
+    "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},
     "progress": {"planning"},
     "ending": {"study", "space", "tables", "analysis"},
@@ -233,7 +237,10 @@ LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "t
         ("from tune_qat import Study; Study.load('quickstart').arms()", LATE),
         ("import tune_qat.planning, tune_qat.status, tune_qat.ending, analysis", HEAVY),
         ("import tune_qat.results.reader, tune_qat.results.writer", HEAVY),
-        ("import tune_qat.training, tune_qat.workload", ("ray", "optuna", "pydantic", "duckdb", "pyarrow")),
+        (
+            "import tune_qat.training, tune_qat.workload",
+            ("ray", "optuna", "pydantic", "duckdb", "pyarrow", "pytorch_optimizer", "schedulefree", "prodigyopt"),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -27,7 +27,7 @@ def lines_of(text: str, start: str) -> list[str]:
 def test_arms_bits_and_metric_are_named(load: Any) -> None:
     text = describe(load(), NOWHERE)
     assert "study small: lenet5 on digits, accuracy" in text
-    assert "lsq at 32/32, 4/4 bits (weights/activations)" in text
+    assert "bits of weights/activations: none at 32/32; lsq at 4/4" in text
     assert "4 arms: adam-w32a32, nesterov-w32a32, adam-w4a4, nesterov-w4a4" in text
     assert "one sampler and one ASHA per arm" in text
 
@@ -42,6 +42,16 @@ def test_ranges_are_those_that_are_searched(load: Any) -> None:
     text = describe(load({"space.per_optimizer.adam.learning_rate.low": 1e-6}), NOWHERE)
     assert lines_of(text, "adam ") == ["  adam       learning_rate 1e-06..0.1, batch_size 8..64 (powers of two)"]
     assert "momentum 0.5..0.99 (linear)" in lines_of(text, "nesterov ")[0]
+
+
+def test_a_schedule_of_an_optimizers_own_is_said(load: Any) -> None:
+    text = describe(load({"space.optimizers": ["schedule_free_sgd", "prodigy"]}), NOWHERE)
+    assert lines_of(text, "schedule_free_sgd ")[0].endswith(
+        "batch_size 8..64 (powers of two); constant schedule, its own"
+    )
+    assert lines_of(text, "prodigy ") == ["  prodigy    batch_size 8..64 (powers of two), d_coef 0.1..10"]
+    constant = {"space.optimizers": ["schedule_free_sgd"], "training.schedule": "constant"}
+    assert "its own" not in describe(load(constant), NOWHERE)
 
 
 def test_stages_say_how_many_trials_and_epochs_and_where_asha_looks(load: Any) -> None:

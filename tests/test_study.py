@@ -46,6 +46,26 @@ class TestArms:
     def test_the_first_repeat_has_the_id_of_a_study_without_repeats(self, load: Any) -> None:
         assert {arm.arm_id for arm in load().arms()} < {arm.arm_id for arm in load(repeats=2).arms()}
 
+    def test_further_methods_have_arms_of_their_own(self, load: Any) -> None:
+        methods = [
+            {
+                "name": "config_1",
+                "quantizer": "lsq_plus",
+                "bits": [[4, 4]],
+                "options": {"activations": "signed_symmetric"},
+            },
+            {"name": "ternary", "quantizer": "twn", "bits": [[2, 32]]},
+        ]
+        study = load(quantization__methods=methods)
+        assert [arm.arm_id for arm in study.arms()[2:]] == [
+            *("adam-w4a4", "nesterov-w4a4", "adam-config_1-w4a4", "nesterov-config_1-w4a4"),
+            *("adam-ternary-w2a32", "nesterov-ternary-w2a32"),
+        ]
+        assert [arm.method for arm in study.arms()[::2]] == ["none", "lsq", "config_1", "ternary"]
+        # What the method's paper does with the first and the last layer.
+        assert [arm.scheme.first_last_bits for arm in study.arms()[::2]] == [32, 8, 8, 32]
+        assert len({recipe for arm in study.arms()[::2] for recipe in study.recipes(arm)}) == 4
+
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)
         plans = [study.planned(arm) for arm in study.arms()]
@@ -137,6 +157,29 @@ class TestConfigurations:
         assert config.scheme.is_float
         assert (config.optimizer, config.epochs, config.batch_size, config.learning_rate) == ("nesterov", 5, 32, 1.0)
         assert config.optimizer_options["momentum"] == 0.8
+
+    def test_an_optimizer_with_a_schedule_of_its_own_is_trained_with_it(self, load: Any) -> None:
+        study = load(
+            space__optimizers=["schedule_free_adamw", "adam"], training__schedule="step", training__warmup_epochs=2
+        )
+        configs = [study.default_config(arm, arm.optimizers[0]) for arm in study.arms()]
+        assert [config.schedule for config in configs] == ["constant", "step"] * 2
+        assert {config.warmup_epochs for config in configs} == {2.0}
+
+    def test_and_without_the_milestones_of_the_studys(self, load: Any) -> None:
+        steps = {"epochs": 9, "init": "scratch", "schedule": "step", "milestones": [3, 6], "decay": 0.5}
+        study = load(space__optimizers=["schedule_free_sgd", "sgd"], training=steps)
+        configs = [study.default_config(arm, arm.optimizers[0]) for arm in study.arms()[:2]]
+        assert [config.milestones for config in configs] == [(), (3.0, 6.0)]
+        assert [config.decay for config in configs] == [0.1, 0.5]
+
+    def test_so_is_the_start_unless_it_is_said_to_have_another(self, load: Any) -> None:
+        changes = {**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, "pretrain__optimizer": "schedule_free_sgd"}
+        assert load(**changes).pretrain_config().schedule == "constant"
+        with pytest.raises(
+            UsageError, match="pretrain.*: schedule must be 'constant' with optimizer 'schedule_free_sgd'"
+        ):
+            load(**changes, pretrain__schedule="cosine")
 
     def test_whole_numbers_in_the_file_give_the_keys_of_fractions(self, load: Any) -> None:
         def hashes(number: Any) -> list[str]:

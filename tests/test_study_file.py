@@ -61,7 +61,7 @@ MISTAKES = {
     "batch inverted": (changed("low = 8", "low = 128"), ["low must be at most high, but got low = 128 and high = 64"]),
     "default outside": (changed("low = 8", "default = 4, low = 8"), ["default must be from low (8) to high (64)"]),
     # Names.
-    "optimizer": (changed('"adam"', '"adma"'), ["space.optimizers: Unknown optimizer 'adma'", "mean 'adam'", "lion"]),
+    "optimizer": (changed('"adam"', '"adamm"'), ["space.optimizers: Unknown optimizer 'adamm'", "mean 'adam'", "lion"]),
     "optimizer twice": (changed('"nesterov"', '"adam"'), ["space.optimizers: each optimizer may appear once"]),
     "no optimizer": (changed(OPTIMIZERS, "[]"), ["space.optimizers: must not be empty"]),
     "model": (changed("lenet5", "lenet"), ["workload.model: Unknown model 'lenet'", "mean 'lenet5'", "espcn"]),
@@ -106,6 +106,56 @@ MISTAKES = {
     # What does not go together.
     "no pretrain": (changed('init = "scratch"\n', ""), ["training.init", "needs a [pretrain] section"]),
     "no path": (changed('"scratch"', '"path"'), ['training: init = "path" needs init_path']),
+    "distillation without a teacher": (
+        changed("[space]", "[training.distillation]\nweight = 0.5\n\n[space]"),
+        ["training: distillation needs a teacher", 'init is "scratch"', 'use init = "pretrain" or "path"'],
+    ),
+    "distillation of nothing": (
+        changed('"scratch"', '"path"\ninit_path = "x"\ndistillation = { weight = 0.0 }'),
+        ["training: distillation weight must be above 0 and at most 1, but got 0.0"],
+    ),
+    "milestones of another schedule": (
+        changed("epochs = 9", "epochs = 9\nmilestones = [3]"),
+        ["training: milestones and decay belong to schedule = \"step\", but schedule is 'cosine'"],
+    ),
+    "milestones that do not rise": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\nmilestones = [6, 3]'),
+        ["training: milestones must rise, after warmup_epochs (0) and below epochs (9), but got [6.0, 3.0]"],
+    ),
+    "milestone after the end": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\nmilestones = [9]'),
+        ["milestones must rise", "but got [9.0]"],
+    ),
+    "decay that grows": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\ndecay = 2'),
+        ["training: decay must be above 0 and below 1, but got 2.0"],
+    ),
+    "searched bits in comparison mode": (
+        changed("bits = [[32, 32], [4, 4]]", "bits = [[2, 2], [4, 4]]\nsearch_bits = true"),
+        ['quantization.search_bits: is for mode = "joint"; in comparison mode each pair'],
+    ),
+    "searched bits with the control": (
+        'mode = "joint"\n' + changed("bits = [[32, 32], [4, 4]]", "bits = [[32, 32], [4, 4]]\nsearch_bits = true"),
+        ["quantization.search_bits: needs at least two pairs of bits and no [32, 32]"],
+    ),
+    "a method twice": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "again", bits = [[4, 4]] }]'),
+        ["quantization", "'again' is at w4a4 the same as 'lsq'"],
+    ),
+    "the control in a method": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "float", bits = [[32, 32]] }]'),
+        ["quantization.methods: [32, 32], the control of all methods, belongs in quantization.bits"],
+    ),
+    "bits that a method does not have": (
+        changed(
+            "bits = [[32, 32]", 'methods = [{ name = "t", quantizer = "twn", bits = [[4, 32]] }]\nbits = [[32, 32]'
+        ),
+        ["quantization.methods.0: Quantizer 'twn' is defined for 2 bits of weights"],
+    ),
+    "factor of no bit width": (
+        changed("bits = [[32, 32], [4, 4]]", "bits = [[4, 4]]\nweight_decay_factors = { two = 0.5 }"),
+        ["quantization.weight_decay_factors: keys must be weight bits, from 1 to 32, but got 'two'"],
+    ),
     "path unused": (changed('"scratch"', '"scratch"\ninit_path = "x"'), ['init_path is used with init = "path" only']),
     "grace": (SMALL + "[asha]\ngrace_epochs = 10\n", ["asha.grace_epochs: must be at most training.epochs (9)"]),
     "warm-up": (
@@ -290,7 +340,7 @@ class TestOverrides:
             ({"training.epochs.x": 3}, "--set training.epochs.x: 'epochs' is a value, not a section."),
             ({"space.optimizers": "lion"}, "space.optimizers (from --set): must be a list, but got 'lion'"),
             ({"space.optimizers.0": "lion"}, "--set space.optimizers.0: 'optimizers' is a value, not a section."),
-            ({"space.optimizers": ["adma"]}, "space.optimizers (from --set): Unknown optimizer 'adma'"),
+            ({"space.optimizers": ["adamm"]}, "space.optimizers (from --set): Unknown optimizer 'adamm'"),
             ({"space.learning_rate.low": 1}, "space.learning_rate (from --set): low must be below high"),
             ({"name": 2026}, "must be text, but got 2026; to give it as text: --set 'name=\"2026\"'"),
             ({"pretrain.epochs": 2}, "pretrain.batch_size: missing"),

@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tune_qat.config import EpochResult, Interrupted, TrialConfig, TuneQatError, UsageError
+from tune_qat.config import (
+    Distillation,
+    EpochResult,
+    Interrupted,
+    QuantizerOptimizer,
+    TrialConfig,
+    TuneQatError,
+    UsageError,
+)
 
 
 class Commands(TyperGroup):
@@ -166,6 +174,9 @@ def train(
         int | None, typer.Option(help="Of the first and the last layer; as in the method's paper, if left out.")
     ] = None,
     activation_quantizer: Annotated[str | None, typer.Option(help="Another method for activations.")] = None,
+    layer_bits: Annotated[
+        list[str] | None, typer.Option(metavar="LAYER=[W,A]", help="Bits of a layer by name, as conv1=[8,8].")
+    ] = None,
     quantizer_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the quantizer, as per_channel=true.")
     ] = None,
@@ -179,8 +190,24 @@ def train(
     quantizer_lr_multiplier: Annotated[
         float, typer.Option(help="Learning rate of the quantizers' parameters, as a multiple.")
     ] = 1.0,
-    schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
+    quantizer_optimizer: Annotated[
+        str | None, typer.Option(help="Of the quantizers' parameters; the same, if left out.")
+    ] = None,
+    quantizer_learning_rate: Annotated[
+        float | None, typer.Option(help="Of --quantizer-optimizer; its documented default, if left out.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="cosine, step or constant; cosine, or the optimizer's own, if left out.")
+    ] = None,
     warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
+    milestone: Annotated[
+        list[float] | None, typer.Option(metavar="EPOCH", help="At which step lowers the rate; may be repeated.")
+    ] = None,
+    decay: Annotated[float, typer.Option(help="What step multiplies the rate by.")] = 0.1,
+    distillation: Annotated[
+        float | None, typer.Option(metavar="WEIGHT", help="Of the start as a teacher, 0 to 1, beside the labels.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of the teacher.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -204,6 +231,7 @@ def train(
         first_last_bits=first_last_bits,
         ste=ste,
         options=_pairs(quantizer_option, "--quantizer-option", "per_channel=true"),
+        layer_bits=_pairs(layer_bits, "--layer-bits", "conv1=[8,8]"),
     )
     config = TrialConfig(
         model=model,
@@ -216,11 +244,16 @@ def train(
         quantizer_lr_multiplier=quantizer_lr_multiplier,
         batch_size=batch_size,
         epochs=epochs,
-        schedule=schedule,
+        schedule=schedule or optimizers.schedule_of(optimizer, "cosine"),
         warmup_epochs=warmup_epochs,
+        milestones=tuple(milestone or ()),
+        decay=decay,
+        distillation=None if distillation is None else Distillation(weight=distillation, temperature=temperature),
         seed=seed,
         init_seed=seed,
+        quantizer_optimizer=_quantizer_optimizer(quantizer_optimizer, quantizer_learning_rate),
     )
+    optimizers.check(config)
     start = None if init == "scratch" else init
     from tune_qat.training import train as train_one
 
@@ -274,6 +307,17 @@ def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]
     from tune_qat.study_file import parse_override
 
     return dict(parse_override(text, option, example) for text in texts or [])
+
+
+def _quantizer_optimizer(name: str | None, learning_rate: float | None) -> QuantizerOptimizer | None:
+    from tune_qat import optimizers
+
+    if name is None:
+        if learning_rate is not None:
+            raise UsageError("--quantizer-learning-rate is that of --quantizer-optimizer, which is missing.")
+        return None
+    rate = optimizers.get_spec(name).default_learning_rate if learning_rate is None else learning_rate
+    return QuantizerOptimizer(name=name, learning_rate=rate, options=optimizers.resolve_options(name, {}))
 
 
 def _seconds(text: str) -> float:

@@ -8,9 +8,21 @@ from pydantic import Field, model_validator
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
-from tune_qat.config import PLAIN_NAME, SEEDS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.config import (
+    FLOAT_BITS,
+    PLAIN_NAME,
+    SEEDS,
+    Distillation,
+    QuantizerOptimizer,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+)
+from tune_qat.optimizers.base import Range
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
-from tune_qat.space import Dimensions, check_space, dimensions
+from tune_qat.space import BITS, Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
 
 SEEDS_APART = 10_000
@@ -22,7 +34,10 @@ class Arm:
     """One optimizer at one bit width (all optimizers in joint mode): its own sampler, its own ASHA."""
 
     arm_id: str
-    scheme: Scheme
+    schemes: tuple[Scheme, ...]
+    """One, unless bits are searched."""
+    method: str
+    """What the study calls the method: its quantizer where it has one method alone; none at 32/32."""
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
@@ -31,6 +46,15 @@ class Arm:
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def scheme(self) -> Scheme:
+        """The arm's scheme; where bits are searched the first, which has all but the bits of the others."""
+        return self.schemes[0]
+
+    @property
+    def searches_bits(self) -> bool:
+        return len(self.schemes) > 1
 
     @property
     def quantizer_options(self) -> dict[str, Any]:
@@ -94,6 +118,17 @@ class Study(Section):
             quantizers.get_spec(self.quantization.quantizer)
         with at("quantization"):
             self.schemes  # noqa: B018  it checks itself
+        if self.quantization.search_bits:
+            self._check_searched_bits()
+
+    def _check_searched_bits(self) -> None:
+        key, bits = "quantization.search_bits", self.quantization.bits
+        if self.mode != "joint":
+            raise broken(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
+        if self.quantization.methods:
+            raise broken(key, "searches the bits of one method, but quantization.methods has others")
+        if len(bits) < 2 or [FLOAT_BITS, FLOAT_BITS] in bits:
+            raise broken(key, f"needs at least two pairs of bits and no [32, 32], but bits is {bits}")
 
     def _check_plan(self) -> None:
         """What is trained from where, for how long, and with which seeds."""
@@ -101,7 +136,7 @@ class Study(Section):
             raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
         if self.pretrain is not None:
             with at("pretrain"):
-                self.pretrain_config()
+                optimizers.check(self.pretrain_config())
         epochs, stages = self.training.epochs, self.stages
         if self.grace_epochs > epochs:
             raise broken(
@@ -114,25 +149,38 @@ class Study(Section):
         largest = SEEDS - self.repeats * SEEDS_APART
         if self.seed > largest:
             raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
+        self._check_quantizer_optimizer()
         with at("training"):
-            self.default_config(self.arms()[0], self.space.optimizers[0])
+            for arm in self.arms():
+                for optimizer in arm.optimizers:
+                    optimizers.check(self.default_config(arm, optimizer))
+
+    def _check_quantizer_optimizer(self) -> None:
+        if self.training.quantizer_optimizer is None:
+            return
+        if self.space.quantizer_lr_multiplier is not None:
+            rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
+            raise broken("space.quantizer_lr_multiplier", rule)
+        with at("training.quantizer_optimizer"):
+            self.quantizer_optimizer  # noqa: B018  it checks itself
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        part = self.quantization
-        return tuple(
-            quantizers.scheme_of(
-                quantizer=part.quantizer,
-                activation_quantizer=part.activation_quantizer,
-                weight_bits=weight,
-                activation_bits=activation,
-                first_last_bits=part.first_last_bits,
-                ste=part.ste,
-                options=part.options,
-                layer_bits=part.layers,
-            )
-            for weight, activation in part.bits
-        )
+        """Of all methods, in the order of the file."""
+        return tuple(self.methods)
+
+    @property
+    def methods(self) -> dict[Scheme, str]:
+        """What the study calls the method of each scheme."""
+        own = self.quantization
+        found = dict.fromkeys(_schemes(own), own.quantizer)
+        for number, part in enumerate(own.methods):
+            with at(f"quantization.methods.{number}"):
+                for scheme in _schemes(part):
+                    if scheme in found:
+                        raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
+                    found[scheme] = part.name
+        return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
     @property
     def grace_epochs(self) -> int:
@@ -156,18 +204,32 @@ class Study(Section):
 
     def arms(self) -> list[Arm]:
         """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        names = self.space.optimizers
+        names, methods = self.space.optimizers, self.methods
         groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
+        schemes = [tuple(methods)] if self.quantization.search_bits else [(scheme,) for scheme in methods]
         return [
-            Arm(arm_id=_arm_id(self.mode, group, scheme, repeat), scheme=scheme, optimizers=group, repeat=repeat)
-            for scheme in self.schemes
+            Arm(
+                arm_id=self._arm_id(group, methods[together[0]], together, repeat),
+                schemes=together,
+                method=methods[together[0]],
+                optimizers=group,
+                repeat=repeat,
+            )
+            for together in schemes
             for group in groups
             for repeat in range(self.repeats)
         ]
 
+    def _arm_id(self, group: tuple[str, ...], method: str, schemes: tuple[Scheme, ...], repeat: int) -> str:
+        bits = schemes[0].label if len(schemes) == 1 else BITS
+        named = [method] if method in (part.name for part in self.quantization.methods) else []
+        parts = ["joint" if self.mode == "joint" else group[0], *named, bits, *([f"r{repeat + 1}"] if repeat else [])]
+        return "-".join(parts)
+
     def dimensions(self, optimizer: str) -> Dimensions:
         """What is searched for one optimizer: its dimensions by name."""
-        return dimensions(self.space, optimizer)
+        bits = {BITS: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
+        return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
 
     def planned(self, arm: Arm) -> dict[str, int]:
         """Trials per stage of an arm, the same for every arm."""
@@ -202,12 +264,20 @@ class Study(Section):
             learning_rate=part.learning_rate,
             optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
             batch_size=part.batch_size,
-            epochs=part.epochs,
-            schedule=part.schedule,
-            warmup_epochs=part.warmup_epochs,
+            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
             seed=self.seed,
             init_seed=self.seed,
         )
+
+    @property
+    def quantizer_optimizer(self) -> QuantizerOptimizer | None:
+        """Of the quantizers' parameters in quantized arms; None: the arm's own."""
+        part = self.training.quantizer_optimizer
+        if part is None:
+            return None
+        rate = part.learning_rate or optimizers.get_spec(part.optimizer).default_learning_rate
+        options = optimizers.resolve_options(part.optimizer, part.options)
+        return QuantizerOptimizer(name=part.optimizer, learning_rate=rate, options=options)
 
     @property
     def dataset_options(self) -> dict[str, Any]:
@@ -216,30 +286,50 @@ class Study(Section):
     def default_config(self, arm: Arm, optimizer: str) -> TrialConfig:
         """The optimizer's documented defaults at the default batch size."""
         spec = optimizers.get_spec(optimizer)
-        values = {"learning_rate": spec.default_learning_rate, "batch_size": self.space.batch_size.middle}
+        values: dict[str, float] = {
+            "learning_rate": spec.default_learning_rate,
+            "batch_size": self.space.batch_size.middle,
+        }
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and the options that are searched."""
+        """A configuration of the arm: `values` are learning rate, batch size and what else is searched.
+
+        An optimizer that has a schedule of its own is trained with that, whatever the study's.
+        """
         values = dict(values)
-        learning_rate = values.pop("learning_rate")
+        learning_rate = values.pop("learning_rate", optimizers.get_spec(optimizer).default_learning_rate)
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
+        scheme = arm.schemes[int(values.pop(BITS, 0))]
+        teaching = self.training.distillation
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
             dataset_options=self.dataset_options,
-            scheme=arm.scheme,
+            scheme=scheme,
             optimizer=optimizer,
             learning_rate=learning_rate,
             optimizer_options=optimizers.resolve_options(optimizer, {**self.space.fixed.get(optimizer, {}), **values}),
-            quantizer_lr_multiplier=1.0 if arm.scheme.is_float else multiplier,
+            weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
+            quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
-            epochs=self.training.epochs,
-            schedule=self.training.schedule,
-            warmup_epochs=self.training.warmup_epochs,
+            **_rate_over_time(self.training, optimizer),
+            distillation=None if teaching is None else Distillation(**teaching.model_dump()),
             seed=seed,
             init_seed=seed,
+            quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
+        )
+
+    def recipes(self, arm: Arm) -> list[str]:
+        """The recipes that trials of the arm have."""
+        points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
+        return sorted(
+            {
+                self.config(arm, optimizer, {**points, BITS: position}, seed=0).recipe
+                for optimizer in arm.optimizers
+                for position in range(len(arm.schemes))
+            }
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:
@@ -255,6 +345,29 @@ class Study(Section):
                 yield stage, trials, trials * self.training.epochs
 
 
-def _arm_id(mode: str, group: tuple[str, ...], scheme: Scheme, repeat: int) -> str:
-    name = "joint" if mode == "joint" else group[0]
-    return f"{name}-{scheme.label}" + (f"-r{repeat + 1}" if repeat else "")
+def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bool = False) -> dict[str, Any]:
+    """What the section says, or the schedule that the optimizer has of its own in its place.
+
+    Where the schedule is `said` of this one optimizer, one that it does not take is a mistake, and is not replaced.
+    """
+    own = optimizers.schedule_of(optimizer, part.schedule)
+    if said or own == part.schedule:
+        return part.rate_over_time
+    return {"epochs": part.epochs, "schedule": own, "warmup_epochs": part.warmup_epochs}
+
+
+def _schemes(part: sections.MethodSection) -> list[Scheme]:
+    """One for each pair of bits."""
+    return [
+        quantizers.scheme_of(
+            quantizer=part.quantizer,
+            activation_quantizer=part.activation_quantizer,
+            weight_bits=weight,
+            activation_bits=activation,
+            first_last_bits=part.first_last_bits,
+            ste=part.ste,
+            options=part.options,
+            layer_bits=part.layers,
+        )
+        for weight, activation in part.bits
+    ]

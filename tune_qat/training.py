@@ -15,11 +15,13 @@ from tune_qat import workload
 from tune_qat.backend import set_precision, usable
 from tune_qat.checkpoints import load_weights
 from tune_qat.compile_cost import Plan, worth_compiling
-from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
 from tune_qat.cpu import replace_modules
-from tune_qat.data.base import Task
+from tune_qat.data.base import CLASSIFICATION, Task
+from tune_qat.distillation import Teacher
 from tune_qat.epoch import EpochTotals
 from tune_qat.host_memory import keep_freed
+from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantize import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.schedules import learning_rate_factor
 from tune_qat.training_step import TrainingStep
@@ -64,12 +66,13 @@ class Training:
             start_from(model, init, config.model)
         if self.device.type == "cpu":
             replace_modules(model)
+        teacher = self._teacher(model.to(self.device), init)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
-        self.model = quantize(model.to(self.device), config.scheme, first_batch[:1])
+        self.model = quantize(model, config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
         self.steps_per_epoch = self.task.train_size // config.batch_size
         chosen, self.why_not_compiled = usable(self._backend(backend), self.device)
-        self._step = TrainingStep(config, self.model, self.task, self.device, chosen)
+        self._step = TrainingStep(config, self.model, self.task, self.device, chosen, teacher)
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -90,7 +93,7 @@ class Training:
         return self._step.backend
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Optimizer:
         return self._step.optimizer
 
     def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
@@ -126,6 +129,19 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
+
+    def _teacher(self, model: nn.Module, init: str | Path | None) -> Teacher | None:
+        settings = self.config.distillation
+        if settings is None:
+            return None
+        if init is None:
+            raise UsageError(
+                "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
+                'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
+            )
+        if self.task.model_input.task != CLASSIFICATION:
+            raise UsageError(f"distillation is defined for classification, but dataset {self.config.dataset!r} is not.")
+        return Teacher(model, settings)
 
     def _backend(self, requested: str) -> str:
         if requested != AUTO:
@@ -182,7 +198,7 @@ class Training:
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
         size = self.config.batch_size
         self.model.train()
-        with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
+        with self._step.at_gradients(), _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
                 self._step(inputs, targets, self._factor(self.step), totals)
                 self.step += 1
@@ -193,7 +209,8 @@ class Training:
     def _factor(self, step: int) -> float:
         total = self.config.epochs * self.steps_per_epoch
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
-        return learning_rate_factor(self.config.schedule, step, total, warmup)
+        milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
+        return learning_rate_factor(self.config.schedule, step, total, warmup, milestones, self.config.decay)
 
     @torch.no_grad()
     def _evaluate(self, split: str) -> Any:

@@ -35,6 +35,10 @@ def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=learning_rate, fused=True)
 
 
+def sgd_momentum(groups: Groups, learning_rate: float, *, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=True)
+
+
 def nesterov(groups: Groups, learning_rate: float, *, momentum: float) -> torch.optim.Optimizer:
     # Nesterov momentum is undefined at 0, where it is plain SGD.
     return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
@@ -44,3 +48,15 @@ def lion(groups: Groups, learning_rate: float, *, beta1: float, beta2: float) ->
     from timm.optim.lion import Lion
 
     return Lion(groups, lr=learning_rate, betas=(beta1, beta2), foreach=True)
+
+
+def nadam(
+    groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float, momentum_decay: float
+) -> torch.optim.Optimizer:
+    return torch.optim.NAdam(
+        groups, lr=learning_rate, betas=(beta1, beta2), eps=eps, momentum_decay=momentum_decay, foreach=True
+    )
+
+
+def radam(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.RAdam(groups, lr=learning_rate, betas=(beta1, beta2), eps=eps, foreach=True)
