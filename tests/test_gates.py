@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from pytorchcv.models.common.att import SEBlock
-from timm.layers import EffectiveSEModule, SEModule
+from timm.layers.squeeze_excite import EffectiveSEModule, SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torchvision.ops import SqueezeExcitation

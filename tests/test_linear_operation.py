@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from tests.narrow import lsq

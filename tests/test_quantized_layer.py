@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from timm.layers import Conv2dSame, StdConv2d, pad_same
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import pad_same
+from timm.layers.std_conv import StdConv2d
 from torch import nn
 
 from tests.narrow import lsq

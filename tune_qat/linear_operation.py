@@ -14,7 +14,7 @@ def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.T
     if isinstance(layer, nn.Linear):
         return F.linear(inputs, weight)
     if _pads_same(layer):
-        from timm.layers import pad_same
+        from timm.layers.padding import pad_same
 
         inputs = pad_same(inputs, list(layer.kernel_size), list(layer.stride), list(layer.dilation))
     return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)

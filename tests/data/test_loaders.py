@@ -302,15 +302,15 @@ class TestImagenet:
         theirs = ImageFolder(folder / "imagenet" / "val")
         assert labelled(dataset, "test").labels.tolist() == theirs.targets
         for split in ("train", "val", "test"):
-            arrays, greys = labelled(dataset, split), np.array(levels["val" if split == "test" else "train"])
-            assert np.abs(arrays.images.mean((1, 2, 3)) - greys[arrays.labels]).max() < 2  # JPEG of a flat picture
+            arrays, expected = labelled(dataset, split), np.array(levels["val" if split == "test" else "train"])
+            assert np.abs(arrays.images.mean((1, 2, 3)) - expected[arrays.labels]).max() < 2  # JPEG of a flat picture
 
     def test_images_are_torchvisions_evaluation_crop(self, folder: Path) -> None:
         theirs = ImageFolder(folder / "imagenet" / "val", v2.Compose([v2.Resize(32), v2.CenterCrop(28)]))
         dataset = data.load("imagenet", data_dir=folder, options={**self.OPTIONS, "image_size": 28})
         for index in range(len(theirs)):
             found = labelled(dataset, "test").images[index].astype(int).transpose(1, 2, 0)
-            # Resized in one step and not to whole pixels first: 0 to 1.8 levels apart. A square of another size is 7 off.
+            # Resized in one step and not to whole pixels first: 0 to 1.8 levels apart; another square is 7 off.
             assert np.abs(found - np.asarray(theirs[index][0]).astype(int)).mean() < 3
 
     def test_the_data_folder_may_be_imagenets_own(self, folder: Path) -> None:

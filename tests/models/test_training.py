@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame, DropPath
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.drop import DropPath
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
