@@ -70,6 +70,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
+    "export": BASE
+    | {"data.base", "models", "quantizers", "quantize", "quantized_layer"}
+    | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},
     "progress": {"planning"},

@@ -20,7 +20,7 @@ def results(tmp_path: Path) -> Path:
     study = SmallStudy(tmp_path, "2026")
     arm = study.arm("adam")
     study.trial(arm, "search", val_metric=0.7)
-    study.retrain(arm, 0.8, 0.9)
+    study.retrain(arm, 0.8, 0.9, val_metric=0.7)
     return tmp_path
 
 
