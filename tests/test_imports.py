@@ -37,10 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "host_memory": set(),
     "compile_cost": set(),
     "backend": {"config"},
-    "training_step": BASE | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
+    "oscillations": {"config", "quantizers", "quantize"},
+    "batch_norm": set(),
+    "training_step": BASE
+    | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend", "oscillations"},
     "training": BASE
     | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
-    | {"backend", "compile_cost", "cpu", "host_memory"},
+    | {"backend", "batch_norm", "compile_cost", "cpu", "host_memory"},
     # What a study is.
     "study_sections": {"config"},
     "space": {"optimizers", "study_sections"},

@@ -4,14 +4,22 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tune_qat.config import EpochResult, Interrupted, TrialConfig, TuneQatError, UsageError
+from tune_qat.config import (
+    Dampening,
+    EpochResult,
+    Freezing,
+    Interrupted,
+    TrialConfig,
+    TuneQatError,
+    UsageError,
+)
 
 
 class Commands(TyperGroup):
@@ -181,6 +189,16 @@ def train(
     ] = 1.0,
     schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
     warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
+    bn_reestimation_batches: Annotated[
+        int, typer.Option(min=0, help="Batch norm estimated anew from so many training batches before each evaluation.")
+    ] = 0,
+    freezing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Weight freezing: threshold_start, threshold_end, momentum."),
+    ] = None,
+    dampening: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Dampening loss: weight, as weight=0.1.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -220,6 +238,9 @@ def train(
         warmup_epochs=warmup_epochs,
         seed=seed,
         init_seed=seed,
+        bn_reestimation_batches=bn_reestimation_batches,
+        freezing=_part(Freezing, freezing, "--freezing", "threshold_start=0.1"),
+        dampening=_part(Dampening, dampening, "--dampening", "weight=0.1"),
     )
     start = None if init == "scratch" else init
     from tune_qat.training import train as train_one
@@ -274,6 +295,17 @@ def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]
     from tune_qat.study_file import parse_override
 
     return dict(parse_override(text, option, example) for text in texts or [])
+
+
+def _part(kind: Any, texts: list[str] | None, option: str, example: str) -> Any:
+    """A part of the configuration from KEY=VALUE, None where nothing is given; `UsageError` names the keys it takes."""
+    if not texts:
+        return None
+    values, known = _pairs(texts, option, example), {one.name: one.default is MISSING for one in fields(kind)}
+    if not values.keys() <= known.keys() or any(needed and name not in values for name, needed in known.items()):
+        takes = ", ".join(name if needed else f"{name} (may be left out)" for name, needed in known.items())
+        raise UsageError(f"{option} takes {takes}, but got {', '.join(values)}.")
+    return kind(**values)
 
 
 def _seconds(text: str) -> float:

@@ -72,6 +72,20 @@ class QuantizationSection(Section):
         return bits
 
 
+class FreezingSection(Section):
+    """Iterative weight freezing; `config.Freezing` has the meaning of each key, and the rules."""
+
+    threshold_start: float
+    threshold_end: float
+    momentum: float = 0.01
+
+
+class DampeningSection(Section):
+    """The dampening loss; see `config.Dampening`."""
+
+    weight: float
+
+
 class TrainingSection(Section):
     """How long every trial trains, and from where."""
 
@@ -80,6 +94,10 @@ class TrainingSection(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
+    bn_reestimation_batches: Count = 0
+    """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
+    freezing: FreezingSection | None = None
+    dampening: DampeningSection | None = None
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
