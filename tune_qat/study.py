@@ -8,7 +8,15 @@ from pydantic import Field, model_validator
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
-from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.config import (
+    PLAIN_NAME,
+    SEEDS,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+)
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.space import Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
@@ -94,10 +102,10 @@ class Study(Section):
             quantizers.get_spec(self.quantization.quantizer)
         with at("quantization"):
             self.schemes  # noqa: B018  it checks itself
-        for name, part in (("freezing", self.freezing), ("dampening", self.dampening)):
-            with at(f"training.{name}"):
-                for scheme in self.schemes if part else ():
-                    quantizers.check_recipe(scheme, freezing=name == "freezing", dampening=name == "dampening")
+        with at("training"):
+            for scheme in self.schemes:
+                part = self.training
+                quantizers.check_recipe(scheme, freezing=bool(part.freezing), dampening=bool(part.dampening))
 
     def _check_plan(self) -> None:
         """What is trained from where, for how long, and with which seeds."""
@@ -120,18 +128,6 @@ class Study(Section):
             raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
         with at("training"):
             self.default_config(self.arms()[0], self.space.optimizers[0])
-
-    @property
-    def freezing(self) -> Freezing | None:
-        part = self.training.freezing
-        with at("training.freezing"):
-            return None if part is None else Freezing(**part.model_dump())
-
-    @property
-    def dampening(self) -> Dampening | None:
-        part = self.training.dampening
-        with at("training.dampening"):
-            return None if part is None else Dampening(**part.model_dump())
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -257,8 +253,8 @@ class Study(Section):
             seed=seed,
             init_seed=seed,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
-            freezing=None if arm.scheme.is_float else self.freezing,
-            dampening=None if arm.scheme.is_float else self.dampening,
+            freezing=None if arm.scheme.is_float else self.training.freezing_config,
+            dampening=None if arm.scheme.is_float else self.training.dampening_config,
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_qat.config import SCHEDULES, STE_VARIANTS, UsageError
+from tune_qat.config import SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
 
 RULE = "rule"
 """Type of an error that `broken` makes."""
@@ -99,12 +99,26 @@ class TrainingSection(Section):
     freezing: FreezingSection | None = None
     dampening: DampeningSection | None = None
 
+    @property
+    def freezing_config(self) -> Freezing | None:
+        """For a trial."""
+        with at("training.freezing"):
+            return self.freezing and Freezing(**self.freezing.model_dump())
+
+    @property
+    def dampening_config(self) -> Dampening | None:
+        """For a trial."""
+        with at("training.dampening"):
+            return self.dampening and Dampening(**self.dampening.model_dump())
+
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
         if self.init == "path" and self.init_path is None:
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
+        # Built once here, for their rules.
+        _ = self.freezing_config, self.dampening_config
         return self
 
 

@@ -17,5 +17,5 @@ grouped AS (
     GROUP BY study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit)
 SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, n, val_metric_pre_bn, val_metric, gap,
        gap - t * standard_error AS ci_low, gap + t * standard_error AS ci_high, largest_gap, metric, unit
-FROM grouped LEFT JOIN student_t ON df = n - 1
+FROM grouped LEFT JOIN student_t ON df = least(n - 1, 1000)
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, gap DESC, optimizer

@@ -128,7 +128,8 @@ def sample(code: torch.Tensor, every: int, *, planes: int) -> torch.Tensor:
 
 def stride(numel: int) -> int:
     """One weight in how many is followed: without a common factor with their number, so that no tap of a filter and no
-    input channel is met more often than others."""
+    input channel is met more often than others.
+    """
     found = -(-numel // SAMPLE)
     while math.gcd(found, numel) > 1:
         found += 1
