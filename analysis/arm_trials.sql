@@ -1,8 +1,8 @@
 -- Trials of an arm that fit its study as last run, beside the arm's reference points.
--- Left out: the shared start, trials of an earlier version of the study file (other epochs, data, start or quantizer),
+-- Left out: the shared start, trials of an earlier version of the study file (other recipe, data, start or quantizer),
 -- and retrain trials of a configuration that is no longer the arm's best.
-SELECT t.*, a.mode, a.repeat, a.metric, a.unit, a.sign, a.trivial_score, a.trivial_test_score, a.baselines_json,
-       a.space_json,
+SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metric, a.unit, a.sign, a.trivial_score,
+       a.trivial_test_score, a.baselines_json, a.space_json,
        t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
        t.stage IN ('default', 'random', 'search') AS tuning
 FROM trials t JOIN arms a USING (study_id, arm_id)
@@ -10,6 +10,9 @@ WHERE t.epochs = a.max_epochs
   AND t.quantizer = a.quantizer
   AND t.params_json ->> '$.scheme.ste' = a.ste
   AND CAST(t.params_json ->> '$.scheme.first_last_bits' AS INTEGER) = a.first_last_bits
+  -- Records from before there were recipes have none.
+  AND (t.recipe_hash IS NULL OR a.recipe_hashes_json IS NULL
+       OR list_contains(json_extract_string(a.recipe_hashes_json, '$[*]'), t.recipe_hash))
   AND t.data_fingerprint = a.data_fingerprint
   AND t.split_fingerprint = a.split_fingerprint
   -- While the shared start is being trained, which trials it fits is not known yet.

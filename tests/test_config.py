@@ -10,7 +10,16 @@ import pytest
 
 from tests.trials import tiny
 from tune_qat import quantizers
-from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash, trial_key
+from tune_qat.config import (
+    FLOAT_BITS,
+    Distillation,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+    trial_key,
+)
 
 BASE = TrialConfig(
     model="lenet5",
@@ -37,9 +46,15 @@ OTHER: dict[str, Any] = {
     "epochs": 10,
     "schedule": "step",
     "warmup_epochs": 0.5,
+    "milestones": (4.0, 6.0),
+    "decay": 0.2,
+    "distillation": Distillation(temperature=2.0),
+    "weight_decay_factor": 0.25,
     "seed": 1,
     "init_seed": 1,
 }
+NEEDS: dict[str, dict[str, Any]] = {"milestones": {"schedule": "step"}, "decay": {"schedule": "step"}}
+"""What another value of a field takes beside it."""
 OTHER_SCHEME: dict[str, Any] = {
     "quantizer": "dorefa",
     "activation_quantizer": "pact",
@@ -57,6 +72,12 @@ def key(config: TrialConfig = BASE, stage: str = "search") -> str:
     return trial_key(config, stage, **DATA)
 
 
+def pair(name: str) -> tuple[TrialConfig, TrialConfig]:
+    """Two configurations that differ in one field."""
+    base = replace(BASE, **NEEDS.get(name, {}))
+    return base, replace(base, **{name: OTHER[name]})
+
+
 class TestTrialKey:
     def test_is_what_it_was(self) -> None:
         # Golden: a key that changes by accident makes every record of every user run again.
@@ -65,7 +86,8 @@ class TestTrialKey:
 
     @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
     def test_differs_with_every_field(self, name: str) -> None:
-        assert key(replace(BASE, **{name: OTHER[name]})) != key()
+        one, other = pair(name)
+        assert key(one) != key(other)
 
     @pytest.mark.parametrize("name", [field.name for field in fields(Scheme)])
     def test_differs_with_every_field_of_the_scheme(self, name: str) -> None:
@@ -86,7 +108,7 @@ class TestTrialKey:
         assert set(inspect.signature(trial_key).parameters) == {"config", "stage", *DATA}
 
     def test_all_changes_at_once_have_different_keys(self) -> None:
-        keys = {key(replace(BASE, **{name: value})) for name, value in OTHER.items()}
+        keys = {key(pair(name)[1]) for name in OTHER}
         assert len(keys) == len(OTHER)
 
     @pytest.mark.parametrize(
@@ -107,16 +129,23 @@ class TestTrialKey:
         assert replace(BASE, **changes).config_id == BASE.config_id
 
     def test_survives_json(self) -> None:
-        again = TrialConfig.from_dict(json.loads(json.dumps(BASE.to_dict())))
-        assert again == BASE
-        assert key(again) == key()
+        for config in (BASE, replace(BASE, **{**OTHER, "schedule": "step"})):
+            again = TrialConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+            assert again == config
+            assert key(again) == key(config)
 
 
 class TestConfigId:
     @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
     def test_ignores_the_seeds_only(self, name: str) -> None:
-        same = replace(BASE, **{name: OTHER[name]}).config_id == BASE.config_id
-        assert same == (name in ("seed", "init_seed"))
+        one, other = pair(name)
+        assert (one.config_id == other.config_id) == (name in ("seed", "init_seed"))
+
+    @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
+    def test_a_recipe_ignores_what_is_proposed_too(self, name: str) -> None:
+        one, other = pair(name)
+        proposed = {"optimizer", "learning_rate", "optimizer_options", "batch_size", "quantizer_lr_multiplier"}
+        assert (one.recipe == other.recipe) == (name in proposed | {"seed", "init_seed"})
 
 
 class TestTrialConfig:

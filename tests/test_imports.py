@@ -39,9 +39,12 @@ ALLOWED: dict[str, set[str]] = {
     "backend": {"config"},
     "oscillations": {"config", "quantizers", "quantize"},
     "batch_norm": set(),
-    "training_step": BASE
-    | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend", "oscillations"},
+    "distillation": {"config"},
+    "training_step": {"distillation", "oscillations"}
+    | BASE
+    | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
+    | {"distillation"}
     | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
     | {"backend", "batch_norm", "compile_cost", "cpu", "host_memory"},
     # What a study is.

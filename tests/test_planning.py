@@ -27,7 +27,7 @@ def lines_of(text: str, start: str) -> list[str]:
 def test_arms_bits_and_metric_are_named(load: Any) -> None:
     text = describe(load(), NOWHERE)
     assert "study small: lenet5 on digits, accuracy" in text
-    assert "lsq at 32/32, 4/4 bits (weights/activations)" in text
+    assert "bits of weights/activations: none at 32/32; lsq at 4/4" in text
     assert "4 arms: adam-w32a32, nesterov-w32a32, adam-w4a4, nesterov-w4a4" in text
     assert "one sampler and one ASHA per arm" in text
 

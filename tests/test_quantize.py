@@ -1,5 +1,6 @@
 """Where quantizers sit in a model, on small models that are awkward in one way each."""
 
+import copy
 import io
 import math
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from tune_qat.quantize import (
     layer_results,
     quantize,
     quantized_layers,
+    quantizers_of,
 )
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.lsq import STEP_MIN
@@ -253,6 +255,22 @@ class TestRefusals:
 
 
 class TestCalibration:
+    def test_norms_that_have_seen_nothing_take_the_batch(self) -> None:
+        # Weights of a hundredth: with its running statistics, (0, 1), the norm would hand on values that small.
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        with torch.no_grad():
+            model[0].weight.mul_(0.01)  # type: ignore[operator]
+        sizes = []
+        for seen_before in (False, True):
+            quantized = quantize(copy.deepcopy(model), W4A4, batch(1, 3))
+            if seen_before:
+                quantized[1].num_batches_tracked.fill_(1)  # type: ignore[index]
+            calibrate(quantized, batch(6, 3))
+            sizes.append(quantizers_of(quantized)[3].step_init * 127**0.5 / 2)  # LSQ's start: the mean size
+        # Values of mean 0 and variance 1 have a mean size of 0.8, six of them somewhere around it.
+        assert 0.5 < sizes[0] < 1.1
+        assert sizes[1] < 0.3
+
     def test_disturbs_neither_norms_nor_modes_nor_random_state(self) -> None:
         model = WithNormAndDropout()
         model.norm.eval()  # a mode of its own, as a frozen norm has

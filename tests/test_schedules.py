@@ -37,6 +37,12 @@ def test_step_is_torchs() -> None:
     assert factors("step", 40) == pytest.approx(expected, rel=1e-12)  # 0.1 * 0.1 against 0.1 ** 2
 
 
+def test_step_takes_milestones_and_a_decay() -> None:
+    expected = rates(MultiStepLR(optimizer(), milestones=[8, 24, 32], gamma=0.2), 40)
+    found = [learning_rate_factor("step", step, 40, 0, [8, 24, 32], 0.2) for step in range(40)]
+    assert found == pytest.approx(expected, rel=1e-12)  # powers against repeated products
+
+
 def test_constant() -> None:
     assert factors("constant", 5) == [1.0] * 5
 

@@ -46,6 +46,26 @@ class TestArms:
     def test_the_first_repeat_has_the_id_of_a_study_without_repeats(self, load: Any) -> None:
         assert {arm.arm_id for arm in load().arms()} < {arm.arm_id for arm in load(repeats=2).arms()}
 
+    def test_further_methods_have_arms_of_their_own(self, load: Any) -> None:
+        methods = [
+            {
+                "name": "config_1",
+                "quantizer": "lsq_plus",
+                "bits": [[4, 4]],
+                "options": {"activations": "signed_symmetric"},
+            },
+            {"name": "ternary", "quantizer": "twn", "bits": [[2, 32]]},
+        ]
+        study = load(quantization__methods=methods)
+        assert [arm.arm_id for arm in study.arms()[2:]] == [
+            *("adam-w4a4", "nesterov-w4a4", "adam-config_1-w4a4", "nesterov-config_1-w4a4"),
+            *("adam-ternary-w2a32", "nesterov-ternary-w2a32"),
+        ]
+        assert [arm.method for arm in study.arms()[::2]] == ["none", "lsq", "config_1", "ternary"]
+        # What the method's paper does with the first and the last layer.
+        assert [arm.scheme.first_last_bits for arm in study.arms()[::2]] == [32, 8, 8, 32]
+        assert len({recipe for arm in study.arms()[::2] for recipe in study.recipes(arm)}) == 4
+
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)
         plans = [study.planned(arm) for arm in study.arms()]

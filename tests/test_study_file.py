@@ -106,6 +106,56 @@ MISTAKES = {
     # What does not go together.
     "no pretrain": (changed('init = "scratch"\n', ""), ["training.init", "needs a [pretrain] section"]),
     "no path": (changed('"scratch"', '"path"'), ['training: init = "path" needs init_path']),
+    "distillation without a teacher": (
+        changed("[space]", "[training.distillation]\nweight = 0.5\n\n[space]"),
+        ["training: distillation needs a teacher", 'init is "scratch"', 'use init = "pretrain" or "path"'],
+    ),
+    "distillation of nothing": (
+        changed('"scratch"', '"path"\ninit_path = "x"\ndistillation = { weight = 0.0 }'),
+        ["training: distillation weight must be above 0 and at most 1, but got 0.0"],
+    ),
+    "milestones of another schedule": (
+        changed("epochs = 9", "epochs = 9\nmilestones = [3]"),
+        ["training: milestones and decay belong to schedule = \"step\", but schedule is 'cosine'"],
+    ),
+    "milestones that do not rise": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\nmilestones = [6, 3]'),
+        ["training: milestones must rise, after warmup_epochs (0) and below epochs (9), but got [6.0, 3.0]"],
+    ),
+    "milestone after the end": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\nmilestones = [9]'),
+        ["milestones must rise", "but got [9.0]"],
+    ),
+    "decay that grows": (
+        changed("epochs = 9", 'epochs = 9\nschedule = "step"\ndecay = 2'),
+        ["training: decay must be above 0 and below 1, but got 2.0"],
+    ),
+    "searched bits in comparison mode": (
+        changed("bits = [[32, 32], [4, 4]]", "bits = [[2, 2], [4, 4]]\nsearch_bits = true"),
+        ['quantization.search_bits: is for mode = "joint"; in comparison mode each pair'],
+    ),
+    "searched bits with the control": (
+        'mode = "joint"\n' + changed("bits = [[32, 32], [4, 4]]", "bits = [[32, 32], [4, 4]]\nsearch_bits = true"),
+        ["quantization.search_bits: needs at least two pairs of bits and no [32, 32]"],
+    ),
+    "a method twice": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "again", bits = [[4, 4]] }]'),
+        ["quantization", "'again' is at w4a4 the same as 'lsq'"],
+    ),
+    "the control in a method": (
+        changed("bits = [[32, 32], [4, 4]]", 'bits = [[4, 4]]\nmethods = [{ name = "float", bits = [[32, 32]] }]'),
+        ["quantization.methods: [32, 32], the control of all methods, belongs in quantization.bits"],
+    ),
+    "bits that a method does not have": (
+        changed(
+            "bits = [[32, 32]", 'methods = [{ name = "t", quantizer = "twn", bits = [[4, 32]] }]\nbits = [[32, 32]'
+        ),
+        ["quantization.methods.0: Quantizer 'twn' is defined for 2 bits of weights"],
+    ),
+    "factor of no bit width": (
+        changed("bits = [[32, 32], [4, 4]]", "bits = [[4, 4]]\nweight_decay_factors = { two = 0.5 }"),
+        ["quantization.weight_decay_factors: keys must be weight bits, from 1 to 32, but got 'two'"],
+    ),
     "path unused": (changed('"scratch"', '"scratch"\ninit_path = "x"'), ['init_path is used with init = "path" only']),
     "grace": (SMALL + "[asha]\ngrace_epochs = 10\n", ["asha.grace_epochs: must be at most training.epochs (9)"]),
     "warm-up": (

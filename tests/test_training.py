@@ -360,3 +360,14 @@ class TestTrain:
         for changes, text in (({"model": "lenet"}, "Unknown model"), ({"scheme": Scheme(weight_bits=1)}, "bits")):
             with pytest.raises(UsageError, match=text):
                 next(self.results(tiny(**changes)))
+
+
+def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
+    for factor in (1.0, 0.25):
+        training = training_of(tiny(optimizer_options={"weight_decay": 0.1}, weight_decay_factor=factor))
+        assert {group["weight_decay"] for group in training.optimizer.param_groups} == {0.0, 0.1 * factor}
+
+
+def test_the_rate_falls_at_the_milestones() -> None:
+    config = tiny(epochs=4, schedule="step", milestones=(1, 3), decay=0.5, learning_rate=1e-3)
+    assert [result.learning_rate for result in results_of(config)] == [1e-3, 5e-4, 5e-4, 2.5e-4]

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from tune_qat.config import (
     Dampening,
+    Distillation,
     EpochResult,
     Freezing,
     Interrupted,
@@ -174,6 +175,9 @@ def train(
         int | None, typer.Option(help="Of the first and the last layer; as in the method's paper, if left out.")
     ] = None,
     activation_quantizer: Annotated[str | None, typer.Option(help="Another method for activations.")] = None,
+    layer_bits: Annotated[
+        list[str] | None, typer.Option(metavar="LAYER=[W,A]", help="Bits of a layer by name, as conv1=[8,8].")
+    ] = None,
     quantizer_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the quantizer, as per_channel=true.")
     ] = None,
@@ -199,6 +203,14 @@ def train(
     dampening: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Dampening loss: weight, as weight=0.1.")
     ] = None,
+    milestone: Annotated[
+        list[float] | None, typer.Option(metavar="EPOCH", help="At which step lowers the rate; may be repeated.")
+    ] = None,
+    decay: Annotated[float, typer.Option(help="What step multiplies the rate by.")] = 0.1,
+    distillation: Annotated[
+        float | None, typer.Option(metavar="WEIGHT", help="Of the start as a teacher, 0 to 1, beside the labels.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of the teacher.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -222,6 +234,7 @@ def train(
         first_last_bits=first_last_bits,
         ste=ste,
         options=_pairs(quantizer_option, "--quantizer-option", "per_channel=true"),
+        layer_bits=_pairs(layer_bits, "--layer-bits", "conv1=[8,8]"),
     )
     config = TrialConfig(
         model=model,
@@ -236,6 +249,9 @@ def train(
         epochs=epochs,
         schedule=schedule,
         warmup_epochs=warmup_epochs,
+        milestones=tuple(milestone or ()),
+        decay=decay,
+        distillation=None if distillation is None else Distillation(weight=distillation, temperature=temperature),
         seed=seed,
         init_seed=seed,
         bn_reestimation_batches=bn_reestimation_batches,

@@ -160,6 +160,24 @@ class Dampening:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Distillation:
+    """Learning from the predictions of the floating-point model that the trial starts from, beside the labels."""
+
+    weight: float = 0.5
+    """Of the teacher in the loss; the labels have what is left of 1."""
+    temperature: float = 1.0
+    """By which both models' logits are divided."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "temperature"):
+            object.__setattr__(self, name, _real(f"distillation {name}", getattr(self, name)))
+        if not 0 < self.weight <= 1:
+            raise UsageError(f"distillation weight must be above 0 and at most 1, but got {self.weight!r}.")
+        if self.temperature <= 0:
+            raise UsageError(f"distillation temperature must be above 0, but got {self.temperature!r}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """One training run, fully resolved: nothing that changes its numbers is left to a default elsewhere."""
 
@@ -172,11 +190,18 @@ class TrialConfig:
     """Peak learning rate, in the optimizer's own unit."""
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     """Everything else that the optimizer takes, such as `momentum`, `weight_decay`, `max_norm`."""
+    weight_decay_factor: float = _later(1.0)
+    """By which the optimizer's weight decay is multiplied at this bit width."""
     quantizer_lr_multiplier: float = 1.0
     batch_size: int
     epochs: int
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
+    milestones: tuple[float, ...] = _later(())
+    """Epochs at which the schedule `step` lowers the rate; half and three quarters of the trial where it is empty."""
+    decay: float = _later(0.1)
+    """What `step` multiplies the rate by."""
+    distillation: Distillation | None = _later(None)
     seed: int = 0
     """Data order, augmentation and the calibration batch."""
     init_seed: int = 0
@@ -206,13 +231,29 @@ class TrialConfig:
             raise UsageError(
                 f"warmup_epochs must be at least 0 and below epochs ({self.epochs}), but got {self.warmup_epochs!r}."
             )
+        if self.weight_decay_factor < 0:
+            raise UsageError(f"weight_decay_factor must be at least 0, but got {self.weight_decay_factor!r}.")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        if (self.milestones or self.decay != 0.1) and self.schedule != "step":
+            raise UsageError(f'milestones and decay belong to schedule = "step", but schedule is {self.schedule!r}.')
+        if not 0 < self.decay < 1:
+            raise UsageError(f"decay must be above 0 and below 1, but got {self.decay!r}.")
+        ends = (self.warmup_epochs, *self.milestones, float(self.epochs))
+        if any(later <= earlier for earlier, later in zip(ends, ends[1:], strict=False)):
+            raise UsageError(
+                f"milestones must rise, after warmup_epochs ({self.warmup_epochs:g}) and below epochs "
+                f"({self.epochs}), but got {list(self.milestones)}."
+            )
 
     def _settle_types(self) -> None:
         """One type a field: 1 and 1.0 are the same number but not the same JSON, and a key is a hash of JSON."""
-        for name in ("learning_rate", "quantizer_lr_multiplier", "warmup_epochs"):
+        for name in ("learning_rate", "quantizer_lr_multiplier", "warmup_epochs", "weight_decay_factor", "decay"):
             object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        object.__setattr__(self, "milestones", tuple(_real("milestones", one) for one in self.milestones))
         options = {name: _real(f"Option {name!r}", value) for name, value in self.optimizer_options.items()}
         object.__setattr__(self, "optimizer_options", options)
         object.__setattr__(self, "dataset_options", dict(self.dataset_options))
@@ -237,6 +278,17 @@ class TrialConfig:
         return values
 
     @property
+    def weight_decay(self) -> float | None:
+        """Of the weights, at this bit width; None for an optimizer without it."""
+        given = self.optimizer_options.get("weight_decay")
+        return None if given is None else given * self.weight_decay_factor
+
+    @property
+    def recipe(self) -> str:
+        """Hash of what no sampler proposes and no seed varies: trials of one arm share it."""
+        return stable_hash({name: value for name, value in self.identity().items() if name not in _PROPOSED})
+
+    @property
     def config_id(self) -> str:
         """Hash of everything but the seeds: joins the seeds of one configuration."""
         return stable_hash(replace(self, seed=0, init_seed=0).identity())
@@ -247,11 +299,25 @@ class TrialConfig:
         return grace_epochs(self.epochs)
 
 
-_PARTS: Mapping[str, type] = {"scheme": Scheme, "freezing": Freezing, "dampening": Dampening}
+_PROPOSED = (
+    "optimizer",
+    "learning_rate",
+    "optimizer_options",
+    "quantizer_lr_multiplier",
+    "batch_size",
+    "seed",
+    "init_seed",
+)
+_PARTS: Mapping[str, type] = {
+    "scheme": Scheme,
+    "distillation": Distillation,
+    "freezing": Freezing,
+    "dampening": Dampening,
+}
 """Fields of a trial that are dataclasses themselves."""
 
 
-def _drop_unused(kind: type, values: dict[str, Any]) -> None:
+def _drop_unused(kind: Any, values: dict[str, Any]) -> None:
     """Leave out the later fields of a dataclass that have their defaults."""
     for one in fields(kind):
         default = one.default if one.default_factory is MISSING else one.default_factory()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tune_qat.optimizers.base import Range
 from tune_qat.results.reader import FILES, connect
-from tune_qat.space import BATCH_SIZE
+from tune_qat.space import BATCH_SIZE, BITS
 from tune_qat.study import Study
 
 
@@ -21,11 +21,14 @@ def trial_epochs(study: Study) -> int:
 
 def _heading(study: Study) -> list[str]:
     arms = study.arms()
-    bits = ", ".join(f"{s.weight_bits}/{s.activation_bits}" for s in study.schemes)
+    by_method: dict[str, list[str]] = {}
+    for scheme, method in study.methods.items():
+        by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
+    methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
     kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
     return [
         f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
-        f"{study.mode} mode ({kind}), {study.quantization.quantizer} at {bits} bits (weights/activations)",
+        f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
         f"{len(arms)} arms: {', '.join(arm.arm_id for arm in arms)}",
     ]
 
@@ -39,6 +42,8 @@ def _ranges(study: Study) -> list[str]:
 
 
 def _range(name: str, bounds: Range) -> str:
+    if name == BITS:
+        return "bits (of the list above)"
     kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
     return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
@@ -54,8 +55,9 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
 def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     """Initialise every quantizer from one real batch, layer by layer in execution order, batch norm undisturbed.
 
-    A layer's input is quantized upstream by then; one that is used several times sees its first input. Call it
-    before the optimizer is built.
+    A layer's input is quantized upstream by then; one that is used several times sees its first input. Batch norm
+    that has not seen a batch yet takes the statistics of this one, as the first training step will: with the ones it
+    was built with, ranges would be those of other values. Call it before the optimizer is built.
 
     Raises:
         TuneQatError: values that are not finite, naming the layer.
@@ -64,7 +66,8 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     layers = quantized_layers(model)
     for layer in layers:
         layer.calibrating = True
-    with _evaluating(model):
+    fresh = [norm for norm in model.modules() if isinstance(norm, _BatchNorm) and _is_fresh(norm)]
+    with _evaluating(model), _of_the_batch(fresh):
         model(batch)
     _refuse_unreached([layer.name for layer in layers if layer.calibrating])
 
@@ -158,6 +161,23 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _is_fresh(norm: _BatchNorm) -> bool:
+    """Whether it is going to be trained and has not seen a batch yet."""
+    return norm.training and norm.track_running_stats and not norm.num_batches_tracked
+
+
+@contextmanager
+def _of_the_batch(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Batch norms normalise by the batch and keep nothing of it; inside of `_evaluating`, which sets their mode."""
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_end: bool) -> QuantizedLayer:

@@ -1,22 +1,33 @@
 """Learning-rate schedules as pure functions of the step."""
 
 import math
+from collections.abc import Sequence
 
 STEP_MILESTONES = (0.5, 0.75)
-STEP_DECAY = 0.1
+"""Of the steps that follow the warm-up, where a trial names none."""
 
 
-def learning_rate_factor(schedule: str, step: int, total_steps: int, warmup_steps: int) -> float:
+def learning_rate_factor(
+    schedule: str,
+    step: int,
+    total_steps: int,
+    warmup_steps: int,
+    milestones: Sequence[float] = (),
+    decay: float = 0.1,
+) -> float:
     """Factor in [0, 1] on the peak learning rate for a step counted from 0.
 
     Linear warm-up over `warmup_steps`, then `cosine` to 0 without restarts (Loshchilov & Hutter, ICLR 2017, eq. 5),
-    `step` (times 0.1 at 50 % and at 75 % of the steps that follow the warm-up) or `constant`.
+    `step` (times `decay` at each of `milestones`, in steps; at 50 % and 75 % of what follows the warm-up where there
+    are none) or `constant`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    left = max(1, total_steps - warmup_steps)
+    progress = (step - warmup_steps) / left
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "step":
-        return STEP_DECAY ** sum(progress >= milestone for milestone in STEP_MILESTONES)
+        passed = milestones or [warmup_steps + part * left for part in STEP_MILESTONES]
+        return float(decay ** sum(step >= milestone for milestone in passed))
     return 1.0

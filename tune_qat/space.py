@@ -7,8 +7,10 @@ from tune_qat.optimizers.base import Range
 from tune_qat.study_sections import Bounds, SpaceSection, at, broken
 
 BATCH_SIZE = "batch_size"
+BITS = "bits"
 Dimensions = dict[str, Range]
-"""By name. `batch_size` is searched over the powers of two between its ends; the others on their own axis."""
+"""By name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the study's
+list of pairs; the others on their own axis."""
 
 
 def check_space(space: SpaceSection) -> None:

@@ -9,16 +9,19 @@ from pydantic import Field, model_validator
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat import study_sections as sections
 from tune_qat.config import (
+    FLOAT_BITS,
     PLAIN_NAME,
     SEEDS,
+    Distillation,
     Scheme,
     TrialConfig,
     UsageError,
     grace_epochs,
     stable_hash,
 )
+from tune_qat.optimizers.base import Range
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
-from tune_qat.space import Dimensions, check_space, dimensions
+from tune_qat.space import BITS, Dimensions, check_space, dimensions
 from tune_qat.study_sections import Count, Section, at, broken
 
 SEEDS_APART = 10_000
@@ -30,7 +33,10 @@ class Arm:
     """One optimizer at one bit width (all optimizers in joint mode): its own sampler, its own ASHA."""
 
     arm_id: str
-    scheme: Scheme
+    schemes: tuple[Scheme, ...]
+    """One, unless bits are searched."""
+    method: str
+    """What the study calls the method: its quantizer where it has one method alone; none at 32/32."""
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
@@ -39,6 +45,15 @@ class Arm:
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def scheme(self) -> Scheme:
+        """The arm's scheme; where bits are searched the first, which has all but the bits of the others."""
+        return self.schemes[0]
+
+    @property
+    def searches_bits(self) -> bool:
+        return len(self.schemes) > 1
 
     @property
     def quantizer_options(self) -> dict[str, Any]:
@@ -106,6 +121,17 @@ class Study(Section):
             for scheme in self.schemes:
                 part = self.training
                 quantizers.check_recipe(scheme, freezing=bool(part.freezing), dampening=bool(part.dampening))
+        if self.quantization.search_bits:
+            self._check_searched_bits()
+
+    def _check_searched_bits(self) -> None:
+        key, bits = "quantization.search_bits", self.quantization.bits
+        if self.mode != "joint":
+            raise broken(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
+        if self.quantization.methods:
+            raise broken(key, "searches the bits of one method, but quantization.methods has others")
+        if len(bits) < 2 or [FLOAT_BITS, FLOAT_BITS] in bits:
+            raise broken(key, f"needs at least two pairs of bits and no [32, 32], but bits is {bits}")
 
     def _check_plan(self) -> None:
         """What is trained from where, for how long, and with which seeds."""
@@ -131,20 +157,21 @@ class Study(Section):
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        part = self.quantization
-        return tuple(
-            quantizers.scheme_of(
-                quantizer=part.quantizer,
-                activation_quantizer=part.activation_quantizer,
-                weight_bits=weight,
-                activation_bits=activation,
-                first_last_bits=part.first_last_bits,
-                ste=part.ste,
-                options=part.options,
-                layer_bits=part.layers,
-            )
-            for weight, activation in part.bits
-        )
+        """Of all methods, in the order of the file."""
+        return tuple(self.methods)
+
+    @property
+    def methods(self) -> dict[Scheme, str]:
+        """What the study calls the method of each scheme."""
+        own = self.quantization
+        found = dict.fromkeys(_schemes(own), own.quantizer)
+        for number, part in enumerate(own.methods):
+            with at(f"quantization.methods.{number}"):
+                for scheme in _schemes(part):
+                    if scheme in found:
+                        raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
+                    found[scheme] = part.name
+        return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
     @property
     def grace_epochs(self) -> int:
@@ -168,18 +195,32 @@ class Study(Section):
 
     def arms(self) -> list[Arm]:
         """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        names = self.space.optimizers
+        names, methods = self.space.optimizers, self.methods
         groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
+        schemes = [tuple(methods)] if self.quantization.search_bits else [(scheme,) for scheme in methods]
         return [
-            Arm(arm_id=_arm_id(self.mode, group, scheme, repeat), scheme=scheme, optimizers=group, repeat=repeat)
-            for scheme in self.schemes
+            Arm(
+                arm_id=self._arm_id(group, methods[together[0]], together, repeat),
+                schemes=together,
+                method=methods[together[0]],
+                optimizers=group,
+                repeat=repeat,
+            )
+            for together in schemes
             for group in groups
             for repeat in range(self.repeats)
         ]
 
+    def _arm_id(self, group: tuple[str, ...], method: str, schemes: tuple[Scheme, ...], repeat: int) -> str:
+        bits = schemes[0].label if len(schemes) == 1 else BITS
+        named = [method] if method in (part.name for part in self.quantization.methods) else []
+        parts = ["joint" if self.mode == "joint" else group[0], *named, bits, *([f"r{repeat + 1}"] if repeat else [])]
+        return "-".join(parts)
+
     def dimensions(self, optimizer: str) -> Dimensions:
         """What is searched for one optimizer: its dimensions by name."""
-        return dimensions(self.space, optimizer)
+        bits = {BITS: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
+        return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
 
     def planned(self, arm: Arm) -> dict[str, int]:
         """Trials per stage of an arm, the same for every arm."""
@@ -214,9 +255,7 @@ class Study(Section):
             learning_rate=part.learning_rate,
             optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
             batch_size=part.batch_size,
-            epochs=part.epochs,
-            schedule=part.schedule,
-            warmup_epochs=part.warmup_epochs,
+            **part.rate_over_time,
             seed=self.seed,
             init_seed=self.seed,
         )
@@ -228,33 +267,49 @@ class Study(Section):
     def default_config(self, arm: Arm, optimizer: str) -> TrialConfig:
         """The optimizer's documented defaults at the default batch size."""
         spec = optimizers.get_spec(optimizer)
-        values = {"learning_rate": spec.default_learning_rate, "batch_size": self.space.batch_size.middle}
+        values: dict[str, float] = {
+            "learning_rate": spec.default_learning_rate,
+            "batch_size": self.space.batch_size.middle,
+        }
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and the options that are searched."""
+        """A configuration of the arm: `values` are learning rate, batch size and what else is searched."""
         values = dict(values)
         learning_rate = values.pop("learning_rate")
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
+        scheme = arm.schemes[int(values.pop(BITS, 0))]
+        teaching = self.training.distillation
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
             dataset_options=self.dataset_options,
-            scheme=arm.scheme,
+            scheme=scheme,
             optimizer=optimizer,
             learning_rate=learning_rate,
             optimizer_options=optimizers.resolve_options(optimizer, {**self.space.fixed.get(optimizer, {}), **values}),
-            quantizer_lr_multiplier=1.0 if arm.scheme.is_float else multiplier,
+            weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
+            quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
-            epochs=self.training.epochs,
-            schedule=self.training.schedule,
-            warmup_epochs=self.training.warmup_epochs,
+            **self.training.rate_over_time,
+            distillation=None if teaching is None else Distillation(**teaching.model_dump()),
             seed=seed,
             init_seed=seed,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
-            freezing=None if arm.scheme.is_float else self.training.freezing_config,
-            dampening=None if arm.scheme.is_float else self.training.dampening_config,
+            freezing=None if scheme.is_float else self.training.freezing_config,
+            dampening=None if scheme.is_float else self.training.dampening_config,
+        )
+
+    def recipes(self, arm: Arm) -> list[str]:
+        """The recipes that trials of the arm have."""
+        points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
+        return sorted(
+            {
+                self.config(arm, optimizer, {**points, BITS: position}, seed=0).recipe
+                for optimizer in arm.optimizers
+                for position in range(len(arm.schemes))
+            }
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:
@@ -270,6 +325,18 @@ class Study(Section):
                 yield stage, trials, trials * self.training.epochs
 
 
-def _arm_id(mode: str, group: tuple[str, ...], scheme: Scheme, repeat: int) -> str:
-    name = "joint" if mode == "joint" else group[0]
-    return f"{name}-{scheme.label}" + (f"-r{repeat + 1}" if repeat else "")
+def _schemes(part: sections.MethodSection) -> list[Scheme]:
+    """One for each pair of bits."""
+    return [
+        quantizers.scheme_of(
+            quantizer=part.quantizer,
+            activation_quantizer=part.activation_quantizer,
+            weight_bits=weight,
+            activation_bits=activation,
+            first_last_bits=part.first_last_bits,
+            ste=part.ste,
+            options=part.options,
+            layer_bits=part.layers,
+        )
+        for weight, activation in part.bits
+    ]

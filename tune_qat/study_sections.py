@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_qat.config import SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
 
 RULE = "rule"
 """Type of an error that `broken` makes."""
@@ -46,8 +46,8 @@ class WorkloadSection(Section):
     """Options of the dataset, such as `scale` of a super-resolution set."""
 
 
-class QuantizationSection(Section):
-    """Which quantizer, at which pairs of weight and activation bits; [32, 32] is the floating-point control."""
+class MethodSection(Section):
+    """A quantizer, its options, and the pairs of weight and activation bits to train it at."""
 
     quantizer: str = "lsq"
     activation_quantizer: str | None = None
@@ -72,6 +72,51 @@ class QuantizationSection(Section):
         return bits
 
 
+class NamedMethodSection(MethodSection):
+    """A method beside the section's own."""
+
+    name: str
+
+
+class QuantizationSection(MethodSection):
+    """What is quantized how; [32, 32] among its bits is the floating-point control."""
+
+    methods: list[NamedMethodSection] = []
+    """Further methods, each with its own arms."""
+    search_bits: bool = False
+    """In joint mode: one search over all pairs of `bits` in place of one for each."""
+    weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
+
+    @field_validator("methods")
+    @classmethod
+    def _names(cls, methods: list[NamedMethodSection]) -> list[NamedMethodSection]:
+        names = [method.name for method in methods]
+        for name in names:
+            if not PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"a method's name must be a plain file name, but got {name!r}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must differ, but got {names}")
+        if any([FLOAT_BITS, FLOAT_BITS] in method.bits for method in methods):
+            raise ValueError("[32, 32], the control of all methods, belongs in quantization.bits")
+        return methods
+
+    @field_validator("weight_decay_factors")
+    @classmethod
+    def _bit_widths(cls, factors: dict[str, float]) -> dict[str, float]:
+        for key in factors:
+            if not (key.isdecimal() and 1 <= int(key) <= FLOAT_BITS):
+                raise ValueError(f"keys must be weight bits, from 1 to {FLOAT_BITS}, but got {key!r}")
+        return factors
+
+
+class DistillationSection(Section):
+    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
+
+    weight: float = 0.5
+    temperature: float = 1.0
+
+
 class FreezingSection(Section):
     """Iterative weight freezing; `config.Freezing` has the meaning of each key, and the rules."""
 
@@ -86,12 +131,33 @@ class DampeningSection(Section):
     weight: float
 
 
-class TrainingSection(Section):
-    """How long every trial trains, and from where."""
+class ScheduledSection(Section):
+    """How long, and how the learning rate goes."""
 
     epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: list[float] = []
+    """Epochs at which the schedule `step` lowers the rate."""
+    decay: float = 0.1
+    """What `step` multiplies the rate by."""
+
+    @property
+    def rate_over_time(self) -> dict[str, Any]:
+        """The fields of a trial's configuration that this section sets."""
+        return {
+            "epochs": self.epochs,
+            "schedule": self.schedule,
+            "warmup_epochs": self.warmup_epochs,
+            "milestones": tuple(self.milestones),
+            "decay": self.decay,
+        }
+
+
+class TrainingSection(ScheduledSection):
+    """How long every trial trains, and from where."""
+
+    distillation: DistillationSection | None = None
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
     bn_reestimation_batches: Count = 0
@@ -103,13 +169,13 @@ class TrainingSection(Section):
     def freezing_config(self) -> Freezing | None:
         """For a trial."""
         with at("training.freezing"):
-            return self.freezing and Freezing(**self.freezing.model_dump())
+            return None if self.freezing is None else Freezing(**self.freezing.model_dump())
 
     @property
     def dampening_config(self) -> Dampening | None:
         """For a trial."""
         with at("training.dampening"):
-            return self.dampening and Dampening(**self.dampening.model_dump())
+            return None if self.dampening is None else Dampening(**self.dampening.model_dump())
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -119,19 +185,21 @@ class TrainingSection(Section):
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
         # Built once here, for their rules.
         _ = self.freezing_config, self.dampening_config
+        if self.distillation is not None and self.init == "scratch":
+            raise ValueError(
+                'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '
+                'use init = "pretrain" or "path"'
+            )
         return self
 
 
-class PretrainSection(Section):
+class PretrainSection(ScheduledSection):
     """The floating-point model that all arms start from."""
 
     optimizer: str = "adam"
     optimizer_options: dict[str, float] = {}
     learning_rate: Positive = 1e-3
     batch_size: AtLeastOne
-    epochs: AtLeastOne
-    schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Bounds(Section):

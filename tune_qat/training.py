@@ -15,9 +15,10 @@ from tune_qat import batch_norm, workload
 from tune_qat.backend import set_precision, usable
 from tune_qat.checkpoints import load_weights
 from tune_qat.compile_cost import Plan, worth_compiling
-from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
 from tune_qat.cpu import replace_modules
-from tune_qat.data.base import Task
+from tune_qat.data.base import CLASSIFICATION, Task
+from tune_qat.distillation import Teacher
 from tune_qat.epoch import EpochTotals
 from tune_qat.host_memory import keep_freed
 from tune_qat.quantize import calibrate, layer_results, quantize, quantized_layers
@@ -64,12 +65,13 @@ class Training:
             start_from(model, init, config.model)
         if self.device.type == "cpu":
             replace_modules(model)
+        teacher = self._teacher(model.to(self.device), init)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
-        self.model = quantize(model.to(self.device), config.scheme, first_batch[:1])
+        self.model = quantize(model, config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
         self.steps_per_epoch = self.task.train_size // config.batch_size
         chosen, self.why_not_compiled = usable(self._backend(backend), self.device)
-        self._step = TrainingStep(config, self.model, self.task, self.device, chosen)
+        self._step = TrainingStep(config, self.model, self.task, self.device, chosen, teacher)
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -128,6 +130,19 @@ class Training:
         self._step.oscillations.load_state_dict(state["oscillations"])
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
+
+    def _teacher(self, model: nn.Module, init: str | Path | None) -> Teacher | None:
+        settings = self.config.distillation
+        if settings is None:
+            return None
+        if init is None:
+            raise UsageError(
+                "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
+                'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
+            )
+        if self.task.model_input.task != CLASSIFICATION:
+            raise UsageError(f"distillation is defined for classification, but dataset {self.config.dataset!r} is not.")
+        return Teacher(model, settings)
 
     def _backend(self, requested: str) -> str:
         if requested != AUTO:
@@ -201,7 +216,9 @@ class Training:
 
     def _factor(self, step: int) -> float:
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
-        return learning_rate_factor(self.config.schedule, step, self._total_steps, warmup)
+        milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
+        config, total = self.config, self._total_steps
+        return learning_rate_factor(config.schedule, step, total, warmup, milestones, config.decay)
 
     @property
     def _total_steps(self) -> int:

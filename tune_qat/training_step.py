@@ -10,6 +10,7 @@ from tune_qat import optimizers
 from tune_qat.backend import compiled
 from tune_qat.config import EAGER, INDUCTOR, TrialConfig
 from tune_qat.data.base import Task
+from tune_qat.distillation import Teacher
 from tune_qat.epoch import EpochTotals
 from tune_qat.lookup import resolve
 from tune_qat.oscillations.recipe import Oscillations
@@ -20,15 +21,24 @@ from tune_qat.quantize import constrain, constraints
 class TrainingStep:
     """A model with its loss and its optimizer, on one backend."""
 
-    def __init__(self, config: TrialConfig, model: nn.Module, task: Task, device: torch.device, backend: str) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        task: Task,
+        device: torch.device,
+        backend: str,
+        teacher: Teacher | None = None,
+    ) -> None:
         self.model = model
         self.groups = parameter_groups(model)
         self.optimizer, self._clip = build_optimizer(config, self.groups)
         self.backend = backend
         self.oscillations = Oscillations(config, model)
         self._task = task
+        self._teacher = teacher
         watched = self.oscillations.model
-        self._forward = compiled(watched, device) if backend == INDUCTOR else watched
+        self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constraints = constraints(model)
         self._is_new = True
 
@@ -49,8 +59,9 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
         loss = self._task.loss(output, targets)
+        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
         penalty = self.oscillations.penalty(progress)
-        (loss if penalty is None else loss + penalty).backward()
+        (minimised if penalty is None else minimised + penalty).backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)
@@ -58,15 +69,14 @@ class TrainingStep:
         constrain(self._constraints)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
-    def _first_output(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _first_output(self, inputs: torch.Tensor) -> Any:
         """Compiling may fail for one model where it works for others: that one trains eagerly, and its row says so."""
         self._is_new = False
         try:
-            output: tuple[torch.Tensor, torch.Tensor | None] = self._forward(inputs)
+            return self._forward(inputs)
         except torch._dynamo.exc.TorchDynamoException:
             self.backend, self._forward = EAGER, self.oscillations.model
-            output = self._forward(inputs)
-        return output
+            return self._forward(inputs)
 
 
 def build_optimizer(
@@ -75,7 +85,7 @@ def build_optimizer(
     """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip)."""
     spec = optimizers.get_spec(config.optimizer)
     options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
-    weight_decay = options.pop("weight_decay", 0.0)
+    weight_decay = options.pop("weight_decay", 0.0) * config.weight_decay_factor
     clip_options = {name: options.pop(name) for name in spec.clip_options}
     rate = config.learning_rate
     torch_groups: list[dict[str, Any]] = [

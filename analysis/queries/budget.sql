@@ -1,6 +1,6 @@
 -- Was the tuning budget equal: planned and ended trials, epochs, device seconds and ASHA stops of each arm?
 -- `equal`: every arm of the study has the same planned trials in every stage and the same maximum epochs.
--- What was really spent is shown beside it: `device_s_ratio` is over the mean of the arms of the same bits.
+-- What was really spent is shown beside it: `device_s_ratio` is over the mean of the method's arms of the same bits.
 -- More ended than planned: an earlier version of the study file planned more, and they fit today's.
 WITH spent AS (
     SELECT study_id, arm_id,
@@ -16,7 +16,8 @@ fair AS (
            count(DISTINCT (planned_default, planned_random, planned_search, planned_retrain, max_epochs)) = 1 AS equal
     FROM arms GROUP BY study_id),
 per_arm AS (
-    SELECT a.study_id, a.mode, a.arm_id, a.workload, a.weight_bits, a.activation_bits, a.optimizer,
+    SELECT a.study_id, a.mode, a.arm_id, a.workload, coalesce(a.method, a.quantizer) AS method,
+           a.weight_bits, a.activation_bits, a.optimizer,
            a.planned_default, coalesce(s.ended_default, 0) AS ended_default,
            a.planned_random, coalesce(s.ended_random, 0) AS ended_random,
            a.planned_search, coalesce(s.ended_search, 0) AS ended_search,
@@ -24,7 +25,7 @@ per_arm AS (
            a.max_epochs, coalesce(s.stopped_by_asha, 0) AS stopped_by_asha, coalesce(s.epochs, 0) AS epochs,
            coalesce(s.device_s, 0) AS device_s, f.equal
     FROM arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
-SELECT *, device_s / nullif(avg(device_s) OVER (PARTITION BY study_id, workload, weight_bits, activation_bits), 0)
-          AS device_s_ratio
+SELECT *, device_s / nullif(avg(device_s) OVER per_bits, 0) AS device_s_ratio
 FROM per_arm
-ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, arm_id
+WINDOW per_bits AS (PARTITION BY study_id, workload, method, weight_bits, activation_bits)
+ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, arm_id

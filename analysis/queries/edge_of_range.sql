@@ -19,9 +19,9 @@ judged AS (
     SELECT *, best < low * near AND NOT (dimension = 'batch_size' AND low <= 1) AS at_low, best > high / near AS at_high
     FROM ranged
     WHERE low < high)
-SELECT study_id, mode, arm_id, workload, weight_bits, activation_bits, optimizer, dimension, best, low, high,
+SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, dimension, best, low, high,
        CASE WHEN at_low AND at_high THEN 'both' WHEN at_low THEN 'low' WHEN at_high THEN 'high' ELSE 'none' END AS edge,
        CASE WHEN at_low THEN least(low, best) / step ELSE low END AS wide_low,
        CASE WHEN at_high THEN greatest(high, best) * step ELSE high END AS wide_high
 FROM judged
-ORDER BY study_id, edge = 'none', weight_bits DESC, activation_bits DESC, arm_id, optimizer, dimension DESC
+ORDER BY study_id, edge = 'none', weight_bits DESC, activation_bits DESC, method, arm_id, optimizer, dimension DESC

@@ -11,7 +11,7 @@ WITH scored AS (
     FROM arm_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped'),
 board AS (
-    SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit, sign,
+    SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign,
            avg(score) AS mean, stddev_samp(score) / sqrt(count(*)) AS standard_error, count(*) AS n,
            count(*) FILTER (failed) AS diverged,
            CASE WHEN count(DISTINCT learning_rate) = 1 THEN any_value(learning_rate) END AS learning_rate,
@@ -20,7 +20,7 @@ board AS (
            any_value(CAST(baselines_json ->> '$.test.bicubic' AS DOUBLE)) AS bicubic,
            any_value(CAST(baselines_json ->> '$.test.nearest' AS DOUBLE)) AS nearest
     FROM scored
-    GROUP BY study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit, sign),
+    GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign),
 hopeless AS (
     SELECT a.study_id, a.arm_id
     FROM arms a JOIN arm_trials t USING (study_id, arm_id)
@@ -31,15 +31,16 @@ hopeless AS (
 listed AS (
     SELECT * FROM board
     UNION ALL BY NAME
-    SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, metric, unit, sign, 0 AS n,
-           trivial_test_score AS trivial, CAST(baselines_json ->> '$.test.bicubic' AS DOUBLE) AS bicubic,
+    SELECT study_id, mode, workload, coalesce(method, quantizer) AS method, weight_bits, activation_bits, optimizer,
+           metric, unit, sign, 0 AS n, trivial_test_score AS trivial,
+           CAST(baselines_json ->> '$.test.bicubic' AS DOUBLE) AS bicubic,
            CAST(baselines_json ->> '$.test.nearest' AS DOUBLE) AS nearest
     FROM hopeless JOIN arms USING (study_id, arm_id))
-SELECT study_id, mode, workload, weight_bits, activation_bits,
+SELECT study_id, mode, workload, method, weight_bits, activation_bits,
        CASE WHEN mode <> 'joint' AND n > 0 THEN
-           rank() OVER (PARTITION BY study_id, workload, weight_bits, activation_bits
+           rank() OVER (PARTITION BY study_id, workload, method, weight_bits, activation_bits
                         ORDER BY sign * mean DESC NULLS LAST) END AS place,
        optimizer, mean, mean - t * standard_error AS ci_low, mean + t * standard_error AS ci_high, n, diverged,
        learning_rate, batch_size, metric, unit, trivial, bicubic, nearest
 FROM listed LEFT JOIN student_t ON df = least(n - 1, 1000)
-ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, place NULLS LAST, optimizer
+ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, place NULLS LAST, optimizer

@@ -10,14 +10,14 @@ WITH scored AS (
     FROM arm_trials
     WHERE tuning AND ended),
 binned AS (
-    SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign,
+    SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign,
            count(*) AS n, max(objective) AS best, median(objective) AS median,
            avg(CAST(status = 'diverged' AS INTEGER)) AS diverged,
            avg(CAST(status IN ('oom', 'error') AS INTEGER)) AS failed,
            avg(CAST(status = 'stopped' AS INTEGER)) AS stopped, any_value(trivial_score) AS trivial
     FROM scored
-    GROUP BY study_id, mode, workload, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign)
-SELECT study_id, mode, workload, weight_bits, activation_bits, optimizer, pow(10, log10_rate) AS learning_rate, n,
-       sign * best AS best, sign * median AS median, diverged, failed, stopped, metric, unit, trivial
+    GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign)
+SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer,
+       pow(10, log10_rate) AS learning_rate, n, sign * best AS best, sign * median AS median, diverged, failed, stopped, metric, unit, trivial
 FROM binned
-ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, optimizer, log10_rate
+ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, log10_rate

@@ -9,8 +9,8 @@ import analysis
 from tests.analysis.small_study import SmallStudy
 
 COLUMNS = (
-    "study_id mode workload weight_bits activation_bits place optimizer mean ci_low ci_high n diverged learning_rate "
-    "batch_size metric unit trivial bicubic nearest"
+    "study_id mode workload method weight_bits activation_bits place optimizer mean ci_low ci_high n diverged "
+    "learning_rate batch_size metric unit trivial bicubic nearest"
 )
 EXACT = 1e-12  # two double-precision sums of a few numbers near 1
 
@@ -55,6 +55,24 @@ def test_trial_that_diverged_or_failed_counts_as_the_trivial_test_score(tmp_path
     assert row["mean"] == pytest.approx((0.8 + 0.9 + 0.4) / 3, abs=EXACT)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval([0.8, 0.9, 0.4]), abs=1e-10)
     assert (row["n"], row["diverged"], row["trivial"]) == (3, 1, 0.4)
+
+
+def test_methods_at_the_same_bits_are_boards_of_their_own(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    study.retrain(study.arm("adam", method="config_3", arm_id="adam-config_3-w4a4"), 0.5, 0.7)
+    study.retrain(study.arm("adam", method="config_4", arm_id="adam-config_4-w4a4"), 0.8, 0.9)
+    found = board(tmp_path, "method")
+    assert found["mean"].to_dict() == pytest.approx({"config_3": 0.6, "config_4": 0.85}, abs=EXACT)
+    assert found["place"].to_dict() == {"config_3": 1, "config_4": 1}
+
+
+def test_trials_of_another_recipe_do_not_count(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    arm = study.arm("adam", recipe_hashes_json='["aa", "bb"]')
+    study.retrain(arm, 0.5, 0.7, recipe_hash="bb")
+    study.retrain(arm, 0.0, recipe_hash="cc")
+    study.retrain(arm, 0.6, recipe_hash=None)  # of an earlier version, which wrote none
+    assert (board(tmp_path).loc["adam", "n"], board(tmp_path).loc["adam", "mean"]) == (3, pytest.approx(0.6, abs=EXACT))
 
 
 def test_test_metric_that_is_not_known_counts_as_diverged(tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ def test_rows_without_a_result_are_kept_and_null(ask: Any) -> None:
     assert all(row[:6] == (None,) * 6 and row[6].startswith("no result published") for row in found)
 
 
-def test_heavy_ball_momentum_is_none_of_our_optimizers(ask: Any) -> None:
+def test_what_is_not_adam_is_heavy_ball_momentum(ask: Any) -> None:
     found = ask(f"SELECT optimizer, note FROM reference WHERE {WIKI} AND value IS NOT NULL AND optimizer IS DISTINCT "
                 "FROM 'adam'")  # fmt: skip
     assert len(found) == 31
-    assert all(optimizer is None and "SGD(momentum=0.9" in note for optimizer, note in found)
+    assert all(optimizer == "sgd_momentum" and "SGD(momentum=0.9" in note for optimizer, note in found)
 
 
 def test_only_the_stability_table_has_means_and_spreads(ask: Any) -> None:
@@ -114,3 +114,18 @@ def test_only_the_stability_table_has_means_and_spreads(ask: Any) -> None:
     asked = f"SELECT {columns} FROM reference WHERE {LSQ_PLUS} AND statistic = 'mean' GROUP BY 1"
     assert ask(asked) == [("5", 6, 6, 6)]
     assert ask("SELECT count(*) FROM reference WHERE plus_minus IS NOT NULL") == [(6,)]
+
+
+def test_numbers_that_a_source_trained_itself_have_its_recipe(ask: Any) -> None:
+    without = (
+        "SELECT DISTINCT method, weight_bits FROM reference WHERE recipe IS NULL AND value IS NOT NULL ORDER BY ALL"
+    )
+    quoted = [(method, bits) for method in ("DSQ", "PACT", "QIL") for bits in (2, 3, 4)]
+    assert ask(without) == [*quoted, ("full precision", 32)]
+    asked = f"SELECT DISTINCT recipe FROM reference WHERE {WIKI} AND dataset = 'MNIST' AND optimizer = 'adam'"
+    assert ask(asked) == [
+        (
+            "Adam(weight_decay=0); 100 epochs, learning rate times 0.1 every 20; "
+            "optimizer and learning rate chosen per row",
+        )
+    ]

@@ -51,6 +51,14 @@ class TestSGD(OptimizerConformance):
     learning_rates = (1e-4, 1.0)
 
 
+class TestSGDMomentum(OptimizerConformance):
+    name = "sgd_momentum"
+    library = staticmethod(lambda: torch.optim.SGD)
+    learning_rates = (1e-4, 1.0)
+    own_options = {"momentum": 0.9}
+    rolls_on = True
+
+
 class TestNesterov(OptimizerConformance):
     name = "nesterov"
     library = staticmethod(lambda: torch.optim.SGD)

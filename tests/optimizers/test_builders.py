@@ -30,6 +30,11 @@ def test_sgd_has_no_momentum() -> None:
     assert walk("sgd", 0.5, [1.0, 2.0, 0.0]) == [-0.5, -1.5, -1.5]
 
 
+def test_a_heavy_ball_rolls_on() -> None:
+    # Polyak: v = m v + g, then p -= lr v. By hand for m = 0.5, all exact in binary.
+    assert walk("sgd_momentum", 1.0, [1.0, 1.0, 0.0], momentum=0.5) == [-1.0, -2.5, -3.25]
+
+
 def test_nesterov_looks_ahead() -> None:
     # Sutskever et al.: v = m v + g, then p -= lr (g + m v). By hand for m = 0.5, all exact in binary.
     assert walk("nesterov", 1.0, [1.0, 1.0, 0.0], momentum=0.5) == [-1.5, -3.25, -3.625]

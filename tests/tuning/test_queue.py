@@ -233,3 +233,41 @@ def test_repeats_have_samplers_and_seeds_of_their_own() -> None:
     second = [p for p in plans if p.arm_id == "adam-w4a4-r2" and p.stage == "search"]
     assert [p.config.learning_rate for p in first] != [p.config.learning_rate for p in second]
     assert {p.config.seed for p in second} == {10_000}
+
+
+JOINT = {
+    "mode": "joint",
+    "quantization": {"bits": [[2, 2], [4, 4], [8, 8]], "search_bits": True},
+    "stages": {"default": True, "random": 6, "search": 12, "retrain": 2},
+}
+
+
+def test_searched_bits_are_one_arm_whose_trials_have_all_of_them() -> None:
+    queue = make_queue(tiny(**JOINT))
+    plans, rows = work_off(queue)
+    assert list(queue.arms) == ["joint-bits"]
+    searched = {plan.config.scheme.label for plan in plans if plan.stage in ("random", "search")}
+    assert searched == {"w2a2", "w4a4", "w8a8"}
+    best, _ = queue.best(queue.arms["joint-bits"]) or (None, None)
+    retrained = [plan.config for plan in plans if plan.stage == "retrain"]
+    assert best is not None and len(retrained) == 2
+    assert {config.config_id for config in retrained} == {best.config.config_id}
+    again = make_queue(tiny(**JOINT), rows)
+    again.start_known(INIT)
+    assert again.next() is None and again.finished
+
+
+def test_bits_that_are_not_searched_any_more_do_not_count() -> None:
+    plans, rows = work_off(make_queue(tiny(**JOINT)))
+    fewer = make_queue(tiny(**{**JOINT, "quantization": {"bits": [[2, 2], [4, 4]], "search_bits": True}}), rows)
+    fewer.start_known(INIT)
+    kept = {plan.trial_key for plan, _ in fewer.arms["joint-bits"].done.values() if plan.stage == "search"}
+    expected = {p.trial_key for p in plans if p.stage == "search" and p.config.scheme.label != "w8a8"}
+    assert kept == expected and len(kept) < 12
+
+
+def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
+    study = tiny(quantization={"bits": [[32, 32], [2, 2]], "weight_decay_factors": {"2": 0.25}})
+    plans, _ = work_off(make_queue(study))
+    factors = {(plan.config.scheme.label, plan.config.weight_decay_factor) for plan in plans}
+    assert factors == {("w32a32", 1.0), ("w2a2", 0.25)}

@@ -69,6 +69,15 @@ _SPECS = (
         source=_SGD_SOURCE,
     ),
     OptimizerSpec(
+        name="sgd_momentum",
+        summary="SGD with heavy-ball momentum of 0.9, as the papers on quantization train",
+        build="tune_qat.optimizers.builders:sgd_momentum",
+        default_learning_rate=1e-3,
+        learning_rate=_WIDE_SGD,
+        defaults={"momentum": 0.9, "weight_decay": 0.0},
+        source="Polyak, 1964; torch.optim.SGD(momentum=0.9)",
+    ),
+    OptimizerSpec(
         name="nesterov",
         summary="SGD with Nesterov momentum, searched around 0.9",
         build="tune_qat.optimizers.builders:nesterov",

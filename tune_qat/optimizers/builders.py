@@ -35,6 +35,10 @@ def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=learning_rate, fused=True)
 
 
+def sgd_momentum(groups: Groups, learning_rate: float, *, momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=True)
+
+
 def nesterov(groups: Groups, learning_rate: float, *, momentum: float) -> torch.optim.Optimizer:
     # Nesterov momentum is undefined at 0, where it is plain SGD.
     return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)

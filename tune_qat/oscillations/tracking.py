@@ -127,8 +127,9 @@ def sample(code: torch.Tensor, every: int, *, planes: int) -> torch.Tensor:
 
 
 def stride(numel: int) -> int:
-    """One weight in how many is followed: without a common factor with their number, so that no tap of a filter and no
-    input channel is met more often than others.
+    """One weight in how many of a layer is followed.
+
+    It has no common factor with their number, so that no tap of a filter and no input channel is met more often.
     """
     found = -(-numel // SAMPLE)
     while math.gcd(found, numel) > 1:

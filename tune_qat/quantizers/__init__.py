@@ -189,9 +189,9 @@ def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
     spec = get_spec(scheme.quantizer)
     if freezing and (not spec.freezes or scheme.weight_bits == 1):
         raise UsageError(
-            f"Weights of quantizer {spec.name!r} at {scheme.weight_bits} bits cannot be frozen: freezing needs one grid "
-            "of consecutive integers, which weights of 1 bit (two signs) and ttq's two sizes are not. Leave out "
-            "freezing, or take another quantizer or more bits."
+            f"Weights of quantizer {spec.name!r} at weight_bits = {scheme.weight_bits} cannot be frozen: it takes one "
+            "grid of consecutive integers, which the two signs of 1 bit and the two sizes of 'ttq' are not. Leave out "
+            "freezing, or take more bits or another quantizer."
         )
     if dampening and not spec.dampens:
         allowed = ", ".join(name for name, one in QUANTIZERS.items() if one.dampens)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import TrialConfig
+from tune_qat.space import BITS
 from tune_qat.study import Arm, Study
 from tune_qat.workload import Workload
 
@@ -96,6 +97,8 @@ class Planner:
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
         if old.optimizer not in arm.optimizers:
             return None
+        if old.scheme not in arm.schemes:
+            return None
         values = searched_values(self.study, old)
         plan = self.plan(
             arm,
@@ -121,6 +124,7 @@ def searched_values(study: Study, config: TrialConfig) -> dict[str, float]:
     """The values of a configuration that the study searches, and its learning rate and batch size in any case."""
     everything = {
         **config.optimizer_options,
+        BITS: study.schemes.index(config.scheme),
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "quantizer_lr_multiplier": config.quantizer_lr_multiplier,

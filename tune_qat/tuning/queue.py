@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_qat.space import BITS
 from tune_qat.study import Arm
 from tune_qat.tuning.plan import FINAL, PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner, searched_values
 from tune_qat.tuning.schedule import finite_objective
@@ -276,8 +277,9 @@ class StudyQueue:
             "learning_rate": config.learning_rate,
             "batch_size": config.batch_size,
             **config.optimizer_options,
+            "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+            BITS: state.arm.schemes.index(config.scheme),
         }
-        values["quantizer_lr_multiplier"] = config.quantizer_lr_multiplier
         for number, seed in enumerate(self.study.retrain_seeds(state.arm)):
             yield self._planner.plan(
                 state.arm,

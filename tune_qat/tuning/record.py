@@ -21,7 +21,7 @@ from tune_qat.tuning.schedule import Decision
 from tune_qat.tuning.trial import KEPT_STAGES, checkpoint_path
 from tune_qat.workload import Workload
 
-OPTION_COLUMNS = ("weight_decay", "momentum", "max_norm", "clip_factor")
+OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
 """Optimizer options that have a column of their own; the others are in `params_json`."""
 FROM_WORKER = (
     "backend",
@@ -118,6 +118,7 @@ class Record:
         config = plan.config
         return {
             **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
+            "weight_decay": config.weight_decay,
             **versions(),
             "trial_key": plan.trial_key,
             "arm_id": plan.arm_id,
@@ -140,6 +141,7 @@ class Record:
             "epochs": config.epochs,
             "seed": config.seed,
             "init_seed": config.init_seed,
+            "recipe_hash": config.recipe,
             "params_json": json.dumps(config.to_dict(), sort_keys=True),
             "init_checkpoint_sha256": plan.init_checkpoint_sha256,
             "data_fingerprint": self.work.dataset.fingerprint,
@@ -204,8 +206,10 @@ class Record:
             "trivial_test_score": self.reference_points["trivial_test_score"],
             "baselines_json": json.dumps(self.reference_points["baselines"]),
             "margin": study.judgement.margin,
-            "weight_bits": arm.scheme.weight_bits,
-            "activation_bits": arm.scheme.activation_bits,
+            "weight_bits": None if arm.searches_bits else arm.scheme.weight_bits,
+            "activation_bits": None if arm.searches_bits else arm.scheme.activation_bits,
+            "recipe_hashes_json": json.dumps(study.recipes(arm)),
+            "method": arm.method,
             "first_last_bits": arm.scheme.first_last_bits,
             "quantizer": arm.scheme.quantizer,
             "activation_quantizer": arm.scheme.activation_quantizer,

@@ -9,7 +9,7 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from tune_qat.optimizers.base import Range
-from tune_qat.space import BATCH_SIZE, Dimensions
+from tune_qat.space import BATCH_SIZE, BITS, Dimensions
 
 OBJECTIVE = "objective"
 """What Ray Tune is told after each epoch: the metric with its sign, larger is better, always finite."""
@@ -76,6 +76,8 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
             if name == BATCH_SIZE:
                 # An integer power of two: Optuna can widen an integer range within one study, a categorical not.
                 trial.suggest_int(f"{prefix}log2_{name}", int(math.log2(bounds.low)), int(math.log2(bounds.high)))
+            elif name == BITS:
+                trial.suggest_int(f"{prefix}{name}", int(bounds.low), int(bounds.high))
             else:
                 trial.suggest_float(f"{prefix}{name}", bounds.low, bounds.high, log=bounds.log)
 
@@ -91,6 +93,8 @@ def random_points(dimensions: Dimensions, count: int, seed: int) -> list[dict[st
 def _draw(name: str, bounds: Range, generator: np.random.Generator) -> float:
     if name == BATCH_SIZE:
         return 2 ** int(generator.integers(int(math.log2(bounds.low)), int(math.log2(bounds.high)), endpoint=True))
+    if name == BITS:
+        return int(generator.integers(int(bounds.low), int(bounds.high), endpoint=True))
     if bounds.log:
         return float(np.exp(generator.uniform(math.log(bounds.low), math.log(bounds.high))))
     return float(generator.uniform(bounds.low, bounds.high))

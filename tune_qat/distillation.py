@@ -1,0 +1,36 @@
+"""Knowledge distillation: the floating-point model that a trial starts from teaches the quantized one."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tune_qat.config import Distillation
+
+
+def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """`T^2 KL(softmax(teacher / T) || softmax(student / T))`, the mean over a batch of logits (b, classes); shape ().
+
+    Its gradient is that of the cross-entropy against the teacher's softened predictions; `T^2` keeps its size beside
+    the gradient of the labels at any temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
+    """
+    soft = functional.log_softmax(student / temperature, -1)
+    target = functional.log_softmax(teacher / temperature, -1)
+    return temperature**2 * functional.kl_div(soft, target, reduction="batchmean", log_target=True)
+
+
+class Teacher:
+    """A frozen copy of a model that adds what it predicts to the loss of another."""
+
+    def __init__(self, model: nn.Module, settings: Distillation) -> None:
+        """Copy `model` as it is now, in evaluation mode; no gradients, no optimizer, nothing in a checkpoint."""
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._settings = settings
+
+    def loss(self, inputs: torch.Tensor, output: torch.Tensor, task_loss: torch.Tensor) -> torch.Tensor:
+        """`(1 - weight) * task_loss + weight * distillation_loss` for the batch `inputs` and its logits; shape ()."""
+        with torch.no_grad():
+            taught = self._model(inputs)
+        weight = self._settings.weight
+        return (1 - weight) * task_loss + weight * distillation_loss(output, taught, self._settings.temperature)
