@@ -14,8 +14,8 @@ from tests.trials import (
     FLOAT,
     assert_same_curve,
     assert_same_state,
-    resumed_every_epoch,
     results_of,
+    resumed_every_epoch,
     steps_trained,
     tiny,
     training_of,
@@ -47,13 +47,14 @@ class TestStatistics:
         assert not torch.equal(ours[1].running_mean, torch.zeros(4))  # type: ignore[arg-type]
 
     def test_are_means_over_batches_of_the_mean_and_the_unbiased_variance(self) -> None:
-        model, found = network(), []
-        expected: list[torch.Tensor] = []
+        model, expected = network(), []
         reestimate(model, batches())
         for batch in batches():
             value = model[0](batch).detach().double().transpose(0, 1).flatten(1)
             expected.append(torch.stack([value.mean(1), value.var(1, correction=1)]))
-        found = torch.stack([model[1].running_mean, model[1].running_var]).double()  # type: ignore[list-item]
+        (norm, _) = norms(model)
+        assert norm.running_mean is not None and norm.running_var is not None
+        found = torch.stack([norm.running_mean, norm.running_var]).double()
         torch.testing.assert_close(found, torch.stack(expected).mean(0), rtol=1e-5, atol=1e-6)  # float32 means
 
     def test_nothing_else_changes_and_nothing_is_drawn(self) -> None:

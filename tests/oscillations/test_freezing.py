@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.oscillations.test_tracking import ROUNDINGS, VECTOR, walks, weights_of
 from tests.references.oscillations import Weight, annealed
-from tests.trials import assert_same_curve, assert_same_state, resumed_every_epoch, results_of, tiny, training_of
+from tests.trials import assert_same_curve, assert_same_state, results_of, resumed_every_epoch, tiny, training_of
 from tune_qat import Scheme
 from tune_qat.config import FLOAT_BITS, Dampening, Freezing, UsageError
 from tune_qat.oscillations.freezing import FrozenCodes, threshold

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.references.oscillations import Weight
-from tests.trials import FLOAT, assert_same_curve, assert_same_state, resumed_every_epoch, results_of, tiny, training_of
+from tests.trials import FLOAT, assert_same_curve, assert_same_state, results_of, resumed_every_epoch, tiny, training_of
 from tune_qat import Scheme
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.oscillations.tracking import HELD, MOMENTUM, OSCILLATING, SAMPLE, Tracker, Watched, advance, stride
@@ -34,11 +34,11 @@ def weights_of(result: EpochResult) -> list[LayerResult]:
 
 class TestAdvance:
     def test_the_hand_vector(self) -> None:
-        state = torch.zeros(3, 1)
+        previous, direction, frequency = torch.zeros(3, 1)
         found = []
         for code in VECTOR:
-            advance(torch.tensor([float(code)]), *state, momentum=0.1)
-            found.append(float(state[2]))
+            advance(torch.tensor([float(code)]), previous, direction, frequency, 0.1)
+            found.append(float(frequency))
         assert found == pytest.approx([0, 0, 0.1, 0.19, 0.271, 0.3439, 0.30951, 0.278559], abs=ROUNDINGS)
 
     @pytest.mark.parametrize("kind", [torch.float32, torch.int8])
@@ -55,12 +55,12 @@ class TestAdvance:
         assert frequency.min() == 0 and frequency.max() > 0.1
 
     def test_going_on_in_one_direction_and_staying_are_no_oscillations(self) -> None:
-        state = torch.zeros(3, 1)
+        previous, direction, frequency = torch.zeros(3, 1)
         for code in (0, 1, 1, 2, 5, 5, 6):
-            advance(torch.tensor([float(code)]), *state, momentum=0.1)
-        assert float(state[2]) == 0
-        advance(torch.tensor([2.0]), *state, momentum=0.1)
-        assert float(state[2]) == pytest.approx(0.1)
+            advance(torch.tensor([float(code)]), previous, direction, frequency, 0.1)
+        assert float(frequency) == 0
+        advance(torch.tensor([2.0]), previous, direction, frequency, 0.1)
+        assert float(frequency) == pytest.approx(0.1)
 
 
 class TestTracker:
@@ -214,12 +214,11 @@ class TestRecord:
 
 
 @pytest.mark.xdist_group("inductor")
-def test_a_compiled_pass_gives_the_codes_of_an_eager_one() -> None:
+def test_a_compiled_pass_gives_the_codes_of_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
     eager, fast = (training_of(tiny(batch_size=96, epochs=1), backend=backend) for backend in ("eager", "inductor"))
     seen: list[torch.Tensor] = []
     for training in (eager, fast):
-        observe = training._step.oscillations.observe
-        training._step.oscillations.observe = lambda codes, _, observe=observe: seen.append(codes.clone())  # type: ignore[method-assign]
+        monkeypatch.setattr(training._step.oscillations, "observe", lambda codes, _: seen.append(codes.clone()))
         next(training.epochs())
         assert training.backend == ("eager" if training is eager else "inductor")
     assert torch.equal(*seen) and len(seen[0]) > SAMPLE
