@@ -12,6 +12,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks.measure import command_line, machine, table
 from tune_qat import optimizers, workload
-from tune_qat.config import FLOAT_BITS, TrialConfig
+from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
 from tune_qat.quantizers import scheme_of
 from tune_qat.training import train
 
@@ -58,15 +59,21 @@ def rows() -> list[Row]:
 def _published(line: dict[str, str]) -> Row:
     weight_bits, activation_bits = int(line["weight_bits"]), int(line["activation_bits"])
     rate, optimizer = float(line["learning_rate"]), line["optimizer"] or "sgd_momentum"
-    config = _config(line["quantizer"] or "lsq", weight_bits, activation_bits, optimizer, rate)
+    decay = re.search(r"weight_decay=([\d.]+)", line["recipe"])
+    config = _config(
+        line["quantizer"], weight_bits, activation_bits, optimizer, rate, weight_decay=float(decay[1]) if decay else 0.0
+    )
     return Row(method=line["method"], config=config, published=float(line["value"]))
 
 
-def _config(quantizer: str, weight_bits: int, activation_bits: int, optimizer: str, rate: float) -> TrialConfig:
-    scheme = scheme_of(
-        quantizer="lsq" if weight_bits == activation_bits == FLOAT_BITS else quantizer,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
+def _config(
+    quantizer: str, weight_bits: int, activation_bits: int, optimizer: str, rate: float, *, weight_decay: float = 0.0
+) -> TrialConfig:
+    is_float = weight_bits == activation_bits == FLOAT_BITS
+    scheme = (
+        Scheme.floating_point()
+        if is_float
+        else scheme_of(quantizer=quantizer, weight_bits=weight_bits, activation_bits=activation_bits)
     )
     return TrialConfig(
         model="lenet5_xnor" if quantizer in SIGNS else "lenet5_bn",
@@ -74,7 +81,7 @@ def _config(quantizer: str, weight_bits: int, activation_bits: int, optimizer: s
         scheme=scheme,
         optimizer=optimizer,
         learning_rate=rate,
-        optimizer_options=optimizers.resolve_options(optimizer, {}),
+        optimizer_options=optimizers.resolve_options(optimizer, {"weight_decay": weight_decay}),
         batch_size=BATCH_SIZE,
         epochs=EPOCHS,
         seed=SEED,
@@ -99,8 +106,9 @@ def run(row: Row, data_dir: str) -> dict[str, Any]:
 
 def text(found: list[tuple[Row, dict[str, Any]]], arguments: list[str]) -> str:
     """The page: how it was made, the table, what it may be compared with."""
-    head = ["method", "weights", "activations", "model", "optimizer", "learning rate", "test %", "published %", "s"]
-    return HEADER.format(command=command_line(arguments), machine=machine()) + table(
+    head = ["method", "weights", "activations", "model", "optimizer", "learning rate", "test %", "published %"]
+    minutes = sum(result["seconds"] for _, result in found) / 60
+    return HEADER.format(command=command_line(arguments), machine=machine(), minutes=minutes) + table(
         head, (_cells(row, result) for row, result in found)
     )
 
@@ -116,7 +124,6 @@ def _cells(row: Row, result: dict[str, Any]) -> list[str]:
         f"{config.learning_rate:g}",
         result["status"] if test is None else f"{100 * test:.2f}",
         "-" if row.published is None else f"{row.published:.2f}",
-        f"{result['seconds']:.0f}",
     ]
 
 
@@ -132,7 +139,9 @@ rate chosen for each line (wiki page by G. Falcao, 2023-01-15): twenty times the
 it says where a method ends up, not what to expect here. Optimizer and learning rate are the published ones, where
 there are; the first and the last layer are those of each method's paper (8 bits for LSQ and LSQ+, floating point for
 the others). The published variant of LeNet-5 is not known; ours has batch norm, ahead of each ReLU or, for methods
-whose activations take signs, behind it. "s" is the time of the trial with another one beside it.
+whose activations take signs, behind it.
+
+{minutes:.0f} minutes of trials, two at a time, beside whatever else the machine did.
 
 """.replace("{epochs}", str(EPOCHS))
 

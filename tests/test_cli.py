@@ -207,7 +207,7 @@ class TestRun:
                 (("quickstart", "--time-budget", text), "--time-budget takes a number with a unit")
                 for text in ("", "abc", "30", "-3m", "0s", "nans", "infh", "1e400h", "m", "30x")
             ),
-            (("quickstart", "--set", 'space.optimizers=["adma"]'), "Unknown optimizer 'adma'"),
+            (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
             (("nowhere.toml",), "No study 'nowhere.toml'"),
         ],
     )
@@ -288,6 +288,24 @@ class TestTrain:
 
         assert losses() == losses("--learning-rate", "1e-4") != losses("--learning-rate", "1e-3")
 
+    def test_a_schedule_left_out_is_the_optimizers_own(self, tune_qat: Any) -> None:
+        def losses(*more: str) -> list[float]:
+            done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "schedule_free_adamw", "--json", *more)
+            return [json.loads(line)["train_loss"] for line in done.out.splitlines()]
+
+        assert losses() == losses("--schedule", "constant") != []
+
+    def test_quantizers_may_have_their_own_optimizer(self, tune_qat: Any) -> None:
+        def losses(*more: str) -> list[float]:
+            done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "sgd", "--json", *more)
+            return [json.loads(line)["train_loss"] for line in done.out.splitlines()]
+
+        own = losses("--quantizer-optimizer", "adam")
+        assert own == losses("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "1e-3")
+        assert own != losses("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "1e-5") != losses()
+        control = ("--weight-bits", "32", "--activation-bits", "32")
+        assert losses(*control, "--quantizer-optimizer", "adam") == losses(*control)
+
     def test_a_diverged_trial_is_a_result(self, tune_qat: Any) -> None:
         done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "sgd", "--learning-rate", "1e30")
         assert done.code == 0
@@ -300,7 +318,7 @@ class TestTrain:
         [
             (("--model", "lenet"), 2, ["Unknown model 'lenet'. Did you mean 'lenet5'?"]),
             (("--dataset", "digit"), 2, ["Unknown dataset 'digit'. Did you mean 'digits'?"]),
-            (("--optimizer", "adma"), 2, ["Unknown optimizer 'adma'. Did you mean 'adam'?"]),
+            (("--optimizer", "adamm"), 2, ["Unknown optimizer 'adamm'. Did you mean 'adam'?"]),
             (("--quantizer", "lqs"), 2, ["Unknown quantizer 'lqs'. Did you mean 'lsq'?"]),
             (("--quantizer", "x", "--weight-bits", "32", "--activation-bits", "32"), 2, ["Unknown quantizer 'x'"]),
             (("--weight-bits", "1"), 2, ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 1"]),
@@ -315,6 +333,25 @@ class TestTrain:
             (("--seed", "-1"), 2, ["--seed"]),
             (("--threads", "0"), 2, ["--threads"]),
             (("--schedule", "x"), 2, ["schedule must be one of cosine, step, constant, but got 'x'"]),
+            (
+                ("--optimizer", "schedule_free_sgd", "--schedule", "cosine"),
+                2,
+                ["schedule must be 'constant' with optimizer 'schedule_free_sgd'"],
+            ),
+            (("--optimizer", "prodigy", "--quantizer-lr-multiplier", "0.1"), 2, ["'prodigy' estimates one rate"]),
+            (("--quantizer-optimizer", "adamm"), 2, ["Unknown optimizer 'adamm'. Did you mean 'adam'?"]),
+            (("--quantizer-optimizer", "muon"), 2, ["quantizer_optimizer cannot be 'muon'"]),
+            (("--quantizer-learning-rate", "0.1"), 2, ["--quantizer-optimizer, which is missing"]),
+            (
+                ("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "0"),
+                2,
+                ["learning_rate of quantizer_optimizer must be positive, but got 0.0"],
+            ),
+            (
+                ("--quantizer-optimizer", "adam", "--quantizer-lr-multiplier", "0.5"),
+                2,
+                ["quantizer_lr_multiplier must be 1 with a quantizer_optimizer"],
+            ),
             (("--warmup-epochs", "3"), 2, ["below epochs (3)"]),
             (("--ste", "x"), 2, ["clip_then_round, round_then_clip, but got 'x'"]),
             (("--quantizer-lr-multiplier", "-1"), 2, ["quantizer_lr_multiplier must be at least 0"]),

@@ -15,6 +15,7 @@ from tune_qat.config import (
     Dampening,
     Distillation,
     Freezing,
+    QuantizerOptimizer,
     Scheme,
     TrialConfig,
     UsageError,
@@ -57,6 +58,7 @@ OTHER: dict[str, Any] = {
     "weight_decay_factor": 0.25,
     "seed": 1,
     "init_seed": 1,
+    "quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-5),
 }
 NEEDS: dict[str, dict[str, Any]] = {"milestones": {"schedule": "step"}, "decay": {"schedule": "step"}}
 """What another value of a field takes beside it."""
@@ -134,7 +136,8 @@ class TestTrialKey:
         assert replace(BASE, **changes).config_id == BASE.config_id
 
     def test_survives_json(self) -> None:
-        for config in (BASE, replace(BASE, **{**OTHER, "schedule": "step"})):
+        everything = {**OTHER, "schedule": "step", "quantizer_lr_multiplier": 1.0}
+        for config in (BASE, replace(BASE, **everything)):
             again = TrialConfig.from_dict(json.loads(json.dumps(config.to_dict())))
             assert again == config
             assert key(again) == key(config)
@@ -175,6 +178,10 @@ class TestTrialConfig:
             ({"warmup_epochs": 9}, r"below epochs \(9\), but got 9"),
             ({"warmup_epochs": -0.1}, "warmup_epochs must be at least 0"),
             ({"warmup_epochs": float("nan")}, "warmup_epochs must be a finite number"),
+            (
+                {"quantizer_optimizer": OTHER["quantizer_optimizer"], "quantizer_lr_multiplier": 0.5},
+                "quantizer_lr_multiplier must be 1 with a quantizer_optimizer, .* but got 0.5",
+            ),
         ],
         ids=str,
     )
@@ -196,6 +203,26 @@ class TestTrialConfig:
         from tests.trials import results_of
 
         assert results_of(tiny(seed=2**32 - 1, init_seed=2**32 - 1, epochs=1))[-1].status == "completed"
+
+
+class TestQuantizerOptimizer:
+    @pytest.mark.parametrize(
+        ("values", "text"),
+        [
+            ({"learning_rate": 0}, "learning_rate of quantizer_optimizer must be positive, but got 0"),
+            ({"learning_rate": float("inf")}, "learning_rate of quantizer_optimizer must be a finite number"),
+            ({"learning_rate": 1, "options": {"beta1": "x"}}, "'beta1' of quantizer_optimizer must be a finite number"),
+        ],
+        ids=str,
+    )
+    def test_a_wrong_value_is_named(self, values: dict[str, Any], text: str) -> None:
+        with pytest.raises(UsageError, match=text):
+            QuantizerOptimizer(name="adam", **values)
+
+    def test_one_number_has_one_key(self) -> None:
+        whole, fraction = (QuantizerOptimizer(name="sgd", learning_rate=rate, options={"weight_decay": rate})
+                           for rate in (1, 1.0))  # fmt: skip
+        assert key(replace(BASE, quantizer_optimizer=whole)) == key(replace(BASE, quantizer_optimizer=fraction))
 
 
 class TestScheme:

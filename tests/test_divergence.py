@@ -88,6 +88,21 @@ class TestNotFinite:
         # tanh keeps a float model's output within its last layer, and that is far beyond any image
         assert_diverged(results[-1])
 
+    @pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
+    @pytest.mark.parametrize("step", [1, 4])
+    def test_whatever_the_optimizer(self, optimizer: str, step: int) -> None:
+        # At the first step, too, where some optimizers only begin their averages, or take a matrix apart.
+        rate = optimizers.get_spec(optimizer).default_learning_rate
+        training = with_losses(tiny(optimizer=optimizer, learning_rate=rate), lambda now: NAN if now == step else None)
+        # The loss's gradient is as it was: as if a NaN had come up in the backward pass.
+        weight = next(training.model.parameters())
+        weight.register_hook(lambda gradient: gradient * NAN if training.step + 1 == step else gradient)
+        result = next(training.epochs())
+        assert result.diverged_at_step == step
+        assert_diverged(result)
+        if optimizer != "lion":  # of signs: sign(NaN) is taken for a number
+            assert not torch.isfinite(weight).all()
+
     def test_weights_that_break_at_the_last_step_are_found_by_validation(self) -> None:
         config = tiny(scheme=FLOAT, optimizer="sgd", learning_rate=1e38, batch_size=SAMPLES, epochs=1)
         results = list(training_of(config).epochs(test=True))

@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     | BASE
     | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
-    | {"distillation"}
+    | {"distillation", "optimizers.joined"}
     | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
     | {"backend", "batch_norm", "compile_cost", "cpu", "host_memory"},
     # What a study is.
@@ -71,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
-    "planning": {"study", "space", "optimizers.base", "results"},
+    "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},
     "progress": {"planning"},
     "ending": {"study", "space", "tables", "analysis"},
@@ -238,7 +238,10 @@ LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "t
         ("from tune_qat import Study; Study.load('quickstart').arms()", LATE),
         ("import tune_qat.planning, tune_qat.status, tune_qat.ending, analysis", HEAVY),
         ("import tune_qat.results.reader, tune_qat.results.writer", HEAVY),
-        ("import tune_qat.training, tune_qat.workload", ("ray", "optuna", "pydantic", "duckdb", "pyarrow")),
+        (
+            "import tune_qat.training, tune_qat.workload",
+            ("ray", "optuna", "pydantic", "duckdb", "pyarrow", "pytorch_optimizer", "schedulefree", "prodigyopt"),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -44,6 +44,16 @@ def test_ranges_are_those_that_are_searched(load: Any) -> None:
     assert "momentum 0.5..0.99 (linear)" in lines_of(text, "nesterov ")[0]
 
 
+def test_a_schedule_of_an_optimizers_own_is_said(load: Any) -> None:
+    text = describe(load({"space.optimizers": ["schedule_free_sgd", "prodigy"]}), NOWHERE)
+    assert lines_of(text, "schedule_free_sgd ")[0].endswith(
+        "batch_size 8..64 (powers of two); constant schedule, its own"
+    )
+    assert lines_of(text, "prodigy ") == ["  prodigy    batch_size 8..64 (powers of two), d_coef 0.1..10"]
+    constant = {"space.optimizers": ["schedule_free_sgd"], "training.schedule": "constant"}
+    assert "its own" not in describe(load(constant), NOWHERE)
+
+
 def test_stages_say_how_many_trials_and_epochs_and_where_asha_looks(load: Any) -> None:
     text = describe(load({"stages.random": 2}), NOWHERE)
     assert lines_of(text, "default ") == ["  default       4 trials x 9 epochs = 36 epochs"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tune_qat import optimizers
-from tune_qat.optimizers import OPTIMIZERS
+from tune_qat.optimizers import OPTIMIZERS, get_spec
 from tune_qat.optimizers.base import Range
 from tune_qat.space import Dimensions, check_space, dimensions
 from tune_qat.study_sections import SpaceSection
@@ -24,11 +24,8 @@ def searched(name: str, **more: Any) -> Dimensions:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_ranges_come_from_the_table(name: str) -> None:
     spec = OPTIMIZERS[name]
-    assert searched(name) == {
-        "learning_rate": spec.learning_rate,
-        "batch_size": Range(low=8, high=64),
-        **spec.searched,
-    }
+    rate = {} if spec.learning_rate is None else {"learning_rate": spec.learning_rate}
+    assert searched(name) == {**rate, "batch_size": Range(low=8, high=64), **spec.searched}
     check_space(space(name))
 
 
@@ -41,7 +38,15 @@ def test_every_searched_range_lies_in_the_domain_of_its_option(name: str) -> Non
 
 def test_one_end_may_be_overridden_for_all() -> None:
     found = searched("adam", learning_rate={"low": 1e-7})["learning_rate"]
-    assert found == Range(low=1e-7, high=OPTIMIZERS["adam"].learning_rate.high)
+    assert found == Range(low=1e-7, high=get_spec("adam").learning_rate.high)  # type: ignore[union-attr]  # it has one
+
+
+def test_an_optimizer_that_finds_its_rate_is_searched_for_one_where_that_is_said_of_it_alone() -> None:
+    for_all = {"low": 1e-5, "high": 1e-2}
+    assert set(searched("prodigy", learning_rate=for_all)) == {"batch_size", "d_coef"}
+    its = {"prodigy": {"learning_rate": {"low": 0.5, "high": 2}}}
+    own = searched("prodigy", learning_rate=for_all, per_optimizer=its)
+    assert own["learning_rate"] == Range(low=0.5, high=2.0)
 
 
 def test_what_is_said_of_one_optimizer_wins_end_by_end() -> None:
@@ -84,7 +89,7 @@ def test_the_multiplier_of_the_quantizers_is_searched_where_both_ends_are_given(
 @pytest.mark.parametrize(
     ("section", "key", "text"),
     [
-        (space("adma"), "space.optimizers", "mean 'adam'"),
+        (space("adamm"), "space.optimizers", "mean 'adam'"),
         (space("adam", "adam"), "space.optimizers", "once"),
         (space("lion", learning_rate={"low": 0.1}), "space.learning_rate", "lion would be searched from 0.1 to 0.001"),
         (
@@ -110,6 +115,11 @@ def test_the_multiplier_of_the_quantizers_is_searched_where_both_ends_are_given(
             "must be below 1",
         ),
         (space("adam", quantizer_lr_multiplier={"low": 1}), "space.quantizer_lr_multiplier", "needs both"),
+        (
+            space("adam", "prodigy", quantizer_lr_multiplier={"low": 0.1, "high": 1}),
+            "space.quantizer_lr_multiplier",
+            "'prodigy' estimates one rate for all parameters",
+        ),
         (space("adam", fixed={"adam": {"momentum": 0.9}}), "space.fixed.adam", "no option 'momentum'"),
         (
             space("nesterov", fixed={"nesterov": {"momentum": 0.9}}, per_optimizer={"nesterov": {"momentum": {}}}),

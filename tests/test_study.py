@@ -171,6 +171,29 @@ class TestConfigurations:
         assert (config.optimizer, config.epochs, config.batch_size, config.learning_rate) == ("nesterov", 5, 32, 1.0)
         assert config.optimizer_options["momentum"] == 0.8
 
+    def test_an_optimizer_with_a_schedule_of_its_own_is_trained_with_it(self, load: Any) -> None:
+        study = load(
+            space__optimizers=["schedule_free_adamw", "adam"], training__schedule="step", training__warmup_epochs=2
+        )
+        configs = [study.default_config(arm, arm.optimizers[0]) for arm in study.arms()]
+        assert [config.schedule for config in configs] == ["constant", "step"] * 2
+        assert {config.warmup_epochs for config in configs} == {2.0}
+
+    def test_and_without_the_milestones_of_the_studys(self, load: Any) -> None:
+        steps = {"epochs": 9, "init": "scratch", "schedule": "step", "milestones": [3, 6], "decay": 0.5}
+        study = load(space__optimizers=["schedule_free_sgd", "sgd"], training=steps)
+        configs = [study.default_config(arm, arm.optimizers[0]) for arm in study.arms()[:2]]
+        assert [config.milestones for config in configs] == [(), (3.0, 6.0)]
+        assert [config.decay for config in configs] == [0.1, 0.5]
+
+    def test_so_is_the_start_unless_it_is_said_to_have_another(self, load: Any) -> None:
+        changes = {**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, "pretrain__optimizer": "schedule_free_sgd"}
+        assert load(**changes).pretrain_config().schedule == "constant"
+        with pytest.raises(
+            UsageError, match="pretrain.*: schedule must be 'constant' with optimizer 'schedule_free_sgd'"
+        ):
+            load(**changes, pretrain__schedule="cosine")
+
     def test_whole_numbers_in_the_file_give_the_keys_of_fractions(self, load: Any) -> None:
         def hashes(number: Any) -> list[str]:
             study = load(

@@ -61,7 +61,7 @@ MISTAKES = {
     "batch inverted": (changed("low = 8", "low = 128"), ["low must be at most high, but got low = 128 and high = 64"]),
     "default outside": (changed("low = 8", "default = 4, low = 8"), ["default must be from low (8) to high (64)"]),
     # Names.
-    "optimizer": (changed('"adam"', '"adma"'), ["space.optimizers: Unknown optimizer 'adma'", "mean 'adam'", "lion"]),
+    "optimizer": (changed('"adam"', '"adamm"'), ["space.optimizers: Unknown optimizer 'adamm'", "mean 'adam'", "lion"]),
     "optimizer twice": (changed('"nesterov"', '"adam"'), ["space.optimizers: each optimizer may appear once"]),
     "no optimizer": (changed(OPTIMIZERS, "[]"), ["space.optimizers: must not be empty"]),
     "model": (changed("lenet5", "lenet"), ["workload.model: Unknown model 'lenet'", "mean 'lenet5'", "espcn"]),
@@ -362,7 +362,7 @@ class TestOverrides:
             ({"training.epochs.x": 3}, "--set training.epochs.x: 'epochs' is a value, not a section."),
             ({"space.optimizers": "lion"}, "space.optimizers (from --set): must be a list, but got 'lion'"),
             ({"space.optimizers.0": "lion"}, "--set space.optimizers.0: 'optimizers' is a value, not a section."),
-            ({"space.optimizers": ["adma"]}, "space.optimizers (from --set): Unknown optimizer 'adma'"),
+            ({"space.optimizers": ["adamm"]}, "space.optimizers (from --set): Unknown optimizer 'adamm'"),
             ({"space.learning_rate.low": 1}, "space.learning_rate (from --set): low must be below high"),
             ({"name": 2026}, "must be text, but got 2026; to give it as text: --set 'name=\"2026\"'"),
             ({"pretrain.epochs": 2}, "pretrain.batch_size: missing"),

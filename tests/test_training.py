@@ -58,6 +58,7 @@ def dropping() -> Dropping:
 def rates_by_step(training: Training) -> list[list[float]]:
     """Learning rates of every group at every optimizer step from now on."""
     rates: list[list[float]] = []
+    assert isinstance(training.optimizer, torch.optim.Optimizer)
     training.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups])
     )

@@ -42,6 +42,7 @@ def tiny(**changes: Any) -> TrialConfig:
         "epochs": 2,
     }
     values |= changes
+    values.setdefault("schedule", optimizers.schedule_of(values["optimizer"], "cosine"))
     options = optimizers.resolve_options(values["optimizer"], values.get("optimizer_options", {}))
     return TrialConfig(**{**values, "optimizer_options": options})
 

@@ -17,6 +17,7 @@ from tune_qat.config import (
     EpochResult,
     Freezing,
     Interrupted,
+    QuantizerOptimizer,
     TrialConfig,
     TuneQatError,
     UsageError,
@@ -191,7 +192,15 @@ def train(
     quantizer_lr_multiplier: Annotated[
         float, typer.Option(help="Learning rate of the quantizers' parameters, as a multiple.")
     ] = 1.0,
-    schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
+    quantizer_optimizer: Annotated[
+        str | None, typer.Option(help="Of the quantizers' parameters; the same, if left out.")
+    ] = None,
+    quantizer_learning_rate: Annotated[
+        float | None, typer.Option(help="Of --quantizer-optimizer; its documented default, if left out.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="cosine, step or constant; cosine, or the optimizer's own, if left out.")
+    ] = None,
     warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
     bn_reestimation_batches: Annotated[
         int, typer.Option(min=0, help="Batch norm estimated anew from so many training batches before each evaluation.")
@@ -247,7 +256,7 @@ def train(
         quantizer_lr_multiplier=quantizer_lr_multiplier,
         batch_size=batch_size,
         epochs=epochs,
-        schedule=schedule,
+        schedule=schedule or optimizers.schedule_of(optimizer, "cosine"),
         warmup_epochs=warmup_epochs,
         milestones=tuple(milestone or ()),
         decay=decay,
@@ -257,7 +266,9 @@ def train(
         bn_reestimation_batches=bn_reestimation_batches,
         freezing=_part(Freezing, freezing, "--freezing", "threshold_start=0.1"),
         dampening=_part(Dampening, dampening, "--dampening", "weight=0.1"),
+        quantizer_optimizer=_quantizer_optimizer(quantizer_optimizer, quantizer_learning_rate),
     )
+    optimizers.check(config)
     start = None if init == "scratch" else init
     from tune_qat.training import train as train_one
 
@@ -322,6 +333,17 @@ def _part(kind: Any, texts: list[str] | None, option: str, example: str) -> Any:
         takes = ", ".join(name if needed else f"{name} (may be left out)" for name, needed in known.items())
         raise UsageError(f"{option} takes {takes}, but got {', '.join(values)}.")
     return kind(**values)
+
+
+def _quantizer_optimizer(name: str | None, learning_rate: float | None) -> QuantizerOptimizer | None:
+    from tune_qat import optimizers
+
+    if name is None:
+        if learning_rate is not None:
+            raise UsageError("--quantizer-learning-rate is that of --quantizer-optimizer, which is missing.")
+        return None
+    rate = optimizers.get_spec(name).default_learning_rate if learning_rate is None else learning_rate
+    return QuantizerOptimizer(name=name, learning_rate=rate, options=optimizers.resolve_options(name, {}))
 
 
 def _seconds(text: str) -> float:

@@ -160,6 +160,24 @@ class Dampening:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizerOptimizer:
+    """What moves the quantizers' parameters, where it is not what moves the weights."""
+
+    name: str
+    learning_rate: float
+    """Peak; the schedule is the weights'."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    """Everything else that it takes; `weight_decay` reaches the parameters whose method asks for it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "learning_rate", _real("learning_rate of quantizer_optimizer", self.learning_rate))
+        if self.learning_rate <= 0:
+            raise UsageError(f"learning_rate of quantizer_optimizer must be positive, but got {self.learning_rate!r}.")
+        options = {name: _real(f"{name!r} of quantizer_optimizer", value) for name, value in self.options.items()}
+        object.__setattr__(self, "options", options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Distillation:
     """Learning from the predictions of the floating-point model that the trial starts from, beside the labels."""
 
@@ -210,6 +228,8 @@ class TrialConfig:
     """Training batches that batch-norm statistics are estimated from anew before each evaluation; 0: they are not."""
     freezing: Freezing | None = _later(None)
     dampening: Dampening | None = _later(None)
+    quantizer_optimizer: QuantizerOptimizer | None = _later(None)
+    """Of the quantizers' parameters; None: the same as of the weights. Without effect where there are none."""
 
     def __post_init__(self) -> None:
         self._settle_types()
@@ -217,6 +237,11 @@ class TrialConfig:
             raise UsageError(f"learning_rate must be positive, but got {self.learning_rate!r}.")
         if self.quantizer_lr_multiplier < 0:
             raise UsageError(f"quantizer_lr_multiplier must be at least 0, but got {self.quantizer_lr_multiplier!r}.")
+        if self.quantizer_optimizer is not None and self.quantizer_lr_multiplier != 1:
+            raise UsageError(
+                "quantizer_lr_multiplier must be 1 with a quantizer_optimizer, which has a learning rate of its own, "
+                f"but got {self.quantizer_lr_multiplier!r}."
+            )
         for name in ("batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
@@ -311,6 +336,7 @@ _PROPOSED = (
 _PARTS: Mapping[str, type] = {
     "scheme": Scheme,
     "distillation": Distillation,
+    "quantizer_optimizer": QuantizerOptimizer,
     "freezing": Freezing,
     "dampening": Dampening,
 }

@@ -25,8 +25,21 @@ class ParameterGroups:
     """The last layer's weight, which adaptive clipping leaves out."""
 
     @property
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """What Muon orthogonalizes: matrices and filters but the first and the last layer's, and none that is a vector.
+
+        So its authors do in convolutional networks (github.com/KellerJordan/Muon). A depthwise filter is a vector for
+        each channel: those have nothing in common that could be made orthogonal.
+        """
+        return [weight for weight in self.weights[1:-1] if min(weight.shape[:2]) > 1]
+
+    @property
+    def of_quantizers(self) -> list[nn.Parameter]:
+        return [*self.quantizer, *self.decayed_quantizer]
+
+    @property
     def all(self) -> list[nn.Parameter]:
-        return [*self.weights, *self.others, *self.quantizer, *self.decayed_quantizer]
+        return [*self.weights, *self.others, *self.of_quantizers]
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:

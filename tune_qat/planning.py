@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tune_qat import optimizers
 from tune_qat.optimizers.base import Range
 from tune_qat.results.reader import FILES, connect
 from tune_qat.space import BATCH_SIZE, BITS
@@ -37,7 +38,10 @@ def _ranges(study: Study) -> list[str]:
     lines = ["searched:"]
     for optimizer in study.space.optimizers:
         dimensions = study.dimensions(optimizer)
-        lines.append(f"  {optimizer:10} " + ", ".join(_range(name, bounds) for name, bounds in dimensions.items()))
+        own = optimizers.get_spec(optimizer).schedule
+        schedule = f"; {own} schedule, its own" if own not in (None, study.training.schedule) else ""
+        ranges = ", ".join(_range(name, bounds) for name, bounds in dimensions.items())
+        lines.append(f"  {optimizer:10} {ranges}{schedule}")
     return lines
 
 

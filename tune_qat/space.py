@@ -31,6 +31,8 @@ def check_space(space: SpaceSection) -> None:
 
 def _check_options(space: SpaceSection, optimizer: str) -> None:
     """What is fixed and what is searched of one optimizer."""
+    if optimizers.get_spec(optimizer).one_rate and space.quantizer_lr_multiplier is not None:
+        raise broken("space.quantizer_lr_multiplier", optimizers.one_rate_only(optimizer))
     fixed, own = space.fixed.get(optimizer, {}), space.per_optimizer.get(optimizer, {})
     defaults = optimizers.get_spec(optimizer).defaults
     with at(f"space.fixed.{optimizer}"):
@@ -51,16 +53,19 @@ def _check_options(space: SpaceSection, optimizer: str) -> None:
 
 
 def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
-    """The table's ranges, overridden by the study's; an error with its key for an empty range."""
+    """The table's ranges, overridden by the study's; an error with its key for an empty range.
+
+    An optimizer that finds its own rate has no learning rate to search, unless the study says so of it alone.
+    """
     spec = optimizers.get_spec(optimizer)
     own = space.per_optimizer.get(optimizer, {})
     rates = (own.get("learning_rate"), space.learning_rate)
     where = f"space.per_optimizer.{optimizer}"
     where_rate = f"{where}.learning_rate" if rates[0] else "space.learning_rate"
-    found: Dimensions = {
-        "learning_rate": _range(spec.learning_rate, rates, where_rate, optimizer),
-        BATCH_SIZE: Range(low=space.batch_size.low, high=space.batch_size.high),
-    }
+    found: Dimensions = {}
+    if spec.learning_rate is not None or rates[0]:
+        found["learning_rate"] = _range(spec.learning_rate, rates, where_rate, optimizer)
+    found[BATCH_SIZE] = Range(low=space.batch_size.low, high=space.batch_size.high)
     for option in {**spec.searched, **own}:
         if option != "learning_rate" and option not in space.fixed.get(optimizer, {}):
             found[option] = _range(spec.searched.get(option), (own.get(option),), f"{where}.{option}", optimizer)

@@ -13,6 +13,7 @@ from tune_qat.config import (
     PLAIN_NAME,
     SEEDS,
     Distillation,
+    QuantizerOptimizer,
     Scheme,
     TrialConfig,
     UsageError,
@@ -139,7 +140,7 @@ class Study(Section):
             raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
         if self.pretrain is not None:
             with at("pretrain"):
-                self.pretrain_config()
+                optimizers.check(self.pretrain_config())
         epochs, stages = self.training.epochs, self.stages
         if self.grace_epochs > epochs:
             raise broken(
@@ -152,8 +153,20 @@ class Study(Section):
         largest = SEEDS - self.repeats * SEEDS_APART
         if self.seed > largest:
             raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
+        self._check_quantizer_optimizer()
         with at("training"):
-            self.default_config(self.arms()[0], self.space.optimizers[0])
+            for arm in self.arms():
+                for optimizer in arm.optimizers:
+                    optimizers.check(self.default_config(arm, optimizer))
+
+    def _check_quantizer_optimizer(self) -> None:
+        if self.training.quantizer_optimizer is None:
+            return
+        if self.space.quantizer_lr_multiplier is not None:
+            rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
+            raise broken("space.quantizer_lr_multiplier", rule)
+        with at("training.quantizer_optimizer"):
+            self.quantizer_optimizer  # noqa: B018  it checks itself
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -255,10 +268,20 @@ class Study(Section):
             learning_rate=part.learning_rate,
             optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
             batch_size=part.batch_size,
-            **part.rate_over_time,
+            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
             seed=self.seed,
             init_seed=self.seed,
         )
+
+    @property
+    def quantizer_optimizer(self) -> QuantizerOptimizer | None:
+        """Of the quantizers' parameters in quantized arms; None: the arm's own."""
+        part = self.training.quantizer_optimizer
+        if part is None:
+            return None
+        rate = part.learning_rate or optimizers.get_spec(part.optimizer).default_learning_rate
+        options = optimizers.resolve_options(part.optimizer, part.options)
+        return QuantizerOptimizer(name=part.optimizer, learning_rate=rate, options=options)
 
     @property
     def dataset_options(self) -> dict[str, Any]:
@@ -274,9 +297,12 @@ class Study(Section):
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and what else is searched."""
+        """A configuration of the arm: `values` are learning rate, batch size and what else is searched.
+
+        An optimizer that has a schedule of its own is trained with that, whatever the study's.
+        """
         values = dict(values)
-        learning_rate = values.pop("learning_rate")
+        learning_rate = values.pop("learning_rate", optimizers.get_spec(optimizer).default_learning_rate)
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
         scheme = arm.schemes[int(values.pop(BITS, 0))]
@@ -292,13 +318,14 @@ class Study(Section):
             weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
             quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
-            **self.training.rate_over_time,
+            **_rate_over_time(self.training, optimizer),
             distillation=None if teaching is None else Distillation(**teaching.model_dump()),
             seed=seed,
             init_seed=seed,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
             freezing=None if scheme.is_float else self.training.freezing_config,
             dampening=None if scheme.is_float else self.training.dampening_config,
+            quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
         )
 
     def recipes(self, arm: Arm) -> list[str]:
@@ -323,6 +350,17 @@ class Study(Section):
         for stage, trials in totals.items():
             if trials:
                 yield stage, trials, trials * self.training.epochs
+
+
+def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bool = False) -> dict[str, Any]:
+    """What the section says, or the schedule that the optimizer has of its own in its place.
+
+    Where the schedule is `said` of this one optimizer, one that it does not take is a mistake, and is not replaced.
+    """
+    own = optimizers.schedule_of(optimizer, part.schedule)
+    if said or own == part.schedule:
+        return part.rate_over_time
+    return {"epochs": part.epochs, "schedule": own, "warmup_epochs": part.warmup_epochs}
 
 
 def _schemes(part: sections.MethodSection) -> list[Scheme]:

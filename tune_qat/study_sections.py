@@ -72,6 +72,15 @@ class MethodSection(Section):
         return bits
 
 
+class QuantizerOptimizerSection(Section):
+    """What moves the quantizers' parameters in every arm, where it is not the arm's own optimizer."""
+
+    optimizer: str = "adam"
+    learning_rate: Positive | None = None
+    """The optimizer's documented default where it is left out."""
+    options: dict[str, float] = {}
+
+
 class NamedMethodSection(MethodSection):
     """A method beside the section's own."""
 
@@ -160,6 +169,7 @@ class TrainingSection(ScheduledSection):
     distillation: DistillationSection | None = None
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
+    quantizer_optimizer: QuantizerOptimizerSection | None = None
     bn_reestimation_batches: Count = 0
     """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
     freezing: FreezingSection | None = None

@@ -21,6 +21,7 @@ from tune_qat.data.base import CLASSIFICATION, Task
 from tune_qat.distillation import Teacher
 from tune_qat.epoch import EpochTotals
 from tune_qat.host_memory import keep_freed
+from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantize import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.schedules import learning_rate_factor
 from tune_qat.training_step import TrainingStep
@@ -92,7 +93,7 @@ class Training:
         return self._step.backend
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> Optimizer:
         return self._step.optimizer
 
     def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
@@ -206,7 +207,7 @@ class Training:
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
         size = self.config.batch_size
         self.model.train()
-        with _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
+        with self._step.at_gradients(), _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
                 self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
                 self.step += 1

@@ -3,7 +3,9 @@
 import inspect
 import io
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import Scheme, TrialConfig, UsageError
-from tune_qat.optimizers import get_spec, resolve_options
+from tune_qat.optimizers import get_spec, resolve_options, schedule_free, schedule_of
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
 from tune_qat.quantize import calibrate, constrain, constraints, quantize
 from tune_qat.training_step import build_optimizer
@@ -34,6 +36,8 @@ class Problem:
         calibrate(self.model, self.x)
         self.groups = parameter_groups(self.model)
         self.optimizer, self.clip = build_optimizer(config, self.groups)
+        self.constrain = partial(constrain, constraints(self.model))
+        schedule_free.to_gradients(self.optimizer)
 
     def backward(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
@@ -46,13 +50,21 @@ class Problem:
         if self.clip:
             self.clip()
         self.optimizer.step()
-        constrain(constraints(self.model))
+        schedule_free.constrain_all(self.optimizer, self.constrain)
         return loss
+
+    @contextmanager
+    def at_average(self) -> Iterator[None]:
+        """At the point that is evaluated and saved."""
+        schedule_free.to_average(self.optimizer, self.constrain)
+        yield
+        schedule_free.to_gradients(self.optimizer)
 
     def state(self) -> dict[str, Any]:
         """Through a file of plain data, as a checkpoint goes."""
         file = io.BytesIO()
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, file)
+        with self.at_average():
+            torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, file)
         file.seek(0)
         state: dict[str, Any] = torch.load(file, weights_only=True)
         return state
@@ -60,6 +72,7 @@ class Problem:
     def load(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        schedule_free.to_gradients(self.optimizer)
 
 
 class OptimizerConformance:
@@ -68,9 +81,16 @@ class OptimizerConformance:
     name: ClassVar[str]
     library: ClassVar[Callable[[], type[torch.optim.Optimizer]]]
     learning_rates: ClassVar[tuple[float, float]]
+    not_in_groups: ClassVar[tuple[str, ...]] = ()
+    """Options that end up elsewhere than in the optimizer's groups, with a test of their own."""
     own_options: ClassVar[Mapping[str, float]] = {}
     """Options that the library's constructor lacks or sets otherwise, with their value in the table."""
-
+    bowl_rate: ClassVar[float | None] = None
+    """Learning rate with which it comes down a bowl of curvatures 2 and 6; its default where None."""
+    multiplier: ClassVar[float] = 0.5
+    """Of the quantizers' learning rate."""
+    idle_steps: ClassVar[int] = 0
+    """First steps that only begin its averages and move nothing."""
     rolls_on: ClassVar[bool] = False
     """Whether it passes the lowest point and comes back."""
 
@@ -84,6 +104,7 @@ class OptimizerConformance:
                 "learning_rate": learning_rate or get_spec(self.name).default_learning_rate,
                 "batch_size": 16,
                 "epochs": 1,
+                "schedule": schedule_of(self.name, "cosine"),
                 **values,
             }
         )
@@ -101,6 +122,7 @@ class OptimizerConformance:
 
     def test_range_of_learning_rates_is_the_published_one(self) -> None:
         spec = get_spec(self.name)
+        assert spec.learning_rate is not None
         assert (spec.learning_rate.low, spec.learning_rate.high) == self.learning_rates
         assert spec.learning_rate.log
         assert spec.learning_rate.low <= spec.default_learning_rate <= spec.learning_rate.high
@@ -112,7 +134,7 @@ class OptimizerConformance:
         for option, value in spec.defaults.items():
             if option in self.own_options:
                 assert value == self.own_options[option]
-            elif option in ("beta1", "beta2"):
+            elif option in ("beta1", "beta2", "beta3"):
                 assert value == library["betas"].default[int(option[-1]) - 1]
             else:
                 assert value == library[option].default
@@ -121,9 +143,9 @@ class OptimizerConformance:
         spec = get_spec(self.name)
         options = {option: value / 2 for option, value in spec.defaults.items()}
         problem = Problem(self.config(optimizer_options=options))
-        assert type(problem.optimizer) is type(self).library()
+        assert isinstance(problem.optimizer, type(self).library())
         for group in problem.optimizer.param_groups:
-            for option in set(options) - set(spec.clip_options) - {"weight_decay"}:
+            for option in set(options) - set(spec.clip_options) - {"weight_decay"} - set(self.not_in_groups):
                 actual = group["betas"][int(option[-1]) - 1] if option.startswith("beta") else group[option]
                 assert actual == options[option]
 
@@ -148,22 +170,26 @@ class OptimizerConformance:
                 Problem(self.config(optimizer_options=options)).step()
 
     def test_comes_down_a_convex_bowl(self) -> None:
-        point = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
-        groups = ParameterGroups(weights=[point], others=[], quantizer=[], decayed_quantizer=[], last_weight=None)
-        optimizer, clip = build_optimizer(self.config(), groups)
+        # Three, for the first and the last weight of a model may be treated apart.
+        points = [nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]])) for _ in range(3)]
+        groups = ParameterGroups(weights=points, others=[], quantizer=[], decayed_quantizer=[], last_weight=None)
+        optimizer, clip = build_optimizer(self.config(self.bowl_rate), groups)
         losses = []
         for _ in range(200):
+            schedule_free.to_gradients(optimizer)
             optimizer.zero_grad()
-            loss = (torch.tensor([[1.0, 3.0]]) * point.square()).sum()
-            loss.backward()
+            bowl = sum((torch.tensor([[1.0, 3.0]]) * point.square()).sum() for point in points)
+            assert isinstance(bowl, torch.Tensor)
+            bowl.backward()
             if clip:
                 clip()
             optimizer.step()
-            losses.append(loss.item())
+            schedule_free.to_average(optimizer, lambda: None)
+            losses.append(sum((torch.tensor([[1.0, 3.0]]) * point.square()).sum().item() for point in points))
         if self.rolls_on:
             assert losses[-1] < losses[0] / 10
         else:
-            assert all(later < earlier for earlier, later in itertools.pairwise(losses))
+            assert all(later < earlier for earlier, later in itertools.pairwise(losses[self.idle_steps :]))
 
     def test_learns_a_quantized_model(self) -> None:
         problem = Problem(self.config())
@@ -171,7 +197,7 @@ class OptimizerConformance:
         assert sum(losses[-10:]) < sum(losses[:10])
 
     def test_goes_on_from_its_state_bit_for_bit(self) -> None:
-        config = self.config(optimizer_options={"weight_decay": 0.01}, quantizer_lr_multiplier=0.5)
+        config = self.config(optimizer_options={"weight_decay": 0.01}, quantizer_lr_multiplier=self.multiplier)
         whole = Problem(config, torch.float32)
         losses = [whole.step() for _ in range(6)]
         state = whole.state()
@@ -187,22 +213,31 @@ class OptimizerConformance:
     def test_weight_decay_reaches_weights_alone(self) -> None:
         problem = Problem(self.config(learning_rate=1e-3, optimizer_options={"weight_decay": 0.1}))
         before = {id(p): p.detach().clone() for p in problem.groups.all}
-        for parameter in problem.groups.all:
-            parameter.grad = torch.zeros_like(parameter)
-        problem.optimizer.step()
+        for _ in range(1 + self.idle_steps):
+            for parameter in problem.groups.all:
+                parameter.grad = torch.zeros_like(parameter)
+            # One that moves: an optimizer that finds its own rate does nothing where no gradient is.
+            problem.groups.others[0].grad = torch.ones_like(problem.groups.others[0])
+            problem.optimizer.step()
         for weight in problem.groups.weights:
             moved = weight.detach() - before[id(weight)]
             assert (moved * before[id(weight)] < 0).all(), "weights shrink"
-        for parameter in (*problem.groups.others, *problem.groups.quantizer):
+        for parameter in (*problem.groups.others[1:], *problem.groups.quantizer):
             assert torch.equal(parameter, before[id(parameter)])
+
+    def test_every_parameter_is_in_one_group(self) -> None:
+        problem = Problem(self.config())
+        grouped = [id(p) for group in problem.optimizer.param_groups for p in group["params"]]
+        assert sorted(grouped) == sorted(id(p) for p in problem.model.parameters())
 
     def test_multiplier_scales_the_step_of_the_quantizers_alone(self) -> None:
         moves = {}
         for multiplier in (1.0, 0.25):
             problem = Problem(self.config(learning_rate=1e-3, quantizer_lr_multiplier=multiplier))
             before = [p.detach().clone() for p in problem.groups.all]
-            problem.backward()
-            problem.optimizer.step()
+            for _ in range(1 + self.idle_steps):
+                problem.backward()
+                problem.optimizer.step()
             moves[multiplier] = [p.detach() - old for p, old in zip(problem.groups.all, before, strict=True)]
         quantizers = len(problem.groups.quantizer)
         assert quantizers == 6
@@ -214,22 +249,35 @@ class OptimizerConformance:
             torch.testing.assert_close(part, 0.25 * whole, rtol=1e-6, atol=0)
 
     def test_every_group_keeps_its_peak_for_the_schedule(self) -> None:
-        problem = Problem(self.config(learning_rate=0.004, quantizer_lr_multiplier=0.5))
-        assert [group["lr"] for group in problem.optimizer.param_groups] == [0.004, 0.004, 0.002]
-        assert [group["peak_lr"] for group in problem.optimizer.param_groups] == [0.004, 0.004, 0.002]
+        problem = Problem(self.config(learning_rate=0.004, quantizer_lr_multiplier=self.multiplier))
+        rates = [0.004 * ratio for ratio in self.ratios()]
+        assert [group["lr"] for group in problem.optimizer.param_groups] == rates
+        assert [group["peak_lr"] for group in problem.optimizer.param_groups] == rates
+
+    def ratios(self) -> tuple[float, ...]:
+        """Learning rates of the groups over that of the trial."""
+        return (1, 1, self.multiplier)
+
+    def hardest(self) -> TrialConfig:
+        """The configuration within the searched ranges that moves furthest."""
+        return self.config(learning_rate=self.learning_rates[1])
 
     def test_steps_stay_positive_at_the_highest_learning_rate(self) -> None:
-        problem = Problem(self.config(learning_rate=self.learning_rates[1]), torch.float32)
+        problem = Problem(self.hardest(), torch.float32)
         moved = False
         for _ in range(100):
             before = [step.item() for step in problem.groups.quantizer]
             problem.step()
             after = [step.item() for step in problem.groups.quantizer]
             assert all(step > 0 for step in after)
+            with problem.at_average():
+                assert all(step > 0 for step in problem.groups.quantizer)
             moved |= before != after
         assert moved
 
     def test_floating_point_has_no_quantizer_group(self) -> None:
         problem = Problem(self.config(scheme=Scheme.floating_point()))
-        assert len(problem.optimizer.param_groups) == 2
-        assert problem.step() > problem.step()
+        # Hidden matrices of those that treat them apart, weights, and biases and norms.
+        assert len(problem.optimizer.param_groups) == 2 + (get_spec(self.name).matrices == "hidden_weights")
+        losses = [problem.step() for _ in range(2 + self.idle_steps)]
+        assert losses[0] > losses[-1]

@@ -1,18 +1,24 @@
 """Every optimizer of the table against `OptimizerConformance`."""
 
+import importlib
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from tests.conformance.optimizers import OptimizerConformance
-from tune_qat.config import UsageError
+from tests.conformance.optimizers import OptimizerConformance, Problem
+from tune_qat.config import TrialConfig, UsageError
 from tune_qat.optimizers import OPTIMIZERS, get_spec
 
 
-def timm_lion() -> type[torch.optim.Optimizer]:
-    from timm.optim.lion import Lion
+def from_library(module: str, name: str) -> Callable[[], type[torch.optim.Optimizer]]:
+    """The class, imported when a test asks for it."""
 
-    lion: type[torch.optim.Optimizer] = Lion
-    return lion
+    def found() -> type[torch.optim.Optimizer]:
+        library: type[torch.optim.Optimizer] = getattr(importlib.import_module(module), name)
+        return library
+
+    return found
 
 
 class TestAdam(OptimizerConformance):
@@ -68,7 +74,7 @@ class TestNesterov(OptimizerConformance):
 
 class TestLion(OptimizerConformance):
     name = "lion"
-    library = staticmethod(timm_lion)
+    library = staticmethod(from_library("timm.optim.lion", "Lion"))
     learning_rates = (1e-7, 1e-3)
 
 
@@ -86,10 +92,102 @@ class TestSGDAGC(OptimizerConformance):
     own_options = {"clip_factor": 0.01}
 
 
+class TestNAdam(OptimizerConformance):
+    name = "nadam"
+    library = staticmethod(lambda: torch.optim.NAdam)
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestRAdam(OptimizerConformance):
+    name = "radam"
+    library = staticmethod(lambda: torch.optim.RAdam)
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestLAMB(OptimizerConformance):
+    name = "lamb"
+    library = staticmethod(from_library("pytorch_optimizer", "Lamb"))
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestAdan(OptimizerConformance):
+    name = "adan"
+    library = staticmethod(from_library("pytorch_optimizer", "Adan"))
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestAdEMAMix(OptimizerConformance):
+    name = "ademamix"
+    library = staticmethod(from_library("pytorch_optimizer", "AdEMAMix"))
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestADOPT(OptimizerConformance):
+    name = "adopt"
+    library = staticmethod(from_library("pytorch_optimizer", "ADOPT"))
+    learning_rates = (1e-4, 1e-2)
+    idle_steps = 1
+
+
+class TestMARS(OptimizerConformance):
+    name = "mars"
+    library = staticmethod(from_library("pytorch_optimizer", "MARS"))
+    learning_rates = (1e-4, 1e-2)
+
+
+class TestSOAP(OptimizerConformance):
+    name = "soap"
+    library = staticmethod(from_library("pytorch_optimizer", "SOAP"))
+    learning_rates = (1e-4, 1e-2)
+    idle_steps = 1
+
+
+class TestMuon(OptimizerConformance):
+    name = "muon"
+    library = staticmethod(from_library("timm.optim.muon", "Muon"))
+    learning_rates = (1e-3, 1e-1)
+    own_options = {"adamw_lr_ratio": 0.015}
+    not_in_groups = ("adamw_lr_ratio",)
+
+    def ratios(self) -> tuple[float, ...]:
+        return (1, 0.015, 0.015, 0.5 * 0.015)
+
+
+class TestProdigy(OptimizerConformance):
+    name = "prodigy"
+    library = staticmethod(from_library("prodigyopt", "Prodigy"))
+    rolls_on = True
+    multiplier = 1.0
+
+    def test_range_of_learning_rates_is_the_published_one(self) -> None:
+        assert get_spec("prodigy").learning_rate is None
+
+    def test_multiplier_scales_the_step_of_the_quantizers_alone(self) -> None:
+        with pytest.raises(UsageError, match="one rate for all parameters, so quantizer_lr_multiplier must be 1"):
+            Problem(self.config(quantizer_lr_multiplier=0.25))
+
+    def hardest(self) -> TrialConfig:
+        return self.config(optimizer_options={"d_coef": 10.0})
+
+
+class TestScheduleFreeSGD(OptimizerConformance):
+    name = "schedule_free_sgd"
+    library = staticmethod(from_library("schedulefree", "SGDScheduleFree"))
+    rolls_on = True
+    bowl_rate = 0.1  # its documented default, 1, is far above 2 over the curvature
+    learning_rates = (0.1, 10.0)
+
+
+class TestScheduleFreeAdamW(OptimizerConformance):
+    name = "schedule_free_adamw"
+    library = staticmethod(from_library("schedulefree", "AdamWScheduleFree"))
+    learning_rates = (1e-4, 1e-2)
+
+
 def test_every_optimizer_has_its_conformance_class() -> None:
     assert {subclass.name for subclass in OptimizerConformance.__subclasses__()} == set(OPTIMIZERS)
 
 
 def test_an_unknown_name_gets_the_valid_ones() -> None:
-    with pytest.raises(UsageError, match=r"'adma'. Did you mean 'adam'\? Known: adam, adamw, rmsprop"):
-        get_spec("adma")
+    with pytest.raises(UsageError, match=r"'adamm'. Did you mean 'adam'\? Known: adam, adamw, rmsprop"):
+        get_spec("adamm")

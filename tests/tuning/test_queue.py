@@ -52,6 +52,28 @@ def work_off(queue: StudyQueue, *, stop_after: int = 10**6) -> tuple[list[Plan],
     return plans, rows
 
 
+@pytest.mark.parametrize("mode", ["comparison", "joint"])
+def test_optimizers_without_a_rate_to_search_or_a_schedule_and_one_for_quantizers(mode: str) -> None:
+    study = tiny(
+        mode=mode,
+        space={"optimizers": ["prodigy", "schedule_free_sgd"], "batch_size": {"low": 16, "high": 64}},
+        training={"epochs": 3, "init": "scratch", "quantizer_optimizer": {"learning_rate": 1e-5}},
+    )
+    plans, rows = work_off(make_queue(study))
+    assert len(plans) == sum(sum(study.planned(arm).values()) for arm in study.arms())
+    for plan in plans:
+        config = plan.config
+        if config.optimizer == "prodigy":
+            assert (config.learning_rate, config.schedule) == (1.0, "cosine")
+            assert plan.stage == "retrain" or set(plan.values) == {"batch_size", "d_coef"}
+        else:
+            assert config.schedule == "constant"
+        assert (config.quantizer_optimizer is None) == config.scheme.is_float
+    assert len({plan.config.optimizer_options.get("d_coef") for plan in plans}) > 4
+    again = make_queue(study, rows)
+    assert again.next() is None, "all of it is recognised in the record"
+
+
 def test_every_stage_has_exactly_its_planned_trials_in_every_arm() -> None:
     queue = make_queue(tiny())
     plans, _ = work_off(queue)

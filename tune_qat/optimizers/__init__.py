@@ -1,128 +1,150 @@
-"""The table of optimizers. To add one: a line here, and a builder if torch's own will not do."""
+"""The table of optimizers. To add one: a line here, and a builder if torch's own will not do.
+
+Ranges of learning rates beyond the benchmark's ten are judgement: `edge_of_range` says when to widen one.
+"""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from tune_qat.config import UsageError
+from tune_qat.config import TrialConfig, UsageError
 from tune_qat.lookup import did_you_mean, find
 from tune_qat.optimizers.base import OptimizerSpec, Range
+from tune_qat.optimizers.benchmark_ten import BENCHMARK_TEN
 
-_BELOW_ONE = ("beta1", "beta2", "alpha", "rho", "momentum")
-"""Options that are the weight of the past in a moving average."""
-_WIDE_SGD = Range(low=1e-4, high=1.0)
-_SGD_SOURCE = "Robbins & Monro, 1951; torch.optim.SGD"
+_ADAM_LIKE = Range(low=1e-4, high=1e-2)
 
-_SPECS = (
-    OptimizerSpec(
-        name="adam",
-        summary="Adam, adaptive moments",
-        build="tune_qat.optimizers.builders:adam",
-        default_learning_rate=1e-3,
-        learning_rate=Range(low=1e-5, high=1e-1),
-        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
-        source="Kingma & Ba, ICLR 2015, arXiv 1412.6980; torch.optim.Adam",
-    ),
-    OptimizerSpec(
-        name="adamw",
-        summary="Adam with decoupled weight decay",
-        build="tune_qat.optimizers.builders:adamw",
-        default_learning_rate=1e-3,
-        learning_rate=Range(low=1e-5, high=1e-1),
-        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
-        source="Loshchilov & Hutter, ICLR 2019, arXiv 1711.05101; torch.optim.AdamW",
-    ),
-    OptimizerSpec(
-        name="rmsprop",
-        summary="RMSProp, no momentum",
-        build="tune_qat.optimizers.builders:rmsprop",
-        default_learning_rate=1e-2,
-        learning_rate=Range(low=1e-6, high=1e-2),
-        defaults={"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0},
-        source="Tieleman & Hinton, 2012, lecture 6.5; torch.optim.RMSprop",
-    ),
-    OptimizerSpec(
-        name="adagrad",
-        summary="AdaGrad",
-        build="tune_qat.optimizers.builders:adagrad",
-        default_learning_rate=1e-2,
-        learning_rate=Range(low=1e-4, high=1.0),
-        defaults={"eps": 1e-10, "weight_decay": 0.0},
-        source="Duchi et al., JMLR 2011; torch.optim.Adagrad",
-    ),
-    OptimizerSpec(
-        name="adadelta",
-        summary="Adadelta",
-        build="tune_qat.optimizers.builders:adadelta",
-        default_learning_rate=1.0,
-        learning_rate=Range(low=1e-3, high=1e1),
-        defaults={"rho": 0.9, "eps": 1e-6, "weight_decay": 0.0},
-        source="Zeiler, 2012, arXiv 1212.5701; torch.optim.Adadelta",
-    ),
-    OptimizerSpec(
-        name="sgd",
-        summary="SGD without momentum",
-        build="tune_qat.optimizers.builders:sgd",
-        default_learning_rate=1e-3,
-        learning_rate=_WIDE_SGD,
-        defaults={"weight_decay": 0.0},
-        source=_SGD_SOURCE,
-    ),
+_BEYOND_THE_TEN = (
     OptimizerSpec(
         name="sgd_momentum",
         summary="SGD with heavy-ball momentum of 0.9, as the papers on quantization train",
         build="tune_qat.optimizers.builders:sgd_momentum",
         default_learning_rate=1e-3,
-        learning_rate=_WIDE_SGD,
+        learning_rate=Range(low=1e-4, high=1.0),
         defaults={"momentum": 0.9, "weight_decay": 0.0},
         source="Polyak, 1964; torch.optim.SGD(momentum=0.9)",
     ),
     OptimizerSpec(
-        name="nesterov",
-        summary="SGD with Nesterov momentum, searched around 0.9",
-        build="tune_qat.optimizers.builders:nesterov",
+        name="nadam",
+        summary="Adam with Nesterov momentum; L2 weight decay",
+        build="tune_qat.optimizers.builders:nadam",
+        default_learning_rate=2e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum_decay": 4e-3, "weight_decay": 0.0},
+        source="Dozat, ICLR workshop 2016; torch.optim.NAdam",
+    ),
+    OptimizerSpec(
+        name="radam",
+        summary="Adam, rectified while its second moment is uncertain; L2 weight decay",
+        build="tune_qat.optimizers.builders:radam",
         default_learning_rate=1e-3,
-        learning_rate=_WIDE_SGD,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
+        source="Liu et al., ICLR 2020, arXiv 1908.03265; torch.optim.RAdam",
+    ),
+    OptimizerSpec(
+        name="lamb",
+        summary="LAMB, Adam at a rate relative to each tensor's norm; weight decay inside the ratio, as in the paper",
+        build="tune_qat.optimizers.further:lamb",
+        default_learning_rate=1e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.0},
+        source="You et al., ICLR 2020, arXiv 1904.00962; pytorch_optimizer.Lamb",
+    ),
+    OptimizerSpec(
+        name="adan",
+        summary="Adan, momentum of gradients and of their differences; decoupled (proximal) weight decay",
+        build="tune_qat.optimizers.further:adan",
+        default_learning_rate=1e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "eps": 1e-8, "weight_decay": 0.0},
+        source="Xie et al., 2022, arXiv 2208.06677; pytorch_optimizer.Adan",
+    ),
+    OptimizerSpec(
+        name="ademamix",
+        summary="AdEMAMix, Adam with a second, slow momentum; decoupled weight decay",
+        build="tune_qat.optimizers.further:ademamix",
+        default_learning_rate=1e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.999, "beta3": 0.9999, "alpha": 5.0, "eps": 1e-8, "weight_decay": 0.0},
+        below_one=("beta1", "beta2", "beta3"),
+        source="Pagliardini et al., ICLR 2025, arXiv 2409.03137; pytorch_optimizer.AdEMAMix",
+    ),
+    OptimizerSpec(
+        name="adopt",
+        summary="ADOPT, Adam that normalises by the steps before; L2 weight decay",
+        build="tune_qat.optimizers.further:adopt",
+        default_learning_rate=1e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "weight_decay": 0.0},
+        source="Taniguchi et al., NeurIPS 2024, arXiv 2411.02853; pytorch_optimizer.ADOPT",
+    ),
+    OptimizerSpec(
+        name="mars",
+        summary="MARS-AdamW, variance-reduced gradients (biases, norms and steps by AdamW); decoupled weight decay",
+        build="tune_qat.optimizers.further:mars",
+        default_learning_rate=3e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.95, "beta2": 0.99, "gamma": 0.025, "eps": 1e-8, "weight_decay": 0.0},
+        source="Yuan et al., ICML 2025, arXiv 2411.10438; pytorch_optimizer.MARS",
+    ),
+    OptimizerSpec(
+        name="soap",
+        summary="SOAP, Adam in the eigenbasis of Shampoo (weights; all else by Adam); decoupled weight decay",
+        build="tune_qat.optimizers.further:soap",
+        default_learning_rate=3e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.95, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.01},
+        matrices="weights",
+        source="Vyas et al., ICLR 2025, arXiv 2409.11321; pytorch_optimizer.SOAP",
+    ),
+    OptimizerSpec(
+        name="muon",
+        summary="Muon, orthogonal updates (hidden weights; else AdamW at 0.015 of the rate); decoupled weight decay",
+        build="tune_qat.optimizers.further:muon",
+        default_learning_rate=0.02,
+        learning_rate=Range(low=1e-3, high=1e-1),
+        defaults={"momentum": 0.95, "beta1": 0.9, "beta2": 0.95, "adamw_lr_ratio": 0.015, "weight_decay": 0.0},
+        matrices="hidden_weights",
+        source="Jordan et al., 2024, github.com/KellerJordan/Muon (0.02 beside 3e-4 for AdamW); timm.optim.muon",
+    ),
+    OptimizerSpec(
+        name="prodigy",
+        summary="Prodigy, Adam that finds its own rate (d_coef searched in its place); decoupled weight decay",
+        build="tune_qat.optimizers.further:prodigy",
+        default_learning_rate=1.0,
+        learning_rate=None,
+        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "d_coef": 1.0, "weight_decay": 0.0},
+        searched={"d_coef": Range(low=0.1, high=10.0)},
+        positive=("eps", "d_coef"),
+        one_rate=True,
+        source="Mishchenko & Defazio, ICML 2024, arXiv 2306.06101; prodigyopt",
+    ),
+    OptimizerSpec(
+        name="schedule_free_sgd",
+        summary="Schedule-Free SGD, an average in place of a schedule; L2 weight decay",
+        build="tune_qat.optimizers.further:schedule_free_sgd",
+        default_learning_rate=1.0,
+        learning_rate=Range(low=0.1, high=10.0),
         defaults={"momentum": 0.9, "weight_decay": 0.0},
-        searched={"momentum": Range(low=0.5, high=0.99, log=False)},
-        source="Nesterov, 1983; Sutskever et al., ICML 2013; torch.optim.SGD(nesterov=True)",
+        positive=("momentum",),
+        schedule="constant",
+        source="Defazio et al., NeurIPS 2024, arXiv 2405.15682; schedulefree",
     ),
     OptimizerSpec(
-        name="lion",
-        summary="Lion, sign of an interpolated momentum",
-        build="tune_qat.optimizers.builders:lion",
-        default_learning_rate=1e-4,
-        learning_rate=Range(low=1e-7, high=1e-3),
-        defaults={"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
-        source="Chen et al., NeurIPS 2023, arXiv 2302.06675; timm.optim.Lion",
-    ),
-    OptimizerSpec(
-        name="sgd_clip",
-        summary="SGD, gradients clipped to a global norm (over all parameters, quantizers included)",
-        build="tune_qat.optimizers.builders:sgd",
-        default_learning_rate=1e-3,
-        learning_rate=_WIDE_SGD,
-        defaults={"weight_decay": 0.0, "max_norm": 1.0},
-        searched={"max_norm": Range(low=0.1, high=10.0)},
-        clip="tune_qat.optimizers.clipping:global_norm",
-        clip_options=("max_norm",),
-        source="Pascanu et al., ICML 2013, arXiv 1211.5063; torch.nn.utils.clip_grad_norm_",
-    ),
-    OptimizerSpec(
-        name="sgd_agc",
-        summary="SGD, adaptive gradient clipping (weights only, the last layer left out)",
-        build="tune_qat.optimizers.builders:sgd",
-        default_learning_rate=1e-3,
-        learning_rate=_WIDE_SGD,
-        defaults={"weight_decay": 0.0, "clip_factor": 0.01},
-        searched={"clip_factor": Range(low=1e-3, high=1e-1)},
-        clip="tune_qat.optimizers.clipping:adaptive",
-        clip_options=("clip_factor",),
-        source="Brock et al., ICML 2021, arXiv 2102.06171; timm.utils.agc",
+        name="schedule_free_adamw",
+        summary="Schedule-Free AdamW, an average in place of a schedule; decoupled weight decay",
+        build="tune_qat.optimizers.further:schedule_free_adamw",
+        default_learning_rate=2.5e-3,
+        learning_rate=_ADAM_LIKE,
+        defaults={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
+        positive=("beta1",),
+        schedule="constant",
+        source="Defazio et al., NeurIPS 2024, arXiv 2405.15682; schedulefree",
     ),
 )
 
-OPTIMIZERS: dict[str, OptimizerSpec] = {spec.name: spec for spec in _SPECS}
+OPTIMIZERS: dict[str, OptimizerSpec] = {spec.name: spec for spec in (*BENCHMARK_TEN, *_BEYOND_THE_TEN)}
 
 
 def get_spec(name: str) -> OptimizerSpec:
@@ -144,6 +166,46 @@ def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
             )
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise UsageError(f"Option {option!r} of optimizer {name!r} must be a number >= 0, but got {value!r}.")
-        if option in _BELOW_ONE and value >= 1:
+        if option in spec.below_one and value >= 1:
             raise UsageError(f"Option {option!r} of optimizer {name!r} must be below 1, but got {value!r}.")
+        if option in spec.positive and value == 0:
+            raise UsageError(f"Option {option!r} of optimizer {name!r} must be above 0, but got {value!r}.")
     return {**spec.defaults, **{option: float(value) for option, value in given.items()}}
+
+
+def schedule_of(name: str, otherwise: str) -> str:
+    """The schedule that the optimizer is trained with: its own where it has one."""
+    return get_spec(name).schedule or otherwise
+
+
+def check(config: TrialConfig) -> None:
+    """`UsageError` for what a trial's optimizers cannot do together, or with its schedule."""
+    _check_schedule(config.optimizer, config.schedule)
+    if get_spec(config.optimizer).one_rate and config.quantizer_lr_multiplier != 1:
+        raise UsageError(one_rate_only(config.optimizer))
+    separate = config.quantizer_optimizer
+    if separate is None:
+        return
+    _check_schedule(separate.name, config.schedule)
+    resolve_options(separate.name, separate.options)
+    spec = get_spec(separate.name)
+    if spec.matrices or spec.clip:
+        why = "treats weights as matrices, of which quantizers have none" if spec.matrices else "clips all gradients"
+        raise UsageError(f"quantizer_optimizer cannot be {separate.name!r}, which {why}. Choose a plain one.")
+
+
+def one_rate_only(name: str) -> str:
+    """Why quantizers cannot have a learning rate of their own."""
+    return (
+        f"Optimizer {name!r} estimates one rate for all parameters, so quantizer_lr_multiplier must be 1. "
+        "For quantizers at another rate give them a quantizer_optimizer."
+    )
+
+
+def _check_schedule(name: str, schedule: str) -> None:
+    own = get_spec(name).schedule
+    if own not in (None, schedule):
+        raise UsageError(
+            f"schedule must be {own!r} with optimizer {name!r}, which averages in place of a schedule, but got "
+            f"{schedule!r}. Warm-up (warmup_epochs) stays possible."
+        )

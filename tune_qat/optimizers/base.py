@@ -26,7 +26,8 @@ class OptimizerSpec:
     build: str
     """`package.module:function`, called as `function(groups, learning_rate, **options)` with torch parameter groups."""
     default_learning_rate: float
-    learning_rate: Range
+    learning_rate: Range | None
+    """What is searched; None where the optimizer finds its own rate, and the learning rate stays at its default."""
     defaults: Mapping[str, float] = field(default_factory=dict)
     searched: Mapping[str, Range] = field(default_factory=dict)
     clip: str | None = None
@@ -34,4 +35,16 @@ class OptimizerSpec:
     with all parameters and with the weights but the last layer's; returns 1.0 where it changed a gradient, else 0.0."""
     clip_options: tuple[str, ...] = ()
     """Those of `defaults` that `clip` takes; the others go to `build`, `weight_decay` to the group of the weights."""
+    below_one: tuple[str, ...] = ("beta1", "beta2", "beta3", "alpha", "rho", "momentum")
+    """Options that are the weight of the past in a moving average."""
+    positive: tuple[str, ...] = ()
+    """Options that must be above 0."""
+    schedule: str | None = None
+    """The only schedule that it is trained with; None: any."""
+    one_rate: bool = False
+    """Whether all groups must have one learning rate."""
+    matrices: str | None = None
+    """Which parameters it treats as matrices, an attribute of `ParameterGroups`. `build` is told by `matrices` in each
+    group: True for these, False for the others, quantizers' among them. None: it treats all alike, and is told nothing.
+    """
     source: str

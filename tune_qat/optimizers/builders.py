@@ -48,3 +48,15 @@ def lion(groups: Groups, learning_rate: float, *, beta1: float, beta2: float) ->
     from timm.optim.lion import Lion
 
     return Lion(groups, lr=learning_rate, betas=(beta1, beta2), foreach=True)
+
+
+def nadam(
+    groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float, momentum_decay: float
+) -> torch.optim.Optimizer:
+    return torch.optim.NAdam(
+        groups, lr=learning_rate, betas=(beta1, beta2), eps=eps, momentum_decay=momentum_decay, foreach=True
+    )
+
+
+def radam(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
+    return torch.optim.RAdam(groups, lr=learning_rate, betas=(beta1, beta2), eps=eps, foreach=True)

@@ -113,6 +113,7 @@ TRIALS = pa.schema(
         _field("max_norm", number, "global-norm clipping"),
         _field("clip_factor", number, "adaptive gradient clipping"),
         _required("quantizer_lr_multiplier", number, "learning rate of step sizes over that of weights"),
+        _field("quantizer_optimizer", text, "of the quantizers' parameters; NULL: the same as of the weights"),
         _required("schedule", text, "cosine, step or constant"),
         _required("warmup_epochs", number, "linear warm-up"),
         _required("epochs", small, "planned"),

@@ -32,7 +32,7 @@ class Plan:
     config: TrialConfig
     init_checkpoint_sha256: str | None
     values: Mapping[str, float]
-    """What the sampler proposed: learning rate, batch size and searched options."""
+    """What the sampler proposed: batch size, learning rate and searched options."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, to travel inside a Ray Tune configuration."""
@@ -121,7 +121,7 @@ class Planner:
 
 
 def searched_values(study: Study, config: TrialConfig) -> dict[str, float]:
-    """The values of a configuration that the study searches, and its learning rate and batch size in any case."""
+    """The values of a configuration that the study searches."""
     everything = {
         **config.optimizer_options,
         BITS: study.schemes.index(config.scheme),

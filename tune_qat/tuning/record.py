@@ -136,6 +136,7 @@ class Record:
             "learning_rate": config.learning_rate,
             "batch_size": config.batch_size,
             "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+            "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
             "schedule": config.schedule,
             "warmup_epochs": config.warmup_epochs,
             "epochs": config.epochs,

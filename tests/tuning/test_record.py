@@ -1,0 +1,41 @@
+"""Rows that the driver writes, read back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.studies import tiny
+from tune_qat import workload
+from tune_qat.results.reader import read_rows
+from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.record import Record
+
+SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
+
+
+@pytest.mark.parametrize("section", [None, SECTION], ids=["one optimizer", "two"])
+def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Path, section: dict[str, Any]) -> None:
+    space = {"optimizers": ["schedule_free_sgd", "adam"], "batch_size": {"low": 16, "high": 64}}
+    study = tiny(space=space, training={"epochs": 3, "quantizer_optimizer": section})
+    work = workload.load("lenet5", "digits", options=study.workload.options)
+    planner = Planner(study=study, work=work)
+    record = Record(results=tmp_path, study=study, work=work, reference_points={}, sign=1)
+    found = {}
+    for arm in study.arms():
+        config = study.default_config(arm, arm.optimizers[0])
+        plan = planner.of_config(config, arm.arm_id, "default", {"batch_size": 32}, source="default")
+        record.started(plan)
+        (row,) = [row for row in read_rows(tmp_path, "trials", "tiny") if row["trial_key"] == plan.trial_key]
+        found[arm.arm_id] = (row["quantizer_optimizer"], row["schedule"])
+        again = planner.recorded(arm, row, None)
+        assert again is not None and again.config == config
+        assert json.loads(row["params_json"])["schedule"] == row["schedule"]
+    name = section and "lion"
+    assert found == {
+        "schedule_free_sgd-w32a32": (None, "constant"),
+        "adam-w32a32": (None, "cosine"),
+        "schedule_free_sgd-w4a4": (name, "constant"),
+        "adam-w4a4": (name, "cosine"),
+    }
