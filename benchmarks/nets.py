@@ -97,6 +97,11 @@ class MadeUp(Task):
             images, target = torch.rand(shape, generator=draw), torch.rand(larger, generator=draw)
         return images.to(self.device), target.to(self.device)
 
+    @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Of no images: the batches are what a model takes."""
+        return [0.0], [1.0]
+
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One of the batches that were made."""
         return self.made[int(index[0]) % BATCHES]

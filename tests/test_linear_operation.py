@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from tests.narrow import lsq
@@ -24,6 +25,7 @@ ON_DATA: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
 THROUGH_DATA: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), (5, 4, 6, 7)),
     "named padding": (lambda: nn.Conv2d(3, 4, 3, padding="same"), (5, 3, 6, 7)),
+    "as TensorFlow pads": (lambda: Conv2dSame(3, 4, 3, stride=2), (5, 3, 6, 7)),
 }
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
-from torch.nn import functional
+from torch.func import functional_call
 
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
@@ -19,6 +20,8 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "uneven padding": (nn.Conv2d(4, 6, 2, padding="same"), (2, 4, 5, 5)),
     "grouped": (nn.Conv2d(4, 6, 3, padding=1, groups=2), (2, 4, 5, 5)),
     "depthwise": (nn.Conv2d(4, 8, 3, padding=1, groups=4), (2, 4, 5, 5)),
+    "as TensorFlow pads": (Conv2dSame(4, 6, 3, stride=2), (2, 4, 6, 5)),
+    "the same, depthwise": (Conv2dSame(4, 4, 5, stride=2, groups=4, bias=False), (2, 4, 7, 8)),
 }
 OFFSETS = [(None, None), (0.7, None), (None, -0.3), (-0.7, 0.3)]
 
@@ -59,12 +62,6 @@ def example(name: str, of_inputs: float | None, of_weight: float | None, planes:
     return layer, inputs, Codes(filters, scales, offset(of_weight), planes=planes)
 
 
-def plain(layer: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    if isinstance(layer, nn.Linear):
-        return functional.linear(x, weight, layer.bias)
-    return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-
-
 def check(kind: type[QuantizedLayer], name: str, of_inputs: float | None, of_weight: float | None, planes: int) -> None:
     layer, inputs, weight = example(name, of_inputs, of_weight, planes)
     quantized = kind(
@@ -72,7 +69,7 @@ def check(kind: type[QuantizedLayer], name: str, of_inputs: float | None, of_wei
     ).double()
     found = quantized(inputs.code)
     x, w = inputs.value.requires_grad_(), weight.value.requires_grad_()
-    expected = plain(layer, x, w)
+    expected = functional_call(layer, {"weight": w}, x)  # what the library's own layer does with these
     close(found, expected)
     upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     by_code, by_filter = torch.autograd.grad((upstream * found).sum(), (inputs.code, weight.code))

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import pad_same
+from timm.layers.std_conv import StdConv2d
 from torch import nn
 
 from tests.narrow import lsq
@@ -236,12 +239,64 @@ class TestRefusals:
         with pytest.raises(UsageError, match=r"'layer'.*'reflect'"):
             build(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), 4, 4)
 
-    def test_a_subclass_with_a_rule_of_its_own(self) -> None:
-        class SamePadding(nn.Conv2d):
+    @pytest.mark.parametrize("method", ["forward", "_conv_forward"])
+    def test_a_subclass_with_a_rule_of_its_own(self, method: str) -> None:
+        def doubled(self: nn.Conv2d, *values: torch.Tensor) -> torch.Tensor:
+            return 2 * getattr(nn.Conv2d, method)(self, *values)
+
+        kind = type("Doubled", (nn.Conv2d,), {method: doubled})
+        with pytest.raises(UsageError, match=r"'layer' is a Doubled; only Conv2d and Linear, subclasses"):
+            build(kind(3, 4, 3), 4, 4)
+
+    def test_a_linear_subclass_with_a_rule_of_its_own(self) -> None:
+        class Doubled(nn.Linear):
+            def forward(self, input: torch.Tensor) -> torch.Tensor:
+                return 2 * super().forward(input)
+
+        with pytest.raises(UsageError, match=r"'layer' is a Doubled"):
+            build(Doubled(3, 4), 4, 4)
+
+    def test_standardized_weights_of_timm(self) -> None:
+        with pytest.raises(UsageError, match=r"'layer' is a StdConv2d"):
+            build(StdConv2d(3, 4, 3), 4, 4)
+
+    def test_a_weight_that_is_worked_out(self) -> None:
+        layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+        with pytest.raises(UsageError, match=r"'layer' works its weight out of others"):
+            build(layer, 4, 4)
+
+
+class TestSubclasses:
+    def test_one_that_inherits_all_it_does(self) -> None:
+        class Named(nn.Conv2d):
             pass
 
-        with pytest.raises(UsageError, match=r"'layer' is a SamePadding"):
-            build(SamePadding(3, 4, 3), 4, 4)
+        torch.manual_seed(0)
+        plain, named = nn.Conv2d(3, 4, 3, padding=1), Named(3, 4, 3, padding=1)
+        named.load_state_dict(plain.state_dict())
+        value, outputs = torch.randn(2, 3, 5, 5), []
+        for layer in (plain, named):
+            quantized = build(layer, 4, 4)
+            calibrate(quantized, value)
+            outputs.append(quantized(value))
+        assert torch.equal(*outputs)
+
+    @pytest.mark.parametrize("size", [(6, 7), (7, 8), (5, 5)])
+    @pytest.mark.parametrize("stride", [1, 2, 3])
+    def test_conv2d_same_pads_as_it_does_in_floating_point(self, stride: int, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        layer, value = Conv2dSame(3, 4, 4, stride=stride), torch.randn(2, 3, *size)
+        quantized = build(layer, 8, 8)
+        calibrate(quantized, value)
+        expected, found = layer(value), quantized(value)
+        assert found.shape == expected.shape
+        # Eight bits: steps of about 2 * 0.8 / 11.3 = 0.14 for inputs and 0.01 for weights of about 0.07 in size; half a
+        # step at most off in each of 48 products, in random directions. A pixel of padding elsewhere is off by 0.5.
+        torch.testing.assert_close(found, expected, rtol=0, atol=0.15)
+        # Exactly: the same layer without padding on images that have it.
+        bare = build(nn.Conv2d(3, 4, 4, stride=stride), 8, 8)
+        bare.load_state_dict(quantized.state_dict())
+        assert torch.equal(found, bare(pad_same(value, [4, 4], [stride, stride])))
 
 
 def test_state_goes_through_a_file_of_plain_data() -> None:

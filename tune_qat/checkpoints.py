@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -12,12 +12,17 @@ from tune_qat.config import TuneQatError
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write atomically: a reader finds the old file or the new one, never half of one."""
+    """Write atomically (see `write_whole`)."""
+    write_whole(path, lambda file: torch.save(state, file))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A file that `write` fills: a reader finds the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

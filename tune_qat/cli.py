@@ -278,6 +278,28 @@ def train(
 
 
 @app.command()
+def export(
+    results: Results,
+    output: Annotated[Path, typer.Option("-o", "--output", help="model.onnx or state.pt; an old file is replaced.")],
+    trial_key: Annotated[
+        str | None, typer.Argument(help="A completed retrain or pretrain trial; the best one, if left out.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best trial, also where none is named.")] = False,
+) -> None:
+    """Write a trained model as integers, to ONNX or for torch.
+
+    The best trial is that of the configuration with the best mean of the final validation metric over its retrain
+    seeds, and among these the best one; of several bit widths the best quantized one. Test data has no say. `tune-qat
+    query RESULTS best_trial` shows it for every bit width. The data is not needed.
+    """
+    if best and trial_key is not None:
+        raise UsageError(f"export takes a trial's key or --best, but got --best and {trial_key!r}.")
+    from tune_qat.export.command import export as export_one
+
+    print(export_one(results, trial_key, output))
+
+
+@app.command()
 def status(results: Results) -> None:
     """What is done, running and left, per arm. Reads files only."""
     from tune_qat.status import describe

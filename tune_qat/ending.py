@@ -77,11 +77,23 @@ def _commands(study: Study, outcome: "Outcome", *, space: str, results: Path, ag
     edges = analysis.frame(outcome.results, "edge_of_range")
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
+        *_export(outcome.results, study, folder),
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
         *_widening(edges[edges["study_id"] == study.name], f"{shlex.quote(space)} --results {folder}", study),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
     ]
     return "\n".join(lines)
+
+
+def _export(results: Path, study: Study, folder: str) -> list[str]:
+    """The command that writes the best quantized model, or the best model where none is quantized."""
+    best = analysis.frame(results, "best_trial")
+    best = best[best["study_id"] == study.name]
+    if not len(best):
+        return []
+    first = best.iloc[0]
+    which = f"best on validation data: {first['optimizer']} at {first['weight_bits']}/{first['activation_bits']} bits"
+    return [f"export   tune-qat export {folder} {first['trial_key']} -o model.onnx    ({which})"]
 
 
 def _widening(edges: "pd.DataFrame", where: str, study: Study) -> list[str]:

@@ -13,7 +13,28 @@ def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.T
     """The layer's product of any inputs and weight of its shapes."""
     if isinstance(layer, nn.Linear):
         return F.linear(inputs, weight)
+    if _pads_same(layer):
+        from timm.layers.padding import pad_same
+
+        inputs = pad_same(inputs, list(layer.kernel_size), list(layer.stride), list(layer.dilation))
     return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def is_known(layer: nn.Module) -> bool:
+    """Whether `operate` is what the layer does, bias apart.
+
+    So it is for torch's Conv2d and Linear, classes that inherit all that these do, and timm's Conv2dSame, which pads as
+    TensorFlow's "SAME": as much as the image's size asks for, of an odd number one more below and to the right.
+    """
+    if isinstance(layer, nn.Linear):
+        return type(layer).forward is nn.Linear.forward
+    if not isinstance(layer, nn.Conv2d) or type(layer)._conv_forward is not nn.Conv2d._conv_forward:
+        return False
+    if not _pads_same(layer):
+        return True
+    from timm.layers.conv2d_same import Conv2dSame
+
+    return type(layer).forward is Conv2dSame.forward
 
 
 def sums_of_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
@@ -23,6 +44,11 @@ def sums_of_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
     ones = inputs.new_ones(layer.groups, *layer.weight.shape[1:])
     sums = operate(layer, inputs, ones)
     return sums if layer.groups == 1 else sums.repeat_interleave(layer.out_channels // layer.groups, -3)
+
+
+def _pads_same(layer: nn.Conv2d) -> bool:
+    """Of the layers that are known: whether it is a Conv2dSame. Nothing is imported to tell."""
+    return type(layer).forward is not nn.Conv2d.forward
 
 
 def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
@@ -47,8 +73,10 @@ def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, gr
 
 
 def can_operate_on_data(layer: Layer) -> bool:
-    """Whether `operate_on_data` is made for the layer: groups would interleave, and named padding may be uneven."""
-    return isinstance(layer, nn.Linear) or (layer.groups == 1 and not isinstance(layer.padding, str))
+    """Whether `operate_on_data` is made for the layer: groups would interleave, other padding may be uneven."""
+    if isinstance(layer, nn.Linear):
+        return True
+    return layer.groups == 1 and not isinstance(layer.padding, str) and not _pads_same(layer)
 
 
 def operate_on_data(

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
+from tune_qat.gates import gate_layers
 from tune_qat.lookup import did_you_mean, resolve
 from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
@@ -22,13 +23,15 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.Con
 def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Module:
     """Replace every convolution and linear layer of `model` by its quantized form, in place.
 
-    First and last are so in execution order, found by running `example` (shape (1, ...)) once. A module that sits in
-    several places is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
+    First and last are so in execution order, found by running `example` (shape (1, ...)). Layers of squeeze-excite
+    gates have the first and last layer's bits: they hold a hundredth of the work, and one of their outputs is a factor
+    of a whole channel. Sums of branches stay in floating point. A module that sits in several places is replaced by one
+    quantized layer in all of them. 32/32 leaves the model as it is.
 
     Raises:
         UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
-            the scheme names, or with a layer that `example` does not reach, that is no plain Conv2d or Linear, or
-            that does not pad with zeros.
+            the scheme names, or with a layer that `example` does not reach, that does not compute what a Conv2d or
+            Linear does, or that does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
@@ -39,10 +42,12 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     _check_all_reached(model, order)
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
     _check_named(scheme, [names[id(layer)] for layer in order])
+    with _evaluating(model):
+        careful = {id(order[0]), id(last)} | gate_layers(model, example, LAYERS)
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
-        at_end = index == 0 or layer is last
-        replaced[id(layer)] = _quantized(layer, names[id(layer)], index, scheme, at_end=at_end).to(example.device)
+        quantized = _quantized(layer, names[id(layer)], index, scheme, careful=id(layer) in careful)
+        replaced[id(layer)] = quantized.to(example.device)
     for parent in list(model.modules()):
         # Not named_children(), which leaves out a second name of the same module.
         for name, child in list(parent._modules.items()):
@@ -180,11 +185,11 @@ def _of_the_batch(norms: list[_BatchNorm]) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, at_end: bool) -> QuantizedLayer:
+def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, careful: bool) -> QuantizedLayer:
     pair = scheme.layer_bits.get(name)
 
     def make(kind: str, method: str, general: int, own: int | None) -> Quantizer | None:
-        used = scheme.first_last_bits if at_end and general < FLOAT_BITS else general
+        used = scheme.first_last_bits if careful and general < FLOAT_BITS else general
         used = used if own is None else own
         if used >= FLOAT_BITS:
             return None

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import UsageError
-from tune_qat.linear_operation import can_operate_on_data, operate, operate_on_data, sums_of_inputs
+from tune_qat.linear_operation import can_operate_on_data, is_known, operate, operate_on_data, sums_of_inputs
 from tune_qat.quantizers.base import Codes
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ class QuantizedLayer(nn.Module):
         inputs: "Quantizer | None",
     ) -> None:
         super().__init__()
-        if type(layer) not in (nn.Conv2d, nn.Linear):
-            raise UsageError(f"Layer {name!r} is a {type(layer).__name__}; only Conv2d and Linear can be quantized.")
+        _check_known(layer, name)
         if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
             raise UsageError(f"Layer {name!r} pads with {layer.padding_mode!r}; only zeros stay zeros as codes.")
         self.layer = layer
@@ -122,6 +121,18 @@ class QuantizedLayer(nn.Module):
     def set_extra_state(self, state: dict[str, int]) -> None:
         """The counterpart of `get_extra_state`."""
         self.input_features = state["input_features"]
+
+
+def _check_known(layer: nn.Module, name: str) -> None:
+    if not is_known(layer):
+        raise UsageError(
+            f"Layer {name!r} is a {type(layer).__name__}; only Conv2d and Linear, subclasses that compute "
+            "the same, and timm's Conv2dSame can be quantized."
+        )
+    if "weight" not in layer._parameters:
+        raise UsageError(
+            f"Layer {name!r} works its weight out of others; only a weight that is a parameter can be quantized."
+        )
 
 
 def _codes(quantizer: "Quantizer | None", value: torch.Tensor) -> Codes:

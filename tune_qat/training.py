@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ class Training:
         """All that the rest of the trial depends on; loadable with `weights_only=True`."""
         return {
             "config": self.config.identity(),
+            "model_input": asdict(self.task.model_input),
+            "normalisation": self.task.normalisation,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "oscillations": self._step.oscillations.state_dict(),

@@ -21,7 +21,7 @@ def results(tmp_path: Path) -> Path:
     arm = study.arm("adam")
     key = study.trial(arm, "search", val_metric=0.7)
     study.last_epoch(key, [{"oscillation_frequency": 0.01}], val_metric=0.7, val_metric_pre_bn=0.6)
-    study.retrain(arm, 0.8, 0.9)
+    study.retrain(arm, 0.8, 0.9, val_metric=0.7)
     return tmp_path
 
 

@@ -290,3 +290,41 @@ class TestOscillation:
         assert found["frequency"].tolist() == pytest.approx([0.02, 0.03, 0.5, 0.6], abs=EXACT)
         assert found["oscillating"].tolist() == [0.5] * 4
         assert found["frozen"].fillna(-1).tolist() == [0.25, 0.25, -1, -1]
+
+
+class TestBestTrial:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_first_the_best_mean_over_seeds_then_the_best_seed(self, tmp_path: Path, sign: int) -> None:
+        study = SmallStudy(tmp_path, "s", sign=sign)
+        # The second has the best single seed, and the worse mean; test data says the opposite of validation data.
+        for optimizer, values in {"adam": (0.7, 0.8, 0.75), "sgd": (0.9, 0.55, 0.6)}.items():
+            arm = study.arm(optimizer, best_config_id=optimizer)
+            for seed, value in enumerate(values):
+                study.trial(
+                    arm, "retrain", config_id=optimizer, seed=seed, val_metric=sign * value, test_metric=1 - value
+                )
+        (row,) = analysis.frame(tmp_path, "best_trial").itertuples()
+        assert (row.optimizer, row.seed, row.val_metric, row.n) == ("adam", 1, sign * 0.8, 3)
+        assert row.mean_val == pytest.approx(sign * 0.75, abs=EXACT)
+
+    def test_a_trial_that_diverged_counts_as_the_trivial_score_and_is_not_taken(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        for optimizer, values in {"adam": (0.7, 0.72), "sgd": (0.8, None)}.items():
+            arm = study.arm(optimizer, best_config_id=optimizer, trivial_score=0.5)
+            for seed, value in enumerate(values):
+                status = "completed" if value else "diverged"
+                study.trial(arm, "retrain", status, config_id=optimizer, seed=seed, val_metric=value)
+        (row,) = analysis.frame(tmp_path, "best_trial").itertuples()
+        assert (row.optimizer, row.seed) == ("adam", 1)
+
+    def test_quantized_models_stand_before_the_floating_point_control(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        for bits, value in {32: 0.99, 8: 0.9, 2: 0.6}.items():
+            study.trial(study.arm("adam", bits), "retrain", val_metric=value)
+        assert analysis.frame(tmp_path, "best_trial")["weight_bits"].tolist() == [8, 2, 32]
+
+    def test_other_stages_have_no_say(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "search", val_metric=0.99)
+        assert not len(analysis.frame(tmp_path, "best_trial"))

@@ -91,5 +91,17 @@ class TestTsinghuaDogsOnDisk(TestTsinghuaDogs):
             yield
 
 
+class TestImagenet(DatasetConformance):
+    name = "imagenet"
+    options = {"image_size": 24, "in_memory": True}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data_dir(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        root = tmp_path_factory.mktemp("imagenet")
+        tiny_folders.write_imagenet(root)
+        return root
+
+
 def test_every_dataset_has_its_conformance_class() -> None:
     assert {subclass.name for subclass in DatasetConformance.__subclasses__()} == set(DATASETS)

@@ -18,6 +18,8 @@ WINDOWS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "one pixel left over": ({"kernel_size": 2}, (3, 4, 9, 7)),
     "the same, rounded up": ({"kernel_size": 2, "ceil_mode": True}, (3, 4, 9, 7)),
     "overlapping": ({"kernel_size": 3, "stride": 2, "padding": 1}, (3, 4, 9, 8)),
+    "overlapping, rounded up": ({"kernel_size": 3, "stride": 2, "ceil_mode": True}, (3, 4, 8, 6)),
+    "overlapping, wider than the image": ({"kernel_size": 5, "stride": 2, "padding": 2}, (3, 4, 3, 3)),
     "dilated": ({"kernel_size": 2, "dilation": 2}, (3, 4, 8, 8)),
 }
 IMAGES = {

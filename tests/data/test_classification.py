@@ -47,6 +47,13 @@ def outputs(task: Classification, data: Dataset, predict: reference.Predict) -> 
     return predict(torch.tensor(x, dtype=torch.float32)).double().numpy()
 
 
+def test_normalisation_is_that_of_the_training_split() -> None:
+    data = dataset()
+    expected = reference.channel_statistics(reference.labelled(data, "train").images)
+    for found, values in zip(Classification(data, "cpu").normalisation, expected, strict=True):
+        assert found == pytest.approx(values.tolist(), rel=1e-6)  # kept in float32
+
+
 def test_evaluation_agrees_with_sklearn_and_torchmetrics() -> None:
     data = dataset()
     task, predict = Classification(data, "cpu"), linear(12)

@@ -1,11 +1,14 @@
 """What each loader does beyond `DatasetConformance`: its layout, its sizes, its bad input."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
 
 from tests.data import tiny_folders
 from tests.references.datasets import images_of, labelled, pairs
@@ -13,6 +16,7 @@ from tune_qat import data
 from tune_qat.config import TuneQatError
 from tune_qat.data.base import SPLITS
 from tune_qat.data.luma import low_and_high, luma
+from tune_qat.data.pixel_file import CACHE_VARIABLE
 
 
 class TestPhotos:
@@ -270,3 +274,99 @@ class TestTsinghuaDogs:
         assert set(limited.names["train"]) < set(full.names["train"])
         assert limited.names["val"] == full.names["val"]
         assert np.bincount(labelled(limited, "train").labels).tolist() == [2, 2, 2]
+
+
+class TestImagenet:
+    OPTIONS = {"image_size": 16, "in_memory": True}
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        tiny_folders.write_imagenet(tmp_path)
+        return tmp_path
+
+    def test_val_is_the_test_split_and_folders_are_the_classes(self, folder: Path) -> None:
+        dataset = data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        assert dataset.sizes == {"train": 57, "val": 3, "test": 12}
+        assert dataset.model_input.classes == 3
+        for split, each in (("train", 19), ("val", 1), ("test", 4)):  # stratified
+            assert np.bincount(labelled(dataset, split).labels).tolist() == [each] * 3
+
+    def test_pixels_and_labels_are_those_of_the_files(self, folder: Path) -> None:
+        # Each class a grey of its own; torchvision's classes and files in its order.
+        levels = {"train": (10, 60, 110), "val": (160, 200, 240)}
+        for split, greys in levels.items():
+            for synset, grey in zip(tiny_folders.SYNSETS, greys, strict=True):
+                for file in (folder / "imagenet" / split / synset).iterdir():
+                    Image.new("RGB", (30, 20), (grey,) * 3).save(file, format="JPEG")
+        dataset = data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        theirs = ImageFolder(folder / "imagenet" / "val")
+        assert labelled(dataset, "test").labels.tolist() == theirs.targets
+        for split in ("train", "val", "test"):
+            arrays, expected = labelled(dataset, split), np.array(levels["val" if split == "test" else "train"])
+            assert np.abs(arrays.images.mean((1, 2, 3)) - expected[arrays.labels]).max() < 2  # JPEG of a flat picture
+
+    def test_images_are_torchvisions_evaluation_crop(self, folder: Path) -> None:
+        theirs = ImageFolder(folder / "imagenet" / "val", v2.Compose([v2.Resize(32), v2.CenterCrop(28)]))
+        dataset = data.load("imagenet", data_dir=folder, options={**self.OPTIONS, "image_size": 28})
+        for index in range(len(theirs)):
+            found = labelled(dataset, "test").images[index].astype(int).transpose(1, 2, 0)
+            # Resized in one step and not to whole pixels first: 0 to 1.8 levels apart; another square is 7 off.
+            assert np.abs(found - np.asarray(theirs[index][0]).astype(int)).mean() < 3
+
+    def test_the_data_folder_may_be_imagenets_own(self, folder: Path) -> None:
+        theirs = data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        ours = data.load("imagenet", data_dir=folder / "imagenet", options=self.OPTIONS)
+        assert ours.fingerprint == theirs.fingerprint and ours.split_fingerprint == theirs.split_fingerprint
+
+    def test_only_images_count(self, folder: Path) -> None:
+        before = data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        synset = folder / "imagenet" / "train" / tiny_folders.SYNSETS[0]
+        (synset / "notes.txt").write_text("no image")
+        (folder / "imagenet" / "train" / "wnids.txt").write_text("no class")
+        assert data.load("imagenet", data_dir=folder, options=self.OPTIONS).fingerprint == before.fingerprint
+        next(synset.glob("*.JPEG")).rename(synset / "other.png")  # by content, whatever it is called
+        assert data.load("imagenet", data_dir=folder, options=self.OPTIONS).sizes == before.sizes
+
+    def test_train_limit_decodes_only_what_is_used(self, folder: Path) -> None:
+        limited = data.load("imagenet", data_dir=folder, options={**self.OPTIONS, "train_limit": 6})
+        assert limited.sizes == {"train": 6, "val": 3, "test": 12}
+        assert np.bincount(labelled(limited, "train").labels).tolist() == [2, 2, 2]
+
+    def test_missing_folders_get_the_layout(self, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        empty = tmp_path_factory.mktemp("empty")
+        with pytest.raises(
+            TuneQatError, match=r"(?s)looked for .*imagenet/train.*\{train,val\}/<class>.*image-net\.org"
+        ):
+            data.load("imagenet", data_dir=empty, options=self.OPTIONS)
+        shutil.rmtree(folder / "imagenet" / "val")
+        with pytest.raises(TuneQatError, match="looked for .*imagenet/val/<class>"):
+            data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        (folder / "imagenet" / "val").mkdir()
+        with pytest.raises(TuneQatError, match="looked for .*imagenet/val/<class>"):
+            data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+
+    @pytest.mark.parametrize(("lacking", "having"), [("val", "train"), ("train", "val")])
+    def test_other_classes_in_train_and_val_are_refused(self, folder: Path, lacking: str, having: str) -> None:
+        shutil.rmtree(folder / "imagenet" / lacking / tiny_folders.SYNSETS[1])
+        with pytest.raises(TuneQatError, match=f"{lacking} lacks classes that {having} has: {tiny_folders.SYNSETS[1]}"):
+            data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+
+    def test_a_class_without_images_is_refused(self, folder: Path) -> None:
+        (folder / "imagenet" / "train" / "n09999999").mkdir()
+        with pytest.raises(TuneQatError, match="class folders without an image: n09999999"):
+            data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+
+    def test_corrupt_images_are_named_and_counted(self, folder: Path) -> None:
+        file = next((folder / "imagenet" / "val" / tiny_folders.SYNSETS[2]).iterdir())
+        file.write_bytes(file.read_bytes()[:200])
+        with pytest.raises(TuneQatError, match=f"(?s)1 of 72 images cannot be read.*{file.name}"):
+            data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+
+    def test_on_disk_it_is_the_same(self, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        in_memory = data.load("imagenet", data_dir=folder, options=self.OPTIONS)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+            on_disk = data.load("imagenet", data_dir=folder, options={"image_size": 16})
+            assert on_disk.fingerprint == in_memory.fingerprint
+            for split in ("train", "val", "test"):
+                assert np.array_equal(labelled(on_disk, split).images, labelled(in_memory, split).images)

@@ -14,6 +14,9 @@ CIFAR_BATCH = 20
 BREEDS = ("200-n000008-Airedale", "7449-n000128-teddy", "206-n000018-Lhasa")
 DOGS_TRAIN, DOGS_TEST = 20, 4
 """Images of each breed."""
+SYNSETS = ("n01440764", "n01443537", "n02102040")
+IMAGENET_TRAIN, IMAGENET_TEST = 20, 4
+"""Images of each class."""
 
 
 def photograph(height: int, width: int, seed: int) -> np.ndarray:
@@ -92,6 +95,18 @@ def write_tsinghua_dogs(root: Path) -> None:
     (root / "TrainAndValList").mkdir()
     for name, lines in lists.items():
         (root / "TrainAndValList" / name).write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
+
+
+def write_imagenet(root: Path) -> None:
+    """JPEG files by class, colour and grey, under names as in the official archives."""
+    for number, synset in enumerate(SYNSETS):
+        for split, n in (("train", IMAGENET_TRAIN), ("val", IMAGENET_TEST)):
+            folder = root / "imagenet" / split / synset
+            folder.mkdir(parents=True)
+            for i in range(n):
+                picture = photograph(40 + i, 60 - i, seed=1000 * number + 2 * i + (split == "val"))
+                name = f"{synset}_{i}.JPEG" if split == "train" else f"ILSVRC2012_val_{number * n + i:08}.JPEG"
+                Image.fromarray(picture[..., 0] if i == 1 else picture).save(folder / name, format="JPEG")
 
 
 def dog_annotation(*boxes: tuple[int, int, int, int]) -> str:

@@ -18,12 +18,12 @@ import torch
 import analysis
 from tests.tuning.studies import tiny
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import connect, last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.training import train
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
-from tune_qat.tuning.trial import checkpoint_path
 
 # One Ray session at a time, whatever the number of test processes.
 pytestmark = pytest.mark.xdist_group("ray")

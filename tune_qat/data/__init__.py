@@ -129,6 +129,18 @@ DATASETS = _table(
         how_to_get="unpack low-resolution.zip, TrainValSplit.zip and low-annotations.zip from "
         "https://cg.cs.tsinghua.edu.cn/ThuDogs/",
     ),
+    DatasetSpec(
+        name="imagenet",
+        task=CLASSIFICATION,
+        summary="ImageNet, 1,281,167 + 50,000 photographs of 1,000 classes; or any folders of images by class",
+        loader="tune_qat.data.imagenet:load_imagenet",
+        options=_labelled(augment="crop_flip", image_size=224, in_memory=False),
+        layout="DATA_DIR/imagenet/{train,val}/<class>/*.JPEG, or DATA_DIR/{train,val}/<class>/*.JPEG",
+        how_to_get="download ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
+        "https://image-net.org/download.php (needs an account) to DATA_DIR/imagenet, and unpack them there: "
+        'python -c "from torchvision.datasets import ImageNet; '
+        "[ImageNet('DATA_DIR/imagenet', split) for split in ('train', 'val')]\"",
+    ),
 )
 """Every dataset, by name."""
 

@@ -146,6 +146,11 @@ class Task(ABC):
         """
 
     @property
+    @abstractmethod
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel, in 8-bit levels: a model's input is `(level - mean) / deviation`."""
+
+    @property
     def prepares_ahead(self) -> bool:
         """Whether making batches takes waiting for a disk or for copies to a GPU, which is worth doing ahead."""
         return False

@@ -60,6 +60,12 @@ class Classification(Task):
         return self._normalise(chosen), labels[index]
 
     @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Those of the training split."""
+        mean, deviation = self.statistics
+        return mean.flatten().tolist(), deviation.flatten().tolist()
+
+    @property
     def prepares_ahead(self) -> bool:
         """Where the training images do not stay on the device."""
         return not self._split("train").stays

@@ -6,11 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from tune_qat.config import TuneQatError
 
 NAMED_FAILURES = 10
+CENTRE = 224 / 256
+"""Share of the short side that is kept: the usual evaluation crop of ImageNet models."""
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,6 +30,18 @@ def open_rgb(path: Path) -> Image.Image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"its mode is {image.mode!r}; only images with 8 bits per channel are supported")
         return image.convert("RGB")
+
+
+def centre_square(image: Image.Image, size: int, box: Box | None = None) -> np.ndarray:
+    """The centre square of the box, or of the whole image, uint8 of shape (3, size, size).
+
+    Resized in one step, antialiased and bilinear as torchvision's `Resize` (to 256 at a size of 224) and `CenterCrop`.
+    """
+    left, top, right, bottom = box or (0.0, 0.0, float(image.width), float(image.height))
+    half = CENTRE * min(right - left, bottom - top) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2
+    square = image.resize((size, size), Image.Resampling.BILINEAR, box=(x - half, y - half, x + half, y + half))
+    return np.asarray(square).transpose(2, 0, 1)
 
 
 def read_all(read: Callable[[Item], Result], items: Sequence[Item], path_of: Callable[[Item], Path]) -> list[Result]:

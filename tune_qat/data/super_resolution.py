@@ -60,6 +60,11 @@ class SuperResolution(Task):
         return low, gather(planes.high, planes.high_starts, width * self._scale, self._scale)
 
     @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Levels become values in [0, 1]."""
+        return [0.0], [255.0]
+
+    @property
     def prepares_ahead(self) -> bool:
         """Where the training planes do not stay on the device."""
         return not self._splits["train"].stays

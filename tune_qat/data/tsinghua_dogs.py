@@ -10,13 +10,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
 from tune_qat.data.base import Dataset
 from tune_qat.data.decoded import ImageSource, decode
-from tune_qat.data.decoding import open_rgb
+from tune_qat.data.decoding import Box, centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.splits import cut, stratified_order
@@ -26,9 +25,6 @@ LIST_FOLDERS = ("TrainAndValList", "TrainValSplit/TrainAndValList", "TrainValSpl
 VAL_SHARE = 0.05
 BOX_MARGIN = 0.1
 """Of the box's width and height, on each side: a breed is told by its outline too."""
-CENTRE = 224 / 256
-"""Share of the short side that is kept: the usual evaluation crop of ImageNet models."""
-Box = tuple[float, float, float, float]
 
 
 def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
@@ -82,17 +78,7 @@ def _labels(names: Sequence[str], breeds: dict[str, int]) -> np.ndarray:
 def _read(name: str, images: Path, boxes: Path | None, size: int) -> np.ndarray:
     """Pixels of an image, uint8 of shape (3, size, size)."""
     image = open_rgb(images / name)
-    whole = 0.0, 0.0, float(image.width), float(image.height)
-    box = _body_box(boxes / f"{name}.xml", image.size) if boxes else whole
-    return np.asarray(_square(image, box, size)).transpose(2, 0, 1)
-
-
-def _square(image: Image.Image, box: Box, size: int) -> Image.Image:
-    """The centre square of the box, resized in one step (antialiased bilinear, as in torchvision's `Resize`)."""
-    left, top, right, bottom = box
-    half = CENTRE * min(right - left, bottom - top) / 2
-    x, y = (left + right) / 2, (top + bottom) / 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(x - half, y - half, x + half, y + half))
+    return centre_square(image, size, _body_box(boxes / f"{name}.xml", image.size) if boxes else None)
 
 
 def _body_box(path: Path, size: tuple[int, int]) -> Box:

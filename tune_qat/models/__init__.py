@@ -1,27 +1,20 @@
 """The table of models. To add one: a builder, and a line here. Free of torch until a model is built."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
 from tune_qat.lookup import find, resolve
+from tune_qat.models.spec import ModelSpec, at_1000, classifier
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelSpec:
-    """One model: what it is for, how it is built, and where it comes from."""
-
-    name: str
-    task: str
-    summary: str
-    build: str
-    """`package.module:function`, called as `function(model_input)`; raises `UsageError` where it does not fit."""
-    source: str
-
+_RESNET = "He et al., CVPR 2016, arXiv 1512.03385"
+_VGG = "Simonyan and Zisserman, ICLR 2015, arXiv 1409.1556"
+_ALEXNET = "Krizhevsky, 2014, arXiv 1404.5997"
+_XNOR = "order of Rastegari et al., ECCV 2016, arXiv 1603.05279"
 
 _SPECS = (
     ModelSpec(
@@ -52,12 +45,148 @@ _SPECS = (
         build="tune_qat.models.lenet5:build_xnor",
         source="LeCun et al., 1998; order of Rastegari et al., ECCV 2016, arXiv 1603.05279",
     ),
-    ModelSpec(
-        name="resnet18",
-        task=CLASSIFICATION,
-        summary="ResNet-18, post-activation, ImageNet stem (11,689,512 parameters at 1,000 classes)",
-        build="tune_qat.models.resnet:build_resnet18",
-        source="He et al., CVPR 2016, arXiv 1512.03385; torchvision",
+    *(
+        classifier(
+            f"resnet{depth}",
+            at_1000(f"ResNet-{depth}, post-activation, ImageNet stem", parameters),
+            f"resnet:build_resnet{depth}",
+            32,
+            f"{_RESNET}; torchvision",
+        )
+        for depth, parameters in (
+            (18, "11,689,512"),
+            (34, "21,797,672"),
+            (50, "25,557,032"),
+            (101, "44,549,160"),
+            (152, "60,192,808"),
+        )
+    ),
+    *(
+        classifier(
+            f"preresnet{depth}",
+            at_1000(f"ResNet-{depth}, pre-activation, ImageNet stem", parameters),
+            f"preresnet:build_preresnet{depth}",
+            32,
+            "He et al., ECCV 2016, arXiv 1603.05027; pytorchcv",
+        )
+        for depth, parameters in (
+            (18, "11,687,848"),
+            (34, "21,796,008"),
+            (50, "25,549,480"),
+            (101, "44,541,608"),
+            (152, "60,185,256"),
+        )
+    ),
+    classifier(
+        "resnet18_xnor",
+        at_1000("pre-activation ResNet-18 with ReLU ahead of batch norm, for binary inputs", "11,687,848"),
+        "preresnet:build_resnet18_xnor",
+        32,
+        f"pytorchcv; {_XNOR}",
+    ),
+    *(
+        classifier(
+            f"resnet{depth}_cifar",
+            f"ResNet-{depth} for small images, {depth // 6} blocks of two layers at 16, 32 and 64 channels "
+            f"({parameters} parameters at 10 classes)",
+            f"resnet_cifar:build_resnet{depth}",
+            4,
+            f"{_RESNET}, section 4.2; pytorchcv",
+        )
+        for depth, parameters in ((20, "272,474"), (50, "758,554"))
+    ),
+    *(
+        classifier(
+            f"resnet{depth}_xnor",
+            f"pre-activation ResNet-{depth} for small images with ReLU ahead of batch norm, for binary inputs "
+            f"({parameters} parameters at 10 classes)",
+            f"resnet_cifar:build_resnet{depth}_xnor",
+            4,
+            f"pytorchcv; {_XNOR}",
+        )
+        for depth, parameters in ((20, "272,282"), (50, "758,362"))
+    ),
+    classifier("vgg16", at_1000("VGG-16", "138,357,544"), "vgg:build_vgg16", 32, f"{_VGG}; torchvision"),
+    classifier(
+        "vgg16_bn",
+        at_1000("VGG-16 with batch norm", "138,365,992"),
+        "vgg:build_vgg16_bn",
+        32,
+        f"{_VGG}; torchvision",
+    ),
+    classifier(
+        "vgg16_cifar",
+        "VGG-16 for small images, batch norm and one linear layer (14,728,266 parameters at 10 classes)",
+        "vgg:build_vgg16_cifar",
+        32,
+        f"{_VGG}; torchvision",
+    ),
+    classifier(
+        "vgg16_xnor",
+        "vgg16_cifar with batch norm behind each ReLU, for binary inputs (14,728,266 parameters at 10 classes)",
+        "vgg:build_vgg16_xnor",
+        32,
+        f"{_VGG}; torchvision; {_XNOR}",
+    ),
+    classifier("alexnet", at_1000("AlexNet", "61,100,840"), "alexnet:build", 63, f"{_ALEXNET}; torchvision"),
+    classifier(
+        "alexnet_bn",
+        at_1000("AlexNet with batch norm and without dropout", "61,119,528"),
+        "alexnet:build_bn",
+        63,
+        f"{_ALEXNET}; torchvision; norms of Zhou et al., 2016, arXiv 1606.06160",
+    ),
+    classifier(
+        "alexnet_xnor",
+        at_1000("alexnet_bn with batch norm behind each ReLU, for binary inputs", "61,119,528"),
+        "alexnet:build_xnor",
+        63,
+        f"{_ALEXNET}; torchvision; {_XNOR}",
+    ),
+    classifier(
+        "squeezenext23_2x",
+        at_1000("SqueezeNext-23 of twice the width", "2,583,752"),
+        "squeezenext:build_23_2x",
+        32,
+        "Gholami et al., CVPR Workshops 2018, arXiv 1803.10615; pytorchcv",
+    ),
+    classifier(
+        "mobilenet_v2",
+        at_1000("MobileNetV2", "3,504,872"),
+        "mobilenet:build_v2",
+        32,
+        "Sandler et al., CVPR 2018, arXiv 1801.04381; torchvision",
+    ),
+    *(
+        classifier(
+            f"mobilenet_v3_{size}",
+            at_1000(f"MobileNetV3, {size}", parameters),
+            f"mobilenet:build_v3_{size}",
+            32,
+            "Howard et al., ICCV 2019, arXiv 1905.02244; torchvision",
+        )
+        for size, parameters in (("small", "2,542,856"), ("large", "5,483,032"))
+    ),
+    classifier(
+        "efficientnet_b0",
+        at_1000("EfficientNet-B0", "5,288,548"),
+        "efficientnet:build_b0",
+        32,
+        "Tan and Le, ICML 2019, arXiv 1905.11946; timm",
+    ),
+    classifier(
+        "efficientnet_lite0",
+        at_1000("EfficientNet-Lite0, ReLU6 and no gates", "4,652,008"),
+        "efficientnet:build_lite0",
+        32,
+        "Liu, EfficientNet-Lite, 2020; timm",
+    ),
+    classifier(
+        "mixnet_s",
+        at_1000("MixNet-S", "4,134,606"),
+        "efficientnet:build_mixnet_s",
+        32,
+        "Tan and Le, BMVC 2019, arXiv 1907.09595; timm",
     ),
 )
 
@@ -84,6 +213,7 @@ def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
 
     spec = get_spec(name)
     _check_task(spec, model_input.task, "the input is")
+    _check_size(spec, model_input)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which seeds the accelerators' generators as well.
         torch.default_generator.manual_seed(init_seed)
@@ -97,6 +227,14 @@ def _check_task(spec: ModelSpec, task: str, what: str) -> None:
         raise UsageError(
             f"Model {spec.name!r} is made for {_words(spec.task)}, but {what} for {_words(task)}. "
             f"Models for that: {fitting}."
+        )
+
+
+def _check_size(spec: ModelSpec, model_input: ModelInput) -> None:
+    if min(model_input.height or 0, model_input.width or 0) < spec.smallest:
+        raise UsageError(
+            f"Model {spec.name!r} takes images of at least {spec.smallest} x {spec.smallest}, but got "
+            f"{model_input.height} x {model_input.width}."
         )
 
 

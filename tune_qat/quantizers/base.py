@@ -49,6 +49,8 @@ class Quantizer(nn.Module, ABC):
 
     decayed: tuple[str, ...] = ()
     """Parameters that the method asks weight decay for."""
+    uniform: bool = False
+    """Whether a code is `round(clip((value - offset) / scale, qmin, qmax))`: an operation that every runtime has."""
 
     def __init__(self, *, bits: int, kind: str, name: str) -> None:
         """`kind` is `weight` or `activation`; `name` is the layer's, for messages."""

@@ -65,6 +65,8 @@ class DoReFaWeight(Quantizer):
 class DoReFaActivation(Quantizer):
     """Activations clipped to [0, 1] and rounded to 2^k values at equal distances."""
 
+    uniform = True
+
     def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
         """`ste` and `shape` make no difference here."""
         del ste, shape

@@ -41,6 +41,8 @@ class LSQ(Quantizer):
     Whether activations are signed is what the calibration batch says.
     """
 
+    uniform = True
+
     def __init__(
         self,
         *,

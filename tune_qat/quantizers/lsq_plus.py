@@ -37,6 +37,8 @@ class LSQPlusWeight(LSQ):
 class LSQPlusActivation(Quantizer):
     """Activations with a learned step and, where the configuration is asymmetric, an offset: the value of code 0."""
 
+    uniform = True
+
     def __init__(
         self,
         *,

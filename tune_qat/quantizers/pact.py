@@ -20,6 +20,7 @@ class PACT(Quantizer):
     """
 
     decayed = ("alpha",)
+    uniform = True
 
     def __init__(
         self,

@@ -18,3 +18,8 @@ def check_name(name: str) -> str:
 def table_folder(results: Path, table: str, study_id: str) -> Path:
     """Folder of one study's part of a table. The study's id is in the path alone, where every reader finds it."""
     return Path(results) / table / f"study_id={check_name(study_id)}"
+
+
+def checkpoint_path(results: str | Path, trial_key: str) -> Path:
+    """Where a trial's checkpoint lives: ours, not Ray's, so that any later run finds it."""
+    return Path(results) / "checkpoints" / check_name(trial_key) / "last.pt"

@@ -11,14 +11,14 @@ from typing import Any
 from tune_qat.checkpoints import load_weights, weights_sha256
 from tune_qat.config import stable_hash
 from tune_qat.provenance import versions
-from tune_qat.results.layout import table_folder
+from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import Decision
-from tune_qat.tuning.trial import KEPT_STAGES, checkpoint_path
+from tune_qat.tuning.trial import KEPT_STAGES
 from tune_qat.workload import Workload
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")

@@ -13,6 +13,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import TooManyFailures
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import connect, last_epochs
 from tune_qat.study import Study
 from tune_qat.tuning.cluster import Resources
@@ -21,7 +22,7 @@ from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.schedule import StudyScheduler, finite_objective
-from tune_qat.tuning.trial import StudyTrial, TrialContext, checkpoint_path
+from tune_qat.tuning.trial import StudyTrial, TrialContext
 from tune_qat.workload import Workload
 
 

@@ -13,6 +13,7 @@ from ray import tune
 
 from tune_qat.config import EpochResult
 from tune_qat.host_memory import give_back, keep_freed, peak_resident_mb, resident_mb, restart_peak
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -37,11 +38,6 @@ class TrialContext:
     sign: int
     """1 where a larger metric is better, -1 where a smaller one is."""
     worst_metric: float
-
-
-def checkpoint_path(results: str | Path, trial_key: str) -> Path:
-    """Where a trial's checkpoint lives: ours, not Ray's, so that any later run finds it."""
-    return Path(results) / "checkpoints" / trial_key / "last.pt"
 
 
 class StudyTrial(tune.Trainable):

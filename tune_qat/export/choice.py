@@ -1,0 +1,73 @@
+"""Which trial is exported: the one that is named, or the best of the record on validation data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+import analysis
+from tune_qat.config import UsageError
+from tune_qat.lookup import did_you_mean
+from tune_qat.results.layout import check_name
+
+KEPT = """
+SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
+FROM trials ORDER BY status = 'completed' DESC, study_id
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A trial to export."""
+
+    trial_key: str
+    words: str
+    """What it is, for people."""
+    params_json: str
+    """Its configuration in the record."""
+
+
+def choose(results: Path, trial_key: str | None) -> Choice:
+    """The trial `trial_key`, or where it is None the first of the question `best_trial`.
+
+    Raises:
+        UsageError: a key that is none, or of a trial whose model is not kept; results of several studies, or without
+            an ended retrain trial, where no key is given.
+        TuneQatError: a folder that holds no record.
+    """
+    best = analysis.frame(results, "best_trial")
+    key = _best(best, results) if trial_key is None else check_name(trial_key)
+    trials = analysis.frame(results, KEPT)
+    row = _named(trials, key, best)
+    metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
+    words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"
+    return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
+
+
+def _best(best: pd.DataFrame, results: Path) -> str:
+    if not len(best):
+        raise UsageError(
+            f"No retrain trial of {results} has been completed yet, and only their models and the shared start's are "
+            "kept. See `tune-qat status`; the same `tune-qat run` goes on with the study."
+        )
+    if best["study_id"].nunique() > 1:
+        firsts = best.drop_duplicates("study_id")
+        keys = ", ".join(f"{row.trial_key} ({row.study_id})" for row in firsts.itertuples())
+        raise UsageError(f"{results} holds several studies, each with a best trial of its own. Name one: {keys}.")
+    return str(best["trial_key"].iloc[0])
+
+
+def _named(trials: pd.DataFrame, key: str, best: pd.DataFrame) -> pd.Series:
+    found = trials[trials["trial_key"] == key]
+    hint = f" The best: {', '.join(best['trial_key'])} (`tune-qat query RESULTS best_trial`)." if len(best) else ""
+    if not len(found):
+        raise UsageError(f"No trial {key!r} in the record.{did_you_mean(key, trials['trial_key'])}{hint}")
+    row = found.iloc[0]
+    if row.stage not in ("pretrain", "retrain"):
+        raise UsageError(
+            f"Trial {key!r} is a {row.stage} trial, whose model is not kept: of a study, those of the shared start and "
+            f"of retrain trials are.{hint}"
+        )
+    if row.status != "completed":
+        raise UsageError(f"Trial {key!r} is {row.status}, so that there is no trained model of it.{hint}")
+    return row

@@ -1,0 +1,43 @@
+"""What `tune-qat export` does, and what it says of the file."""
+
+from pathlib import Path
+
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.export.choice import choose
+
+SUFFIXES = (".onnx", ".pt")
+
+
+def check_output(output: Path) -> None:
+    """`UsageError` for a file whose name does not say which format is meant, or that is a folder."""
+    if output.suffix not in SUFFIXES:
+        raise UsageError(
+            f"-o must end in .onnx (ONNX, integer weights) or .pt (a state of integer codes), but got {str(output)!r}."
+        )
+    if output.is_dir():
+        raise UsageError(f"-o must name a file, but {output} is a folder.")
+
+
+def export(results: Path, trial_key: str | None, output: Path) -> str:
+    """Write the model of a trial, or of the best one, and describe what was written.
+
+    Raises:
+        UsageError: as `choose` and `check_output`.
+        TuneQatError: a checkpoint that cannot be read, a missing package, or a file that cannot be written.
+    """
+    check_output(output)
+    choice = choose(results, trial_key)
+    from tune_qat.export.onnx_file import check_installed, save_onnx
+    from tune_qat.export.state_file import save_state
+    from tune_qat.export.summary import described
+    from tune_qat.export.trained import load_trained
+
+    if output.suffix == ".onnx":
+        check_installed()
+    trained = load_trained(results, choice.trial_key, choice.params_json)
+    save = save_onnx if output.suffix == ".onnx" else save_state
+    try:
+        save(trained, output)
+    except OSError as error:
+        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
+    return f"{choice.words}\n\n{described(trained, output)}"

@@ -1,0 +1,70 @@
+"""A layer's weight as integers, and how many bits of a file each takes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tune_qat.config import TuneQatError
+from tune_qat.quantized_layer import QuantizedLayer
+
+BYTE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerWeight:
+    """`value = codes * scale + offset`; with two planes, `max(codes, 0) * scale[0] + min(codes, 0) * scale[1]`."""
+
+    codes: torch.Tensor
+    """int8, or uint8 where the grid has nothing below 0; in the weight's shape."""
+    minimum: int
+    """Smallest code of the grid."""
+    maximum: int
+    bits: int
+    scale: torch.Tensor
+    """Shape (), (out_channels, 1, ...), or (2,) with two planes."""
+    offset: torch.Tensor | None
+    """Shape (); the value of code 0 where that is not 0."""
+    planes: int
+
+    @property
+    def stride(self) -> int:
+        """Distance of neighbouring codes: 2 for signs, whose grid is -1 and 1."""
+        return 2 if self.maximum - self.minimum >= 2**self.bits else 1
+
+    @property
+    def width(self) -> int:
+        """Bits of a code where several share a byte: 1, 2, 4 or 8."""
+        levels = (self.maximum - self.minimum) // self.stride + 1
+        return next(width for width in (1, 2, 4, BYTE) if 2**width >= levels)
+
+
+@torch.no_grad()
+def integer_weight(layer: QuantizedLayer) -> IntegerWeight | None:
+    """The codes that the layer computes on; None where its weight is not quantized.
+
+    Raises `TuneQatError` for planes that are not the positive and the negative part of one tensor.
+    """
+    quantizer = layer.weight_quantizer
+    if quantizer is None:
+        return None
+    found = quantizer(layer.layer.weight)
+    codes, scale = found.code, found.scale
+    if found.planes > 1:
+        codes, scale = codes.unflatten(0, (-1, found.planes)).sum(1), scale.reshape(-1, found.planes)
+        if not torch.equal(parts(codes), found.code) or (scale != scale[0]).any():
+            raise TuneQatError(f"Layer {layer.name!r}: its {found.planes} planes cannot be stored as one tensor.")
+        scale = scale[0]
+    return IntegerWeight(
+        codes=codes.to(torch.int8 if quantizer.qmin < 0 else torch.uint8),
+        minimum=quantizer.qmin,
+        maximum=quantizer.qmax,
+        bits=quantizer.bits,
+        scale=scale.clone(),
+        offset=None if found.offset is None else found.offset.clone(),
+        planes=found.planes,
+    )
+
+
+def parts(codes: torch.Tensor) -> torch.Tensor:
+    """Two planes of codes, channel by channel: those above 0 in row 2c, those below in row 2c + 1."""
+    return torch.stack((codes.clamp(min=0), codes.clamp(max=0)), 1).flatten(0, 1)

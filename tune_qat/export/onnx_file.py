@@ -1,0 +1,102 @@
+"""A trained model as an ONNX file with integer weights."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tune_qat.checkpoints import write_whole
+from tune_qat.config import TuneQatError
+from tune_qat.export.onnx_layers import OPSET, StoredWeight, with_integers
+from tune_qat.export.trained import Trained
+
+INPUT, OUTPUT = "images", "outputs"
+NARROW = 4
+"""Bits of the narrowest integers that ONNX has at `OPSET`."""
+LARGEST_FOLDED = 4096
+"""Constants of more elements are left to be computed, so that none is larger in the file than what it is made of."""
+
+
+def check_installed() -> None:
+    """`TuneQatError` where the packages that write ONNX are missing."""
+    if any(find_spec(name) is None for name in ("onnx", "onnxscript")):
+        raise TuneQatError(
+            "Writing ONNX needs the packages onnx and onnxscript: pip install 'tune-qat[export]'. "
+            "A state of integer codes (-o state.pt) needs neither."
+        )
+
+
+def save_onnx(trained: Trained, path: Path) -> None:
+    """Write the model atomically, for any number of images, and of any size where the model takes any.
+
+    Input `images` and output `outputs`, float32, as the model itself has them; the file's metadata `tune_qat` is JSON
+    and says how 8-bit images become its input.
+    """
+    import onnx_ir
+    import onnx_ir.passes.common
+
+    model = with_integers(trained.model)
+    mean, deviation = trained.normalisation
+    about = {
+        "trial_key": trained.trial_key,
+        "model": trained.config.model,
+        "scheme": trained.config.to_dict()["scheme"],
+        "mean": mean,
+        "deviation": deviation,
+    }
+    onnx_model = _traced(model, trained)
+    _narrow(onnx_model, {name: module.bits for name, module in _stored(model)})
+    # Stack traces: half of a small file, and of no use where it goes.
+    onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
+    onnx_model.metadata_props["tune_qat"] = json.dumps(about)
+    content = onnx_ir.to_proto(onnx_model).SerializeToString()
+    write_whole(path, lambda file: file.write(content))
+
+
+@torch.no_grad()
+def _traced(model: torch.nn.Module, trained: Trained) -> Any:
+    import onnxscript.optimizer
+
+    example = trained.example
+    # Two images of unequal sides: a size of 1, or one that two dimensions share, would be taken for a constant.
+    shape: dict[int, Any] = {0: torch.export.Dim("batch")}
+    example = example.expand(2, -1, -1, -1).contiguous()
+    if trained.model_input.height is None:
+        shape |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+        example = example[..., :-4]
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        dynamic_shapes=(shape,),
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        optimize=False,
+        verbose=False,
+    )
+    assert program is not None
+    return onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST_FOLDED)
+
+
+def _stored(model: torch.nn.Module) -> list[tuple[str, StoredWeight]]:
+    modules = model.named_modules()
+    return [(f"{name}.codes", module) for name, module in modules if isinstance(module, StoredWeight)]
+
+
+def _narrow(onnx_model: Any, bits: dict[str, int]) -> None:
+    """Codes of at most 4 bits as 4-bit integers, two to a byte: torch has no such type."""
+    import onnx_ir
+
+    kinds = {
+        onnx_ir.DataType.INT8: onnx_ir.DataType.INT4,
+        onnx_ir.DataType.UINT8: onnx_ir.DataType.UINT4,
+    }
+    for name, value in onnx_model.graph.initializers.items():
+        if bits.get(name, NARROW + 1) <= NARROW:
+            kind = kinds[value.const_value.dtype]
+            array = value.const_value.numpy().astype(kind.numpy())
+            value.const_value = onnx_ir.Tensor(array, dtype=kind, name=name)
+            value.type = onnx_ir.TensorType(kind)

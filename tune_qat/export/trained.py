@@ -1,0 +1,83 @@
+"""A trial's trained model, built again from the record and its checkpoint; the data is not needed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat import models
+from tune_qat.checkpoints import load_checkpoint
+from tune_qat.config import TrialConfig, TuneQatError
+from tune_qat.data.base import ModelInput
+from tune_qat.quantize import quantize
+from tune_qat.results.layout import checkpoint_path
+
+ANY_SIZE = 32
+"""Height and width of the example where a model takes any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A model as its trial's last epoch left it, in evaluation mode on the CPU."""
+
+    trial_key: str
+    config: TrialConfig
+    model_input: ModelInput
+    normalisation: tuple[list[float], list[float]]
+    """Mean and deviation of each channel, in 8-bit levels: the input is `(level - mean) / deviation`."""
+    model: nn.Module
+
+    @property
+    def example(self) -> torch.Tensor:
+        """Zeros of shape (1, channels, height, width)."""
+        return _example(self.model_input)
+
+
+def load_trained(results: Path, trial_key: str, params_json: str) -> Trained:
+    """The model of a completed trial; `params_json` is its configuration in the record.
+
+    Raises `TuneQatError` where the checkpoint is gone, damaged, or does not say what the model's input is.
+    """
+    path = checkpoint_path(results, trial_key)
+    if not path.exists():
+        raise TuneQatError(
+            f"Trial {trial_key!r} is in the record, but its checkpoint is gone: {path}. Nothing but training it again, "
+            "with another results folder, brings it back."
+        )
+    state = load_checkpoint(path)
+    if not {"model_input", "normalisation"} <= state.keys():
+        raise TuneQatError(
+            f"Checkpoint {path} does not say what its model takes as input: an earlier version of tune-qat wrote it. "
+            "Run the study again with another results folder (--results)."
+        )
+    config = TrialConfig.from_dict(json.loads(params_json))
+    return built(trial_key, config, state)
+
+
+def built(trial_key: str, config: TrialConfig, state: dict[str, Any]) -> Trained:
+    """The model of a checkpoint's state, of torch's own modules; `TuneQatError` where it does not fit."""
+    model_input = ModelInput(**state["model_input"])
+    model = models.build(config.model, model_input, config.init_seed)
+    model = quantize(model, config.scheme, _example(model_input))
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise TuneQatError(
+            f"The checkpoint of trial {trial_key!r} does not fit model {config.model!r}, which another version of "
+            f"tune-qat may have built otherwise: {error}"
+        ) from error
+    mean, deviation = state["normalisation"]
+    return Trained(
+        trial_key=trial_key,
+        config=config,
+        model_input=model_input,
+        normalisation=(mean, deviation),
+        model=model.eval(),
+    )
+
+
+def _example(model_input: ModelInput) -> torch.Tensor:
+    return torch.zeros(1, model_input.channels, model_input.height or ANY_SIZE, model_input.width or ANY_SIZE)

@@ -1,0 +1,80 @@
+"""What builders of library models share: other channels, any image size, and the order that binary inputs need."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def he_fan_out(weight: torch.Tensor) -> None:
+    """He initialisation by the number of outputs, which torchvision's networks with ReLU use, in place."""
+    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+
+
+def fit_channels(model: nn.Module, channels: int, init: Callable[[torch.Tensor], Any] | None = he_fan_out) -> None:
+    """Replace the first convolution by one with `channels` inputs, in place; nothing changes where it has them.
+
+    Args:
+        model: registers its first convolution first.
+        channels: of the images.
+        init: what the library does to that layer's weight, its bias being 0; None for torch's own initial values.
+    """
+    name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    if first.in_channels == channels:
+        return
+    fitting = nn.Conv2d(
+        channels,
+        first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]  # torch's types: as many numbers as dimensions
+        stride=first.stride,  # type: ignore[arg-type]
+        padding=first.padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    if init is not None:
+        init(fitting.weight)
+        if fitting.bias is not None:
+            nn.init.zeros_(fitting.bias)
+    model.set_submodule(name, fitting)
+
+
+def pool_globally(model: nn.Module) -> nn.Module:
+    """A pytorchcv network whose last pooling takes the whole map: the same at its own size, and right at others."""
+    model.set_submodule("features.final_pool", nn.AdaptiveAvgPool2d(1))
+    return model
+
+
+def move_norms_behind_relu(model: nn.Module) -> nn.Module:
+    """Put each batch norm behind the ReLU and the max pooling that follow it, in place: norm comes last.
+
+    XNOR-Net's order is norm, sign, convolution, pooling (Rastegari et al., ECCV 2016, section 3.2), and the published
+    tables add a ReLU behind the convolution. The networks here have convolution, norm, ReLU (or norm, ReLU,
+    convolution): what a layer sees is not negative, and its signs would all be +1. With ReLU, pooling, norm instead,
+    the next layer sees both. A residual sum that a ReLU ends stays as it is: take a pre-activation network, where
+    norm and ReLU stand ahead of the layers inside the branch.
+
+    ReLUs no longer work in place: the first of a branch is now given what the shortcut keeps.
+    """
+    for parent in list(model.modules()):
+        names = list(parent._modules)
+        for place, name in enumerate(names):
+            if isinstance(parent._modules[name], _BatchNorm):
+                behind = _run(parent, names[place + 1 :])
+                moved = [*(parent._modules[other] for other in behind), parent._modules[name]]
+                for own, module in zip([name, *behind], moved, strict=True):
+                    setattr(parent, own, module)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return model
+
+
+def _run(parent: nn.Module, names: list[str]) -> list[str]:
+    """The names that come first and are ReLU or max pooling."""
+    found: list[str] = []
+    for name in names:
+        if not isinstance(parent._modules[name], nn.ReLU | nn.MaxPool2d):
+            break
+        found.append(name)
+    return found

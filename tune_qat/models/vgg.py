@@ -1,0 +1,51 @@
+"""VGG-16: torchvision's for ImageNet, and its convolutions under one linear layer for small images."""
+
+from collections import OrderedDict
+from functools import partial
+
+from torch import nn
+
+from tune_qat.data.base import ModelInput
+from tune_qat.models.parts import fit_channels, he_fan_out, move_norms_behind_relu
+
+
+def _build(name: str, model_input: ModelInput) -> nn.Module:
+    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). Dropout 0.5 in the classifier, as published.
+
+    Maps of other than 7 x 7 are pooled, or repeated, to that: the classifier has 120 million weights at any size.
+    """
+    from torchvision import models
+
+    model: nn.Module = getattr(models, name)(weights=None, num_classes=model_input.classes)
+    fit_channels(model, model_input.channels)
+    return model
+
+
+build_vgg16 = partial(_build, "vgg16")
+build_vgg16_bn = partial(_build, "vgg16_bn")
+
+
+def build_vgg16_cifar(model_input: ModelInput) -> nn.Module:
+    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). With batch norm, without dropout."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    model = nn.Sequential(
+        OrderedDict(
+            features=make_layers(cfgs["D"], batch_norm=True),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            classifier=nn.Linear(512, model_input.classes or 10),
+        )
+    )
+    fit_channels(model, model_input.channels)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):  # as torchvision's own
+            he_fan_out(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return model
+
+
+def build_vgg16_xnor(model_input: ModelInput) -> nn.Module:
+    """As `build_vgg16_cifar`, with ReLU, pooling and then norm behind each convolution."""
+    return move_norms_behind_relu(build_vgg16_cifar(model_input))
