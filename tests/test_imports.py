@@ -73,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     # What people see.
     "tables": {"config"},
     "export": BASE
-    | {"data.base", "models", "quantizers", "quantize", "quantized_layer"}
+    | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},

@@ -6,10 +6,19 @@ from torch import nn
 from tune_qat.config import Freezing
 from tune_qat.oscillations.annealing import WARM_UP, annealed
 from tune_qat.oscillations.tracking import advance
+from tune_qat.quantize import quantized_layers
 from tune_qat.quantizers.base import Codes
 
 BITS = range(2, 5)
 """Of weights that are frozen; finer grids do not suffer from oscillations, and one bit has no grid."""
+
+
+def hold(model: nn.Module, config: Freezing | None) -> None:
+    """Make room for what is frozen, where freezing is used: before a model starts to train, or its state is loaded."""
+    for layer in quantized_layers(model) if config is not None else ():
+        quantizer, weight = layer.weight_quantizer, layer.layer.weight
+        if quantizer is not None and quantizer.bits in BITS:
+            quantizer.frozen = FrozenCodes(quantizer(weight).code if quantizer.calibrated else torch.zeros_like(weight))
 
 
 def threshold(config: Freezing, progress: float) -> float:
@@ -35,7 +44,7 @@ class FrozenCodes(nn.Module):
     """Moving average of the code."""
 
     def __init__(self, code: torch.Tensor) -> None:
-        """`code` holds the integers that training starts from, in the weight's shape."""
+        """`code` holds the integers that training starts from, in the weight's shape; any, if a state is loaded."""
         super().__init__()
         integers = code.detach().to(torch.int8)
         for name, value in {

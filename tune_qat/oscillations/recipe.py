@@ -9,7 +9,6 @@ from torch import nn
 from tune_qat import quantizers
 from tune_qat.config import TrialConfig
 from tune_qat.oscillations import dampening, freezing
-from tune_qat.oscillations.freezing import FrozenCodes
 from tune_qat.oscillations.tracking import Tracker, Watched
 from tune_qat.quantize import quantized_layers
 
@@ -32,10 +31,7 @@ class Oscillations:
             for layer in quantized_layers(model)
             if layer.weight_quantizer is not None
         ]
-        if config.freezing is not None:
-            for quantizer, weight in self._pairs:
-                if quantizer.bits in freezing.BITS:
-                    quantizer.frozen = FrozenCodes(quantizer(weight).code)
+        freezing.hold(model, config.freezing)
         self.model = Watched(model, self._pairs)
         """The model with what tracking needs of its forward pass."""
         self._tracker = Tracker(self.model.codes(), [weight for _, weight in self._pairs]) if self._pairs else None
