@@ -18,7 +18,7 @@ from tests.results.rows import filled
 from tests.results.rows import write as write_record
 from tests.study_files import write
 from tune_qat import Scheme, TrialConfig, cli, optimizers
-from tune_qat.config import Interrupted, TooManyFailures
+from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.training import train
 
@@ -258,6 +258,29 @@ class TestTrain:
         assert rows[0]["test_metric"] is None
         assert 0 <= rows[1]["test_metric"] <= 1
 
+    def test_recipes_against_oscillations(self, tune_qat: Any) -> None:
+        done = tune_qat("train", *DIGITS, "--model", "lenet5_bn", "--epochs", "2", "--bn-reestimation-batches", "2",
+                        "--freezing", "threshold_start=0.05", "--freezing", "threshold_end=0.04",
+                        "--freezing", "momentum=0.02", "--dampening", "weight=0.5", "--json")  # fmt: skip
+        config = TrialConfig(
+            model="lenet5_bn",
+            dataset="digits",
+            dataset_options={"split_seed": 0, "train_limit": 64, "augment": "none"},
+            scheme=Scheme(),
+            optimizer="adam",
+            learning_rate=1e-3,
+            optimizer_options=optimizers.resolve_options("adam", {}),
+            batch_size=16,
+            epochs=2,
+            bn_reestimation_batches=2,
+            freezing=Freezing(threshold_start=0.05, threshold_end=0.04, momentum=0.02),
+            dampening=Dampening(weight=0.5),
+        )
+        for line, result in zip(done.out.splitlines(), train(config, device="cpu"), strict=True):
+            row = json.loads(line)
+            assert all(row[name] == getattr(result, name) for name in ("train_loss", "val_metric", "val_metric_pre_bn"))
+            assert result.val_metric_pre_bn is not None
+
     def test_a_learning_rate_left_out_is_the_documented_one(self, tune_qat: Any) -> None:
         def losses(*more: str) -> list[float]:
             lines = tune_qat("train", *DIGITS, "--epochs", "1", "--optimizer", "lion", "--json", *more).out.splitlines()
@@ -334,6 +357,18 @@ class TestTrain:
             (("--quantizer-lr-multiplier", "-1"), 2, ["quantizer_lr_multiplier must be at least 0"]),
             (("--option", "momentum=0.9"), 2, ["Optimizer 'adam' has no option 'momentum'", "beta1"]),
             (("--option", "eps"), 2, ["--option takes key=value, such as momentum=0.9, but got 'eps'"]),
+            (
+                ("--freezing", "start=0.1"),
+                2,
+                ["--freezing takes threshold_start, threshold_end, momentum (may"],
+            ),
+            (("--freezing", "threshold_start=0.1"), 2, ["--freezing takes", "but got threshold_start."]),
+            (("--dampening", "weight=-1"), 2, ["dampening weight must be above 0, but got -1.0"]),
+            (
+                ("--quantizer", "twn", "--weight-bits", "2", "--activation-bits", "32", "--dampening", "weight=1"),
+                2,
+                ["Weights of quantizer 'twn' cannot be dampened"],
+            ),
             (("--data-option", "x"), 2, ["--data-option takes key=value, such as scale=2, but got 'x'"]),
             (("--data-option", "train_limit=x"), 2, ["'train_limit'", "whole number of at least 0, but got 'x'"]),
             (("--init", "no.pt"), 1, ["Checkpoint no.pt does not exist"]),

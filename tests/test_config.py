@@ -12,7 +12,9 @@ from tests.trials import tiny
 from tune_qat import quantizers
 from tune_qat.config import (
     FLOAT_BITS,
+    Dampening,
     Distillation,
+    Freezing,
     QuantizerOptimizer,
     Scheme,
     TrialConfig,
@@ -50,6 +52,9 @@ OTHER: dict[str, Any] = {
     "milestones": (4.0, 6.0),
     "decay": 0.2,
     "distillation": Distillation(temperature=2.0),
+    "bn_reestimation_batches": 50,
+    "freezing": Freezing(threshold_start=0.1, threshold_end=0.02),
+    "dampening": Dampening(weight=0.1),
     "weight_decay_factor": 0.25,
     "seed": 1,
     "init_seed": 1,

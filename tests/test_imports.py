@@ -38,14 +38,16 @@ ALLOWED: dict[str, set[str]] = {
     "host_memory": set(),
     "compile_cost": set(),
     "backend": {"config"},
+    "oscillations": {"config", "quantizers", "quantize"},
+    "batch_norm": set(),
     "distillation": {"config"},
-    "training_step": {"distillation"}
+    "training_step": {"distillation", "oscillations"}
     | BASE
     | {"optimizers", "data.base", "quantize", "parameter_groups", "epoch", "backend"},
     "training": BASE
     | {"distillation", "optimizers.joined"}
     | {"data.base", "workload", "quantize", "schedules", "epoch", "checkpoints", "training_step"}
-    | {"backend", "compile_cost", "cpu", "host_memory"},
+    | {"backend", "batch_norm", "compile_cost", "cpu", "host_memory"},
     # What a study is.
     "study_sections": {"config"},
     "space": {"optimizers", "study_sections"},
@@ -71,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     # What people see.
     "tables": {"config"},
     "export": BASE
-    | {"data.base", "models", "quantizers", "quantize", "quantized_layer"}
+    | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},

@@ -1,5 +1,6 @@
 """What a valid study plans: arms, configurations, seeds, rungs, and the hash of what it is judged by."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.study_files import SMALL, write
-from tune_qat.config import PLAIN_NAME, SEEDS, UsageError, stable_hash
+from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
 from tune_qat.planning import trial_epochs
 from tune_qat.study import SEEDS_APART, Study
 from tune_qat.study_file import bundled
@@ -65,6 +66,18 @@ class TestArms:
         # What the method's paper does with the first and the last layer.
         assert [arm.scheme.first_last_bits for arm in study.arms()[::2]] == [32, 8, 8, 32]
         assert len({recipe for arm in study.arms()[::2] for recipe in study.recipes(arm)}) == 4
+
+    def test_recipes_against_oscillations_are_those_of_quantized_arms(self, load: Any) -> None:
+        values = {"training__freezing": {"threshold_start": 0.1, "threshold_end": 0.02}}
+        study = load(**values, training__dampening={"weight": 0.1}, training__bn_reestimation_batches=50)
+        plain = load()
+        for arm, before in zip(study.arms(), plain.arms(), strict=True):
+            config = study.default_config(arm, "adam")
+            assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+            assert config.bn_reestimation_batches == 50, "batch norm is the control's too"
+            used = (Freezing(threshold_start=0.1, threshold_end=0.02), Dampening(weight=0.1))
+            assert (config.freezing, config.dampening) == ((None, None) if arm.scheme.is_float else used)
+            assert set(study.recipes(arm)).isdisjoint(plain.recipes(before))
 
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)

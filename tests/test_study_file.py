@@ -114,6 +114,28 @@ MISTAKES = {
         changed('"scratch"', '"path"\ninit_path = "x"\ndistillation = { weight = 0.0 }'),
         ["training: distillation weight must be above 0 and at most 1, but got 0.0"],
     ),
+    "freezing at once": (
+        changed("epochs = 9", "epochs = 9\nfreezing = { threshold_start = 0.1, threshold_end = 0.01 }"),
+        ["training.freezing: freezing threshold_end must be at least twice momentum (0.01)", "but got 0.01"],
+    ),
+    "freezing without an end": (
+        changed("epochs = 9", "epochs = 9\nfreezing = { threshold_start = 0.1 }"),
+        ["training.freezing.threshold_end: missing"],
+    ),
+    "freezing of two sizes": (
+        changed(BITS, 'quantizer = "ttq"\nbits = [[32, 32], [2, 32]]').replace(
+            "epochs = 9", "epochs = 9\nfreezing = { threshold_start = 0.1, threshold_end = 0.02 }"
+        ),
+        ["training: Weights of quantizer 'ttq' at weight_bits = 2 cannot be frozen", "take more bits or another"],
+    ),
+    "dampening of nothing": (
+        changed("epochs = 9", "epochs = 9\ndampening = { weight = 0.0 }"),
+        ["training.dampening: dampening weight must be above 0, but got 0.0"],
+    ),
+    "dampening on another scale": (
+        changed(BITS, 'quantizer = "dorefa"\n' + BITS).replace("epochs = 9", "epochs = 9\ndampening.weight = 0.1"),
+        ["training: Weights of quantizer 'dorefa' cannot be dampened", "as in lsq, lsq_plus, dsq, qnn"],
+    ),
     "milestones of another schedule": (
         changed("epochs = 9", "epochs = 9\nmilestones = [3]"),
         ["training: milestones and decay belong to schedule = \"step\", but schedule is 'cosine'"],

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from tune_qat.config import (
+    Dampening,
     Distillation,
     EpochResult,
+    Freezing,
     Interrupted,
     QuantizerOptimizer,
     TrialConfig,
@@ -200,6 +202,16 @@ def train(
         str | None, typer.Option(help="cosine, step or constant; cosine, or the optimizer's own, if left out.")
     ] = None,
     warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
+    bn_reestimation_batches: Annotated[
+        int, typer.Option(min=0, help="Batch norm estimated anew from so many training batches before each evaluation.")
+    ] = 0,
+    freezing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Weight freezing: threshold_start, threshold_end, momentum."),
+    ] = None,
+    dampening: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Dampening loss: weight, as weight=0.1.")
+    ] = None,
     milestone: Annotated[
         list[float] | None, typer.Option(metavar="EPOCH", help="At which step lowers the rate; may be repeated.")
     ] = None,
@@ -251,6 +263,9 @@ def train(
         distillation=None if distillation is None else Distillation(weight=distillation, temperature=temperature),
         seed=seed,
         init_seed=seed,
+        bn_reestimation_batches=bn_reestimation_batches,
+        freezing=_part(Freezing, freezing, "--freezing", "threshold_start=0.1"),
+        dampening=_part(Dampening, dampening, "--dampening", "weight=0.1"),
         quantizer_optimizer=_quantizer_optimizer(quantizer_optimizer, quantizer_learning_rate),
     )
     optimizers.check(config)
@@ -329,6 +344,17 @@ def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]
     from tune_qat.study_file import parse_override
 
     return dict(parse_override(text, option, example) for text in texts or [])
+
+
+def _part(kind: Any, texts: list[str] | None, option: str, example: str) -> Any:
+    """A part of the configuration from KEY=VALUE, None where nothing is given; `UsageError` names the keys it takes."""
+    if not texts:
+        return None
+    values, known = _pairs(texts, option, example), {one.name: one.default is MISSING for one in fields(kind)}
+    if not values.keys() <= known.keys() or any(needed and name not in values for name, needed in known.items()):
+        takes = ", ".join(name if needed else f"{name} (may be left out)" for name, needed in known.items())
+        raise UsageError(f"{option} takes {takes}, but got {', '.join(values)}.")
+    return kind(**values)
 
 
 def _quantizer_optimizer(name: str | None, learning_rate: float | None) -> QuantizerOptimizer | None:

@@ -117,6 +117,49 @@ class Scheme:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Freezing:
+    """Iterative weight freezing (Nagel et al., ICML 2022, arXiv 2203.11086, algorithm 1)."""
+
+    threshold_start: float
+    """Oscillations per step above which a weight is frozen, where freezing begins: a quarter into the training."""
+    threshold_end: float
+    """At the last step, reached along a cosine."""
+    momentum: float = 0.01
+    """Of the moving averages over steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("threshold_start", "threshold_end", "momentum"):
+            value = _real(f"freezing {name}", getattr(self, name))
+            object.__setattr__(self, name, value)
+            if not 0 < value < 1:
+                raise UsageError(f"freezing {name} must be above 0 and below 1, but got {value!r}.")
+        if self.threshold_end > self.threshold_start:
+            raise UsageError(
+                f"freezing threshold_end must be at most threshold_start ({self.threshold_start!r}), "
+                f"but got {self.threshold_end!r}."
+            )
+        if self.threshold_end < 2 * self.momentum:
+            raise UsageError(
+                f"freezing threshold_end must be at least twice momentum ({self.momentum!r}), because a weight that "
+                f"turns around once has a frequency of momentum already, but got {self.threshold_end!r}. "
+                "Raise the threshold or lower momentum."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dampening:
+    """A loss that pulls weights to the middles of their bins (Nagel et al., ICML 2022, arXiv 2203.11086)."""
+
+    weight: float
+    """Its factor at the last step; 0 for the first quarter of the training, then along a cosine."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _real("dampening weight", self.weight))
+        if self.weight <= 0:
+            raise UsageError(f"dampening weight must be above 0, but got {self.weight!r}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizerOptimizer:
     """What moves the quantizers' parameters, where it is not what moves the weights."""
 
@@ -181,6 +224,10 @@ class TrialConfig:
     """Data order, augmentation and the calibration batch."""
     init_seed: int = 0
     """Initial weights; without effect when the trial starts from a checkpoint."""
+    bn_reestimation_batches: int = _later(0)
+    """Training batches that batch-norm statistics are estimated from anew before each evaluation; 0: they are not."""
+    freezing: Freezing | None = _later(None)
+    dampening: Dampening | None = _later(None)
     quantizer_optimizer: QuantizerOptimizer | None = _later(None)
     """Of the quantizers' parameters; None: the same as of the weights. Without effect where there are none."""
 
@@ -198,6 +245,8 @@ class TrialConfig:
         for name in ("batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
+        if self.bn_reestimation_batches < 0:
+            raise UsageError(f"bn_reestimation_batches must be at least 0, but got {self.bn_reestimation_batches!r}.")
         for name in ("seed", "init_seed"):
             if not 0 <= getattr(self, name) < SEEDS:
                 raise UsageError(f"{name} must be from 0 to {SEEDS - 1}, but got {getattr(self, name)!r}.")
@@ -227,7 +276,7 @@ class TrialConfig:
         """One type a field: 1 and 1.0 are the same number but not the same JSON, and a key is a hash of JSON."""
         for name in ("learning_rate", "quantizer_lr_multiplier", "warmup_epochs", "weight_decay_factor", "decay"):
             object.__setattr__(self, name, _real(name, getattr(self, name)))
-        for name in ("batch_size", "epochs", "seed", "init_seed"):
+        for name in ("batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(_real("milestones", one) for one in self.milestones))
         options = {name: _real(f"Option {name!r}", value) for name, value in self.optimizer_options.items()}
@@ -284,7 +333,13 @@ _PROPOSED = (
     "seed",
     "init_seed",
 )
-_PARTS: Mapping[str, type] = {"scheme": Scheme, "distillation": Distillation, "quantizer_optimizer": QuantizerOptimizer}
+_PARTS: Mapping[str, type] = {
+    "scheme": Scheme,
+    "distillation": Distillation,
+    "quantizer_optimizer": QuantizerOptimizer,
+    "freezing": Freezing,
+    "dampening": Dampening,
+}
 """Fields of a trial that are dataclasses themselves."""
 
 
@@ -371,6 +426,13 @@ class LayerResult:
     clip_fraction_low: float | None = None
     clip_fraction_high: float | None = None
     quantization_mse: float | None = None
+    oscillation_frequency: float | None = None
+    """Of weights: oscillations per step, a moving average over steps (momentum 0.01, 0 at the start) and the mean over
+    at most 1,024 weights of the layer. A code that turns around oscillates: it moves against its last move."""
+    oscillating_fraction: float | None = None
+    """Of weights: share of those whose frequency is above 0.005, which is what the paper reports."""
+    frozen_fraction: float | None = None
+    """Of weights: share of all weights of the layer that are frozen; None where freezing is not used on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -392,6 +454,7 @@ class EpochResult:
     val_metric: float | None
     val_top5: float | None
     val_metric_pre_bn: float | None = None
+    """Before batch-norm statistics were estimated anew, `val_metric` after; None where they were not."""
     grad_norm: float | None
     """Mean global norm before clipping."""
     grad_norm_max: float | None

@@ -1,6 +1,6 @@
 """Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -106,9 +106,16 @@ def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:
     return sorted(found, key=lambda layer: layer.index)
 
 
-def layer_results(model: nn.Module) -> tuple[LayerResult, ...]:
-    """The state of every quantizer, for the record."""
-    return tuple(_result(layer, part) for layer in quantized_layers(model) for part in _quantizers(layer))
+def layer_results(
+    model: nn.Module, of_weights: Mapping[int, Mapping[str, float]] | None = None
+) -> tuple[LayerResult, ...]:
+    """The state of every quantizer, for the record; `of_weights` has more columns by the layer's index."""
+    known = of_weights or {}
+    return tuple(
+        _result(layer, part, known.get(layer.index, {}) if part.kind == WEIGHTS else {})
+        for layer in quantized_layers(model)
+        for part in _quantizers(layer)
+    )
 
 
 def _execution_order(model: nn.Module, example: torch.Tensor) -> tuple[list[nn.Module], nn.Module | None]:
@@ -207,7 +214,7 @@ def _quantizers(layer: QuantizedLayer) -> list[Quantizer]:
 
 
 @torch.no_grad()
-def _result(layer: QuantizedLayer, quantizer: Quantizer) -> LayerResult:
+def _result(layer: QuantizedLayer, quantizer: Quantizer, more: Mapping[str, float]) -> LayerResult:
     weight = layer.layer.weight
     is_weight = quantizer.kind == WEIGHTS
     return LayerResult(
@@ -222,6 +229,7 @@ def _result(layer: QuantizedLayer, quantizer: Quantizer) -> LayerResult:
         step_size=quantizer.step_size(weight if is_weight else weight.new_zeros(1, 1)),
         step_size_init=quantizer.step_init,
         **(_weight_statistics(quantizer, weight) if is_weight else {}),
+        **more,
     )
 
 

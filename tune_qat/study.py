@@ -118,6 +118,10 @@ class Study(Section):
             quantizers.get_spec(self.quantization.quantizer)
         with at("quantization"):
             self.schemes  # noqa: B018  it checks itself
+        with at("training"):
+            for scheme in self.schemes:
+                part = self.training
+                quantizers.check_recipe(scheme, freezing=bool(part.freezing), dampening=bool(part.dampening))
         if self.quantization.search_bits:
             self._check_searched_bits()
 
@@ -318,6 +322,9 @@ class Study(Section):
             distillation=None if teaching is None else Distillation(**teaching.model_dump()),
             seed=seed,
             init_seed=seed,
+            bn_reestimation_batches=self.training.bn_reestimation_batches,
+            freezing=None if scheme.is_float else self.training.freezing_config,
+            dampening=None if scheme.is_float else self.training.dampening_config,
             quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
         )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, UsageError
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
 
 RULE = "rule"
 """Type of an error that `broken` makes."""
@@ -126,6 +126,20 @@ class DistillationSection(Section):
     temperature: float = 1.0
 
 
+class FreezingSection(Section):
+    """Iterative weight freezing; `config.Freezing` has the meaning of each key, and the rules."""
+
+    threshold_start: float
+    threshold_end: float
+    momentum: float = 0.01
+
+
+class DampeningSection(Section):
+    """The dampening loss; see `config.Dampening`."""
+
+    weight: float
+
+
 class ScheduledSection(Section):
     """How long, and how the learning rate goes."""
 
@@ -156,6 +170,22 @@ class TrainingSection(ScheduledSection):
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
     quantizer_optimizer: QuantizerOptimizerSection | None = None
+    bn_reestimation_batches: Count = 0
+    """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
+    freezing: FreezingSection | None = None
+    dampening: DampeningSection | None = None
+
+    @property
+    def freezing_config(self) -> Freezing | None:
+        """For a trial."""
+        with at("training.freezing"):
+            return None if self.freezing is None else Freezing(**self.freezing.model_dump())
+
+    @property
+    def dampening_config(self) -> Dampening | None:
+        """For a trial."""
+        with at("training.dampening"):
+            return None if self.dampening is None else Dampening(**self.dampening.model_dump())
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -163,6 +193,8 @@ class TrainingSection(ScheduledSection):
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
+        # Built once here, for their rules.
+        _ = self.freezing_config, self.dampening_config
         if self.distillation is not None and self.init == "scratch":
             raise ValueError(
                 'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '

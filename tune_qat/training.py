@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat import workload
+from tune_qat import batch_norm, workload
 from tune_qat.backend import set_precision, usable
 from tune_qat.checkpoints import load_weights
 from tune_qat.compile_cost import Plan, worth_compiling
@@ -113,6 +113,7 @@ class Training:
             "normalisation": self.task.normalisation,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "oscillations": self._step.oscillations.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "wall_s": self.wall_s,
@@ -130,6 +131,7 @@ class Training:
             raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._step.oscillations.load_state_dict(state["oscillations"])
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 
@@ -160,10 +162,13 @@ class Training:
         )
         return INDUCTOR if worth_compiling(plan, self.device.type) else EAGER
 
-    def _order(self, epoch: int) -> torch.Tensor:
-        """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same."""
+    def _order(self, epoch: int, *, of: int = 0) -> torch.Tensor:
+        """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same.
+
+        `of` 0 is that of training, `of` 1 that of batch-norm statistics.
+        """
         generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
-        return torch.randperm(self.task.train_size, generator=generator)
+        return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
 
     def _run_epoch(self, test: bool) -> EpochResult:
         wall, held = time.perf_counter(), _device_clock(self.device)
@@ -171,6 +176,9 @@ class Training:
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
+        before_norms = self._evaluate("val") if finite and self._reestimates else None
+        if before_norms is not None:
+            batch_norm.reestimate(self.model, self._norm_batches())
         evaluation = self._evaluate("val") if finite else None
         diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
         self.diverged = diverged
@@ -185,6 +193,7 @@ class Training:
             **totals.columns(),
             val_loss=_known(evaluation and evaluation.loss),
             val_metric=None if diverged else evaluation and evaluation.metric,
+            val_metric_pre_bn=None if diverged else _known(before_norms and before_norms.metric),
             val_top5=None if diverged else evaluation and evaluation.top5,
             wall_s=self.wall_s,
             device_s=self.device_s,
@@ -193,7 +202,7 @@ class Training:
             test_loss=_known(tested and tested.loss),
             test_n=tested and tested.n,
             test_correct=tested and tested.correct,
-            layers=() if diverged else layer_results(self.model),
+            layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
         )
 
     def _train_epoch(self) -> EpochTotals:
@@ -203,17 +212,31 @@ class Training:
         self.model.train()
         with self._step.at_gradients(), _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
-                self._step(inputs, targets, self._factor(self.step), totals)
+                self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
                 self.step += 1
                 if self.step % CHECK_EVERY == 0 and totals.nonfinite_steps:
                     break
         return totals
 
     def _factor(self, step: int) -> float:
-        total = self.config.epochs * self.steps_per_epoch
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
         milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
-        return learning_rate_factor(self.config.schedule, step, total, warmup, milestones, self.config.decay)
+        config, total = self.config, self._total_steps
+        return learning_rate_factor(config.schedule, step, total, warmup, milestones, config.decay)
+
+    @property
+    def _total_steps(self) -> int:
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def _reestimates(self) -> bool:
+        return self.config.bn_reestimation_batches > 0 and bool(batch_norm.norms(self.model))
+
+    def _norm_batches(self) -> Iterator[torch.Tensor]:
+        """Training inputs that batch norm is estimated from, in an order of their own for each seed and epoch."""
+        samples = self._order(self.epoch, of=1)[: self.config.bn_reestimation_batches * self.config.batch_size]
+        for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
+            yield inputs
 
     @torch.no_grad()
     def _evaluate(self, split: str) -> Any:

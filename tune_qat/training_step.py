@@ -18,6 +18,7 @@ from tune_qat.lookup import resolve
 from tune_qat.optimizers import schedule_free
 from tune_qat.optimizers.base import OptimizerSpec
 from tune_qat.optimizers.joined import Joined, Optimizer
+from tune_qat.oscillations.recipe import Oscillations
 from tune_qat.parameter_groups import ParameterGroups, parameter_groups
 from tune_qat.quantize import constrain, constraints
 
@@ -38,9 +39,11 @@ class TrainingStep:
         self.groups = parameter_groups(model)
         self.optimizer, self._clip = build_optimizer(config, self.groups)
         self.backend = backend
+        self.oscillations = Oscillations(config, model)
         self._task = task
         self._teacher = teacher
-        self._forward = compiled(model, device) if backend == INDUCTOR else model
+        watched = self.oscillations.model
+        self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
 
@@ -58,30 +61,36 @@ class TrainingStep:
         finally:
             schedule_free.to_average(self.optimizer, self._constrain)
 
-    def __call__(self, inputs: torch.Tensor, targets: torch.Tensor, factor: float, totals: EpochTotals) -> None:
-        """Train on one batch with every group's peak learning rate times `factor`."""
+    def __call__(
+        self, inputs: torch.Tensor, targets: torch.Tensor, factor: float, progress: float, totals: EpochTotals
+    ) -> None:
+        """Train on one batch with every group's peak learning rate times `factor`.
+
+        `progress` is the share of the trial's steps made before this one. The loss that is added up is the task's own.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
-        output = self._first_output(inputs) if self._is_new else self._forward(inputs)
+        output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
         loss = self._task.loss(output, targets)
         minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
-        minimised.backward()
+        penalty = self.oscillations.penalty(progress)
+        (minimised if penalty is None else minimised + penalty).backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
+        self.oscillations.observe(codes, progress)
         self.optimizer.step()
         schedule_free.constrain_all(self.optimizer, self._constrain)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
-    def _first_output(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _first_output(self, inputs: torch.Tensor) -> Any:
         """Compiling may fail for one model where it works for others: that one trains eagerly, and its row says so."""
         self._is_new = False
         try:
-            output: torch.Tensor = self._forward(inputs)
+            return self._forward(inputs)
         except torch._dynamo.exc.TorchDynamoException:
-            self.backend, self._forward = EAGER, self.model
-            output = self._forward(inputs)
-        return output
+            self.backend, self._forward = EAGER, self.oscillations.model
+            return self._forward(inputs)
 
 
 def build_optimizer(

@@ -1,6 +1,7 @@
 """Writes a small record of a study with the real writer, for tests of the questions asked of it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ class SmallStudy:
         row = filled("trials", arm_id=arm_id, stage=stage, status=status, **{**known, **values})
         write(self.results, self.name, "trials", row["trial_key"], row)
         return str(row["trial_key"])
+
+    def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
+        """The fourth and last epoch of a trial, with the rows of its layers."""
+        known = {"trial_key": trial_key, "attempt": 1, "epoch": 4}
+        write(self.results, self.name, "epochs", f"{trial_key}.1", filled("epochs", **known, **values))
+        rows = [filled("layers", **{**known, "kind": "weight", **layer}) for layer in layers]
+        write(self.results, self.name, "layers", f"{trial_key}.1", *rows)
 
     def retrain(self, arm_id: str, *scores: float | None, **values: Any) -> None:
         """Retrain trials with these test metrics; None: diverged."""

@@ -19,7 +19,8 @@ QUESTIONS = {"leaderboard", "learning_rate", "edge_of_range", "budget", "diverge
 def results(tmp_path: Path) -> Path:
     study = SmallStudy(tmp_path, "2026")
     arm = study.arm("adam")
-    study.trial(arm, "search", val_metric=0.7)
+    key = study.trial(arm, "search", val_metric=0.7)
+    study.last_epoch(key, [{"oscillation_frequency": 0.01}], val_metric=0.7, val_metric_pre_bn=0.6)
     study.retrain(arm, 0.8, 0.9, val_metric=0.7)
     return tmp_path
 

@@ -231,6 +231,67 @@ class TestDivergence:
         assert rates[("one", 4, "sgd")] == rates[("two", 4, "sgd")] == math.fsum(rates.values()) / 2 == 1
 
 
+class TestBatchNormGap:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_gap_of_last_epochs_with_an_interval(self, tmp_path: Path, sign: int) -> None:
+        study = SmallStudy(tmp_path, "s", sign=sign)
+        arm = study.arm("adam")
+        pairs = [(0.70, 0.75), (0.60, 0.72), (0.80, 0.79)]
+        for before, after in pairs:
+            key = study.trial(arm, "search", val_metric=after)
+            study.last_epoch(key, val_metric_pre_bn=before, val_metric=after)
+        # Not re-estimated, not ended, and an epoch that is not the last one.
+        study.last_epoch(study.trial(arm, "search"), val_metric=0.9)
+        study.last_epoch(study.trial(arm, "search", "stopped"), val_metric=0.9, val_metric_pre_bn=0.1)
+        study.last_epoch(study.trial(arm, "search", epochs_run=3), val_metric=0.9, val_metric_pre_bn=0.1)
+        (row,) = analysis.frame(tmp_path, "batch_norm_gap").to_dict("records")
+        gaps = [sign * (after - before) for before, after in pairs]
+        assert (row["n"], row["optimizer"], row["weight_bits"]) == (3, "adam", 4)
+        assert row["val_metric_pre_bn"] == pytest.approx(0.7, abs=EXACT)
+        assert row["val_metric"] == pytest.approx(statistics.mean(after for _, after in pairs), abs=EXACT)
+        assert row["gap"] == pytest.approx(statistics.mean(gaps), abs=EXACT)
+        assert row["largest_gap"] == pytest.approx(max(gaps), abs=EXACT)
+        interval = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high), abs=EXACT)
+
+    def test_one_trial_has_no_interval_and_arms_are_apart(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        for number, (optimizer, bits) in enumerate((("adam", 4), ("adam", 32), ("sgd", 4))):
+            key = study.trial(study.arm(optimizer, bits), "default")
+            study.last_epoch(key, val_metric_pre_bn=0.5, val_metric=0.5 + number / 8)
+        found = analysis.frame(tmp_path, "batch_norm_gap")
+        assert found[["optimizer", "weight_bits", "gap"]].values.tolist() == [
+            ["adam", 32, 0.125], ["sgd", 4, 0.25], ["adam", 4, 0.0]
+        ]  # fmt: skip
+        assert found["ci_low"].isna().all()
+
+
+class TestOscillation:
+    def test_means_of_layers_over_completed_trials(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm, other = study.arm("adam"), study.arm("sgd")
+
+        def layers(*frequencies: float, frozen: float | None = None) -> list[dict[str, Any]]:
+            rows = [
+                {"layer": name, "layer_index": index, "bits": 8 - 4 * index, "oscillation_frequency": frequency}
+                for index, (name, frequency) in enumerate(zip(("z", "a"), frequencies, strict=True))
+            ]
+            known = [{**row, "oscillating_fraction": 0.5, "frozen_fraction": frozen} for row in rows]
+            return [*known, {"layer": "z", "layer_index": 0, "kind": "activation"}]
+
+        study.last_epoch(study.trial(arm, "search"), layers(0.01, 0.04))
+        study.last_epoch(study.trial(arm, "search"), layers(0.03, 0.02, frozen=0.25))
+        study.last_epoch(study.trial(arm, "search", "diverged"), layers(0.9, 0.9))
+        study.last_epoch(study.trial(other, "search"), layers(0.5, 0.6))
+        found = analysis.frame(tmp_path, "oscillation")
+        assert found[["optimizer", "layer", "bits", "n"]].values.tolist() == [
+            ["adam", "z", 8, 2], ["adam", "a", 4, 2], ["sgd", "z", 8, 1], ["sgd", "a", 4, 1]
+        ]  # fmt: skip
+        assert found["frequency"].tolist() == pytest.approx([0.02, 0.03, 0.5, 0.6], abs=EXACT)
+        assert found["oscillating"].tolist() == [0.5] * 4
+        assert found["frozen"].fillna(-1).tolist() == [0.25, 0.25, -1, -1]
+
+
 class TestBestTrial:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_first_the_best_mean_over_seeds_then_the_best_seed(self, tmp_path: Path, sign: int) -> None:

@@ -37,6 +37,8 @@ def test_trains_and_goes_on(scheme: Scheme, tmp_path: Path) -> None:
         assert result.grad_norm is not None and result.grad_norm > 0
         quantized = 2 if scheme.activation_bits < FLOAT_BITS else 1
         assert len(result.layers) == 5 * quantized and all(layer.step_size > 0 for layer in result.layers)
+        frequencies = [layer.oscillation_frequency for layer in result.layers if layer.kind == "weight"]
+        assert len(frequencies) == 5 and all(known is not None and 0 <= known <= 1 for known in frequencies)
     resumed, _ = resumed_every_epoch(config, tmp_path)
     assert_same_curve(results, resumed)
 
@@ -56,5 +58,7 @@ def test_learns_more_than_the_constant_predictor(name: str) -> None:
         learning_rate=3e-3,
         dataset_options={"train_limit": 640},
     )
-    best = min(result.val_loss or math.inf for result in results_of(config))
+    results = results_of(config)
+    best = min(result.val_loss or math.inf for result in results)
     assert best < 0.7 * math.log(10), "ten classes, as frequent as one another"
+    assert any(layer.oscillation_frequency for layer in results[-1].layers), "in 240 steps some weight turned around"

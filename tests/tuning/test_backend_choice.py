@@ -37,6 +37,11 @@ def test_counts_what_is_trained_in_quantized_form() -> None:
     assert found.processes == 2
 
 
+def test_batch_norm_makes_no_difference_to_what_is_counted() -> None:
+    plain, normed = (plan(tiny(), work_of(trial(model=model)), processes=1) for model in ("lenet5", "lenet5_bn"))
+    assert (normed.layers, normed.features) == (plain.layers, plain.features) and plain.features > 0
+
+
 def test_a_floating_point_study_has_nothing_to_save() -> None:
     floating = {"bits": [[32, 32]]}
     assert plan(tiny(quantization=floating), work(), processes=2).samples == 0

@@ -12,6 +12,7 @@ from tune_qat import models
 from tune_qat.checkpoints import load_checkpoint
 from tune_qat.config import TrialConfig, TuneQatError
 from tune_qat.data.base import ModelInput
+from tune_qat.oscillations.freezing import hold
 from tune_qat.quantize import quantize
 from tune_qat.results.layout import checkpoint_path
 
@@ -62,6 +63,7 @@ def built(trial_key: str, config: TrialConfig, state: dict[str, Any]) -> Trained
     model_input = ModelInput(**state["model_input"])
     model = models.build(config.model, model_input, config.init_seed)
     model = quantize(model, config.scheme, _example(model_input))
+    hold(model, config.freezing)
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:

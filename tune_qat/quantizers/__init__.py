@@ -20,6 +20,7 @@ _SPECS = (
         activations=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
         first_last_bits=8,
         options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
+        dampens=True,
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
     ),
     QuantizerSpec(
@@ -39,6 +40,7 @@ _SPECS = (
             "init": Option(default="lsq_plus", choices=("lsq_plus", "min_max", "lsq")),
             "per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
         },
+        dampens=True,
         source="Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576",
     ),
     QuantizerSpec(
@@ -60,6 +62,7 @@ _SPECS = (
         activations=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={"alpha_init": Option(default=0.2, high=0.5)},
+        dampens=True,
         source="Gong et al., ICCV 2019, arXiv 1908.05033",
     ),
     QuantizerSpec(
@@ -77,6 +80,7 @@ _SPECS = (
         weights=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
         activations=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
+        dampens=True,
         source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
     ),
     QuantizerSpec(
@@ -113,6 +117,7 @@ _SPECS = (
         activations=None,
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.05, high=0.9, of=(WEIGHTS,))},
+        freezes=False,
         source="Zhu et al., ICLR 2017, arXiv 1612.01064",
     ),
 )
@@ -175,6 +180,25 @@ def check_scheme(scheme: Scheme) -> None:
             _check_bits(name, kind, "first_last_bits", scheme.first_last_bits)
     if scheme.weight_bits == FLOAT_BITS:
         get_spec(scheme.quantizer)
+
+
+def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
+    """`UsageError` for freezing or dampening of weights whose method does not allow it."""
+    if all(bits == FLOAT_BITS for bits in (scheme.weight_bits, *(pair[0] for pair in scheme.layer_bits.values()))):
+        return
+    spec = get_spec(scheme.quantizer)
+    if freezing and (not spec.freezes or scheme.weight_bits == 1):
+        raise UsageError(
+            f"Weights of quantizer {spec.name!r} at weight_bits = {scheme.weight_bits} cannot be frozen: it takes one "
+            "grid of consecutive integers, which the two signs of 1 bit and the two sizes of 'ttq' are not. Leave out "
+            "freezing, or take more bits or another quantizer."
+        )
+    if dampening and not spec.dampens:
+        allowed = ", ".join(name for name, one in QUANTIZERS.items() if one.dampens)
+        raise UsageError(
+            f"Weights of quantizer {spec.name!r} cannot be dampened: the loss pulls latent weights to their quantized "
+            f"values, which needs both on one scale, as in {allowed}. Leave out dampening, or take one of these."
+        )
 
 
 def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:

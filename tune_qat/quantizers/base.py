@@ -1,12 +1,15 @@
 """The contract of a quantizer: integer codes and a scale."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from tune_qat.config import TuneQatError
+
+if TYPE_CHECKING:
+    from tune_qat.oscillations.freezing import FrozenCodes
 
 
 class Codes(NamedTuple):
@@ -56,6 +59,11 @@ class Quantizer(nn.Module, ABC):
         self.calibrated = False
         self.step_init = 0.0
         """The scale of codes (over channels and planes the mean) after calibration."""
+        self.watched = False
+        """Whether each forward pass in training mode leaves its codes in `seen`."""
+        self.seen: torch.Tensor | None = None
+        self.frozen: FrozenCodes | None = None
+        """Weights that are held at a code, where freezing is used."""
         self._set_signed(kind == "weight")
 
     @torch.no_grad()
@@ -79,7 +87,12 @@ class Quantizer(nn.Module, ABC):
     def forward(self, value: torch.Tensor) -> Codes:
         """Codes of `value`; for activations, dimension 0 is the batch."""
         self._check_calibrated()
-        return self._codes(value)
+        codes = self._codes(value)
+        if self.frozen is not None:
+            codes = self.frozen(codes, self._value_of(self.frozen.code, value))
+        if self.watched and self.training:
+            self.seen = codes.code.detach()
+        return codes
 
     def of_data(self, value: torch.Tensor) -> Codes:
         """The same codes for a value that needs no gradient; `slopes` may take the place of a way back through them."""
@@ -120,6 +133,13 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def _codes(self, value: torch.Tensor) -> Codes:
         """What `forward` gives once calibrated."""
+
+    def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor | None:
+        """Something with the gradient that the value of codes has by the method's parameters; None where it has none.
+
+        `code` holds integers in the shape of `value`, the weight.
+        """
+        return None
 
     def _set_signed(self, signed: bool) -> None:
         self.signed = signed

@@ -70,6 +70,10 @@ class DSQ(Quantizer):
         code: torch.Tensor = _HardForwardSoftBackward.apply(value, self.lower, self.upper, self.alpha, self.qmax)
         return Codes(code, _step(self.lower, self.upper, self.qmax).detach(), self.lower.detach())
 
+    def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """A place between the two ends, which both move it."""
+        return self.lower + code * _step(self.lower, self.upper, self.qmax)
+
 
 class _HardForwardSoftBackward(torch.autograd.Function):
     """Codes, with the gradients of the soft quantizer's value by input, lower, upper and alpha.

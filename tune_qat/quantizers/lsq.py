@@ -86,6 +86,11 @@ class LSQ(Quantizer):
     def _codes(self, value: torch.Tensor) -> Codes:
         return Codes(uniform.codes(value, self.step, **self._grid(value)), self.step.detach())
 
+    def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """`code * step`, the step's gradient scaled as it always is."""
+        gradient_scale: float = self._grid(value)["gradient_scale"]
+        return code * (self.step * gradient_scale)
+
     def _grid(self, value: torch.Tensor) -> dict[str, Any]:
         """The batch is no feature of an activation, and other channels' weights are none of a channel's step."""
         of_one = self.kind == "activation" or self.step.dim() > 0

@@ -60,6 +60,10 @@ class QuantizerSpec:
     first_last_bits: int
     """Of the first and the last layer, where the study says nothing: what the paper does."""
     options: Mapping[str, Option] = field(default_factory=dict)
+    freezes: bool = True
+    """Whether weights of 2 bits and more have one grid of consecutive integers, on which they can be frozen."""
+    dampens: bool = False
+    """Whether weights are rounded as they are, so that a distance from their quantized value means something."""
     source: str
 
     def half(self, kind: str) -> Half | None:

@@ -61,7 +61,8 @@ def plan(study: Study, work: Workload, processes: int) -> Plan:
 
 def _size(work: Workload, scheme: Any) -> tuple[int, int]:
     """Quantized activations of a sample, and quantized layers, of the model in this scheme."""
-    batch, _ = work.task().batch(0, 1, torch.arange(1))
+    # Two samples: batch norm has no statistics of one.
+    batch, _ = work.task().batch(0, 1, torch.arange(2))
     model = quantize(work.build_model(init_seed=0), scheme, batch)
     calibrate(model, batch)
     layers = quantized_layers(model)
