@@ -257,7 +257,9 @@ class TestRefusals:
 class TestCalibration:
     def test_norms_that_have_seen_nothing_take_the_batch(self) -> None:
         # Weights of a hundredth: with its running statistics, (0, 1), the norm would hand on values that small.
-        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
         with torch.no_grad():
             model[0].weight.mul_(0.01)  # type: ignore[operator]
         sizes = []

@@ -99,3 +99,18 @@ def test_a_trial_that_has_ended_has_nothing_left(tmp_path: Path) -> None:
     _, training = resumed_every_epoch(tiny(epochs=1), tmp_path)
     assert training.status == "completed"
     assert list(training.epochs()) == []
+
+
+def test_a_checkpoint_from_before_oscillations_were_tracked_is_gone_on_with() -> None:
+    config = tiny(**SETTINGS)
+    whole = training_of(config)
+    curve = list(whole.epochs())
+    first, second = training_of(config), training_of(config)
+    next(first.epochs())
+    state = first.state_dict()
+    del state["oscillations"]
+    second.load_state_dict(state)
+    rest = list(second.epochs())
+    assert [result.val_loss for result in rest] == [result.val_loss for result in curve[1:]]
+    frequencies = [layer.oscillation_frequency for layer in rest[-1].layers if layer.kind == "weight"]
+    assert all(frequency is not None for frequency in frequencies)

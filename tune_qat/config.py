@@ -76,7 +76,7 @@ class Scheme:
     weight_bits: int = 4
     activation_bits: int = 4
     first_last_bits: int = 8
-    """Bits of the first and the last layer, weights and inputs, where they are quantized at all."""
+    """Bits of the first and the last layer and of squeeze-excite gates, weights and inputs, where quantized at all."""
     ste: str = "clip_then_round"
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
     options: Mapping[str, Any] = _later(default_factory=dict, hash=False)

@@ -131,7 +131,8 @@ class Training:
             raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._step.oscillations.load_state_dict(state["oscillations"])
+        if "oscillations" in state:  # a checkpoint from before they were tracked has none, and tracking starts now
+            self._step.oscillations.load_state_dict(state["oscillations"])
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 

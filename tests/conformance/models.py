@@ -54,13 +54,15 @@ class ModelConformance:
     """First and last layer in execution order, by name."""
     gates: ClassVar[int] = 0
     """Squeeze-excite gates, of two layers each."""
+    large: ClassVar[bool] = False
     does_not_fit: ClassVar[list[tuple[ModelInput, str]]] = []
     """Inputs, and what the error says; a model that takes any image from some size on needs none."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # What a class builds is built by one process.
-        cls.pytestmark = [pytest.mark.xdist_group(f"model {cls.__name__}")]  # type: ignore[attr-defined]
+        # What a class builds is built by one process; networks that take gigabytes by one for all of them.
+        group = "large models" if cls.large else f"model {cls.__name__}"
+        cls.pytestmark = [pytest.mark.xdist_group(group)]  # type: ignore[attr-defined]
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -218,6 +220,8 @@ class ModelConformance:
 
 class LargeModelConformance(ModelConformance):
     """Of networks that take seconds to build or to run: one scheme."""
+
+    large = True
 
     @pytest.fixture(scope="class", params=[W4A4], ids=lambda scheme: scheme.label)
     @classmethod

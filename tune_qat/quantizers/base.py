@@ -1,12 +1,13 @@
 """The contract of a quantizer: integer codes and a scale."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import STE_VARIANTS, TuneQatError
 
 if TYPE_CHECKING:
     from tune_qat.oscillations.freezing import FrozenCodes
@@ -52,9 +53,21 @@ class Quantizer(nn.Module, ABC):
     uniform: bool = False
     """Whether a code is `round(clip((value - offset) / scale, qmin, qmax))`: an operation that every runtime has."""
 
-    def __init__(self, *, bits: int, kind: str, name: str) -> None:
-        """`kind` is `weight` or `activation`; `name` is the layer's, for messages."""
+    def __init__(
+        self, *, bits: int, kind: str, name: str, ste: str = STE_VARIANTS[0], shape: Sequence[int] | None = None
+    ) -> None:
+        """What every quantizer is told of its place; a method's own options come beside it.
+
+        Args:
+            bits: as the method's line of the table allows.
+            kind: `weight` or `activation`.
+            name: the layer's, for messages.
+            ste: of methods that round first or clip first as asked; the others clip as their paper says.
+            shape: the weight's, for methods that keep a value for each channel; None for activations.
+        """
         super().__init__()
+        del shape
+        self._round_first = ste == "round_then_clip"
         self.bits, self.kind, self.name = bits, kind, name
         self.calibrated = False
         self.step_init = 0.0

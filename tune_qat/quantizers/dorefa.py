@@ -1,6 +1,5 @@
 """DoReFa-Net (Zhou et al. 2016, arXiv 1606.06160), without its quantization of gradients."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,19 +29,9 @@ class DoReFaWeight(Quantizer):
     The gradient passes the rounding unchanged, and with k > 1 the tanh and the maximum by their derivatives.
     """
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        detach_max: bool = False,
-    ) -> None:
-        """`ste` and `shape` make no difference here, nor does `detach_max` to one bit."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, detach_max: bool = False, **layer: Any) -> None:
+        """`detach_max` makes no difference to one bit."""
+        super().__init__(**layer)
         self._set_signed(self.qmin < 0)
         self._detach_max = detach_max
 
@@ -66,11 +55,6 @@ class DoReFaActivation(Quantizer):
     """Activations clipped to [0, 1] and rounded to 2^k values at equal distances."""
 
     uniform = True
-
-    def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
-        """`ste` and `shape` make no difference here."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Which values lie below 0 and above 1."""

@@ -4,7 +4,6 @@ Forward is the hard quantizer of a learned range, backward the derivative of a s
 each interval a piece of tanh, the closer to a stair the smaller `alpha` is.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,19 +25,9 @@ class DSQ(Quantizer):
     Codes are 0 to 2^bits - 1 and the value of code 0 is `lower`, so there is nothing signed.
     """
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        alpha_init: float = 0.2,
-    ) -> None:
-        """`ste` and `shape` make no difference: the soft function is the gradient, and the range is the tensor's."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, alpha_init: float = 0.2, **layer: Any) -> None:
+        """`alpha_init`: how far the soft function stays from the hard one at first, at most 0.5."""
+        super().__init__(**layer)
         self._set_signed(False)
         self._alpha_init = min(max(alpha_init, ALPHA_MIN), ALPHA_MAX)
         self.lower = nn.Parameter(torch.zeros(()))

@@ -43,19 +43,9 @@ class LSQ(Quantizer):
 
     uniform = True
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str,
-        shape: Sequence[int] | None = None,
-        per_channel: bool = False,
-    ) -> None:
+    def __init__(self, *, shape: Sequence[int] | None = None, per_channel: bool = False, **layer: Any) -> None:
         """`shape` is the weight's; only `per_channel` needs it."""
-        super().__init__(bits=bits, kind=kind, name=name)
-        self._round_first = ste == "round_then_clip"
+        super().__init__(**layer)
         step_shape = (shape[0], *(1,) * (len(shape) - 1)) if per_channel and shape is not None else ()
         self.step = nn.Parameter(torch.ones(step_shape))
 

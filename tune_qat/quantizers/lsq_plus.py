@@ -1,6 +1,5 @@
 """LSQ+: learned step and offset, and how they start (Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,15 +41,11 @@ class LSQPlusActivation(Quantizer):
     def __init__(
         self,
         *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str,
-        shape: Sequence[int] | None = None,
         activations: str = "unsigned_asymmetric",
         offset: str = "learned",
         init: str = "lsq_plus",
         offset_gradient: str = "scaled",
+        **layer: Any,
     ) -> None:
         """`activations` is one of the four configurations of the paper.
 
@@ -60,11 +55,9 @@ class LSQPlusActivation(Quantizer):
             init: `lsq_plus` (smallest squared error on the calibration batch), `min_max` or `lsq`.
             offset_gradient: `scaled` as the step's, or `unscaled`.
         """
-        del shape
         self._configuration = activations
-        super().__init__(bits=bits, kind=kind, name=name)
+        super().__init__(**layer)
         self._set_signed(activations in SIGNED_CONFIGURATIONS)
-        self._round_first = ste == "round_then_clip"
         self._init, self._offset, self._scaled = init, offset, offset_gradient == "scaled"
         self.step = nn.Parameter(torch.ones(()))
         if activations not in ASYMMETRIC_CONFIGURATIONS:

@@ -1,6 +1,6 @@
 """PACT: Parameterized Clipping Activation (Choi et al., 2018, arXiv 1805.06085)."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,19 +22,9 @@ class PACT(Quantizer):
     decayed = ("alpha",)
     uniform = True
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        alpha_init: float = 10.0,
-    ) -> None:
-        """`ste` and `shape` make no difference: values are clipped before they are rounded."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, alpha_init: float = 10.0, **layer: Any) -> None:
+        """`alpha_init`: the level that values are clipped at first."""
+        super().__init__(**layer)
         self._alpha_init = max(alpha_init, ALPHA_MIN)
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 

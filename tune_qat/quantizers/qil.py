@@ -4,7 +4,6 @@ A transformer maps the interval [c - d, c + d] onto [0, 1], prunes what is below
 out of it is rounded. Values stay in [-1, 1]: they are not brought back to the size of the input.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,10 +25,8 @@ GAMMA_LEARNED_BITS = 2
 class _QIL(Quantizer):
     """A learned centre and distance."""
 
-    def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
-        """`ste` and `shape` make no difference: the transformer clips, before rounding, and one interval is for all."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, **layer: Any) -> None:
+        super().__init__(**layer)
         self.centre = nn.Parameter(torch.full((), 0.5))
         self.distance = nn.Parameter(torch.full((), 0.5))
         self.gamma: nn.Parameter | None = None
@@ -58,19 +55,10 @@ class _QIL(Quantizer):
 class QILWeight(_QIL):
     """Weights: the interval is of their size, their sign is kept, and at 2 bits the curve inside is learned."""
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        gamma: str = "auto",
-    ) -> None:
+    def __init__(self, *, gamma: str = "auto", **layer: Any) -> None:
         """`gamma`: `learned`, `fixed` at 1 (then it is no parameter), or `auto`, learned at 2 bits alone."""
-        super().__init__(bits=bits, kind=kind, name=name, ste=ste, shape=shape)
-        if gamma == "learned" or (gamma == "auto" and bits == GAMMA_LEARNED_BITS):
+        super().__init__(**layer)
+        if gamma == "learned" or (gamma == "auto" and self.bits == GAMMA_LEARNED_BITS):
             self.gamma = nn.Parameter(torch.ones(()))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,5 @@
 """QNN and BNN: quantized and binarized networks (Hubara et al. 2016, arXiv 1609.07061 and 1602.02830)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,10 +16,8 @@ class QNN(Quantizer):
     latent weights lie on an end exactly, where `constrain_weight` puts them, and would never leave it otherwise.
     """
 
-    def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
-        """`ste` and `shape` make no difference here."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, **layer: Any) -> None:
+        super().__init__(**layer)
         self._set_signed(self.qmin < 0)
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

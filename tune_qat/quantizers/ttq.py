@@ -1,6 +1,5 @@
 """TTQ: Trained Ternary Quantization (Zhu et al., ICLR 2017, arXiv 1612.01064)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,19 +19,9 @@ class TTQ(Quantizer):
     of `negative` (0 and -1).
     """
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        threshold: float = 0.05,
-    ) -> None:
-        """`threshold` is in largest sizes, below 1; `ste` and `shape` make no difference here."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, threshold: float = 0.05, **layer: Any) -> None:
+        """`threshold` is in largest sizes, below 1."""
+        super().__init__(**layer)
         self._threshold = threshold
         self.positive = nn.Parameter(torch.ones(()))
         self.negative = nn.Parameter(torch.ones(()))

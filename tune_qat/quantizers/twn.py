@@ -1,6 +1,6 @@
 """TWN: Ternary Weight Networks (Li et al. 2016, arXiv 1605.04711)."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -14,19 +14,9 @@ class TWN(Quantizer):
     The gradient reaches the latent weight unchanged; threshold and `a` are constants to it.
     """
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        threshold: float = 0.7,
-    ) -> None:
-        """`threshold` is in mean sizes of the layer's weights; `ste` and `shape` make no difference."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, threshold: float = 0.7, **layer: Any) -> None:
+        """`threshold` is in mean sizes of the layer's weights."""
+        super().__init__(**layer)
         self._threshold = threshold
 
     def _bounds(self, signed: bool) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """XNOR-Net (Rastegari et al., ECCV 2016, arXiv 1603.05279), without the scaling of its inputs by their own size."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,19 +15,9 @@ class XNORWeight(Quantizer):
     does ahead of every forward pass. The weight that training starts from is taken as it is.
     """
 
-    def __init__(
-        self,
-        *,
-        bits: int,
-        kind: str,
-        name: str,
-        ste: str = "",
-        shape: Sequence[int] | None = None,
-        gradient: str = "paper",
-    ) -> None:
-        """`gradient` is `paper` or `code`; `ste` and `shape` make no difference here."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, *, gradient: str = "paper", **layer: Any) -> None:
+        """`gradient` is `paper` or `code`."""
+        super().__init__(**layer)
         self._as_code = gradient == "code"
 
     def constrain_weight(self, weight: torch.Tensor) -> None:
@@ -62,10 +51,8 @@ class XNORWeight(Quantizer):
 class XNORActivation(Quantizer):
     """The sign of each activation; its gradient passes where the activation is within (-1, 1)."""
 
-    def __init__(self, *, bits: int, kind: str, name: str, ste: str = "", shape: Sequence[int] | None = None) -> None:
-        """`ste` and `shape` make no difference here."""
-        del ste, shape
-        super().__init__(bits=bits, kind=kind, name=name)
+    def __init__(self, **layer: Any) -> None:
+        super().__init__(**layer)
         self._set_signed(True)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
