@@ -428,7 +428,7 @@ class LayerResult:
     quantization_mse: float | None = None
     oscillation_frequency: float | None = None
     """Of weights: oscillations per step, a moving average over steps (momentum 0.01, 0 at the start) and the mean over
-    at most 1,024 weights of the layer. A code that turns around oscillates: it moves against its last move."""
+    at most 512 weights of the layer. A code that turns around oscillates: it moves against its last move."""
     oscillating_fraction: float | None = None
     """Of weights: share of those whose frequency is above 0.005, which is what the paper reports."""
     frozen_fraction: float | None = None

@@ -138,14 +138,14 @@ class TestWatched:
     def test_keeps_no_tensor_of_the_pass(self) -> None:
         watched, batch = watched_network(Scheme())
         watched.train()(batch)
-        assert all(quantizer.seen is None for quantizer, _ in watched._pairs)
+        assert all(not quantizer.seen for quantizer, _ in watched._pairs)
 
     def test_nothing_is_seen_outside_of_training(self) -> None:
         watched, batch = watched_network(Scheme())
         watched.eval()
         watched.model(batch)
         calibrate(watched.train().model, batch)
-        assert all(quantizer.seen is None for quantizer, _ in watched._pairs)
+        assert all(not quantizer.seen for quantizer, _ in watched._pairs)
 
     def test_a_layer_that_was_not_reached_is_where_it_is(self) -> None:
         watched, batch = watched_network(Scheme())

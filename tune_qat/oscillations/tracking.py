@@ -13,7 +13,7 @@ MOMENTUM = 0.01
 """Of the recorded frequency, the same in every trial, whatever freezing uses."""
 OSCILLATING = 0.005
 """A frequency above this counts as oscillating, as in the paper's tables."""
-SAMPLE = 1_024
+SAMPLE = 512
 """Most weights of a layer that are followed: all of a small one, one in so many of a large one."""
 HELD = 16
 """Steps whose codes are kept before they are worked through, one after the other: small operations take a third of the
@@ -66,8 +66,8 @@ class Watched(nn.Module):
         """Of the pass in training mode that has just been made; of layers that it did not reach, as they are now."""
         parts = []
         for (quantizer, weight), every in zip(self._pairs, self._strides, strict=True):
-            code = quantizer(weight).code if quantizer.seen is None else quantizer.seen
-            quantizer.seen = None
+            code = quantizer.seen[-1] if quantizer.seen else quantizer(weight).code
+            quantizer.seen.clear()  # nothing of the pass is kept
             parts.append(sample(code, every, planes=code.shape[0] // weight.shape[0]))
         return torch.cat(parts)
 

@@ -73,8 +73,8 @@ class Quantizer(nn.Module, ABC):
         self.step_init = 0.0
         """The scale of codes (over channels and planes the mean) after calibration."""
         self.watched = False
-        """Whether each forward pass in training mode leaves its codes in `seen`."""
-        self.seen: torch.Tensor | None = None
+        """Whether each forward pass in training mode leaves its codes in `seen`, for who takes them out."""
+        self.seen: list[torch.Tensor] = []
         self.frozen: FrozenCodes | None = None
         """Weights that are held at a code, where freezing is used."""
         self._set_signed(kind == "weight")
@@ -104,7 +104,7 @@ class Quantizer(nn.Module, ABC):
         if self.frozen is not None:
             codes = self.frozen(codes, self._value_of(self.frozen.code, value))
         if self.watched and self.training:
-            self.seen = codes.code.detach()
+            self.seen.append(codes.code)
         return codes
 
     def of_data(self, value: torch.Tensor) -> Codes:
