@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from tests.conformance.models import images
-from tune_qat import models
-from tune_qat.models.parts import fit_channels, move_norms_behind_relu
+from tune_qat import Scheme, models
+from tune_qat.models.parts import Enlarged, fit_channels, move_norms_behind_relu
+from tune_qat.quantize import calibrate, quantize, quantized_layers
 
 XNOR = {
     # Where each comes from, without its order.
@@ -140,3 +141,23 @@ def test_pooling_is_the_librarys_own_at_its_own_size(name: str) -> None:
     kernel = {"resnet20_cifar": 8}.get(name, 7)
     # Means of 49 or 64 values in two orders.
     torch.testing.assert_close(seen[1], nn.AvgPool2d(kernel, stride=1)(seen[0]), rtol=1e-5, atol=1e-6)
+
+
+def test_enlarged_images_keep_their_corners_and_their_mean() -> None:
+    seen: list[torch.Tensor] = []
+    network = Enlarged(nn.Identity(), (8, 8))
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    seen.append(network(image))
+    corners = [seen[0][0, 0, row, column].item() for row in (0, -1) for column in (0, -1)]
+    assert corners == [0.0, 3.0, 12.0, 15.0]
+    assert seen[0].mean().item() == pytest.approx(image.mean().item(), rel=1e-6)  # sums of 64 numbers in float32
+
+
+def test_a_network_of_large_images_is_quantized_on_small_ones() -> None:
+    model = models.build("mobilenet_v2", images(1, 28, 10), 0)
+    batch = torch.randn((2, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    quantized = quantize(model, Scheme(), batch[:1])
+    calibrate(quantized, batch)
+    quantized(batch).sum().backward()
+    names = [layer.name for layer in quantized_layers(quantized)]
+    assert names[0] == "network.features.0.0" and names[-1] == "network.classifier.1"

@@ -1,5 +1,6 @@
 """The table of models. To add one: a builder, and a line here. Free of torch until a model is built."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
@@ -206,6 +207,9 @@ def check_fits_task(name: str, dataset: DatasetSpec) -> None:
 def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
     """A freshly initialised model; torch's global random state is left as it was.
 
+    Images that are smaller than a network takes are enlarged to its smallest size, so that every classifier is there
+    for every dataset of its task.
+
     Raises:
         UsageError: unknown name, another task, or input that the model does not take.
     """
@@ -213,12 +217,15 @@ def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
 
     spec = get_spec(name)
     _check_task(spec, model_input.task, "the input is")
-    _check_size(spec, model_input)
+    fitting = _enlarged(model_input, spec.smallest)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which seeds the accelerators' generators as well.
         torch.default_generator.manual_seed(init_seed)
-        model: nn.Module = resolve(spec.build)(model_input)
-    return model
+        model: nn.Module = resolve(spec.build)(fitting)
+    if fitting == model_input:
+        return model
+    enlarged: nn.Module = resolve("tune_qat.models.parts:Enlarged")(model, (fitting.height, fitting.width))
+    return enlarged
 
 
 def _check_task(spec: ModelSpec, task: str, what: str) -> None:
@@ -230,12 +237,10 @@ def _check_task(spec: ModelSpec, task: str, what: str) -> None:
         )
 
 
-def _check_size(spec: ModelSpec, model_input: ModelInput) -> None:
-    if min(model_input.height or 0, model_input.width or 0) < spec.smallest:
-        raise UsageError(
-            f"Model {spec.name!r} takes images of at least {spec.smallest} x {spec.smallest}, but got "
-            f"{model_input.height} x {model_input.width}."
-        )
+def _enlarged(model_input: ModelInput, smallest: int) -> ModelInput:
+    if model_input.height is None or model_input.width is None:
+        return model_input
+    return replace(model_input, height=max(model_input.height, smallest), width=max(model_input.width, smallest))
 
 
 def _words(task: str) -> str:

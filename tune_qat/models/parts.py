@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -78,3 +79,15 @@ def _run(parent: nn.Module, names: list[str]) -> list[str]:
             break
         found.append(name)
     return found
+
+
+class Enlarged(nn.Module):
+    """A network on images that it could not take as they are, enlarged by bilinear interpolation."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
+        """`size` is the height and width that the network sees."""
+        super().__init__()
+        self.network, self._size = network, size
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(functional.interpolate(images, self._size, mode="bilinear"))

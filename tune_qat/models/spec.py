@@ -15,12 +15,12 @@ class ModelSpec:
     build: str
     """`package.module:function`, called as `function(model_input)`; raises `UsageError` where it does not fit."""
     smallest: int = 0
-    """Least height and width of images; of most networks their total stride."""
+    """Height and width that the network takes at least, of most its total stride; smaller images are enlarged."""
     source: str
 
 
 def classifier(name: str, summary: str, build: str, smallest: int, source: str) -> ModelSpec:
-    """A line for a network that takes any image from `smallest` on."""
+    """A line for a network that takes any image, those below `smallest` enlarged to it."""
     return ModelSpec(
         name=name,
         task=CLASSIFICATION,
