@@ -19,18 +19,20 @@ def ending(study: Study, outcome: "Outcome", *, space: str, results: Path, again
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
-    blocks = [_title(study, outcome), *_boards(board)]
+    blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
     if not len(board):
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
     blocks.append(_commands(study, outcome, space=space, results=results, again=again))
     return "\n\n".join(blocks)
 
 
-def _boards(board: "pd.DataFrame") -> list[str]:
-    """A narrow table per bit width, best first, under the scores that need no training."""
+def _boards(board: "pd.DataFrame", *, named: bool) -> list[str]:
+    """A narrow table per method, which is `named` where there are several, and bit width; the best first.
+
+    Each stands under the scores that need no training.
+    """
     blocks = []
-    bits = ["weight_bits", "activation_bits"]
-    for (weight, activation), rows in board.groupby(bits, sort=False):
+    for (method, weight, activation), rows in board.groupby(["method", "weight_bits", "activation_bits"], sort=False):
         first = rows.iloc[0]
         points = {"trivial": first["trivial"], "nearest": first["nearest"], "bicubic": first["bicubic"]}
         known = ", ".join(f"{name} {cell(float(value))}" for name, value in points.items() if value == value)
@@ -46,7 +48,10 @@ def _boards(board: "pd.DataFrame") -> list[str]:
                 "batch": rows["batch_size"],
             }
         )
-        heading = f"{first['workload']} at {weight}/{activation} bits, {first['metric']} ({first['unit']}): {known}"
+        what = f", {method}" if named and method != "none" else ""
+        heading = (
+            f"{first['workload']} at {weight}/{activation} bits{what}, {first['metric']} ({first['unit']}): {known}"
+        )
         blocks.append(f"{heading}\n{table_text(shown, count=False)}")
     return blocks
 
@@ -92,8 +97,11 @@ def _export(results: Path, study: Study, folder: str) -> list[str]:
     if not len(best):
         return []
     first = best.iloc[0]
-    which = f"best on validation data: {first['optimizer']} at {first['weight_bits']}/{first['activation_bits']} bits"
-    return [f"export   tune-qat export {folder} {first['trial_key']} -o model.onnx    ({which})"]
+    method = f", {first['method']}" if study.quantization.methods else ""
+    which = f"{first['optimizer']} at {first['weight_bits']}/{first['activation_bits']} bits{method}"
+    return [
+        f"export   tune-qat export {folder} {first['trial_key']} -o model.onnx    (best on validation data: {which})"
+    ]
 
 
 def _widening(edges: "pd.DataFrame", where: str, study: Study) -> list[str]:

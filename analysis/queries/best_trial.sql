@@ -1,4 +1,4 @@
--- Which trained model is best, per study and bit width, on validation data: the retrain trial that `export` takes?
+-- Which trained model is best, per study, method and bit width, on validation data: the retrain trial that `export` takes?
 -- First the configuration, by the mean of the final validation metric over its retrain seeds, in which a trial that
 -- diverged, ran out of memory or failed counts as the trivial score; then the best completed trial of that
 -- configuration. Test data has no say. Quantized models stand before the floating-point control: the first row of a
@@ -9,13 +9,13 @@ WITH scored AS (
     FROM arm_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped'),
 configurations AS (
-    SELECT study_id, weight_bits, activation_bits, config_id, avg(score) AS mean_val, count(*) AS n
+    SELECT study_id, method, weight_bits, activation_bits, config_id, avg(score) AS mean_val, count(*) AS n
     FROM scored
     GROUP BY ALL)
-SELECT study_id, workload, weight_bits, activation_bits, optimizer, learning_rate, batch_size, seed, trial_key,
+SELECT study_id, workload, method, weight_bits, activation_bits, optimizer, learning_rate, batch_size, seed, trial_key,
        val_metric, mean_val, n, metric, unit
-FROM scored JOIN configurations USING (study_id, weight_bits, activation_bits, config_id)
+FROM scored JOIN configurations USING (study_id, method, weight_bits, activation_bits, config_id)
 WHERE NOT failed
-QUALIFY row_number() OVER (PARTITION BY study_id, weight_bits, activation_bits
+QUALIFY row_number() OVER (PARTITION BY study_id, method, weight_bits, activation_bits
                            ORDER BY sign * mean_val DESC, config_id, sign * val_metric DESC, trial_key) = 1
 ORDER BY study_id, weight_bits = 32 AND activation_bits = 32, sign * mean_val DESC, trial_key
