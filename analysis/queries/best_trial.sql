@@ -1,4 +1,4 @@
--- Which trained model is best, per study, method and bit width, on validation data: the retrain trial that `export` takes?
+-- Which trained model is best on validation data, per study, method and bits: the retrain trial that `export` takes?
 -- First the configuration, by the mean of the final validation metric over its retrain seeds, in which a trial that
 -- diverged, ran out of memory or failed counts as the trivial score; then the best completed trial of that
 -- configuration. Test data has no say. Quantized models stand before the floating-point control: the first row of a

@@ -18,6 +18,7 @@ binned AS (
     FROM scored
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign)
 SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer,
-       pow(10, log10_rate) AS learning_rate, n, sign * best AS best, sign * median AS median, diverged, failed, stopped, metric, unit, trivial
+       pow(10, log10_rate) AS learning_rate, n, sign * best AS best, sign * median AS median, diverged, failed, stopped,
+       metric, unit, trivial
 FROM binned
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, log10_rate

@@ -2,8 +2,8 @@
 -- Means over completed trials, at their last epoch. `bits` are the layer's own. A frequency is in oscillations per step;
 -- `oscillating` is the share of weights above 0.005, `frozen` that of frozen weights (NULL without freezing).
 SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, l.layer_index,
-       l.layer, l.bits, count(*) AS n, avg(l.oscillation_frequency) AS frequency, avg(l.oscillating_fraction) AS oscillating,
-       avg(l.frozen_fraction) AS frozen
+       l.layer, l.bits, count(*) AS n, avg(l.oscillation_frequency) AS frequency,
+       avg(l.oscillating_fraction) AS oscillating, avg(l.frozen_fraction) AS frozen
 FROM arm_trials t JOIN layers l USING (study_id, trial_key)
 WHERE t.status = 'completed' AND l.epoch = t.epochs_run AND l.kind = 'weight' AND l.oscillation_frequency IS NOT NULL
 GROUP BY ALL
