@@ -1,0 +1,54 @@
+"""What one trial is, and what it gives back. Standard library only, so that every part may import it."""
+
+from tune_qat.config.errors import Interrupted, TooManyFailures, TuneQatError, UsageError
+from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
+from tune_qat.config.results import EpochResult, LayerResult
+from tune_qat.config.scheme import Scheme
+from tune_qat.config.trial import TrialConfig, grace_epochs, trial_key
+from tune_qat.config.values import (
+    AUTO,
+    BACKENDS,
+    EAGER,
+    FLOAT_BITS,
+    INDUCTOR,
+    PLAIN_NAME,
+    SCHEDULES,
+    SEEDS,
+    STAGES,
+    STATUSES,
+    STE_VARIANTS,
+    STORAGE_OPTIONS,
+    check_backend,
+    stable_hash,
+)
+
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "Dampening",
+    "Distillation",
+    "EAGER",
+    "EpochResult",
+    "FLOAT_BITS",
+    "Freezing",
+    "INDUCTOR",
+    "Interrupted",
+    "LayerResult",
+    "PLAIN_NAME",
+    "QuantizerOptimizer",
+    "SCHEDULES",
+    "SEEDS",
+    "STAGES",
+    "STATUSES",
+    "STE_VARIANTS",
+    "STORAGE_OPTIONS",
+    "Scheme",
+    "TooManyFailures",
+    "TrialConfig",
+    "TuneQatError",
+    "UsageError",
+    "check_backend",
+    "grace_epochs",
+    "stable_hash",
+    "trial_key",
+]

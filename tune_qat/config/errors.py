@@ -1,0 +1,25 @@
+"""Errors for people, and the exit code of each."""
+
+
+class TuneQatError(Exception):
+    """An error for people: its text is shown as it is, without a traceback. Exit code 1: environment or data."""
+
+    exit_code = 1
+
+
+class UsageError(TuneQatError):
+    """A wrong command line, study file or value. Exit code 2."""
+
+    exit_code = 2
+
+
+class TooManyFailures(TuneQatError):
+    """More trials ended in an error than the study allows. Exit code 3."""
+
+    exit_code = 3
+
+
+class Interrupted(TuneQatError):
+    """Stopped before the end by the user or a budget; the same command goes on. Exit code 4."""
+
+    exit_code = 4

@@ -1,0 +1,60 @@
+"""Words that settings are made of, and checked numbers."""
+
+import hashlib
+import json
+import math
+import numbers
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tune_qat.config.errors import UsageError
+
+FLOAT_BITS = 32
+"""A bit width that means "not quantized"."""
+
+STAGES = ("pretrain", "default", "random", "search", "retrain")
+STATUSES = ("running", "completed", "stopped", "diverged", "oom", "error", "interrupted")
+EAGER, INDUCTOR, AUTO = "eager", "inductor", "auto"
+BACKENDS = (AUTO, EAGER, INDUCTOR)
+"""What runs a training step: torch's eager operations, the same compiled, or compiled where it pays."""
+STE_VARIANTS = ("clip_then_round", "round_then_clip")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+"""What may become a file name: of studies, arms and trials."""
+STORAGE_OPTIONS = ("in_memory",)
+"""Options of datasets that say where decoded samples are kept, and change none of them."""
+SCHEDULES = ("cosine", "step", "constant")
+SEEDS = 2**32
+"""Seeds are below this: torch's CPU generator keeps no more of one."""
+
+
+def check_backend(name: str) -> None:
+    """`UsageError` for a backend that there is not."""
+    if name not in BACKENDS:
+        raise UsageError(f"backend (--backend) must be one of {', '.join(BACKENDS)}, but got {name!r}.")
+
+
+def real(name: str, value: object) -> float:
+    """A finite float; numpy's numbers will do, a truth value is none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number, but got {value!r}.")
+    return float(value)
+
+
+def whole(name: str, value: object) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise UsageError(f"{name} must be a whole number, but got {value!r}.")
+    return int(value)
+
+
+def pair(name: str, bits: Iterable[int]) -> tuple[int, int]:
+    found = tuple(whole(name, one) for one in bits)
+    if len(found) != 2:
+        raise UsageError(f"{name} must be [weight bits, activation bits], but got {list(found)}.")
+    return found
+
+
+def stable_hash(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of the value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
