@@ -52,7 +52,8 @@ ALLOWED: dict[str, set[str]] = {
     "study_sections": {"config"},
     "space": {"optimizers", "study_sections"},
     "study_file": BASE | {"study_sections"},
-    "study": {"config", "study_sections", "study_file", "space"} | TABLES_OF_NAMES,
+    "study_rules": {"config", "study_sections", "space"} | TABLES_OF_NAMES,
+    "study": {"config", "study_sections", "study_file", "study_rules", "space"} | TABLES_OF_NAMES,
     # The record, and the engine that fills it.
     "results": {"config"},
     "tuning": {
@@ -88,7 +89,8 @@ MAY_IMPORT_ANYTHING = {*OUTERMOST, "__init__"}
 ENGINES = {"ray", "optuna"}
 """Imported by `tuning` alone."""
 WITHOUT_TORCH = {
-    *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study", "results"),
+    *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
+    "results",
     *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""

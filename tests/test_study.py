@@ -11,8 +11,9 @@ import pytest
 from tests.study_files import SMALL, write
 from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
 from tune_qat.planning import trial_epochs
-from tune_qat.study import SEEDS_APART, Study
+from tune_qat.study import Study
 from tune_qat.study_file import bundled
+from tune_qat.study_rules import SEEDS_APART
 from tune_qat.study_sections import BatchSizes
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}

@@ -110,6 +110,12 @@ MISTAKES = {
         changed("[space]", "[training.distillation]\nweight = 0.5\n\n[space]"),
         ["training: distillation needs a teacher", 'init is "scratch"', 'use init = "pretrain" or "path"'],
     ),
+    "distillation where there are no classes": (
+        changed('model = "lenet5"\ndataset = "digits"', 'model = "espcn"\ndataset = "photos"')
+        .replace('"scratch"', '"path"\ninit_path = "x"\ndistillation = {}')
+        .replace('"accuracy"', '"psnr"'),
+        ["training.distillation: is defined for classification, but dataset 'photos' is for super-resolution"],
+    ),
     "distillation of nothing": (
         changed('"scratch"', '"path"\ninit_path = "x"\ndistillation = { weight = 0.0 }'),
         ["training: distillation weight must be above 0 and at most 1, but got 0.0"],

@@ -6,12 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tune_qat import data, models, optimizers, quantizers
+from tune_qat import data, optimizers, quantizers
 from tune_qat import study_sections as sections
 from tune_qat.config import (
-    FLOAT_BITS,
-    PLAIN_NAME,
-    SEEDS,
     Distillation,
     QuantizerOptimizer,
     Scheme,
@@ -22,11 +19,9 @@ from tune_qat.config import (
 )
 from tune_qat.optimizers.base import Range
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
-from tune_qat.space import BITS, Dimensions, check_space, dimensions
-from tune_qat.study_sections import Count, Section, at, broken
-
-SEEDS_APART = 10_000
-"""Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
+from tune_qat.space import BITS, Dimensions, dimensions
+from tune_qat.study_rules import SEEDS_APART, check_study
+from tune_qat.study_sections import Count, Section, at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,81 +87,8 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Study":
-        """Rules over several sections; the first that is broken is named."""
-        if not PLAIN_NAME.fullmatch(self.name):
-            raise broken(
-                "name",
-                "must be a plain file name: letters, digits, '.', '_' and '-', the first a letter, digit or '_', at "
-                f"most 100 of them (where it is left out, it is the file's own name), but got {self.name!r}",
-            )
-        self._check_workload()
-        check_space(self.space)
-        self._check_plan()
+        check_study(self)
         return self
-
-    def _check_workload(self) -> None:
-        with at("workload.dataset"):
-            spec = data.get_spec(self.workload.dataset)
-        with at("workload.model"):
-            models.check_fits_task(self.workload.model, spec)
-        with at("workload.options"):
-            data.resolve_options(spec, self.workload.options)
-        if self.judgement.metric != spec.metric:
-            rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {self.judgement.metric!r}"
-            raise broken("judgement.metric", rule)
-        with at("quantization.quantizer"):
-            quantizers.get_spec(self.quantization.quantizer)
-        with at("quantization"):
-            self.schemes  # noqa: B018  it checks itself
-        with at("training"):
-            for scheme in self.schemes:
-                part = self.training
-                quantizers.check_recipe(scheme, freezing=bool(part.freezing), dampening=bool(part.dampening))
-        if self.quantization.search_bits:
-            self._check_searched_bits()
-
-    def _check_searched_bits(self) -> None:
-        key, bits = "quantization.search_bits", self.quantization.bits
-        if self.mode != "joint":
-            raise broken(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
-        if self.quantization.methods:
-            raise broken(key, "searches the bits of one method, but quantization.methods has others")
-        if len(bits) < 2 or [FLOAT_BITS, FLOAT_BITS] in bits:
-            raise broken(key, f"needs at least two pairs of bits and no [32, 32], but bits is {bits}")
-
-    def _check_plan(self) -> None:
-        """What is trained from where, for how long, and with which seeds."""
-        if self.training.init == "pretrain" and self.pretrain is None:
-            raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
-        if self.pretrain is not None:
-            with at("pretrain"):
-                optimizers.check(self.pretrain_config())
-        epochs, stages = self.training.epochs, self.stages
-        if self.grace_epochs > epochs:
-            raise broken(
-                "asha.grace_epochs", f"must be at most training.epochs ({epochs}), but got {self.grace_epochs}"
-            )
-        if not (stages.default or stages.random or stages.search):
-            raise broken("stages", "must plan default, random or search trials; there would be nothing to train")
-        if stages.retrain >= SEEDS_APART:
-            raise broken("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
-        largest = SEEDS - self.repeats * SEEDS_APART
-        if self.seed > largest:
-            raise broken("seed", f"must be at most {largest} with repeats = {self.repeats}, but got {self.seed}")
-        self._check_quantizer_optimizer()
-        with at("training"):
-            for arm in self.arms():
-                for optimizer in arm.optimizers:
-                    optimizers.check(self.default_config(arm, optimizer))
-
-    def _check_quantizer_optimizer(self) -> None:
-        if self.training.quantizer_optimizer is None:
-            return
-        if self.space.quantizer_lr_multiplier is not None:
-            rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
-            raise broken("space.quantizer_lr_multiplier", rule)
-        with at("training.quantizer_optimizer"):
-            self.quantizer_optimizer  # noqa: B018  it checks itself
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
