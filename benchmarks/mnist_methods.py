@@ -4,7 +4,8 @@ python -m benchmarks.mnist_methods --data-dir DATA [--save]
 
 One trial for each line of the published table and one for the methods that it lacks: full data, five epochs, from
 scratch, one seed. Finished trials are kept in a folder of the user's cache, by the hash of what they train: the same
-command goes on where it was stopped. `--save` writes docs/results/mnist_methods.md.
+command goes on where it was stopped, and says at which commits its lines were trained.
+`--save` writes docs/results/mnist_methods.md.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.measure import command_line, machine, table
 from tune_qat import optimizers, workload
 from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
+from tune_qat.provenance import versions
 from tune_qat.quantizers import scheme_of
 from tune_qat.training import train
 
@@ -95,7 +97,12 @@ def run(row: Row, data_dir: str) -> dict[str, Any]:
     if not path.exists():
         began = time.perf_counter()
         *_, last = train(row.config, data_dir=data_dir, device="cpu", test=True)
-        found = {"test": last.test_metric, "status": last.status, "seconds": time.perf_counter() - began}
+        found = {
+            "test": last.test_metric,
+            "status": last.status,
+            "seconds": time.perf_counter() - began,
+            "commit": versions()["git_commit"],
+        }
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(found), encoding="utf-8")
@@ -108,9 +115,9 @@ def text(found: list[tuple[Row, dict[str, Any]]], arguments: list[str]) -> str:
     """The page: how it was made, the table, what it may be compared with."""
     head = ["method", "weights", "activations", "model", "optimizer", "learning rate", "test %", "published %"]
     minutes = sum(result["seconds"] for _, result in found) / 60
-    return HEADER.format(command=command_line(arguments), machine=machine(), minutes=minutes) + table(
-        head, (_cells(row, result) for row, result in found)
-    )
+    commits = ", ".join(sorted({(result.get("commit") or "unknown")[:12] for _, result in found}))
+    told = {"command": command_line(arguments), "machine": machine(), "minutes": minutes, "commits": commits}
+    return HEADER.format(**told) + table(head, (_cells(row, result) for row, result in found))
 
 
 def _cells(row: Row, result: dict[str, Any]) -> list[str]:
@@ -141,7 +148,7 @@ there are; the first and the last layer are those of each method's paper (8 bits
 the others). The published variant of LeNet-5 is not known; ours has batch norm, ahead of each ReLU or, for methods
 whose activations take signs, behind it.
 
-{minutes:.0f} minutes of trials, two at a time, beside whatever else the machine did.
+Trained at commit {commits}; {minutes:.0f} minutes of trials, two at a time, beside whatever else the machine did.
 
 """.replace("{epochs}", str(EPOCHS))
 

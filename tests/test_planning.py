@@ -40,7 +40,7 @@ def test_joint_mode_is_no_comparison(load: Any) -> None:
 
 def test_ranges_are_those_that_are_searched(load: Any) -> None:
     text = describe(load({"space.per_optimizer.adam.learning_rate.low": 1e-6}), NOWHERE)
-    assert lines_of(text, "adam ") == ["  adam       learning_rate 1e-06..0.1, batch_size 8..64 (powers of two)"]
+    assert lines_of(text, "adam ") == ["  adam      learning_rate 1e-06..0.1, batch_size 8..64 (powers of two)"]
     assert "momentum 0.5..0.99 (linear)" in lines_of(text, "nesterov ")[0]
 
 
@@ -49,7 +49,7 @@ def test_a_schedule_of_an_optimizers_own_is_said(load: Any) -> None:
     assert lines_of(text, "schedule_free_sgd ")[0].endswith(
         "batch_size 8..64 (powers of two); constant schedule, its own"
     )
-    assert lines_of(text, "prodigy ") == ["  prodigy    batch_size 8..64 (powers of two), d_coef 0.1..10"]
+    assert lines_of(text, "prodigy ") == ["  prodigy            batch_size 8..64 (powers of two), d_coef 0.1..10"]
     constant = {"space.optimizers": ["schedule_free_sgd"], "training.schedule": "constant"}
     assert "its own" not in describe(load(constant), NOWHERE)
 

@@ -88,10 +88,11 @@ def list_() -> None:
         "quantizers": {name: spec.line for name, spec in QUANTIZERS.items()},
         "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
     }
+    width = max(len(name) for lines in tables.values() for name in lines)
     for title, lines in tables.items():
         print(title)
         for name, line in lines.items():
-            print(f"  {name:24} {line}")
+            print(f"  {name:{width}}  {line}")
 
 
 @app.command()

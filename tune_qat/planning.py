@@ -36,12 +36,13 @@ def _heading(study: Study) -> list[str]:
 
 def _ranges(study: Study) -> list[str]:
     lines = ["searched:"]
+    width = max(map(len, study.space.optimizers))
     for optimizer in study.space.optimizers:
         dimensions = study.dimensions(optimizer)
         own = optimizers.get_spec(optimizer).schedule
         schedule = f"; {own} schedule, its own" if own not in (None, study.training.schedule) else ""
         ranges = ", ".join(_range(name, bounds) for name, bounds in dimensions.items())
-        lines.append(f"  {optimizer:10} {ranges}{schedule}")
+        lines.append(f"  {optimizer:{width}}  {ranges}{schedule}")
     return lines
 
 

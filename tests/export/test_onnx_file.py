@@ -13,9 +13,9 @@ import torch
 from tests.export.nets import CASES, ROUNDING, images, steady, trained
 from tests.trials import PHOTOS, tiny, training_of
 from tune_qat import quantizers
-from tune_qat.config import Scheme, TrialConfig, TuneQatError
+from tune_qat.config import Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight
-from tune_qat.export.onnx_file import NARROW, check_installed, save_onnx
+from tune_qat.export.onnx_file import NARROW, save_onnx
 from tune_qat.export.trained import Trained, built
 from tune_qat.quantize import quantized_layers
 from tune_qat.quantizers import QUANTIZERS
@@ -191,10 +191,3 @@ def test_super_resolution_takes_images_of_any_size(tmp_path: Path) -> None:
         # Tanh of two libraries differs by a rounding, so that a code may: a step of the last layer's, at some pixels.
         close = torch.isclose(run(graph, inputs), expected, rtol=0, atol=4 * ROUNDING * float(expected.abs().max()))
         assert close.float().mean() > 0.95
-
-
-def test_without_the_packages_that_write_it_the_message_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_installed()
-    monkeypatch.setattr("tune_qat.export.onnx_file.find_spec", lambda name: None)
-    with pytest.raises(TuneQatError, match=r"pip install 'tune-qat\[export\]'"):
-        check_installed()

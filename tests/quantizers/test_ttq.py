@@ -1,6 +1,7 @@
 """Trained ternary weights against a plain loop, autograd, brevitas, and numbers worked out by hand."""
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import pytest
@@ -50,8 +51,9 @@ class Wrong(TTQ):
         change = self.change(value, codes.code.detach())
         return codes._replace(code=codes.code + (change - change.detach()))
 
+    @abstractmethod
     def change(self, value: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """What is added to the gradient's way back, in the shape of `code`."""
 
 
 class NegativeWithoutMinus(Wrong):

@@ -23,17 +23,15 @@ def export(results: Path, trial_key: str | None, output: Path) -> str:
 
     Raises:
         UsageError: as `choose` and `check_output`.
-        TuneQatError: a checkpoint that cannot be read, a missing package, or a file that cannot be written.
+        TuneQatError: a checkpoint that cannot be read, or a file that cannot be written.
     """
     check_output(output)
     choice = choose(results, trial_key)
-    from tune_qat.export.onnx_file import check_installed, save_onnx
+    from tune_qat.export.onnx_file import save_onnx
     from tune_qat.export.state_file import save_state
     from tune_qat.export.summary import described
     from tune_qat.export.trained import load_trained
 
-    if output.suffix == ".onnx":
-        check_installed()
     trained = load_trained(results, choice.trial_key, choice.params_json)
     save = save_onnx if output.suffix == ".onnx" else save_state
     try:

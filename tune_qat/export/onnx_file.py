@@ -1,14 +1,12 @@
 """A trained model as an ONNX file with integer weights."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tune_qat.checkpoints import write_whole
-from tune_qat.config import TuneQatError
 from tune_qat.export.onnx_layers import OPSET, StoredWeight, with_integers
 from tune_qat.export.trained import Trained
 
@@ -17,15 +15,6 @@ NARROW = 4
 """Bits of the narrowest integers that ONNX has at `OPSET`."""
 LARGEST_FOLDED = 4096
 """Constants of more elements are left to be computed, so that none is larger in the file than what it is made of."""
-
-
-def check_installed() -> None:
-    """`TuneQatError` where the packages that write ONNX are missing."""
-    if any(find_spec(name) is None for name in ("onnx", "onnxscript")):
-        raise TuneQatError(
-            "Writing ONNX needs the packages onnx and onnxscript: pip install 'tune-qat[export]'. "
-            "A state of integer codes (-o state.pt) needs neither."
-        )
 
 
 def save_onnx(trained: Trained, path: Path) -> None:
