@@ -9,7 +9,7 @@ from tune_qat.space import BATCH_SIZE, BITS
 from tune_qat.study import Study
 
 
-def describe(study: Study, results: Path) -> str:
+def describe(study: Study, results: str | Path) -> str:
     """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
     return "\n\n".join("\n".join(lines) for lines in blocks)
@@ -63,7 +63,7 @@ def _stages(study: Study) -> list[str]:
     return lines
 
 
-def _cost(study: Study, results: Path) -> list[str]:
+def _cost(study: Study, results: str | Path) -> list[str]:
     epochs = trial_epochs(study)
     trials = sum(trials for _, trials, _ in study.trial_epochs())
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
@@ -79,9 +79,9 @@ def _cost(study: Study, results: Path) -> list[str]:
     return lines
 
 
-def _seconds_per_epoch(study: Study, results: Path) -> float | None:
+def _seconds_per_epoch(study: Study, results: str | Path) -> float | None:
     """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
-    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
+    if not any((Path(results) / "trials").glob(f"study_id=*/{FILES}")):
         return None
     found = connect(results).execute(
         "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",

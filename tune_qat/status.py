@@ -29,7 +29,7 @@ FROM counted GROUP BY arm_id ORDER BY arm_id
 """
 
 
-def describe(results: Path) -> str:
+def describe(results: str | Path) -> str:
     """A block per study: whether it is complete, its start, and a line per arm."""
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete FROM studies ORDER BY study_id").fetchall()

@@ -27,7 +27,7 @@ class Choice:
     """Its configuration in the record."""
 
 
-def choose(results: Path, trial_key: str | None) -> Choice:
+def choose(results: str | Path, trial_key: str | None) -> Choice:
     """The trial `trial_key`, or where it is None the first of the question `best_trial`.
 
     Raises:
@@ -44,7 +44,7 @@ def choose(results: Path, trial_key: str | None) -> Choice:
     return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
 
 
-def _best(best: pd.DataFrame, results: Path) -> str:
+def _best(best: pd.DataFrame, results: str | Path) -> str:
     if not len(best):
         raise UsageError(
             f"No retrain trial of {results} has been completed yet, and only their models and the shared start's are "

@@ -18,7 +18,7 @@ def check_output(output: Path) -> None:
         raise UsageError(f"-o must name a file, but {output} is a folder.")
 
 
-def export(results: Path, trial_key: str | None, output: Path) -> str:
+def export(results: str | Path, trial_key: str | None, output: Path) -> str:
     """Write the model of a trial, or of the best one, and describe what was written.
 
     Raises:

@@ -37,7 +37,7 @@ class Trained:
         return _example(self.model_input)
 
 
-def load_trained(results: Path, trial_key: str, params_json: str) -> Trained:
+def load_trained(results: str | Path, trial_key: str, params_json: str) -> Trained:
     """The model of a completed trial; `params_json` is its configuration in the record.
 
     Raises `TuneQatError` where the checkpoint is gone, damaged, or does not say what the model's input is.

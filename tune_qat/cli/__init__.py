@@ -1,0 +1,18 @@
+"""The command line: thin, each command imports what it needs."""
+
+import sys
+
+from tune_qat.cli import records, studies, trials
+from tune_qat.cli.application import app
+from tune_qat.config import TuneQatError
+
+__all__ = ["app", "main", "records", "studies", "trials"]
+
+
+def main() -> None:
+    """Run the command line; an error for people ends in its message and its exit code, never in a traceback."""
+    try:
+        app(prog_name="tune-qat")
+    except TuneQatError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,47 @@
+"""Arguments and options that several commands take, and how their values are read."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tune_qat.config import UsageError
+
+Space = Annotated[str, typer.Argument(help="A bundled study (see `tune-qat list`) or a TOML file.")]
+Results = Annotated[str, typer.Argument(help="A results folder, or its URI.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the data; if left out, TUNE_QAT_DATA, or the study's data_dir.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as space.learning_rate.low=1e-6."),
+]
+BACKEND_HELP = "What runs training steps: eager, inductor (compiled), or auto: compiled where that pays."
+Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; overrides stages.search.")]
+
+
+def read_study(space: str, overrides: list[str] | None, trials: int | None) -> Any:
+    from tune_qat.study import Study
+    from tune_qat.study_file import parse_override
+
+    values = dict(parse_override(text) for text in overrides or [])
+    if trials is not None:
+        values["stages.search"] = trials
+    return Study.load(space, values)
+
+
+def read_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]:
+    from tune_qat.study_file import parse_override
+
+    return dict(parse_override(text, option, example) for text in texts or [])
+
+
+def read_seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        value = float(text[:-1]) * units[text[-1]]
+    except (KeyError, ValueError, IndexError):
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--time-budget takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
+    return value

@@ -1,0 +1,107 @@
+"""Commands about whole studies: list, plan, run, status."""
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from tune_qat.cli.application import app
+from tune_qat.cli.options import BACKEND_HELP, DataDir, Overrides, Results, Space, Trials, read_seconds, read_study
+from tune_qat.config import Interrupted
+
+
+@app.command("list")
+def list_() -> None:
+    """Studies, models, datasets, quantizers and optimizers, a line each."""
+    from tune_qat.data import DATASETS
+    from tune_qat.models import MODELS
+    from tune_qat.optimizers import OPTIMIZERS
+    from tune_qat.quantizers import QUANTIZERS
+    from tune_qat.study_file import bundled, summary
+
+    tables = {
+        "search spaces": {name: summary(path) for name, path in bundled().items()},
+        "models": {name: spec.summary for name, spec in MODELS.items()},
+        "datasets": {name: spec.summary for name, spec in DATASETS.items()},
+        "quantizers": {name: spec.line for name, spec in QUANTIZERS.items()},
+        "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
+    }
+    width = max(len(name) for lines in tables.values() for name in lines)
+    for title, lines in tables.items():
+        print(title)
+        for name, line in lines.items():
+            print(f"  {name:{width}}  {line}")
+
+
+@app.command()
+def plan(
+    space: Space,
+    results: Annotated[str, typer.Option(help="Record to estimate minutes from.")] = "results",
+    overrides: Overrides = None,
+    trials: Trials = None,
+) -> None:
+    """What a study would do and cost; runs nothing.
+
+    Arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
+    """
+    from tune_qat.planning import describe
+
+    print(describe(read_study(space, overrides, trials), results))
+
+
+@app.command()
+def run(
+    space: Space,
+    results: Annotated[str, typer.Option(help="Folder or URI of the record; may hold many studies.")] = "results",
+    data_dir: DataDir = None,
+    address: Annotated[str, typer.Option(help="local, auto or host:port of a Ray cluster.")] = "local",
+    overrides: Overrides = None,
+    trials: Trials = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Most trials at once.")] = None,
+    cpus_per_trial: Annotated[float, typer.Option(min=0.01, help="CPUs, and CPU threads, of each trial.")] = 1.0,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="One where there are GPUs, if left out.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
+    ] = False,
+) -> None:
+    """Run a study, or go on with it.
+
+    The same command again does what is missing: after Ctrl-C or a crash, and with more trials, seeds or optimizers.
+    """
+    # A mistake is found before the seconds that importing ray takes.
+    study = read_study(space, overrides, trials)
+    seconds = None if time_budget is None else read_seconds(time_budget)
+    from tune_qat.ending import ending
+    from tune_qat.progress import display
+    from tune_qat.tuning.run import run as run_study
+
+    again = f"tune-qat {shlex.join(sys.argv[1:])}"
+    outcome = run_study(
+        study,
+        results=results,
+        data_dir=data_dir,
+        address=address,
+        max_concurrent=max_concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        time_budget=seconds,
+        backend=backend,
+        say=lambda text: print(text, file=sys.stderr),
+        display=display(live=not no_progress),
+    )
+    print(ending(study, outcome, space=space, results=results, again=again))
+    if not outcome.complete:
+        raise typer.Exit(Interrupted.exit_code)
+
+
+@app.command()
+def status(results: Results) -> None:
+    """What is done, running and left, per arm. Reads files only."""
+    from tune_qat.status import describe
+
+    print(describe(results))
