@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "backend",
         "compile_cost",
         "host_memory",
+        "data",
     },
     # What people see.
     "tables": {"config"},
@@ -91,7 +92,19 @@ ENGINES = {"ray", "optuna"}
 WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
-    *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *(
+        "tables",
+        "planning",
+        "status",
+        "progress",
+        "ending",
+        "analysis",
+        "search_spaces",
+        "cli",
+        "launch",
+        "__init__",
+        "__main__",
+    ),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

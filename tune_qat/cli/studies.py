@@ -8,7 +8,7 @@ import typer
 
 from tune_qat.cli.application import app
 from tune_qat.cli.options import BACKEND_HELP, DataDir, Overrides, Results, Space, Trials, read_seconds, read_study
-from tune_qat.config import Interrupted
+from tune_qat.config import Interrupted, UsageError
 
 
 @app.command("list")
@@ -76,6 +76,8 @@ def run(
     # A mistake is found before the seconds that importing ray takes.
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget)
+    if address.startswith("ray://"):
+        raise _not_by_client(study.name, address, space, results)
     from tune_qat.ending import ending
     from tune_qat.progress import display
     from tune_qat.tuning.run import run as run_study
@@ -97,6 +99,17 @@ def run(
     print(ending(study, outcome, space=space, results=results, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
+
+
+def _not_by_client(study_name: str, address: str, space: str, results: str) -> UsageError:
+    from tune_qat.launch.ray_job import instead_of_client
+    from tune_qat.launch.request import job_name
+
+    typed = ["tune-qat", *(word.removeprefix("--address=") for word in sys.argv[1:])]
+    command = ["auto" if word == address else word for word in typed]
+    return UsageError(
+        instead_of_client(address, name=job_name(None, study_name), space=space, results=results, command=command)
+    )
 
 
 @app.command()

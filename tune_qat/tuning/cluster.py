@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import UsageError
+from tune_qat.tuning.address import check_address, check_reachable, no_cluster
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
@@ -44,12 +45,19 @@ class Resources:
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port)."""
+    """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port).
+
+    Raises:
+        UsageError, TuneQatError: see `check_address` and `check_reachable`.
+    """
+    check_address(address)
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     if address == "local" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         # A token for this session alone: otherwise Ray leaves a token file in the home folder. The mode stays unset:
         # Ray has read it when it was imported, and turns authentication on itself for a cluster that it starts.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if address != "local":
+        check_reachable(address)
     # What goes wrong in a trial is in the record, and what goes wrong here is raised.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
@@ -62,18 +70,18 @@ def cluster(address: str) -> Iterator[None]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TuneQatError(
-            f"No Ray cluster at --address {address}: {reason}\n"
-            "Use --address local for this machine, or start one with: RAY_AUTH_MODE=token ray start --head"
-        ) from error
+        raise no_cluster(address, reason) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def resources(*, cpus: float, gpus: float | None, concurrent: int | None) -> Resources:
+def resources(*, cpus: float, gpus: float | None, concurrent: int | None, may_grow: bool = False) -> Resources:
     """What each trial gets on the connected cluster: one GPU where there are some, unless told otherwise.
+
+    On a cluster that may grow, `concurrent` counts even above what there is room for now: an autoscaler adds nodes for
+    trials that wait.
 
     Raises:
         UsageError: more per trial than any node of the cluster has.
@@ -89,7 +97,7 @@ def resources(*, cpus: float, gpus: float | None, concurrent: int | None) -> Res
             raise UsageError(f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s).")
     fits = [_trials_on(node, cpus, gpus) for node in nodes]
     room = sum(fits)
-    limited = concurrent is not None and concurrent < room
+    limited = concurrent is not None and (may_grow or concurrent < room)
     return Resources(cpus=cpus, gpus=gpus, concurrent=concurrent if limited and concurrent else room, limited=limited)
 
 

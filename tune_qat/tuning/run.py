@@ -10,10 +10,11 @@ from tune_qat.config import AUTO, check_backend
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
+from tune_qat.tuning.address import check_address
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
-from tune_qat.tuning.nodes import check_versions
+from tune_qat.tuning.nodes import check_data, check_results, check_versions
 from tune_qat.tuning.session import Outcome, Session
 
 
@@ -52,6 +53,7 @@ def run(
     """
     began = time.monotonic()
     check_backend(backend)
+    check_address(address)
     folder = Path(results).expanduser().absolute()
     check_results_folder(folder)
     work = workload.load(
@@ -71,9 +73,13 @@ def run(
     session = Session(study, work, folder, recorded, deadline)
     if not session.complete:
         with cluster(address):
-            given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
+            given = resources(
+                cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent, may_grow=address != "local"
+            )
             if address != "local":
                 check_versions()
+                check_results(folder)
+                check_data(study, work)
             device = "cuda" if given.gpus else "cpu"
             chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
             say(why)
