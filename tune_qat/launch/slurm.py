@@ -41,8 +41,8 @@ export PATH={bin_folder}:"$PATH"
 command -v ray tune-qat > /dev/null || {{ echo "tune-qat and ray are not on PATH of $(hostname)" >&2; exit 1; }}
 
 # One token for all nodes, in the home folder that they share.
+[ -s "$HOME/.ray/auth_token" ] || (umask 077; ray get-auth-token --generate > /dev/null)
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.ray/auth_token"
-[ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; ray get-auth-token --generate > /dev/null)
 
 # Short: paths of sockets have at most 107 characters.
 export RAY_TMPDIR="/tmp/r_$SLURM_JOB_ID"
@@ -59,6 +59,8 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_
   --num-cpus="$SLURM_CPUS_PER_TASK"{gpus} --disable-usage-stats --include-dashboard=false -- \\
   tune-qat run "$STUDY" --address "$ADDRESS" {shlex.join(request.run_options())} &
 wait $!
+# After an end without errors; otherwise the logs in there may say why.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR"
 """
 
 

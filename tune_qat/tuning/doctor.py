@@ -101,7 +101,7 @@ def _machines(address: str, results: str | None, *, connected: bool) -> Iterator
     facts = {answer.node: answer.value for answer in answers if not answer.problem}
     counted = _counted() if connected else {}
     if alone:
-        counted = {HERE: sizes for sizes in counted.values()}
+        counted = dict.fromkeys([HERE], *counted.values()) if counted else {}
     for name, check in {
         "versions": lambda: findings.versions(facts),
         "cpus": lambda: findings.cpus(facts, {node: count for node, (count, _) in counted.items()}),
