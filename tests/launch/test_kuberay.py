@@ -66,7 +66,9 @@ def test_the_schema_refuses_what_the_crd_does(path: tuple[str, ...], value: Any)
 
 
 def test_what_ray_needs_is_there() -> None:
-    one = request(gpus_per_node=4, memory_per_node=64, seconds=3_600, nodes=3, results="/shared/r", study_toml=STUDY_TOML)
+    one = request(
+        gpus_per_node=4, memory_per_node=64, seconds=3_600, nodes=3, results="/shared/r", study_toml=STUDY_TOML
+    )
     study, job = documents(one)
     spec = job["spec"]
     cluster = spec["rayClusterSpec"]

@@ -53,7 +53,9 @@ def own_path(text: str, environment: dict[str, str]) -> str:
     """The script with the stubs before the folder that it puts first on PATH."""
     line = f'export PATH={Path(sys.executable).parent}:"$PATH"'
     assert text.count(line) == 1
-    return text.replace(line, f"export PATH={environment['PATH'].split(os.pathsep)[0]}:{Path(sys.executable).parent}:$PATH")
+    return text.replace(
+        line, f"export PATH={environment['PATH'].split(os.pathsep)[0]}:{Path(sys.executable).parent}:$PATH"
+    )
 
 
 @pytest.mark.parametrize(

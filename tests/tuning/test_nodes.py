@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,16 @@ JOIN_S = 60.0
 
 
 @contextmanager
-def node(environment: dict[str, str], *options: str) -> Iterator[None]:
-    """A Ray node of one CPU for as long as the block runs; nothing but its own processes is ended."""
+def node(environment: dict[str, str], *options: str, within: Sequence[str] = ()) -> Iterator[int]:
+    """A Ray node of one CPU for as long as the block runs; nothing but its own processes is ended.
+
+    Gives its process. `within` is a command that starts it.
+    """
     ray = str(Path(sys.executable).with_name("ray"))
-    command = [ray, "start", "--block", "--num-cpus=1", "--num-gpus=0", "--disable-usage-stats", *options]
+    command = [*within, ray, "start", "--block", "--num-cpus=1", "--num-gpus=0", "--disable-usage-stats", *options]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         for one in [*family, process]:

@@ -29,9 +29,8 @@ class Store:
         temporary.replace(path)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there, and the folders that it leaves empty."""
-        path = self._root / name
-        path.unlink(missing_ok=True)
+        """Remove a file, if it is there, and the folders inside the results folder that it leaves empty."""
+        (self._root / name).unlink(missing_ok=True)
         with suppress(OSError):
-            for folder in path.relative_to(self._root.parent).parents[:-1]:
-                (self._root.parent / folder).rmdir()
+            for folder in list(Path(name).parents)[:-1]:
+                (self._root / folder).rmdir()

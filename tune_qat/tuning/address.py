@@ -40,13 +40,16 @@ def check_address(address: str) -> None:
 
 def check_reachable(address: str) -> None:
     """`TuneQatError` that says why there is no cluster for us at `address`: nothing answers, or not to us."""
+    if address == "local":
+        return
     found = _HOST_PORT.fullmatch(address)
     if found:
         try:
             socket.create_connection((found["host"], int(found["port"])), timeout=CONNECT_S).close()
         except (OSError, OverflowError) as error:
             raise no_cluster(address, f"nothing answers there ({error})") from error
-    problem = _status_problem(address)
+    no_token = os.environ.get("RAY_AUTH_MODE") == "token" and token_source() is None
+    problem = "AuthenticationError" if no_token else _status_problem(address)
     if "AuthenticationError" in problem:
         raise TuneQatError(f"The Ray cluster at --address {address} does not let this process in: {authentication()}")
     if problem:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import UsageError
-from tune_qat.tuning.address import check_address, check_reachable, no_cluster
+from tune_qat.tuning.address import no_cluster
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
@@ -47,17 +47,16 @@ class Resources:
 def cluster(address: str) -> Iterator[None]:
     """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port).
 
+    `check_reachable` says sooner, and better, what may be wrong with an address.
+
     Raises:
-        UsageError, TuneQatError: see `check_address` and `check_reachable`.
+        TuneQatError: there is none.
     """
-    check_address(address)
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     if address == "local" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         # A token for this session alone: otherwise Ray leaves a token file in the home folder. The mode stays unset:
         # Ray has read it when it was imported, and turns authentication on itself for a cluster that it starts.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    if address != "local":
-        check_reachable(address)
     # What goes wrong in a trial is in the record, and what goes wrong here is raised.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from tune_qat.config import TuneQatError
 from tune_qat.results.store import Store
 from tune_qat.study import Study
 from tune_qat.tuning import findings, machine
-from tune_qat.tuning.address import authentication, token_source
+from tune_qat.tuning.address import authentication, check_address, check_reachable, token_source
 from tune_qat.tuning.cluster import cluster
 from tune_qat.tuning.findings import FAIL, NOTE, OK
 from tune_qat.tuning.nodes import Answer, ask_nodes, check_results
@@ -76,6 +76,8 @@ def _authentication(address: str) -> tuple[str, str]:
 
 def _connect(session: ExitStack, address: str) -> tuple[str, str]:
     began = time.monotonic()
+    check_address(address)
+    check_reachable(address)
     session.enter_context(cluster(address))
     import ray
 

@@ -10,7 +10,7 @@ from tune_qat.config import AUTO, check_backend
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
-from tune_qat.tuning.address import check_address
+from tune_qat.tuning.address import check_address, check_reachable
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
@@ -56,6 +56,8 @@ def run(
     check_address(address)
     folder = Path(results).expanduser().absolute()
     check_results_folder(folder)
+    # Before data is decoded, which may take hours.
+    check_reachable(address)
     work = workload.load(
         study.workload.model,
         study.workload.dataset,
