@@ -22,7 +22,7 @@ from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.training import train
 
-COMMANDS = ("list", "plan", "run", "train", "export", "status", "query")
+COMMANDS = ("list", "plan", "run", "train", "export", "status", "query", "launch", "doctor")
 
 
 class Done(NamedTuple):
@@ -209,6 +209,9 @@ class TestRun:
             ),
             (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
             (("nowhere.toml",), "No study 'nowhere.toml'"),
+            (("quickstart", "--address", "ray://h:10001"), "ray job submit --address http://h:8265"),
+            (("quickstart", "--address=ray://h:10001"), "-- tune-qat run quickstart --address=auto --results SHARED"),
+            (("quickstart", "--address", "ray://h:10001", "--results", "s3://b/r"), "--results s3://b/r --submit"),
         ],
     )
     def test_a_mistake_is_found_before_ray_is_imported(

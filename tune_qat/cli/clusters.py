@@ -36,7 +36,7 @@ def launch(
     service_account: Annotated[str | None, typer.Option(help="kuberay: of the pods, for object storage.")] = None,
     partition: Annotated[str | None, typer.Option(help="slurm: partition.")] = None,
     account: Annotated[str | None, typer.Option(help="slurm: account.")] = None,
-    hosts: Annotated[str | None, typer.Option(help="ray-up: HEAD,WORKER,... that ssh reaches.")] = None,
+    hosts: Annotated[str | None, typer.Option(help="ray-up: HEAD,WORKER,WORKER that ssh reaches.")] = None,
     user: Annotated[str | None, typer.Option(help="ray-up: user of ssh.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write, instead of the screen.")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Run it, too.")] = False,

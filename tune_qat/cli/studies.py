@@ -105,8 +105,8 @@ def _not_by_client(study_name: str, address: str, space: str, results: str) -> U
     from tune_qat.launch.ray_job import instead_of_client
     from tune_qat.launch.request import job_name
 
-    typed = ["tune-qat", *(word.removeprefix("--address=") for word in sys.argv[1:])]
-    command = ["auto" if word == address else word for word in typed]
+    inside = {address: "auto", f"--address={address}": "--address=auto"}
+    command = ["tune-qat", *(inside.get(word, word) for word in sys.argv[1:])]
     return UsageError(
         instead_of_client(address, name=job_name(None, study_name), space=space, results=results, command=command)
     )
