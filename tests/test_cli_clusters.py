@@ -11,6 +11,7 @@ import yaml
 from tests import test_cli
 from tests.study_files import write
 from tests.test_cli import assert_refused
+from tune_qat.provenance import library_versions
 from tune_qat.tuning import findings, machine
 from tune_qat.tuning.findings import FAIL, NOTE, OK
 
@@ -106,7 +107,7 @@ class TestDoctor:
 
 class TestFindings:
     def test_more_cpus_than_the_control_group_allows(self, tmp_path: Path) -> None:
-        facts = {"a": {"cpus": 16, "cpu_limit": 4.0}, "b": {"cpus": 4, "cpu_limit": None}}
+        facts: dict[str, Any] = {"a": {"cpus": 16, "cpu_limit": 4.0}, "b": {"cpus": 4, "cpu_limit": None}}
         kind, text = findings.cpus(facts, {"a": 16.0, "b": 4.0})
         assert (
             kind == FAIL and text.startswith("a: Ray counts on 16 CPUs, but 4 may be used") and "--num-cpus=4" in text
@@ -136,7 +137,7 @@ class TestFindings:
         assert kind == NOTE and "0.1 GB" in text and "--shm-size" in text
 
     def test_a_full_disk(self) -> None:
-        facts = {"a": {"disks": {"/tmp": (4, 100), "/r": (10**12, 10**12)}}}
+        facts: dict[str, Any] = {"a": {"disks": {"/tmp": (4, 100), "/r": (10**12, 10**12)}}}
         assert findings.disk(facts) == (
             FAIL,
             "0.0 GB of 0.0 GB free in /tmp: Ray gives no work to a node with less than 5 %; remove files, or set "
@@ -158,7 +159,7 @@ class TestFindings:
         assert findings.clocks(told, 89.0, 101.0) == (OK, "within 2 s, on all 2 nodes")
 
     def test_other_versions(self) -> None:
-        ours = {"versions": machine.library_versions()}
+        ours = {"versions": library_versions()}
         kind, text = findings.versions({"a": ours, "b": {"versions": ours["versions"] | {"torch": "9.9"}}})
         assert kind == FAIL and text.startswith("b: torch 9.9 (here ") and "constraints.txt" in text
 
