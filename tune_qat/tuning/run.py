@@ -7,6 +7,7 @@ from typing import Any
 
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
+from tune_qat.results.place import Place, place
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
@@ -20,7 +21,7 @@ from tune_qat.tuning.session import Outcome, Session
 def run(
     study: Study,
     *,
-    results: str | Path = "results",
+    results: str | Place = "results",
     data_dir: str | Path | None = None,
     address: str = "local",
     max_concurrent: int | None = None,
@@ -52,7 +53,7 @@ def run(
     """
     began = time.monotonic()
     check_backend(backend)
-    folder = Path(results).expanduser().absolute()
+    folder = place(results)
     check_results_folder(folder)
     work = workload.load(
         study.workload.model,

@@ -7,14 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from tune_qat.config import TooManyFailures
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect, last_epochs
+from tune_qat.results.place import Place
+from tune_qat.results.reader import last_epochs
+from tune_qat.results.views import connect
 from tune_qat.study import Study
 from tune_qat.tuning.cluster import Resources
 from tune_qat.tuning.engine import Reports, StudySearcher
@@ -31,7 +32,7 @@ class Outcome:
     """How a run of a study ended."""
 
     study_id: str
-    results: Path
+    results: Place
     complete: bool
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
@@ -45,7 +46,7 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Path,
+        results: Place,
         recorded: list[dict[str, Any]],
         deadline: float | None,
     ) -> None:

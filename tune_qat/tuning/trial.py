@@ -6,7 +6,6 @@ import time
 import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -111,7 +110,7 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
     restart_peak()
     start_memory = resident_mb()
     path = checkpoint_path(context.results, plan.trial_key)
-    log = EpochLog(Path(context.results), context.study_id, plan.trial_key)
+    log = EpochLog(context.results, context.study_id, plan.trial_key)
     with thread_count(context.threads):
         training = Training(
             plan.config,
