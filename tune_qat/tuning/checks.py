@@ -24,7 +24,12 @@ def check_results_folder(results: Place) -> None:
             raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
     else:
         _check_remote(results)
-    check_version(results)
+    try:
+        check_version(results)
+    except UsageError:
+        raise
+    except TuneQatError:
+        pass  # a damaged file, which is set aside
 
 
 def _check_remote(results: Place) -> None:
