@@ -100,6 +100,8 @@ def place(named: str | Place) -> Place:
             f"{_without_secrets(named)} holds a password, which would end up in the record. Give it as the file "
             "system's own environment variables or configuration have it."
         )
+    if parts.scheme in OBJECT_STORAGE and not parts.netloc:
+        raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
     found = RemotePath(urlunsplit(parts._replace(path=parts.path.rstrip("/"))))
     _file_system(urlunsplit(parts._replace(path="")))
     return found

@@ -1,6 +1,6 @@
 """Reads the record as rows, for the driver. Never writes. The views for everybody are in `views.py`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -42,8 +42,13 @@ def read_rows(results: str | Place, table: str, study_id: str | None = None) -> 
 
 def read_folder(folder: Place, table: str) -> pa.Table:
     """All files of a table's folder, one below the other, compacted ones first; every column of the schema."""
+    return read_files(record_files(folder), table)
+
+
+def read_files(paths: Sequence[Place], table: str) -> pa.Table:
+    """These files, one below the other in their order; every column of the schema."""
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        parts = list(pool.map(read_file, record_files(folder)))
+        parts = list(pool.map(read_file, paths))
     empty = TABLES[table].empty_table()
     # Files of earlier versions lack later columns.
     whole = pa.concat_tables([empty, *parts], promote_options="default")
@@ -72,8 +77,9 @@ def read_file(path: Place) -> pa.Table:
 def last_epochs(results: str | Place, study_id: str, trial_key: str) -> list[dict[str, Any]]:
     """A trial's epochs in order, each as its last attempt left it."""
     folder = table_folder(results, "epochs", study_id)
-    found = while_compacted(lambda: _own_epochs(folder, trial_key) or _compacted_epochs(folder, trial_key))
+    found = while_compacted(partial(_epoch_rows, folder, trial_key))
     rows: dict[int, dict[str, Any]] = {}
+    # Sorting keeps the order of equals: of the same attempt, a trial's own file counts before a compacted one.
     for row in sorted(found, key=lambda row: row["attempt"]):
         rows[row["epoch"]] = {"study_id": study_id, **row}
     return [rows[epoch] for epoch in sorted(rows)]
@@ -126,17 +132,18 @@ def _check_file(path: Place) -> None:
     _check_metadata(path, metadata)
 
 
-def _own_epochs(folder: Place, trial_key: str) -> list[dict[str, Any]]:
-    return [row for path in folder.glob(f"{trial_key}.*.parquet") for row in read_file(path).to_pylist()]
-
-
-def _compacted_epochs(folder: Place, trial_key: str) -> list[dict[str, Any]]:
+def _epoch_rows(folder: Place, trial_key: str) -> list[dict[str, Any]]:
+    """All rows of a trial's epochs; compacted files, which are large, are read only where its own do not have all."""
+    own = [row for path in folder.glob(f"{trial_key}.*.parquet") for row in read_file(path).to_pylist()]
+    epochs = {row["epoch"] for row in own}
+    if own and len(epochs) == max(epochs):
+        return own
     rows: list[dict[str, Any]] = []
     for path in record_files(folder):
         if compact_number(path) is not None:
             table = read_file(path)
             rows += table.filter(pc.equal(table["trial_key"], trial_key)).to_pylist()
-    return rows
+    return rows + own
 
 
 def _check_metadata(path: Place, metadata: Mapping[bytes, bytes] | None) -> None:

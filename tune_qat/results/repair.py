@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tune_qat.config import FINAL, TuneQatError, UsageError
+from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.place import Place, move, place, remove_folder
 from tune_qat.results.reader import READ_AT_ONCE, read_file, read_folder, read_rows
@@ -15,7 +16,8 @@ from tune_qat.results.writer import write_rows
 
 ASIDE = "damaged"
 """Folder of the results that holds what was set aside, in the layout of the record."""
-PLANNED = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
+_BEFORE_STATUS = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
+PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or not field.nullable]
 """Columns that are known before a trial runs."""
 
 
@@ -35,14 +37,10 @@ def repair(results: str | Place, study_id: str) -> list[str]:
                 again.add(path.name.partition(".")[0])
     rows = {row["trial_key"]: row for row in read_rows(root, "trials", study_id)}
     again |= _with_holes(rows.values(), read_folder(table_folder(root, "epochs", study_id), "epochs"))
-    for key in sorted(again):
-        row = rows.get(key)
-        if row and row["stage"] == "pretrain" and row["status"] == "completed":
-            # Its weights are what all arms started from; they are checked by their hash.
-            said.append(f"trial {key}: the curve of the shared start is lost, its weights stand")
-            continue
-        said.append(f"trial {key} will be run again")
-        _forget(root, study_id, key, row)
+    if again:
+        # Not while another process merges what is forgotten here.
+        with claimed(root, study_id, "compact"):
+            said += [_again(root, study_id, key, rows.get(key)) for key in sorted(again)]
     return said
 
 
@@ -79,8 +77,11 @@ def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]
     return {str(row["trial_key"]) for row in ended if last.get(row["trial_key"], 0) != (row["epochs_run"] or 0)}
 
 
-def _forget(results: Place, study_id: str, key: str, row: dict[str, object] | None) -> None:
+def _again(results: Place, study_id: str, key: str, row: dict[str, object] | None) -> str:
     """Put aside what is left of a trial; what it was planned as stays, if it is known."""
+    if row and row["stage"] == "pretrain" and row["status"] == "completed":
+        # Its weights are what all arms started from; they are checked by their hash.
+        return f"trial {key}: the curve of the shared start is lost, its weights stand"
     for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
         folder = table_folder(results, table, study_id)
         for path in [*folder.glob(f"{key}.parquet"), *folder.glob(f"{key}.*.parquet")]:
@@ -90,3 +91,4 @@ def _forget(results: Place, study_id: str, key: str, row: dict[str, object] | No
         planned = {name: row[name] for name in PLANNED}
         path = table_folder(results, "trials", study_id) / f"{key}.parquet"
         write_rows(path, "trials", [{**planned, "status": "interrupted"}])
+    return f"trial {key} will be run again"
