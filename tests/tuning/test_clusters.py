@@ -18,6 +18,7 @@ from tests.tuning.test_nodes import node, wait_for_nodes
 from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.tuning.address import check_address, check_reachable
+from tune_qat.tuning.nodes import appears
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -181,18 +182,14 @@ with cluster({ADDRESS!r}):
 
 def test_a_probe_may_take_a_moment_to_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on network file systems, which remember for seconds that there was no such file."""
-    from tune_qat.results.store import Store
-    from tune_qat.tuning import nodes
-
     late = time.monotonic() + 1.0
-    read = Store.read
+    read = Path.read_bytes
 
-    def slow(self: Store, name: str) -> bytes:
+    def slow(self: Path) -> bytes:
         if time.monotonic() < late:
-            raise FileNotFoundError(name)
-        return read(self, name)
+            raise FileNotFoundError(self)
+        return read(self)
 
-    store = Store.at(tmp_path)
-    store.write("probes/a", b"probes/a")
-    monkeypatch.setattr(Store, "read", slow)
-    assert nodes._appears(store, "probes/a")
+    (tmp_path / "a").write_bytes(b"a")
+    monkeypatch.setattr(Path, "read_bytes", slow)
+    assert appears(tmp_path, "a")

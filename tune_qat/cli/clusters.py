@@ -96,7 +96,7 @@ def doctor(
     results: Annotated[str | None, typer.Option(help="Results folder or URI that is going to be used.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Check a machine or a cluster, a line for each thing.
+    """Look a machine or a cluster over, before a study.
 
     Lines begin with ok, note or FAIL, and say what to do. Ends with 1 where something fails.
     """

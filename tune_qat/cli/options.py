@@ -36,7 +36,7 @@ def read_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, 
     return dict(parse_override(text, option, example) for text in texts or [])
 
 
-def read_seconds(text: str, option: str = "--time-budget") -> float:
+def read_seconds(text: str, option: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     try:
         value = float(text[:-1]) * units[text[-1]]

@@ -1,7 +1,6 @@
 """Looks a machine or a cluster over before a study: a line for each check, and what to do where one fails."""
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,13 +9,12 @@ from pathlib import Path
 
 from tune_qat import data
 from tune_qat.config import TuneQatError
-from tune_qat.results.store import Store
 from tune_qat.study import Study
 from tune_qat.tuning import findings, machine
 from tune_qat.tuning.address import authentication, check_address, check_reachable, token_source
 from tune_qat.tuning.cluster import cluster
 from tune_qat.tuning.findings import FAIL, NOTE, OK
-from tune_qat.tuning.nodes import Answer, ask_nodes, check_results
+from tune_qat.tuning.nodes import Answer, appears, ask_nodes, check_results, probe
 
 HERE = "this machine"
 
@@ -128,14 +126,10 @@ def _results(results: str, *, shared: bool) -> tuple[str, str]:
     if shared:
         check_results(results)
         return OK, f"what is written to {results} is seen on every node"
-    store, name = Store.at(results), f"probes/{secrets.token_hex(8)}"
-    try:
-        store.write(name, name.encode())
-        same = store.read(name) == name.encode()
-        store.remove(name)
-    except OSError as error:
-        return FAIL, f"{results} cannot be written to: {error}. Name another folder with --results."
-    return (OK, f"{results} can be written to") if same else (FAIL, f"{results} gives back something else")
+    with probe(results) as (folder, name):
+        if not appears(folder, name):
+            return FAIL, f"{results} does not give back what is written to it. Name another place."
+    return OK, f"{results} can be written to"
 
 
 def _data(study: Study, data_dir: str | Path | None) -> tuple[str, str]:

@@ -2,15 +2,15 @@
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.provenance import library_versions
-from tune_qat.results.store import Store
+from tune_qat.results.place import Place, place, write_whole
 from tune_qat.study import Study
 from tune_qat.workload import Workload
 
@@ -18,6 +18,8 @@ WAIT_S = 120.0
 """Longest wait for a node's answer: it starts a process for it."""
 SETTLE_S = 5.0
 """Longest wait for what another node has just written: network file systems remember for seconds what was not there."""
+PROBES = "probes"
+"""Folder of files that are there for a moment."""
 SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object storage (s3://bucket/folder, gs://...)."
 
 
@@ -73,30 +75,46 @@ def other_versions(answer: Answer) -> str:
     )
 
 
-def check_results(results: str | Path) -> None:
+def check_results(results: str | Place) -> None:
     """`TuneQatError` naming every node that does not see what is written to the results here, or the other way round.
 
-    Leaves nothing behind: neither here nor on a node whose folder of this name is another one.
+    Leaves no file behind: neither here nor on a node whose folder of this name is another one.
     """
-    store, name = Store.at(results), f"probes/{secrets.token_hex(8)}"
-    written = [name]
-    try:
-        store.write(name, name.encode())
+    with probe(results) as (folder, name):
         answers = ask_nodes(_see_and_answer, str(results), name)
-        written += [answer.value for answer in answers if answer.value]
-        problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, store))]
-    except OSError as error:
-        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another folder.") from error
-    finally:
-        for probe in written:
-            with suppress(OSError):
-                store.remove(probe)
+        problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, folder))]
+        for answer in answers:
+            if answer.value:
+                with suppress(OSError):
+                    (folder / answer.value).unlink(missing_ok=True)
     if problems:
         raise TuneQatError(
             f"Nodes of the cluster do not share --results {results} with this machine; their trials would be lost:\n"
             + "\n".join(problems)
             + f"\n{SHARE}"
         )
+
+
+@contextmanager
+def probe(results: str | Place) -> Iterator[tuple[Place, str]]:
+    """A new file among the results, for as long as the block runs: its folder and its name, which is its content.
+
+    Raises:
+        TuneQatError: it cannot be written.
+    """
+    root = place(results)
+    folder, name = root / PROBES, secrets.token_hex(8)
+    made = [one for one in (folder, root) if isinstance(one, Path) and not one.exists()]
+    try:
+        write_whole(folder / name, name.encode())
+        yield folder, name
+    except OSError as error:
+        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
+    finally:
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+            for one in made:
+                one.rmdir()
 
 
 def check_data(study: Study, work: Workload) -> None:
@@ -141,28 +159,28 @@ def _see_and_answer(results: str, name: str) -> str:
     """On a node: the name of what it has written itself, or nothing where it does not see `name`."""
     import ray
 
-    store = Store.at(results)
-    if not _appears(store, name):
+    folder = place(results) / PROBES
+    if not appears(folder, name):
         return ""
     own = f"{name}.{ray.get_runtime_context().get_node_id()}"
-    store.write(own, own.encode())
+    write_whole(folder / own, own.encode())
     return own
 
 
-def _unseen(answer: Answer, store: Store) -> str:
+def _unseen(answer: Answer, folder: Place) -> str:
     if answer.problem:
         return answer.problem
     if not answer.value:
         return "does not find what was written here"
-    return "" if _appears(store, answer.value) else "what it writes is not found here"
+    return "" if appears(folder, answer.value) else "what it writes is not found here"
 
 
-def _appears(store: Store, name: str) -> bool:
+def appears(folder: Place, name: str) -> bool:
     """Whether the probe `name` can be read, now or within `SETTLE_S`."""
     until = time.monotonic() + SETTLE_S
     while True:
         with suppress(FileNotFoundError):
-            return store.read(name) == name.encode()
+            return (folder / name).read_bytes() == name.encode()
         if time.monotonic() > until:
             return False
         time.sleep(0.5)
