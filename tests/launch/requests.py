@@ -1,5 +1,6 @@
 """Launches to write files for."""
 
+import os
 from typing import Any
 
 from tune_qat.launch.request import Request, Trials
@@ -7,6 +8,11 @@ from tune_qat.launch.request import Request, Trials
 NASTY = """a b"c'd$(touch /tmp/never)`x`\\n#{}!;&|<>*~%é: - !!python/object"""
 """Characters that mean something to shells, YAML, TOML, Slurm or Ray."""
 STUDY_TOML = "name = 'own'\n"
+
+
+def clean_environment(**given: str) -> dict[str, str]:
+    """That of this process without what sessions of Ray in it have left there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | given
 
 
 def request(**changes: Any) -> Request:

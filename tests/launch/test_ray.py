@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.launch.requests import NASTY, STUDY_TOML, request
+from tests.launch.requests import NASTY, STUDY_TOML, clean_environment, request
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.launch import Launch, launch
 from tune_qat.launch.ray_job import instead_of_client, job_server
@@ -36,7 +36,7 @@ def submitted(written: Launch, folder: Path) -> list[str]:
     (folder / "bin" / "ray").write_text(SAVE)
     (folder / "bin" / "ray").chmod(0o755)
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "SAVED": str(folder), "HOME": "/home/me"}
+    environment = clean_environment(PATH=path, SAVED=str(folder), HOME="/home/me")
     subprocess.run(["bash"], input=written.text, text=True, env=environment, check=True)
     return (folder / "words").read_text().split("\n")[:-1]
 

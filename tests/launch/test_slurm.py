@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.requests import NASTY, STUDY_TOML, request
+from tests.launch.requests import NASTY, STUDY_TOML, clean_environment, request
 from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import UsageError
 from tune_qat.launch.request import Request, Trials, Where
@@ -46,7 +46,7 @@ def stubs(folder: Path, **programs: str) -> dict[str, str]:
         (bin_folder / name).chmod(0o755)
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     job = {**JOB, "SLURM_JOB_ID": str(os.getpid()), "STUB_LOG": str(folder / "log"), "HOME": str(folder)}
-    return os.environ | job | {"PATH": path}
+    return clean_environment(**job, PATH=path)
 
 
 def own_path(text: str, environment: dict[str, str]) -> str:

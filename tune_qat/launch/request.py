@@ -134,9 +134,7 @@ def check_shared(option: str, path: str, *, below: str | None = None) -> None:
     use = "object storage (s3://bucket/folder, gs://bucket/folder)"
     if is_uri(path):
         if urlsplit(path).password is not None:
-            raise UsageError(
-                f"{option} holds a password, which does not belong into a file."
-            )
+            raise UsageError(f"{option} holds a password, which does not belong into a file.")
         if path.startswith("file:"):
             raise UsageError(f"{option} {path}: give a path without file://, which all nodes see, or {use}.")
         return
