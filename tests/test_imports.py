@@ -79,7 +79,10 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis"},
     "progress": {"planning"},
-    "ending": {"study", "space", "tables", "analysis"},
+    "edges": BASE | {"tables", "analysis"},
+    "ending": {"study", "tables", "analysis", "edges"},
+    "toml_text": set(),
+    "widening": BASE | {"study", "study_sections", "space", "toml_text", "edges", "analysis"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }
@@ -92,6 +95,7 @@ WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
     *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *("edges", "toml_text", "widening"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}
