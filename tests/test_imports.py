@@ -71,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
         "compile_cost",
         "host_memory",
     },
+    "rerun": BASE | {"workload", "backend", "checkpoints", "provenance", "results", "training"},
     # What people see.
     "tables": {"config"},
     "export": BASE

@@ -35,7 +35,7 @@ def widen(
     batch_size: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Powers of two, of the study.")] = None,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, max=1_000_000, help="Search trials per arm; what fills the new part, else."),
+        typer.Option(min=1, max=1_000_000, help="Search trials per arm; enough for the new part, if left out."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="wide.toml; without it, the file is printed.")
