@@ -23,7 +23,7 @@ def document(widened: Widened, results: str | Path, output: str | Path | None) -
     where = "RESULTS" if os.path.isabs(os.path.expanduser(where)) else where
     name = Path(output).name if output else "wide.toml"
     head = [
-        f"Study {widened.study.name} with other ranges, {MARK} from the record of its last run.",
+        f"Study {widened.study.name} with other ranges, {MARK}.",
         "",
         f"  tune-qat run {shlex.quote(name)} --results {shlex.quote(where)}",
         "",

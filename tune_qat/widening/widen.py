@@ -21,6 +21,8 @@ from tune_qat.study_sections import BatchSizes, PretrainSection
 from tune_qat.widening.area import RATE, growth
 
 Span = tuple[float, float]
+LARGEST_BATCH = 1_000_000
+"""That a study file takes."""
 SEARCHED = """
 SELECT study_id, arm_id, stage, optimizer, learning_rate, batch_size
 FROM arm_trials WHERE ended AND stage IN ('random', 'search')
@@ -141,7 +143,7 @@ def _batch_sizes(
     new = given or _widest(edges[edges["dimension"] == BATCH_SIZE])
     if new is None:
         return None, []
-    most = 2 ** (train_size.bit_length() - 1)
+    most = 2 ** (min(train_size, LARGEST_BATCH).bit_length() - 1)
     if new[0] > most:
         raise UsageError(f"--batch-size: an epoch has {train_size} samples, which does not fill a batch of {new[0]:g}.")
     said = [f"Batch sizes end at {most}: the training split has {train_size} samples."] if new[1] > most else []
@@ -217,7 +219,10 @@ def _trials(old: Study, new: Study, given: int | None, fit: Mapping[str, int], l
     # Where recorded trials no longer fit, others are run in their place.
     least = planned if not lost else min(fit.values()) if lost.get("search") else 0
     if trials <= least:
-        raise UsageError(f"--trials must be above {least}, or nothing new would be run, but got {trials}.")
+        raise UsageError(
+            f"Arms have {least} search trials already, so that nothing new would be run with {trials}. Ask for more: "
+            "--trials N."
+        )
     return trials
 
 
