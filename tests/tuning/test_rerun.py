@@ -1,6 +1,7 @@
 """Recorded trials again: those of a real Ray session, and some that are put into its record here."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -93,15 +94,12 @@ class TestOtherCurve:
     def key(self, results: Path) -> str:
         return str(trial(results, stage="retrain", arm_id="adam-w4a4")["trial_key"])
 
-    @pytest.mark.parametrize("name", COMPARED)
+    @pytest.mark.parametrize("name", ["train_loss", "val_loss", "val_metric", "grad_norm", "test_metric"])
     def test_of_one_number_is_named_and_unexplained(self, results: Path, key: str, name: str) -> None:
+        """The float beside it is enough."""
         epoch = 3 if name == "test_metric" else 2
-        value = next(
-            row[name] for row in read_rows(results, "epochs") if (row["trial_key"], row["epoch"]) == (key, epoch)
-        )
-        change_epoch(
-            results, key, epoch, **{name: float(torch.tensor(value).double().nextafter(torch.tensor(2.0).double()))}
-        )
+        rows = {row["epoch"]: row for row in read_rows(results, "epochs") if row["trial_key"] == key}
+        change_epoch(results, key, epoch, **{name: math.nextafter(rows[epoch][name], 2.0)})
         verdict, _ = again(results, key)
         assert verdict == Verdict(differing={name: epoch}, epochs=(3, 3))
         assert not verdict.same and not verdict.explained

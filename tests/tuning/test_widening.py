@@ -15,6 +15,7 @@ from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.tuning import queue
 from tune_qat.tuning.run import run
+from tune_qat.tuning.search import ArmSampler
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -24,7 +25,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, Any, floa
     """What each arm's sampler starts from, by optimizer."""
     histories: dict[str, list[tuple[str, Any, float]]] = {}
 
-    class Spy(queue.ArmSampler):
+    class Spy(ArmSampler):
         def __init__(self, spaces: Any, **given: Any) -> None:
             histories[next(iter(spaces))] = list(given["history"])
             super().__init__(spaces, **given)
@@ -41,7 +42,7 @@ def test_a_widened_study_runs_only_its_new_part(
     before = {row["trial_key"]: row for row in read_rows(results, "trials")}
     wide_file = tmp_path / "wide.toml"
     typed = ["tune-qat", "widen", str(results), "--arm", "adam-w4a4", "--learning-rate", "1e-7:10",
-             "--batch-size", "8:128", "--trials", "6", "-o", str(wide_file)]  # fmt: skip
+             "--batch-size", "4:128", "--trials", "6", "-o", str(wide_file)]  # fmt: skip
     monkeypatch.setattr(sys, "argv", typed)
     with pytest.raises(SystemExit) as done:
         cli.main()

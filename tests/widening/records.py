@@ -41,7 +41,7 @@ def full(study: Study, results: Path, best: dict[str, dict[str, Any]] | None = N
         for number in range(study.stages.search):
             optimizer = arm.optimizers[number % len(arm.optimizers)]
             rate = 1e-2 if optimizer != "adam" else 1e-3 if number else 2e-4
-            values = {"learning_rate": rate, "batch_size": 32, "val_metric": 0.5 + number / 1000}
+            values: dict[str, Any] = {"learning_rate": rate, "batch_size": 32, "val_metric": 0.5 + number / 1000}
             record.trial(arm.arm_id, "search", optimizer=optimizer, **values)
         for optimizer in (best or {}).keys() & arm.optimizers:
             values = {"learning_rate": 1e-2, "batch_size": 32, **(best or {})[optimizer], "val_metric": 0.9}
