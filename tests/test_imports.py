@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     # What training is made of.
     "schedules": set(),
     "epoch": set(),
-    "checkpoints": {"config"},
+    "checkpoints": {"config", "results"},
     "provenance": set(),
     "linear_operation": set(),
     "gates": set(),
@@ -78,12 +78,12 @@ ALLOWED: dict[str, set[str]] = {
     | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
-    "status": {"tables", "analysis"},
+    "status": {"tables", "analysis", "results"},
     "progress": {"planning"},
-    "edges": BASE | {"tables", "analysis"},
-    "ending": {"study", "tables", "analysis", "edges"},
+    "edges": BASE | {"tables", "analysis", "results"},
+    "ending": {"study", "tables", "analysis", "edges", "results"},
     "toml_text": set(),
-    "widening": BASE | {"study", "study_sections", "space", "toml_text", "edges", "analysis"},
+    "widening": BASE | {"study", "study_sections", "space", "toml_text", "edges", "analysis", "results"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }

@@ -1,19 +1,19 @@
 """Which arms have their best learning rate or batch size near an edge of its range, for people."""
 
 import shlex
-from pathlib import Path
 
 import pandas as pd
 
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
+from tune_qat.results.place import Place
 from tune_qat.tables import table_text
 
 WORDS = {"learning_rate": "learning rate", "batch_size": "batch size"}
 
 
-def describe(results: str | Path, study: str | None = None) -> str:
+def describe(results: str | Place, study: str | None = None) -> str:
     """A block for each study (for the one that is named): its arms, those at an edge first, and how to widen it.
 
     Raises:
@@ -25,7 +25,7 @@ def describe(results: str | Path, study: str | None = None) -> str:
     return "\n\n".join(_block(row, edges[edges["study_id"] == row.study_id], results) for row in studies.itertuples())
 
 
-def recorded_studies(results: str | Path, name: str | None) -> pd.DataFrame:
+def recorded_studies(results: str | Place, name: str | None) -> pd.DataFrame:
     """Rows of `studies` with `study_id`, `mode`, `complete` and `definition_json`; of the one that is named.
 
     `alone` says whether the results hold no other.
@@ -41,7 +41,7 @@ def recorded_studies(results: str | Path, name: str | None) -> pd.DataFrame:
     return found[found["study_id"] == name]
 
 
-def widen_command(results: str | Path, study: str, *, alone: bool) -> str:
+def widen_command(results: str | Place, study: str, *, alone: bool) -> str:
     """What to type for the wider study file; the study is named where the results hold others."""
     named = "" if alone else f" --study {shlex.quote(study)}"
     return f"tune-qat widen {shlex.quote(str(results))}{named} -o wide.toml"
@@ -52,7 +52,7 @@ def span(low: float, high: float) -> str:
     return f"{low:g}..{high:g}"
 
 
-def _block(study: "pd.Series", edges: pd.DataFrame, results: str | Path) -> str:
+def _block(study: "pd.Series", edges: pd.DataFrame, results: str | Place) -> str:
     state = "" if study.complete else ", not complete yet"
     title = f"study {study.study_id} ({study.mode} mode{state})"
     if not len(edges):
@@ -60,9 +60,9 @@ def _block(study: "pd.Series", edges: pd.DataFrame, results: str | Path) -> str:
     count = int((edges["edge"] != "none").sum())
     if not count:
         return f"{title}: no best value lies near an edge of its range.\n\n{_table(edges, study.mode)}"
-    lie = "best value lies" if count == 1 else "best values lie"
+    lie = "best value lies near an edge of its range" if count == 1 else "best values lie near an edge of their ranges"
     command = widen_command(results, study.study_id, alone=study.alone)
-    return f"{title}: {count} {lie} near an edge of its range.\n\n{_table(edges, study.mode)}\n\nwiden    {command}"
+    return f"{title}: {count} {lie}.\n\n{_table(edges, study.mode)}\n\nwiden    {command}"
 
 
 def _table(edges: pd.DataFrame, mode: str) -> str:

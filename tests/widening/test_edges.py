@@ -20,7 +20,7 @@ def test_arms_at_an_edge_come_first_with_what_is_wide_enough(study: Study, tmp_p
     full(study, tmp_path / "r", {"adam": {"learning_rate": 0.09, "batch_size": 8}})
     said = describe(tmp_path / "r")
     title, _, heads, _, *rows = said.splitlines()
-    assert title == "study small (comparison mode): 4 best values lie near an edge of its range."
+    assert title == "study small (comparison mode): 4 best values lie near an edge of their ranges."
     assert heads.split() == ["arm", "searched", "best", "range", "near", "wide", "enough"]
     assert [row.split()[-2:] for row in rows[:4]] == [["high", "1e-05..1"], ["low", "4..64"]] * 2
     assert all(row.split()[-2:] == ["-", "-"] for row in rows[4:8])

@@ -4,14 +4,14 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tune_qat.checkpoints import load_weights, weights_sha256
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.lookup import did_you_mean
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect
+from tune_qat.results.place import Place
+from tune_qat.results.views import connect
 
 SHORTEST = 6
 """Digits of a key that is not given whole."""
@@ -27,7 +27,7 @@ class Recorded:
     config: TrialConfig
     data_dir: str | None
     """The study's own."""
-    start: str | Path | None
+    start: str | None
     """Checkpoint that it started from; None from scratch."""
 
     @property
@@ -40,7 +40,7 @@ class Recorded:
         return min(len(self.epochs) + self.failed, self.config.epochs)
 
 
-def find(results: str | Path, key: str) -> Recorded:
+def find(results: str | Place, key: str) -> Recorded:
     """The trial of a key, or of the beginning of one; its start is checked against the hash in the record.
 
     Raises:
@@ -68,7 +68,7 @@ def find(results: str | Path, key: str) -> Recorded:
 class _Record:
     """Rows of a results folder."""
 
-    def __init__(self, results: str | Path) -> None:
+    def __init__(self, results: str | Place) -> None:
         self._results = results
         self._connection = connect(results)
 
@@ -92,7 +92,7 @@ class _Record:
         order = "ORDER BY coalesce(epochs_run, 0) DESC, study_id LIMIT 1"
         return self.rows(f"SELECT * FROM trials WHERE trial_key = ? {order}", [whole])[0]
 
-    def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[str | Path]:
+    def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[str]:
         """Where the weights may be that the trial started from, most likely first; none from scratch."""
         if row["init_checkpoint_sha256"] is None:
             return []
@@ -101,12 +101,12 @@ class _Record:
             f"SELECT trial_key, {same} AS same FROM trials WHERE stage = 'pretrain' AND study_id = ? ORDER BY 2 DESC",
             [row["init_checkpoint_sha256"], row["study_id"]],
         )
-        paths: list[str | Path] = [checkpoint_path(self._results, one["trial_key"]) for one in shared]
+        paths: list[str] = [str(checkpoint_path(self._results, one["trial_key"])) for one in shared]
         likely = sum(one["same"] for one in shared)
         return [*paths[:likely], *([init_path] if init_path else []), *paths[likely:]]
 
 
-def _checked_start(row: Mapping[str, Any], places: Sequence[str | Path]) -> str | Path | None:
+def _checked_start(row: Mapping[str, Any], places: Sequence[str]) -> str | None:
     """The first of the places, if it holds the weights that the trial started from."""
     wanted = row["init_checkpoint_sha256"]
     if wanted is None:

@@ -7,14 +7,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ray import tune
 
-from tune_qat.config import TooManyFailures
-from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect, last_epochs
+from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import Place
+from tune_qat.results.reader import last_epochs, read_folder, while_compacted
+from tune_qat.results.repair import set_aside
 from tune_qat.study import Study
 from tune_qat.tuning.cluster import Resources
 from tune_qat.tuning.engine import Reports, StudySearcher
@@ -31,7 +34,7 @@ class Outcome:
     """How a run of a study ended."""
 
     study_id: str
-    results: Path
+    results: Place
     complete: bool
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
@@ -45,15 +48,17 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Path,
+        results: Place,
         recorded: list[dict[str, Any]],
         deadline: float | None,
+        patience: Patience,
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
         self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
-        self.record = Record(results, study, work, points, task.sign)
+        self.record = Record(results, study, work, points, task.sign, patience.write_whole)
+        self._patience = patience
         self.started_at = now()
         self._recorded = recorded
         self._init_path = study.training.init_path
@@ -66,7 +71,9 @@ class Session:
             init_sha256=init_sha256,
         )
         self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
+        self.searcher.say = patience.say
         self.stopped = False
+        self._fitting = False
         self._start_known()
 
     def write_study(self, complete: bool) -> None:
@@ -111,11 +118,12 @@ class Session:
             threads=given.threads,
             device=device,
             backend=backend,
+            patience_s=self._patience.seconds,
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
         scheduler = StudyScheduler(
-            self.study, self.study.arms(), self._history(), self.record.decided, self.searcher.warm
+            self.study, self.study.arms(), self._history(), self.searcher.decided, self.searcher.warm
         )
         self.searcher.warm_up(given.concurrent)
         for state in self.queue.arms.values():
@@ -148,10 +156,28 @@ class Session:
                     callbacks=[Reports(self.searcher)],
                 ),
             )
-            tuner.fit()
+            self._fitting = True
+            try:
+                tuner.fit()
+            finally:
+                self._fitting = False
+
+    def lost(self, why: str) -> None:
+        """Another driver has taken the study over: stop, and write nothing more."""
+        error = StorageRefused(f"Stopped: {why}.")
+
+        def refuse(path: Place, data: bytes | memoryview) -> None:
+            raise error
+
+        self.record.write = refuse
+        self.searcher.give_up(error)
+        if self._fitting:
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """The last word in the record; `TooManyFailures` if the study could not go on."""
+        """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        if self.searcher.refused:
+            raise self.searcher.refused
         self.write_study(complete=self.complete)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
@@ -178,7 +204,12 @@ class Session:
             if pretrain is None or row["trial_key"] != pretrain.trial_key or row["status"] != "completed":
                 continue
             path = checkpoint_path(self.results, pretrain.trial_key)
-            if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
+            try:
+                known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+            except TuneQatError as error:
+                self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+                continue
+            if known:
                 self.queue.start_known(row["checkpoint_sha256"])
 
     def _finish_rows(self) -> None:
@@ -200,15 +231,14 @@ class Session:
         ]
         if not keys:
             return {}
-        rows = connect(self.results).execute(
-            "SELECT trial_key, epoch, val_metric FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch",
-            [self.study.name],
-        )
-        history: dict[str, list[tuple[int, float]]] = {key: [] for key in keys}
-        for key, epoch, metric in rows.fetchall():
+        epochs = while_compacted(partial(read_folder, table_folder(self.results, "epochs", self.study.name), "epochs"))
+        history: dict[str, dict[int, float]] = {key: {} for key in keys}
+        # The last attempt of an epoch counts.
+        ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
+        for key, epoch, metric in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
             if key in history:
-                history[key].append((epoch, finite_objective(metric, self.sign, self.worst_metric)))
-        return history
+                history[key][epoch] = finite_objective(metric, self.sign, self.worst_metric)
+        return {key: sorted(epochs.items()) for key, epochs in history.items()}
 
 
 def _weights_hash(path: str) -> str:

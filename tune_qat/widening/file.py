@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.results.place import Place, write_whole
 from tune_qat.study import Study
 from tune_qat.toml_text import toml_text
 from tune_qat.widening.widen import Widened
@@ -14,7 +15,7 @@ MARK = "written by `tune-qat widen`"
 """In the first line of every file that is written here: such a file may be replaced."""
 
 
-def document(widened: Widened, results: str | Path, output: str | Path | None) -> str:
+def document(widened: Widened, results: str | Place, output: str | Path | None) -> str:
     """The study file, with what it came from at its head; `tune-qat run` of it gives exactly the study.
 
     The head names the results as they were typed, but no absolute path, which would mean something on one machine only.
@@ -44,13 +45,8 @@ def check_output(output: Path) -> None:
 
 def write(text: str, output: Path) -> None:
     """Write the file whole or not at all; one that is there has passed `check_output` and is replaced."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, output)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(output, text.encode())
     except OSError as error:
         raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
 

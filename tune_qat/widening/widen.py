@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.edges import WORDS, recorded_studies, span
 from tune_qat.lookup import did_you_mean
+from tune_qat.results.place import Place
 from tune_qat.space import BATCH_SIZE, Dimensions
 from tune_qat.study import Arm, Study
 from tune_qat.study_sections import BatchSizes, PretrainSection
@@ -52,7 +52,7 @@ class Widened:
     """What moved from where to where, and what that does to recorded trials."""
 
 
-def widen(results: str | Path, name: str | None, wanted: Wanted) -> Widened:
+def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
     """The study as it was last run, with wider ranges and more search trials.
 
     Trials count within one study name, so the name stays. A learning rate's range belongs to an optimizer and so to all
@@ -85,7 +85,7 @@ def widen(results: str | Path, name: str | None, wanted: Wanted) -> Widened:
     return Widened(study=wide, values=values, notes=[*_moves(study, wide), *clipped, *_kept(study, wide, lost.total())])
 
 
-def _one(studies: pd.DataFrame, results: str | Path) -> Any:
+def _one(studies: pd.DataFrame, results: str | Place) -> Any:
     if len(studies) != 1:
         known = ", ".join(studies["study_id"]) or "none"
         raise UsageError(f"{results} holds several studies ({known}). Say which: --study NAME.")
@@ -159,7 +159,7 @@ def _widest(edges: pd.DataFrame) -> Span | None:
     return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
 
 
-def _train_size(results: str | Path, study: str) -> int:
+def _train_size(results: str | Place, study: str) -> int:
     found = analysis.frame(results, "SELECT study_id, n_train FROM arms")
     return int(found[found["study_id"] == study]["n_train"].iloc[0])
 
@@ -191,7 +191,7 @@ def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span],
         space["batch_size"]["default"] = before
 
 
-def _recorded(results: str | Path, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
+def _recorded(results: str | Place, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
     """Ended search trials of each arm that still fit, and how many trials of which stage do not any more."""
     trials = analysis.frame(results, SEARCHED)
     fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
