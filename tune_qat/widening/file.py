@@ -21,7 +21,7 @@ def document(widened: Widened, results: str | Place, output: str | Path | None) 
     The head names the results as they were typed, but no absolute path, which would mean something on one machine only.
     """
     where = str(results)
-    where = "RESULTS" if os.path.isabs(os.path.expanduser(where)) else where
+    where = "RESULTS" if os.path.isabs(os.path.expanduser(where)) or where.startswith("file:") else where
     name = Path(output).name if output else "wide.toml"
     head = [
         f"Study {widened.study.name} with other ranges, {MARK}.",
