@@ -219,8 +219,16 @@ class TestFile:
         assert tomllib.loads(body) == {"name": "small", **expected}, "nothing that is the default anyway"
         assert Study.load(write(tmp_path, text, "wide.toml")) == widened.study
 
-    @pytest.mark.parametrize(("typed", "named"), [("s3://bucket/r", "s3://bucket/r"), ("/data/r", "RESULTS"),
-                                                  ("~/r", "RESULTS"), ("file:///data/r", "RESULTS"), ("my r", "'my r'")])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("typed", "named"),
+        [
+            ("s3://bucket/r", "s3://bucket/r"),
+            ("my r", "'my r'"),
+            ("/data/r", "RESULTS"),
+            ("~/r", "RESULTS"),
+            ("file:///data/r", "RESULTS"),
+        ],
+    )
     def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, typed: str, named: str) -> None:
         full(study, tmp_path / "r", AT_EDGES)
         text = document(widen(tmp_path / "r", None, Wanted()), typed, tmp_path / "wide.toml")

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 import analysis
 from tune_qat.config import UsageError
-from tune_qat.edges import WORDS, recorded_studies, span
+from tune_qat.edges import recorded_studies
 from tune_qat.lookup import did_you_mean
 from tune_qat.results.place import Place
 from tune_qat.space import BATCH_SIZE, Dimensions
 from tune_qat.study import Arm, Study
 from tune_qat.study_sections import BatchSizes, PretrainSection
 from tune_qat.widening.area import RATE, growth
+from tune_qat.widening.notes import kept, moves
 
 Span = tuple[float, float]
 LARGEST_BATCH = 1_000_000
@@ -82,7 +83,7 @@ def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
     fit, lost = _recorded(results, study, wide)
     values["stages"]["search"] = _trials(study, wide, wanted.trials, fit, lost)
     wide = Study.model_validate(values)
-    return Widened(study=wide, values=values, notes=[*_moves(study, wide), *clipped, *_kept(study, wide, lost.total())])
+    return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
 
 
 def _one(studies: pd.DataFrame, results: str | Place) -> Any:
@@ -224,29 +225,3 @@ def _trials(old: Study, new: Study, given: int | None, fit: Mapping[str, int], l
             "--trials N."
         )
     return trials
-
-
-def _moves(old: Study, new: Study) -> list[str]:
-    lines = []
-    for optimizer in old.space.optimizers:
-        was, now = old.dimensions(optimizer), new.dimensions(optimizer)
-        if RATE in was and was[RATE] != now[RATE]:
-            moved = f"{span(was[RATE].low, was[RATE].high)} -> {span(now[RATE].low, now[RATE].high)}"
-            lines.append(f"{WORDS[RATE]} of {optimizer}: {moved}")
-    sizes, wide = old.space.batch_size, new.space.batch_size
-    if (sizes.low, sizes.high) != (wide.low, wide.high):
-        lines.append(f"{WORDS[BATCH_SIZE]}: {span(sizes.low, sizes.high)} -> {span(wide.low, wide.high)}")
-    before, after = old.stages.search, new.stages.search
-    return [*lines, f"search trials of an arm: {f'{before} -> ' if before != after else ''}{after}"]
-
-
-def _kept(old: Study, new: Study, lost: int) -> list[str]:
-    """What becomes of the record."""
-    lines = ["Recorded trials that fit count, as long as the name stays; only what is new is run."]
-    if lost:
-        which = "One recorded trial lies" if lost == 1 else f"{lost} recorded trials lie"
-        lines.append(f"{which} outside of the new ranges and no longer count{'s' * (lost == 1)}.")
-    before, after = old.space.batch_size.middle, new.space.batch_size.middle
-    if before != after and old.stages.default:
-        lines.append(f"The default trials are run again, at batch size {after}: {before} is not in the range.")
-    return lines
