@@ -18,9 +18,9 @@ from tune_qat.launch.ray_job import instead_of_client, job_server
 from tune_qat.launch.request import Request, Trials, Where, trials_at_once
 from tune_qat.launch.shell_text import heredoc
 from tune_qat.launch.submit import submit
-from tune_qat.launch.toml_text import toml_text
 from tune_qat.study import Study
 from tune_qat.study_file import bundled, merged
+from tune_qat.toml_text import toml_text
 
 HOSTS = Where(hosts="head,10.0.0.2,10.0.0.3", user="me")
 SAVE = """#!/bin/bash
@@ -195,11 +195,6 @@ def test_a_study_file_travels_whole(space: str) -> None:
     text = toml_text(merged(space))
     assert tomllib.loads(text) == merged(space)
     assert Study.model_validate(tomllib.loads(text)) == Study.load(space)
-
-
-def test_any_text_is_a_toml_value() -> None:
-    values = {"a b": ['"\\', "\n\r\t\x00\x7f\u2028é𝄞", NASTY], "x": {"y": -0.0, "z": 1e-30, "t": True, "n": -3}, "": {}}
-    assert tomllib.loads(toml_text(values)) == values
 
 
 def test_a_script_is_not_ended_by_what_it_writes() -> None:

@@ -13,7 +13,7 @@ from tune_qat.config import Interrupted, UsageError
 
 @app.command("list")
 def list_() -> None:
-    """Studies, models, datasets, quantizers and optimizers."""
+    """Studies, models, datasets, quantizers, optimizers, a line each."""
     from tune_qat.data import DATASETS
     from tune_qat.models import MODELS
     from tune_qat.optimizers import OPTIMIZERS
@@ -100,7 +100,7 @@ def run(
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, space=space, results=results, again=again))
+    print(ending(study, outcome, results=results, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
 

@@ -4,9 +4,9 @@ from pathlib import PurePosixPath
 
 from tune_qat.config import UsageError
 from tune_qat.data import get_spec
-from tune_qat.launch.toml_text import toml_text
 from tune_qat.study import Study
 from tune_qat.study_file import bundled, merged
+from tune_qat.toml_text import toml_text
 
 
 def study_toml(space: str) -> str | None:

@@ -215,6 +215,9 @@ class StudyQueue:
         return next((plan for plan in self._default_plans(state) if not state.known(plan.trial_key)), None)
 
     def _next_random(self, state: ArmState) -> Plan | None:
+        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        if state.begun("random") >= self.study.stages.random:
+            return None
         return next((plan for plan in self._random_plans(state) if not state.known(plan.trial_key)), None)
 
     def _next_search(self, state: ArmState) -> Plan | None:
