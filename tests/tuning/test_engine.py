@@ -1,42 +1,52 @@
 """What the bridge to Ray Tune does with trials that Ray gives up."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tune_qat.tuning import engine
+from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.engine import Reports, StudySearcher
+from tune_qat.tuning.losses import Loss
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP
 
 
 class Searcher:
-    """Remembers which trials were given up."""
+    """Remembers which trials were lost."""
+
+    stopped = False
 
     def __init__(self) -> None:
-        self.plans: dict[str, Any] = {}
-        self.gone: list[tuple[str, str]] = []
+        self.plans: dict[str, Any] = {"t": None}
+        self.gone: list[tuple[str, Loss]] = []
 
-    def died(self, trial_id: str, reason: str) -> None:
-        self.gone.append((trial_id, reason))
+    def lost(self, trial_id: str, loss: Loss) -> None:
+        self.gone.append((trial_id, loss))
+
+    def room(self, slots: int) -> None:
+        pass
 
 
-def trial(status: str, error: str | None = None) -> Any:
-    return SimpleNamespace(trial_id="t", status=status, get_error=lambda: error)
+def trial(status: str, error_file: Path | None = None) -> Any:
+    return SimpleNamespace(trial_id="t", status=status, error_file=error_file, pickled_error_file=None)
 
 
 def test_a_trial_that_ray_gives_up_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_FOR_LOST_S", 0.0)
+    monkeypatch.setattr(engine, "LOOK_S", 0.0)
     searcher: Any = Searcher()
-    Reports(searcher).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
-    assert searcher.gone == [("t", "Ray ended the trial without giving a reason.")]
+    Reports(searcher, lambda: 1).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
+    assert searcher.gone == [("t", Loss(reason="Ray ended the trial without giving a reason."))]
 
 
-def test_the_reason_that_ray_gives_is_kept() -> None:
+def test_the_reason_that_ray_gives_is_kept(tmp_path: Path) -> None:
     searcher: Any = Searcher()
-    Reports(searcher).on_trial_error(1, [], trial("ERROR", "x" * 5_000 + "segmentation fault"))
-    assert searcher.gone[0][1].endswith("segmentation fault") and len(searcher.gone[0][1]) == 4_000
+    (tmp_path / "error.txt").write_text("x" * 5_000 + "segmentation fault")
+    Reports(searcher, lambda: 1).on_trial_error(1, [], trial("ERROR", tmp_path / "error.txt"))
+    reason = searcher.gone[0][1].reason
+    assert reason.endswith("segmentation fault") and len(reason) == 4_000
 
 
 def in_process(name: bytes) -> Any:
@@ -56,14 +66,14 @@ class Queue:
 def searcher_of(processes: int) -> tuple[StudySearcher, Any]:
     queue: Any = Queue()
     no_record: Any = None
-    searcher = StudySearcher(queue, no_record, deadline=None)
+    searcher = StudySearcher(queue, no_record, budget=Budget(), meter=Meter())
     searcher.warm_up(processes)
     return searcher, queue
 
 
 def test_warm_ups_last_until_every_process_has_been_seen() -> None:
     searcher, queue = searcher_of(2)
-    reports = Reports(searcher)
+    reports = Reports(searcher, lambda: 1)
     assert not searcher.warm()
     queue.arms = {"adam-w4a4": None}
     for process in (b"one", b"one"):

@@ -45,3 +45,16 @@ def read_seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise UsageError(f"--time-budget takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
     return value
+
+
+def read_gpus(text: str | None) -> float | str | None:
+    """Of a trial: a number, `auto`, or None where it is left out."""
+    if text is None or text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"--gpus-per-trial takes a number such as 1 or 0.5, or auto, but got {text!r}.")
+    return value

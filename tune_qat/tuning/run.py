@@ -1,6 +1,5 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training import start_from
 from tune_qat.tuning.backend_choice import choose
+from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
 from tune_qat.tuning.nodes import check_versions
 from tune_qat.tuning.session import Outcome, Session
+from tune_qat.tuning.stops import stops
 
 
 def run(
@@ -25,8 +26,8 @@ def run(
     address: str = "local",
     max_concurrent: int | None = None,
     cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | None = None,
-    time_budget: float | None = None,
+    gpus_per_trial: float | str | None = None,
+    budget: Budget = NO_LIMIT,
     backend: str = AUTO,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
@@ -38,10 +39,11 @@ def run(
         results: folder of the record; may hold many studies.
         data_dir: folder of the data; that of `TUNE_QAT_DATA`, then the study's own `data_dir`, where it is None.
         address: `local` for a Ray session on this machine, `auto` or host:port for a cluster that runs.
-        max_concurrent: most trials at once; as many as fit where it is None.
+        max_concurrent: most trials at once; as many as fit where it is None. On a cluster trials up to it wait for
+            nodes to join, so that an autoscaler sees them.
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
         gpus_per_trial: GPUs of each trial; one where there are some, if None.
-        time_budget: seconds after which trials should have ended; no new one starts that would not.
+        budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         display: called with the searcher and the resources, gives a context manager that shows progress.
         say: called with what was decided once for the whole study, a sentence each.
@@ -49,35 +51,42 @@ def run(
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
+            trials run ends the run with an `Outcome`.
     """
-    began = time.monotonic()
-    check_backend(backend)
-    folder = Path(results).expanduser().absolute()
-    check_results_folder(folder)
-    work = workload.load(
-        study.workload.model,
-        study.workload.dataset,
-        data_dir=data_dir,
-        default_data_dir=study.data_dir,
-        options=study.workload.options,
-    )
-    if study.training.init_path is not None:
-        start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
-    recorded = read_rows(folder, "trials", study.name)
-    check_same_study(study, work, folder)
-    check_batch_sizes(study, work)
-    check_schemes(study, work)
-    deadline = None if time_budget is None else began + time_budget
-    session = Session(study, work, folder, recorded, deadline)
-    if not session.complete:
-        with cluster(address):
-            given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
-            if address != "local":
-                check_versions()
-            device = "cuda" if given.gpus else "cpu"
-            chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
-            say(why)
-            with session.running(given, display):
-                session.fit(given, device, chosen)
-    session.close()
-    return session.outcome(time.monotonic() - began)
+    meter = Meter()
+    with stops() as signals:
+        check_backend(backend)
+        folder = Path(results).expanduser().absolute()
+        check_results_folder(folder)
+        work = workload.load(
+            study.workload.model,
+            study.workload.dataset,
+            data_dir=data_dir,
+            default_data_dir=study.data_dir,
+            options=study.workload.options,
+        )
+        if study.training.init_path is not None:
+            start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
+        recorded = read_rows(folder, "trials", study.name)
+        check_same_study(study, work, folder)
+        check_batch_sizes(study, work)
+        check_schemes(study, work)
+        session = Session(study, work, folder, recorded, budget, meter)
+        if not session.complete:
+            with cluster(address):
+                given = resources(
+                    cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent, grows=address != "local"
+                )
+                check_countable(budget, given.gpus)
+                if not given.room:
+                    say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
+                if address != "local":
+                    check_versions()
+                device = "cuda" if given.gpus else "cpu"
+                chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
+                say(why)
+                with session.running(given, display, signals):
+                    session.fit(given, device, chosen)
+        session.close()
+    return session.outcome()
