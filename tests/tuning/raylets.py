@@ -36,14 +36,14 @@ class Raylets:
         # Sockets lie here, whose paths may have 107 characters. Of two nodes that start in one folder one hangs.
         self._folder = tempfile.mkdtemp(prefix="tq", dir="/tmp")
 
-    def start(self, number: int, *options: str, cpus: int = 1, environment: dict[str, str] | None = None) -> None:
+    def start(self, number: int, *, cpus: int = 1, environment: dict[str, str] | None = None) -> None:
         """A node that is up or joins within seconds; number 1 is the head."""
         head = ("--head", f"--port={self.port}", "--include-dashboard=false")
         place = head if number == 1 else (f"--address={self.address}",)
         ray = str(Path(sys.executable).with_name("ray"))
         command = [ray, "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats",
                    f"--temp-dir={self._folder}/{number}", "--object-store-memory=80000000",
-                   f"--node-ip-address=127.0.0.{number}", *place, *options]  # fmt: skip
+                   f"--node-ip-address=127.0.0.{number}", *place]  # fmt: skip
         if number != 1:
             # A node that asks before the head can answer gives up.
             self.wait_for(1)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.tuning import session
@@ -97,17 +99,26 @@ class Hog(Broken):
         time.sleep(10)
 
 
+class Tells(StudyTrial):
+    """Not broken: it writes down how many threads its process has, of torch, of OpenMP and of compiled kernels."""
+
+    def step(self) -> dict[str, Any]:
+        report = super().step()
+        import torch
+        from torch._inductor.utils import parallel_num_threads
+
+        counts = (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), parallel_num_threads())
+        (Path(os.environ[FOLDER]) / "threads").write_text(" ".join(map(str, counts)))
+        return report
+
+
 @contextmanager
 def broken(kind: type[StudyTrial], folder: Path) -> Iterator[None]:
     """Trials of studies that are run in this block are of this kind."""
-    before = session.StudyTrial
-    os.environ[FOLDER] = str(folder)
-    session.StudyTrial = kind  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(folder))
+        patch.setattr(session, "StudyTrial", kind)
         yield
-    finally:
-        session.StudyTrial = before  # type: ignore[misc]
-        del os.environ[FOLDER]
 
 
 def _address_space() -> int:

@@ -1,7 +1,7 @@
 """Arguments and options that several commands take, and how their values are read."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -47,10 +47,10 @@ def read_seconds(text: str) -> float:
     return value
 
 
-def read_gpus(text: str | None) -> float | str | None:
+def read_gpus(text: str | None) -> float | Literal["auto"] | None:
     """Of a trial: a number, `auto`, or None where it is left out."""
     if text is None or text == "auto":
-        return text
+        return "auto" if text else None
     try:
         value = float(text)
     except ValueError:

@@ -90,30 +90,31 @@ def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows:
     Raises:
         UsageError: more per trial than any node of the cluster has, or a part of several GPUs.
     """
-    nodes = _nodes()
-    gpus = (1.0 if any(node.get("GPU") for node in nodes) else 0.0) if gpus is None else gpus
+    alive = nodes()
+    gpus = (1.0 if any(node.get("GPU") for node in alive) else 0.0) if gpus is None else gpus
     if gpus > 1 and gpus != int(gpus):
         raise UsageError(f"--gpus-per-trial {gpus:g} is no whole number; only a part of one GPU can be shared.")
     wait = grows and concurrent is not None
     for option, wanted, kind in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
-        largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+        largest = max((node.get(kind, 0.0) for node in alive), default=0.0)
         if wanted > largest and not wait:
             advice = " If nodes join when trials wait for them, say how many may wait: --max-concurrent N."
             raise UsageError(
                 f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s)."
                 + (advice if grows else "")
             )
-    fits = sum(_trials_on(node, cpus, gpus) for node in nodes)
+    fits = sum(_trials_on(node, cpus, gpus) for node in alive)
     limit = concurrent if wait or concurrent is None else min(concurrent, fits)
     return Resources(cpus=cpus, gpus=gpus, room=fits, limit=limit)
 
 
 def room(cpus: float, gpus: float) -> int:
     """Trials that the nodes which are alive now have room for."""
-    return sum(_trials_on(node, cpus, gpus) for node in _nodes())
+    return sum(_trials_on(node, cpus, gpus) for node in nodes())
 
 
-def _nodes() -> list[dict[str, float]]:
+def nodes() -> list[dict[str, float]]:
+    """Resources of the nodes that are alive."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,8 +1,9 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
@@ -14,6 +15,7 @@ from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
 from tune_qat.tuning.nodes import check_versions
+from tune_qat.tuning.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
 from tune_qat.tuning.stops import stops
 
@@ -26,7 +28,7 @@ def run(
     address: str = "local",
     max_concurrent: int | None = None,
     cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | str | None = None,
+    gpus_per_trial: float | Literal["auto"] | None = None,
     budget: Budget = NO_LIMIT,
     backend: str = AUTO,
     display: Callable[[Any, Resources], Any] | None = None,
@@ -42,7 +44,8 @@ def run(
         max_concurrent: most trials at once; as many as fit where it is None. On a cluster trials up to it wait for
             nodes to join, so that an autoscaler sees them.
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
-        gpus_per_trial: GPUs of each trial; one where there are some, if None.
+        gpus_per_trial: GPUs of each trial, or a part of one; one where there are some, if None; `auto` measures what
+            trials take and packs as many on a GPU as fit.
         budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         display: called with the searcher and the resources, gives a context manager that shows progress.
@@ -75,17 +78,21 @@ def run(
         session = Session(study, work, folder, recorded, budget, meter)
         if not session.complete:
             with cluster(address):
-                given = resources(
-                    cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent, grows=address != "local"
-                )
-                check_countable(budget, given.gpus)
-                if not given.room:
-                    say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
                 if address != "local":
                     check_versions()
+                fixed = None if isinstance(gpus_per_trial, str) else gpus_per_trial
+                hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
+                given = hold(gpus=fixed)
+                check_countable(budget, given.gpus)
                 device = "cuda" if given.gpus else "cpu"
                 chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
                 say(why)
+                if gpus_per_trial == AUTO:
+                    gpus, why = share_of_gpu(study, work, backend=chosen, cpus=cpus_per_trial)
+                    given = hold(gpus=gpus)
+                    say(why)
+                if not given.room:
+                    say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
                 with session.running(given, display, signals):
                     session.fit(given, device, chosen)
         session.close()
