@@ -78,6 +78,7 @@ def run(
         session = Session(study, work, folder, recorded, budget, meter)
         if not session.complete:
             with cluster(address):
+                signals.install()
                 if address != "local":
                     check_versions()
                 fixed = None if isinstance(gpus_per_trial, str) else gpus_per_trial

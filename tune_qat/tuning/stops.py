@@ -1,6 +1,8 @@
 """Signals that stop a run: the user's Ctrl-C, a terminal that closes, and what Slurm and Kubernetes send first."""
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,24 +22,49 @@ class Stops:
     def __call__(self, number: int, frame: Any) -> None:
         """The handler of all of them."""
         first, self.asked = not self.asked, True
+        if number == signal.SIGHUP:
+            _let_go_of_terminal()
         if self.clean is None or not first:
             raise KeyboardInterrupt(f"stopped by {_NAMES.get(number, signal.Signals(number).name)}")
         self.clean()
 
+    def install(self) -> None:
+        """Take the signals, once more after `ray.init`, which takes SIGTERM for itself.
+
+        Not those that are ignored, as SIGHUP under `nohup`, and outside the main thread, where none arrive, none.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self)
+
 
 @contextmanager
 def stops() -> Iterator[Stops]:
-    """Handle these signals for as long as the block runs; outside the main thread, where none arrive, do nothing."""
+    """Handle these signals for as long as the block runs."""
     handler = Stops()
-    if threading.current_thread() is not threading.main_thread():
-        yield handler
-        return
-    before = {number: signal.signal(number, handler) for number in STOPS}
+    before = {number: signal.getsignal(number) for number in STOPS}
+    handler.install()
     try:
         yield handler
+    except SystemExit as ended:
+        # Ray's own handler, while it starts.
+        if ended.code != signal.SIGTERM:
+            raise
+        raise KeyboardInterrupt("stopped by SIGTERM") from None
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        if threading.current_thread() is threading.main_thread():
+            for number, old in before.items():
+                signal.signal(number, old)
+
+
+def _let_go_of_terminal() -> None:
+    """What is still printed goes nowhere: writing to a terminal that is gone is an error."""
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 _NAMES = {int(signal.SIGINT): "Ctrl-C"}
