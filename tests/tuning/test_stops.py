@@ -50,7 +50,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
     before = [signal.getsignal(number) for number in STOPS]
-    seen = []
+    seen: list[object] = []
 
     def run() -> None:
         with stops():
