@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     # What training is made of.
     "schedules": set(),
     "epoch": set(),
-    "checkpoints": {"config"},
+    "checkpoints": {"config", "results"},
     "provenance": set(),
     "linear_operation": set(),
     "gates": set(),
@@ -71,15 +71,19 @@ ALLOWED: dict[str, set[str]] = {
         "compile_cost",
         "host_memory",
     },
+    "rerun": BASE | {"workload", "backend", "checkpoints", "provenance", "results", "training"},
     # What people see.
     "tables": {"config"},
     "export": BASE
     | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
-    "status": {"tables", "analysis"},
+    "status": {"tables", "analysis", "results"},
     "progress": {"planning"},
-    "ending": {"study", "space", "tables", "analysis"},
+    "edges": BASE | {"tables", "analysis", "results"},
+    "ending": {"study", "tables", "analysis", "edges", "results"},
+    "toml_text": set(),
+    "widening": BASE | {"study", "study_sections", "space", "toml_text", "edges", "analysis", "results"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }
@@ -92,6 +96,7 @@ WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
     *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *("edges", "toml_text", "widening"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

@@ -76,7 +76,7 @@ def test_a_budget_of_trials_ends_a_run_that_goes_on_later_and_says_so(tmp_path: 
     assert (first.complete, first.stopped_by, first.budget, first.left) == (False, "budget", "trials", 5)
     rows = read_rows(tmp_path, "trials")
     assert [row["stage"] for row in rows if row["status"] == "completed"] and len(rows) == 2
-    shown = ending(study, first, space="tiny.toml", results=tmp_path, again="tune-qat run tiny.toml")
+    shown = ending(study, first, results=tmp_path, again="tune-qat run tiny.toml")
     assert "--trial-budget leaves no room for another trial. 2 trials ended in this run (0.00 hours" in shown
     assert "5 of the plan are left" in shown and "resume   tune-qat run tiny.toml" in shown
     last = run(study, results=tmp_path, budget=Budget(trials=5))

@@ -23,7 +23,7 @@ from tune_qat.config import Interrupted
 
 @app.command("list")
 def list_() -> None:
-    """Studies, models, datasets, quantizers and optimizers, a line each."""
+    """Studies, models, datasets, quantizers, optimizers, a line each."""
     from tune_qat.data import DATASETS
     from tune_qat.models import MODELS
     from tune_qat.optimizers import OPTIMIZERS
@@ -83,6 +83,9 @@ def run(
         float | None, typer.Option(min=0.0, help="GPUs x hours that trials of this run may hold.")
     ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
+    storage_patience: Annotated[
+        str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
+    ] = "10m",
     no_progress: Annotated[
         bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
     ] = False,
@@ -93,7 +96,7 @@ def run(
     """
     # A mistake is found before the seconds that importing ray takes.
     study = read_study(space, overrides, trials)
-    seconds = None if time_budget is None else read_seconds(time_budget)
+    seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
     from tune_qat.ending import ending
     from tune_qat.progress import display
@@ -111,10 +114,11 @@ def run(
         gpus_per_trial=gpus,
         budget=Budget(seconds=seconds, trials=trial_budget, gpu_hours=gpu_hours),
         backend=backend,
+        storage_patience=read_seconds(storage_patience, "--storage-patience"),
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, space=space, results=results, again=again))
+    print(ending(study, outcome, results=results, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
 

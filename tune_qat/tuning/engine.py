@@ -3,23 +3,26 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.losses import MAX_RESTARTS, Loss, killed_for_memory, loss_of
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record
-from tune_qat.tuning.schedule import WARM_UP
+from tune_qat.tuning.schedule import WARM_UP, Decision
 from tune_qat.tuning.search import OBJECTIVE
 
 WARM_UP_S = 120.0
 """Longest wait for every process to start, where a cluster has less room than it said."""
 LOOK_S = 5.0
 """Seconds between looks for nodes that came or went, and for trials that Ray has given up."""
+T = TypeVar("T")
 Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 """Told of `started`, `epoch`, `lost` and `ended` with the plan and the report or row: the progress display."""
 
@@ -52,6 +55,9 @@ class StudySearcher(Searcher):
         """The budget that leaves no room for another trial."""
         self.stopped = False
         """Whether the user has stopped the run."""
+        self.say: Callable[[str], Any] = lambda text: None
+        self.refused: TuneQatError | None = None
+        """Why the record cannot be written any more, if that is so: the study stops, and the next run goes on."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         # Metric, mode and space belong to each arm's own sampler.
@@ -126,7 +132,7 @@ class StudySearcher(Searcher):
         if plan is not None and trial_id not in self._begun:
             self._begun.add(trial_id)
             self.meter.begin(plan.trial_key)
-            self._record.started(plan)
+            self._write(lambda: self._record.started(plan))
             self.listener("started", plan, {})
 
     def lost(self, trial_id: str, loss: Loss) -> None:
@@ -168,13 +174,34 @@ class StudySearcher(Searcher):
         status, reason = _final_status(report)
         if plan.stage == "pretrain" and status == "completed":
             report["checkpoint_sha256"] = self._record.weights_hash(plan)
-        row = self._record.ended(plan, report, status, reason)
+        row = self._write(lambda: self._record.ended(plan, report, status, reason))
+        if row is None or status == "interrupted":
+            self.give_up(self.refused or StorageRefused(report["error_text"]))
+            self.queue.cut(plan)
+            return
         self.queue.ended(plan, row)
         self.listener("ended", plan, row)
 
     def _forget(self, trial_id: str) -> Plan:
         self._begun.discard(trial_id)
         return self.plans.pop(trial_id)
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided goes into the record."""
+        self._write(lambda: self._record.decided(decision))
+
+    def _write(self, write: Callable[[], T]) -> T | None:
+        """What `write` gives; None once the record cannot be written: Ray must not fall over that."""
+        try:
+            return write()
+        except StorageRefused as error:
+            self.give_up(error)
+            return None
+
+    def give_up(self, error: TuneQatError) -> None:
+        """Start no more trials; the study ends with this error."""
+        self.refused = self.refused or error
+        self.queue.closed = True
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: a resumed study starts from the record."""
@@ -190,7 +217,7 @@ class StudySearcher(Searcher):
         """Rows of what was still running, or waiting to go on, when the run ended."""
         begun = [self.plans[trial_id] for trial_id in self._begun]
         for plan in [*begun, *self.queue.again]:
-            self._record.ended(plan, {}, "interrupted", "user" if self.stopped else None)
+            self._write(partial(self._record.ended, plan, {}, "interrupted", "user" if self.stopped else None))
 
 
 class Reports(Callback):
@@ -217,6 +244,8 @@ class Reports(Callback):
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             self._searcher.listener("epoch", plan, result)
+            if result.get("set_aside") and result["epoch"] == 1:
+                self._searcher.say(result["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died."""

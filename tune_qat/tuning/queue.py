@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_qat.config import FINAL
 from tune_qat.space import BITS
 from tune_qat.study import Arm
-from tune_qat.tuning.plan import FINAL, PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner, searched_values
+from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner, searched_values
 from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.search import ArmSampler, random_points
 
@@ -131,6 +132,15 @@ class StudyQueue:
             limit = self.study.max_failed_trials
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
 
+    def cut(self, plan: Plan) -> None:
+        """A trial that was stopped before its end: the next run goes on with it."""
+        if plan.stage == "pretrain":
+            self._pretrain_live = False
+            return
+        state = self._arms[plan.arm_id]
+        state.live.pop(plan.trial_key, None)
+        state.cut_off[plan.trial_key] = plan
+
     def _tell(self, state: ArmState, plan: Plan, row: Mapping[str, Any]) -> None:
         """Tell the arm's sampler of a search trial; of one that was cut off before, as history."""
         if state.sampler is None or plan.stage != "search":
@@ -219,6 +229,9 @@ class StudyQueue:
         return next((plan for plan in self._default_plans(state) if not state.known(plan.trial_key)), None)
 
     def _next_random(self, state: ArmState) -> Plan | None:
+        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        if state.begun("random") >= self.study.stages.random:
+            return None
         return next((plan for plan in self._random_plans(state) if not state.known(plan.trial_key)), None)
 
     def _next_search(self, state: ArmState) -> Plan | None:

@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
+from tune_qat.results.claim import claimed
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import Place, place
 from tune_qat.results.reader import read_rows
+from tune_qat.results.repair import repair
 from tune_qat.study import Study
 from tune_qat.training import start_from
 from tune_qat.tuning.backend_choice import choose
@@ -23,7 +27,7 @@ from tune_qat.tuning.stops import stops
 def run(
     study: Study,
     *,
-    results: str | Path = "results",
+    results: str | Place = "results",
     data_dir: str | Path | None = None,
     address: str = "local",
     max_concurrent: int | None = None,
@@ -31,6 +35,7 @@ def run(
     gpus_per_trial: float | Literal["auto"] | None = None,
     budget: Budget = NO_LIMIT,
     backend: str = AUTO,
+    storage_patience: float = 600.0,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Outcome:
@@ -48,19 +53,27 @@ def run(
             trials take and packs as many on a GPU as fit.
         budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
+        storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
         display: called with the searcher and the resources, gives a context manager that shows progress.
         say: called with what was decided once for the whole study, a sentence each.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
+        StorageRefused: the record could not be written for longer than `storage_patience`.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
             trials run ends the run with an `Outcome`.
     """
     meter = Meter()
+    check_backend(backend)
+    folder = place(results)
+    sessions: list[Session] = []
+
+    def lost(why: str) -> None:
+        for one in sessions:
+            one.lost(why)
+
     with stops() as signals:
-        check_backend(backend)
-        folder = Path(results).expanduser().absolute()
         check_results_folder(folder)
         work = workload.load(
             study.workload.model,
@@ -71,30 +84,35 @@ def run(
         )
         if study.training.init_path is not None:
             start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
-        recorded = read_rows(folder, "trials", study.name)
-        check_same_study(study, work, folder)
         check_batch_sizes(study, work)
         check_schemes(study, work)
-        session = Session(study, work, folder, recorded, budget, meter)
-        if not session.complete:
-            with cluster(address):
-                signals.install()
-                if address != "local":
-                    check_versions()
-                fixed = None if isinstance(gpus_per_trial, str) else gpus_per_trial
-                hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
-                given = hold(gpus=fixed)
-                check_countable(budget, given.gpus)
-                device = "cuda" if given.gpus else "cpu"
-                chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
-                say(why)
-                if gpus_per_trial == AUTO:
-                    gpus, why = share_of_gpu(study, work, backend=chosen, cpus=cpus_per_trial)
-                    given = hold(gpus=gpus)
+        with claimed(folder, study.name, "run", say=say, lost=lost):
+            for found in repair(folder, study.name):
+                say(found)
+            check_same_study(study, work, folder)
+            recorded = read_rows(folder, "trials", study.name)
+            session = Session(study, work, folder, recorded, budget, meter, Patience(folder, storage_patience, say))
+            sessions.append(session)
+            if not session.complete:
+                with cluster(address):
+                    signals.install()
+                    if address != "local":
+                        check_versions()
+                    hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
+                    given = hold(gpus=None if isinstance(gpus_per_trial, str) else gpus_per_trial)
+                    check_countable(budget, given.gpus)
+                    device = "cuda" if given.gpus else "cpu"
+                    chosen, why = choose(
+                        study, work, backend, recorded=recorded, device=device, processes=given.concurrent
+                    )
                     say(why)
-                if not given.room:
-                    say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
-                with session.running(given, display, signals):
-                    session.fit(given, device, chosen)
-        session.close()
+                    if gpus_per_trial == AUTO:
+                        gpus, why = share_of_gpu(study, work, backend=chosen, cpus=cpus_per_trial)
+                        given = hold(gpus=gpus)
+                        say(why)
+                    if not given.room:
+                        say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
+                    with session.running(given, display, signals):
+                        session.fit(given, device, chosen)
+            session.close()
     return session.outcome()

@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ray import tune
 from ray.exceptions import RayError
 
-from tune_qat.config import TooManyFailures
-from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect, last_epochs
+from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import Place
+from tune_qat.results.reader import last_epochs, read_folder, while_compacted
+from tune_qat.results.repair import set_aside
 from tune_qat.study import Study
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster import Resources, room
@@ -34,7 +37,7 @@ class Outcome:
     """How a run of a study ended."""
 
     study_id: str
-    results: Path
+    results: Place
     complete: bool
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
@@ -54,17 +57,19 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Path,
+        results: Place,
         recorded: list[dict[str, Any]],
         budget: Budget,
         meter: Meter,
+        patience: Patience,
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
         self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(results, study, work, points, task.sign, restarts)
+        self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
+        self._patience = patience
         self.started_at = now()
         self._recorded = recorded
         self._init_path = study.training.init_path
@@ -77,6 +82,8 @@ class Session:
             init_sha256=init_sha256,
         )
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
+        self.searcher.say = patience.say
+        self._fitting = False
         self._start_known()
 
     def write_study(self, complete: bool) -> None:
@@ -120,12 +127,13 @@ class Session:
             device=device,
             gpus=given.gpus,
             backend=backend,
+            patience_s=self._patience.seconds,
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
         history = self._history()
         self.searcher.on_loss = lambda plan: self._recall(history, plan)
-        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.record.decided, self.searcher.warm)
+        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
         for state in self.queue.arms.values():
             for key, (plan, _) in state.done.items():
                 if plan.stage == "search":
@@ -168,17 +176,34 @@ class Session:
                     callbacks=[Reports(self.searcher, lambda: room(given.cpus, given.gpus))],
                 ),
             )
+            self._fitting = True
             try:
                 tuner.fit()
             except RuntimeError as error:
                 if not isinstance(error.__cause__, RayError):
                     raise
                 self.searcher.all_lost(str(error.__cause__))
-                return False
+                return self.searcher.stopped or self.searcher.refused is not None
+            finally:
+                self._fitting = False
         return True
 
+    def lost(self, why: str) -> None:
+        """Another driver has taken the study over: stop, and write nothing more."""
+        error = StorageRefused(f"Stopped: {why}.")
+
+        def refuse(path: Place, data: bytes | memoryview) -> None:
+            raise error
+
+        self.record.write = refuse
+        self.searcher.give_up(error)
+        if self._fitting:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
     def close(self) -> None:
-        """The last word in the record; `TooManyFailures` if the study could not go on."""
+        """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        if self.searcher.refused:
+            raise self.searcher.refused
         self.write_study(complete=self.complete)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
@@ -209,7 +234,12 @@ class Session:
             if pretrain is None or row["trial_key"] != pretrain.trial_key or row["status"] != "completed":
                 continue
             path = checkpoint_path(self.results, pretrain.trial_key)
-            if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
+            try:
+                known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+            except TuneQatError as error:
+                self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+                continue
+            if known:
                 self.queue.start_known(row["checkpoint_sha256"])
 
     def _finish_rows(self) -> None:
@@ -231,15 +261,14 @@ class Session:
         ]
         if not keys:
             return {}
-        rows = connect(self.results).execute(
-            "SELECT trial_key, epoch, val_metric FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch",
-            [self.study.name],
-        )
-        history: dict[str, list[tuple[int, float]]] = {key: [] for key in keys}
-        for key, epoch, metric in rows.fetchall():
+        epochs = while_compacted(partial(read_folder, table_folder(self.results, "epochs", self.study.name), "epochs"))
+        history: dict[str, dict[int, float]] = {key: {} for key in keys}
+        # The last attempt of an epoch counts.
+        ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
+        for key, epoch, metric in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
             if key in history:
-                history[key].append((epoch, finite_objective(metric, self.sign, self.worst_metric)))
-        return history
+                history[key][epoch] = finite_objective(metric, self.sign, self.worst_metric)
+        return {key: sorted(epochs.items()) for key, epochs in history.items()}
 
     def _recall(self, history: dict[str, list[tuple[int, float]]], plan: Plan) -> None:
         """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
