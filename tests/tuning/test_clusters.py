@@ -1,20 +1,17 @@
 """Clusters that do not let us in, or whose nodes see other folders: real raylets, two of them in mount namespaces."""
 
 import os
-import secrets
 import shlex
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.tuning.test_nodes import node, wait_for_nodes
+from tests.tuning.raylets import Raylets, raylets
 from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.tuning.address import check_address, check_reachable
@@ -22,11 +19,8 @@ from tune_qat.tuning.nodes import appears
 
 pytestmark = pytest.mark.xdist_group("ray")
 
-TOKEN = secrets.token_hex(32)
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-PORT = 20_000 + (os.getpid() + 5_000) % 10_000
-ADDRESS = f"127.0.0.1:{PORT}"
-MINE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+WRONG = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
 
 
@@ -35,13 +29,14 @@ def environment(**given: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[None]:
-    options = ("--head", f"--port={PORT}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-    # Paths of sockets have at most 107 characters, and pytest's own folders are long.
-    with tempfile.TemporaryDirectory(prefix="tq", ignore_cleanup_errors=True) as short:
-        with node(environment(**MINE), *options, f"--temp-dir={short}"):
-            wait_for_nodes(ADDRESS, 1, environment(**MINE))
-            yield
+def head() -> Iterator[Raylets]:
+    with raylets(1) as cluster:
+        yield cluster
+
+
+def mine(cluster: Raylets) -> dict[str, str]:
+    """The variables that let a process into the cluster."""
+    return {name: value for name, value in cluster.environment.items() if name in AUTH}
 
 
 def tune_qat(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
@@ -54,42 +49,42 @@ class TestLettingIn:
         ("given", "part"),
         [
             ({}, "RAY_AUTH_MODE is not set"),
-            ({**MINE, "RAY_AUTH_TOKEN": "0" * 64}, "the token in RAY_AUTH_TOKEN is not the cluster's"),
+            (WRONG, "the token in RAY_AUTH_TOKEN is not the cluster's"),
             ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/no/such"}, "not the cluster's, in /no/such"),
         ],
         ids=["no-mode", "wrong-token", "no-file"],
     )
     def test_a_run_without_the_token_says_which_variables_to_set(
-        self, head: None, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str
+        self, head: Raylets, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str
     ) -> None:
         for name in AUTH:
             monkeypatch.delenv(name, raising=False)
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(TuneQatError) as caught:
-            check_reachable(ADDRESS)
+            check_reachable(head.address)
         text = str(caught.value)
-        assert part in text and "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in text and ADDRESS in text
+        assert part in text and "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in text and head.address in text
 
-    def test_it_is_said_by_the_command_before_anything_is_written(self, head: None, tmp_path: Path) -> None:
+    def test_it_is_said_by_the_command_before_anything_is_written(self, head: Raylets, tmp_path: Path) -> None:
         (tmp_path / "study.toml").write_text(STUDY_FILE)
-        words = ("run", str(tmp_path / "study.toml"), "--address", ADDRESS, "--results", str(tmp_path / "results"))
-        ended = tune_qat(*words, **{**MINE, "RAY_AUTH_TOKEN": "0" * 64})
+        words = ("run", str(tmp_path / "study.toml"), "--address", head.address, "--results", str(tmp_path / "results"))
+        ended = tune_qat(*words, **WRONG)
         assert (ended.returncode, ended.stdout) == (1, "")
         assert ended.stderr.startswith("error: The Ray cluster at") and len(ended.stderr.splitlines()) == 2
         assert not (tmp_path / "results").exists()
 
-    def test_the_doctor_goes_on_without_the_cluster(self, head: None) -> None:
-        ended = tune_qat("doctor", "lenet5_mnist", "--address", ADDRESS, **{**MINE, "RAY_AUTH_TOKEN": "0" * 64})
+    def test_the_doctor_goes_on_without_the_cluster(self, head: Raylets) -> None:
+        ended = tune_qat("doctor", "lenet5_mnist", "--address", head.address, **WRONG)
         assert (ended.returncode, ended.stderr) == (1, "")
         failed = [line for line in ended.stdout.splitlines() if line.startswith("FAIL")]
         assert [line.split()[1] for line in failed] == ["ray", "data"]
         assert "RAY_AUTH_TOKEN_PATH" in failed[0] and "--data-dir" in failed[1]
 
-    def test_the_token_lets_in(self, head: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in MINE.items():
+    def test_the_token_lets_in(self, head: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in mine(head).items():
             monkeypatch.setenv(name, value)
-        check_reachable(ADDRESS)
+        check_reachable(head.address)
 
 
 class TestAddress:
@@ -131,7 +126,7 @@ def seen_by(process: int, folder: Path) -> list[str]:
     return [path.name for path in Path(f"/proc/{process}/root{folder}").rglob("*") if path.is_file()]
 
 
-def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(head: None, tmp_path: Path) -> None:
+def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     """One sees a folder of its own; one sees what is written here, and keeps what it writes to itself."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -143,15 +138,15 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(head: None
     )
     if any(subprocess.run([*within, "true"], capture_output=True).returncode for within in (other, silent)):
         pytest.skip("no mount namespaces here")
-    joining = f"--address={ADDRESS}"
-    with ExitStack() as started:
+    with raylets(1) as cluster:
         # One after the other: two that start at once may choose the same ports.
-        second = started.enter_context(node(environment(**MINE), joining, "--node-ip-address=127.0.0.2", within=other))
-        wait_for_nodes(ADDRESS, 2, environment(**MINE))
-        third = started.enter_context(node(environment(**MINE), joining, "--node-ip-address=127.0.0.3", within=silent))
-        wait_for_nodes(ADDRESS, 3, environment(**MINE))
-        words = ("run", str(tmp_path / "study.toml"), "--address", ADDRESS, "--results", str(hidden))
-        ended = tune_qat(*words, **MINE)
+        second = cluster.start(2, within=other)
+        cluster.wait_for(2)
+        third = cluster.start(3, within=silent)
+        cluster.wait_for(3)
+        ours = mine(cluster)
+        words = ("run", str(tmp_path / "study.toml"), "--address", cluster.address, "--results", str(hidden))
+        ended = tune_qat(*words, **ours)
         assert ended.returncode == 1, ended.stderr
         assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr
         assert "127.0.0.2: does not find what was written here" in ended.stderr
@@ -159,23 +154,23 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(head: None
         assert "s3://bucket/folder" in ended.stderr
         assert seen_by(os.getpid(), hidden) == seen_by(second, hidden) == seen_by(third, hidden) == []
         (hidden / "start.pt").touch()
-        assert nodes_that_lack(hidden / "start.pt") == ["127.0.0.2"]
-        said = tune_qat("doctor", "--address", ADDRESS, "--results", str(hidden), **MINE)
+        assert nodes_that_lack(hidden / "start.pt", cluster) == ["127.0.0.2"]
+        said = tune_qat("doctor", "--address", cluster.address, "--results", str(hidden), **ours)
         (line,) = (line for line in said.stdout.splitlines() if line.startswith("FAIL"))
         assert said.returncode == 1 and line.split()[1] == "results" and "127.0.0.2" in line
         assert "on all 3 nodes" in said.stdout
 
 
-def nodes_that_lack(start: Path) -> list[str]:
+def nodes_that_lack(start: Path, nodes: Raylets) -> list[str]:
     """Nodes of the cluster that are refused for a study which starts from this file."""
     code = f"""
 from types import SimpleNamespace as Any
 from tune_qat.tuning.cluster import cluster
 from tune_qat.tuning.nodes import check_data
-with cluster({ADDRESS!r}):
+with cluster({nodes.address!r}):
     check_data(Any(training=Any(init_path={str(start)!r})), Any(mapped_files=lambda: ()))
 """
-    ended = subprocess.run([sys.executable, "-c", code], env=environment(**MINE), capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", code], env=environment(**mine(nodes)), capture_output=True, text=True)
     lines = ended.stderr.splitlines()
     return [line.split(":")[0].strip() for line in lines if line.endswith("(training.init_path) does not exist")]
 

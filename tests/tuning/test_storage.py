@@ -20,6 +20,7 @@ from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.place import Place, place
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.tuning import record
+from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -305,7 +306,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(record, "now", backwards)
     study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    assert not run(study, results=tmp_path, time_budget=0.001).complete
+    assert not run(study, results=tmp_path, budget=Budget(seconds=0.001)).complete
     assert run(study, results=tmp_path).complete
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
 
