@@ -21,7 +21,6 @@ from tune_qat.results.place import Place, place
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.tuning import record
 from tune_qat.tuning.budget import Budget
-from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 
 pytestmark = pytest.mark.xdist_group("ray")
