@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from tune_qat.config import TrialConfig
-from tune_qat.space import BITS
+from tune_qat.space import BITS, Dimensions
 from tune_qat.study import Arm, Study
-from tune_qat.workload import Workload
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
@@ -43,12 +42,27 @@ class Plan:
         return cls(**{**values, "config": TrialConfig.from_dict(values["config"])})
 
 
+class Keys(Protocol):
+    """What trials' keys come from: a workload, or what a record says of one."""
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        """The trial's key."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planner:
     """Makes plans of one study on one workload, and recognises the recorded trials that fit it."""
 
     study: Study
-    work: Workload
+    work: Keys
+    _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def dimensions(self, optimizer: str) -> Dimensions:
+        """What is searched for one optimizer, worked out once for all trials."""
+        if optimizer not in self._dimensions:
+            self._dimensions[optimizer] = self.study.dimensions(optimizer)
+        return self._dimensions[optimizer]
 
     def plan(
         self,
@@ -99,7 +113,7 @@ class Planner:
             return None
         if old.scheme not in arm.schemes:
             return None
-        values = searched_values(self.study, old)
+        values = self.searched_values(old)
         plan = self.plan(
             arm,
             row["stage"],
@@ -116,17 +130,18 @@ class Planner:
 
     def in_range(self, plan: Plan) -> bool:
         """Whether the plan's values lie within the ranges that are searched."""
-        ranges = self.study.dimensions(plan.config.optimizer)
+        ranges = self.dimensions(plan.config.optimizer)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
-
-def searched_values(study: Study, config: TrialConfig) -> dict[str, float]:
-    """The values of a configuration that the study searches."""
-    everything = {
-        **config.optimizer_options,
-        BITS: study.schemes.index(config.scheme),
-        "learning_rate": config.learning_rate,
-        "batch_size": config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
-    }
-    return {name: everything[name] for name in study.dimensions(config.optimizer)}
+    def searched_values(self, config: TrialConfig) -> dict[str, float]:
+        """The values of a configuration that the study searches."""
+        everything = {
+            **config.optimizer_options,
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
+            "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+        }
+        searched = self.dimensions(config.optimizer)
+        if BITS in searched:
+            everything[BITS] = self.study.schemes.index(config.scheme)
+        return {name: everything[name] for name in searched}
