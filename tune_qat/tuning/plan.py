@@ -106,7 +106,17 @@ class Planner:
     def recorded(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
         """The plan of a recorded trial of this arm, or None if it does not fit the study as it is now.
 
-        It fits if its searched values lie within today's ranges and, put into today's study, give the same key.
+        It fits if it is the `same` trial today, and its searched values lie within today's ranges.
+        """
+        plan = self.same(arm, row, init_sha256)
+        if plan is None or plan.stage in ("default", "retrain"):
+            return plan
+        return plan if self.in_range(plan) else None
+
+    def same(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
+        """The plan of a recorded trial of this arm, whatever the ranges; None if it would be another trial today.
+
+        It is the same if its searched values, put into today's study, give the same key.
         """
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
         if old.optimizer not in arm.optimizers:
@@ -124,9 +134,7 @@ class Planner:
             source=row["source"],
             init_sha256=init_sha256,
         )
-        if plan.trial_key != row["trial_key"]:
-            return None
-        return plan if plan.stage in ("default", "retrain") or self.in_range(plan) else None
+        return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: Plan) -> bool:
         """Whether the plan's values lie within the ranges that are searched."""

@@ -157,7 +157,11 @@ class StudyQueue:
     def objective(self, row: Mapping[str, Any]) -> float:
         """What samplers are told of an ended trial."""
         known = row["status"] in ("completed", "stopped")
-        return finite_objective(row["val_metric"] if known else None, self._sign, self._worst)
+        return self.finite_objective(row["val_metric"] if known else None)
+
+    def finite_objective(self, metric: float | None) -> float:
+        """The metric with its sign, or the worst one where there is none."""
+        return finite_objective(metric, self._sign, self._worst)
 
     def left(self) -> int:
         """Trials still to start, as far as can be said now: an arm's `retrain` counts once its best is known."""

@@ -38,6 +38,10 @@ FROM_WORKER = (
 )
 
 
+WITH_METRIC = ("completed", "stopped", "interrupted")
+"""Statuses of a trial whose last epoch has a metric to speak of."""
+
+
 @dataclass
 class Record:
     """Writes one study's rows. Every file has one writer, and is replaced whole."""
@@ -157,7 +161,7 @@ class Record:
         last = epochs[-1]
         metrics = [row for row in epochs if row["val_metric"] is not None]
         best = max(metrics, key=lambda row: self.sign * row["val_metric"], default=None)
-        final = last["val_metric"] if status in ("completed", "stopped", "interrupted") else None
+        final = last["val_metric"] if status in WITH_METRIC else None
         trivial = self.reference_points["trivial_score"]
         return {
             "epochs_run": last["epoch"],
