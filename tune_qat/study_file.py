@@ -57,6 +57,11 @@ def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -
         raise UsageError(_explain(error, files, overrides, model)) from None
 
 
+def is_study(space: str) -> bool:
+    """Whether `load_study` would find a file of this name."""
+    return space in bundled() or os.path.isfile(space)
+
+
 def recorded_study(model: "type[Study]", definition_json: str, overrides: Mapping[str, Any], where: str) -> "Study":
     """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
     values = json.loads(definition_json)

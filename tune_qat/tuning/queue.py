@@ -231,9 +231,7 @@ class StudyQueue:
     def _next_random(self, state: ArmState) -> Plan | None:
         return self._next_ahead(state, "random", self._random_plans)
 
-    def _next_ahead(
-        self, state: ArmState, stage: str, plans: Callable[[ArmState], Iterator[Plan]]
-    ) -> Plan | None:
+    def _next_ahead(self, state: ArmState, stage: str, plans: Callable[[ArmState], Iterator[Plan]]) -> Plan | None:
         """The next trial of a stage that no result changes; all of them are worked out once."""
         if stage not in state.planned_ahead:
             state.planned_ahead[stage] = deque(plans(state))

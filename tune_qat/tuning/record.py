@@ -16,7 +16,7 @@ from tune_qat.results.reader import last_epochs
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.study import Arm, Study
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import WITH_METRIC, Plan
 from tune_qat.tuning.schedule import Decision
 from tune_qat.tuning.trial import KEPT_STAGES
 from tune_qat.workload import Workload
@@ -36,10 +36,6 @@ FROM_WORKER = (
     "error_type",
     "error_text",
 )
-
-
-WITH_METRIC = ("completed", "stopped", "interrupted")
-"""Statuses of a trial whose last epoch has a metric to speak of."""
 
 
 @dataclass

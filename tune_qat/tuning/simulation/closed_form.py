@@ -73,7 +73,8 @@ class ClosedForm:
         noise = 0.003 * random.standard_normal() + 0.01 / np.sqrt(epochs) * random.standard_normal(config.epochs)
         edge = EDGE + 0.1 * random.standard_normal()
         metrics: list[float | None] = [float(value) for value in np.clip(self._scores(config, epochs) + noise, 0, 1)]
-        diverged = self._off(config) > edge
+        # A start that diverged would end the study.
+        diverged = self._off(config) > edge and plan.stage != "pretrain"
         if diverged:
             metrics = [*metrics[: int(random.integers(0, max(1, config.epochs // 2)))], None]
         seconds = (EPOCH_S * (0.6 + 0.4 * self._middle / config.batch_size),) * len(metrics)

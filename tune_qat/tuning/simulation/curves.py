@@ -36,11 +36,20 @@ class Curve:
 class Curves(Protocol):
     """Where the curves of a simulated study come from."""
 
-    sign: int
-    """1 where a larger metric is better, -1 where a smaller one is."""
-    worst_metric: float
-    init_sha256: str | None
-    """Of the weights that trials start from; None from scratch."""
+    @property
+    def sign(self) -> int:
+        """1 where a larger metric is better, -1 where a smaller one is."""
+        ...
+
+    @property
+    def worst_metric(self) -> float:
+        """What a sampler is told of a trial that diverged."""
+        ...
+
+    @property
+    def init_sha256(self) -> str | None:
+        """Of the weights that trials start from; None from scratch."""
+        ...
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """The trial's key."""
@@ -54,6 +63,6 @@ class Curves(Protocol):
         """The final metric of a trial's configuration, without the noise of its seed where that is known."""
         ...
 
-    def best(self, arm: Arm) -> float:
-        """The best `worth` that the arm's configurations have."""
+    def best(self, arm: Arm) -> float | None:
+        """The best `worth` that the arm's configurations have; None where it has none."""
         ...

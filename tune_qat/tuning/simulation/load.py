@@ -10,7 +10,7 @@ from typing import Any
 
 from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.results.reader import connect, read_rows
-from tune_qat.study import Study
+from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.simulation.curves import Curve
 from tune_qat.tuning.simulation.recorded import Group, Recorded, RecordedTrial
@@ -63,7 +63,10 @@ def load(results: str | Path, study: Study) -> Loaded:
         split_fingerprint=arm["split_fingerprint"],
         groups={},
         start=_start(start, epochs) if start else None,
+        stopped_early=arm["scheduler"] == "asha",
     )
+    if study.training.init == "pretrain" and curves.start is None:
+        raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
     trials = _fitting(study, curves, used, epochs)
     return Loaded(
         curves=replace(curves, groups=_groups(study, trials, curves.sign)),
@@ -95,12 +98,9 @@ def _read(results: str | Path, study_id: str) -> tuple[list[dict[str, Any]], Epo
     return rows, epochs
 
 
-def _fitting(
-    study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs
-) -> list[RecordedTrial]:
+def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
     """The trials that would be the same in the study as it is now, whatever its ranges."""
-    planner = Planner(study=study, work=curves)
-    arms = {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+    planner, arms = Planner(study=study, work=curves), _arms_by_group(study)
     trials = []
     for row in rows:
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
@@ -110,9 +110,7 @@ def _fitting(
     return trials
 
 
-def _trial(
-    row: Mapping[str, Any], config: TrialConfig, epochs: Sequence[tuple[float | None, float]]
-) -> RecordedTrial:
+def _trial(row: Mapping[str, Any], config: TrialConfig, epochs: Sequence[tuple[float | None, float]]) -> RecordedTrial:
     held = [device_s for _, device_s in epochs]
     device_seconds = [max(0.0, now - before) for before, now in zip([0.0, *held], held, strict=False)]
     return RecordedTrial(
@@ -140,12 +138,17 @@ def _start(row: Mapping[str, Any], epochs: Epochs) -> Curve:
     )
 
 
+def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
+    """For each optimizer and scheme an arm that has them."""
+    return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+
+
 def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
     """The trials by optimizer and scheme; an error that names the arms which have none."""
     found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
     for trial in trials:
         found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
-    needed = {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+    needed = _arms_by_group(study)
     missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in found))
     if missing:
         some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.record import WITH_METRIC
+from tune_qat.tuning.plan import WITH_METRIC, Plan
 from tune_qat.tuning.schedule import Decision
 
 

@@ -40,22 +40,30 @@ class Group:
     """The recorded trials of one optimizer at one scheme, as points of the normalised search space."""
 
     def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
-        self.whole = [trial for trial in trials if trial.status == "completed"]
-        """Those that ran to their last epoch."""
+        searched = [trial for trial in trials if trial.stage != "retrain"]
+        self.whole = [trial for trial in searched if trial.status == "completed"]
+        """Those that ran to their last epoch, without `retrain`, whose seeds are many tries of one configuration."""
         self._trials, self._dimensions, self._sign = trials, dimensions, sign
-        self._points = np.array([position(trial.config, dimensions) for trial in trials])
+        self._points = _points(trials, dimensions)
+        self._searched = np.array([trial.stage != "retrain" for trial in trials])
+        self._whole_points = _points(self.whole, dimensions)
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
 
-    def curve(self, config: TrialConfig, key: str) -> Curve:
-        """That of the very trial, of the same configuration with another seed, or of the nearest configuration."""
-        if key in self._by_key:
-            return self._curve(self._by_key[key])
-        distances = self._distances(config)
+    def curve(self, plan: Plan) -> Curve:
+        """That of the very trial, of the same configuration with another seed, or of the nearest configuration.
+
+        Seeds of `retrain` are for `retrain` alone.
+        """
+        if plan.trial_key in self._by_key:
+            return self._curve(self._by_key[plan.trial_key])
+        distances = np.linalg.norm(self._points - position(plan.config, self._dimensions), axis=1)
+        if plan.stage != "retrain" and self._searched.any():
+            distances[~self._searched] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near; the hash takes one of them, always the same.
-        near = [self._trials[index] for index in np.flatnonzero(distances <= shortest + SAME)]
-        curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, key)))
+        near = [self._trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
+        curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
 
     def _curve(self, trial: RecordedTrial) -> Curve:
@@ -88,17 +96,14 @@ class Group:
         """The nearest whole curve; a level one where there is none."""
         if not self.whole:
             return [None] * trial.config.epochs
-        here = position(trial.config, self._dimensions)
-        return min(self.whole, key=lambda one: float(np.linalg.norm(position(one.config, self._dimensions) - here))).metrics
+        away = np.linalg.norm(self._whole_points - position(trial.config, self._dimensions), axis=1)
+        return self.whole[int(away.argmin())].metrics
 
     def _next(self, last: float | None, before: float | None, after: float | None, epoch: int) -> float | None:
         if last is None or before is None or after is None:
             return last
         reached = [self._sign * value for one in self.whole if (value := one.metrics[epoch]) is not None]
         return self._sign * min(self._sign * (last + after - before), max(reached))
-
-    def _distances(self, config: TrialConfig) -> np.ndarray:
-        return np.asarray(np.linalg.norm(self._points - position(config, self._dimensions), axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,8 @@ class Recorded:
     groups: Mapping[tuple[str, Scheme], Group]
     start: Curve | None
     """Of the `pretrain` trial."""
+    stopped_early: bool
+    """Whether ASHA has had a say in which search trials are whole."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """As on the recorded data."""
@@ -129,19 +136,19 @@ class Recorded:
         if plan.stage == "pretrain":
             assert self.start is not None
             return self.start
-        return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan.config, plan.trial_key)
+        return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
 
     def worth(self, plan: Plan) -> float | None:
         """What the curve ends with: a record knows no more of a configuration."""
         return self.curve(plan).end
 
     def best(self, arm: Arm) -> float | None:
-        """Of all completed trials of the arm's configurations."""
+        """Of all completed trials of the arm's configurations before `retrain`."""
         ends = [self.sign * end for trial in self.whole(arm) if (end := trial.metrics[-1]) is not None]
         return self.sign * max(ends) if ends else None
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
-        """The completed trials of the arm's configurations."""
+        """The completed trials of the arm's configurations before `retrain`."""
         return [
             trial
             for optimizer in arm.optimizers
@@ -160,6 +167,11 @@ def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:
     }
     # Searched bits are in the group already.
     return np.array([unit(values[name], name, bounds) for name, bounds in dimensions.items() if name in values])
+
+
+def _points(trials: Sequence[RecordedTrial], dimensions: Dimensions) -> np.ndarray:
+    """A row for each trial, shape (trials, dimensions)."""
+    return np.array([position(trial.config, dimensions) for trial in trials])
 
 
 def unit(value: float, name: str, bounds: Range) -> float:
