@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_qat.simulating.source import STAND_IN, Source
+from tune_qat.simulating.source import Source
 from tune_qat.tables import table_text
 from tune_qat.tuning.simulation import kept, summary
 from tune_qat.tuning.simulation.compare import Setting, choose
@@ -29,8 +29,7 @@ def report(
     blocks.append(_rungs(done))
     if settings:
         blocks.append(_compared(source, settings, at_equal_time))
-    label = "" if source.record else STAND_IN
-    return "\n\n".join(f"{label}{block}" for block in blocks)
+    return "\n\n".join(f"{source.label}{block}" for block in blocks)
 
 
 def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
@@ -38,7 +37,7 @@ def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
     if record is None:
         lines = [
             f"study {study.name} with curves of a formula",
-            f"  metric   a score from 0 to 1 in place of {study.judgement.metric}; nothing here is about a real network",
+            f"  metric   a score from 0 to 1 in place of {study.judgement.metric}; nothing here is of a real network",
         ]
     else:
         stopped = f", {record.stopped} of them stopped by ASHA" if record.stopped else ""
@@ -126,8 +125,8 @@ def _rungs(done: Simulation) -> str:
     survivors = sum(one.survivors for one in whole)
     if survivors:
         notes.append(
-            f"too kind to ASHA in {survivors} of {len(whole)} arms: with fewer than {kept.FEW} default and random trials, "
-            "survivors of ASHA are among the curves; stages.random plans trials that nothing stops"
+            f"too kind to ASHA in {survivors} of {len(whole)} arms: with fewer than {kept.FEW} default and random "
+            "trials, survivors of ASHA are among the curves; stages.random plans trials that nothing stops"
         )
     head = ["epoch", "arms", "curves", "rank correlation", "lowest arm", "best kept", f"best {kept.TOP} kept"]
     title = f"rungs: what an epoch says of the end, and what the upper 1/{study.asha.reduction_factor} there would keep"
@@ -145,9 +144,7 @@ def _compared(source: Source, settings: Sequence[Setting], at_equal_time: bool) 
     head = ["setting", "rungs", "trials", "epochs", "of no ASHA", "on the clock", "regret", "+-", "worst arm"]
     notes = ["regret: mean over arms and seeds, with its standard error over seeds; worst arm: mean over seeds"]
     if source.record and any(one.extrapolated for one in settings):
-        notes.append(
-            "extrapolated epochs are a guess: a study with asha.enabled = false or more random trials has none"
-        )
+        notes.append("extrapolated epochs are a guess; a study with asha.enabled = false records whole curves")
     chosen = choose(settings, source.margin, at_equal_time=at_equal_time)
     fewest = f"the fewest epochs of those whose regret is within {source.margin:g} of that without ASHA"
     why = "the least regret in this time" if at_equal_time else fewest

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 from tune_qat.study import Study
-from tune_qat.study_sections import AshaSection
 from tune_qat.tuning.simulation.curves import Curves
 from tune_qat.tuning.simulation.loop import simulate
 from tune_qat.tuning.simulation.summary import arms, cost, sources
 
+GRACES = 4
+"""First rungs that are tried: the largest powers of two up to half the epochs."""
 FACTORS = (2, 3, 4)
 
 
@@ -42,13 +44,12 @@ class Setting:
 
 def settings(study: Study) -> Iterator[tuple[Study, bool]]:
     """The study with no ASHA, with its own setting, and over a grid; with True for its own."""
-    yield _with(study, AshaSection(enabled=False)), not study.asha.enabled
+    yield _with(study, enabled=False), not study.asha.enabled
     own = (study.grace_epochs, study.asha.reduction_factor) if study.asha.enabled else None
-    graces = [2**power for power in range(20) if 2 ** (power + 1) <= study.training.epochs]
+    graces = [2**power for power in range(20) if 2 ** (power + 1) <= study.training.epochs][-GRACES:]
     grid = {(grace, factor) for grace in graces for factor in FACTORS} | ({own} if own else set())
     for grace, factor in sorted(grid):
-        section = AshaSection(grace_epochs=grace, reduction_factor=factor)
-        yield _with(study, section), (grace, factor) == own
+        yield _with(study, enabled=True, grace_epochs=grace, reduction_factor=factor), (grace, factor) == own
 
 
 def compare(
@@ -112,5 +113,5 @@ def choose(found: Sequence[Setting], margin: float, *, at_equal_time: bool) -> S
     return min((one for regret, one in fit if regret <= without + margin), key=lambda one: one.epochs)
 
 
-def _with(study: Study, asha: AshaSection) -> Study:
-    return study.model_copy(update={"asha": asha})
+def _with(study: Study, **asha: Any) -> Study:
+    return study.model_copy(update={"asha": study.asha.model_copy(update=asha)})
