@@ -92,12 +92,12 @@ class Simulation:
         self._fill()
         while self._events:
             self.now, _, run = heapq.heappop(self._events)
-            run.epoch += 1
-            report = self._report(run)
-            self.memory.epoch(run.plan, report)
-            if self.cut(run):
-                break
-            self._told(run, report)
+            if run.epoch < len(run.curve.metrics):
+                run.epoch += 1
+                self.memory.epoch(run.plan, self._report(run))
+                if self.cut(run):
+                    break
+            self._told(run, self._report(run))
             self._fill()
         return self
 
@@ -127,8 +127,10 @@ class Simulation:
         self.scheduler.on_trial_add(_NO_CONTROLLER, trial)
 
     def _schedule(self, run: Run) -> None:
+        # A trial that had ended before its row was written has nothing left to train.
+        seconds = run.curve.seconds[run.epoch] if run.epoch < len(run.curve.seconds) else 0.0
         # Names rise with every proposal: of trials that report at the same moment the older comes first.
-        heapq.heappush(self._events, (self.now + run.curve.seconds[run.epoch], int(run.trial.trial_id), run))
+        heapq.heappush(self._events, (self.now + seconds, int(run.trial.trial_id), run))
 
     def _report(self, run: Run) -> dict[str, Any]:
         metric = run.curve.metrics[run.epoch - 1]
