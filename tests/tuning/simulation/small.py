@@ -1,19 +1,15 @@
 """A study with several rungs for simulations, and a record of it on disk without a trial being trained."""
 
-from dataclasses import dataclass
+import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.results.rows import epoch_result
+from tests.results.rows import MOMENT, epoch_result, filled, write
 from tests.tuning.studies import tiny
-from tune_qat import workload
-from tune_qat.config import TrialConfig
-from tune_qat.results.writer import EpochLog
 from tune_qat.study import Study
-from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.loop import Simulation, simulate
-from tune_qat.workload import Workload
+from tune_qat.tuning.simulation.loop import Run, Simulation, simulate
 
 
 def small(**changes: Any) -> Study:
@@ -27,33 +23,45 @@ def small(**changes: Any) -> Study:
     return tiny(**{**values, **changes})
 
 
-@dataclass(frozen=True, kw_only=True)
-class OnData(ClosedForm):
-    """The formula, with the keys that trials have on real data."""
-
-    work: Workload
-
-    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        return self.work.key(config, stage, init_checkpoint_sha256)
-
-
 def write_record(results: Path, study: Study, *, workers: int = 1) -> Simulation:
-    """Simulate a study with the formula, and leave what a real run would have left, but for checkpoints."""
-    work = workload.load(study.workload.model, study.workload.dataset, options=study.workload.options)
-    done = simulate(study, OnData(study=study, init_sha256="0" * 64, work=work), workers=workers)
-    points = {"trivial_score": 0.1, "trivial_test_score": 0.1, "baselines": {}, "unit": "fraction"}
-    record = Record(results, study, work, points, 1)
-    for run in done.runs:
-        record.started(run.plan)
-        log, held = EpochLog(results, study.name, run.plan.trial_key), 0.0
-        for row, seconds in zip(done.memory.epochs[run.plan.trial_key], run.curve.device_seconds, strict=False):
-            held += seconds
-            values = {name: row[name] for name in ("status", "val_metric")}
-            log.append(epoch_result(row["epoch"], device_s=held, wall_s=held, **values))
-        outcome = done.memory.outcomes[run.plan.trial_key]
-        record.ended(run.plan, outcome, outcome["status"], outcome["stop_reason"])
-    for decision in done.memory.decisions.values():
-        record.decided(decision)
-    record.arms(study.arms(), {}, done.queue.init_sha256)
-    record.study_row(started_at=now(), complete=True, command=None)
+    """Simulate a study with the formula, and write what a real run of it would have left, as far as it is read."""
+    curves = ClosedForm.of(study)
+    done = simulate(study, curves, workers=workers)
+    keys = {"data_fingerprint": "stand-in", "split_fingerprint": "stand-in", "init_checkpoint_sha256": "stand-in"}
+    scheduler = "asha" if study.asha.enabled else "none"
+    arms = [filled("arms", arm_id=arm.arm_id, scheduler=scheduler, sign=1, **keys) for arm in study.arms()]
+    spans = {run.plan.trial_key: _span(run) for run in done.runs}
+    trials = [filled("trials", **_known(row), **spans[row["trial_key"]]) for row in done.memory.rows()]
+    write(results, study.name, "studies", "study", filled("studies", definition_json=study.model_dump_json()))
+    write(results, study.name, "arms", "arms", *arms)
+    write(results, study.name, "trials", "all", *trials)
+    write(results, study.name, "epochs", "all", *(row for run in done.runs for row in _epochs(run, done)))
     return done
+
+
+def _span(run: Run) -> dict[str, Any]:
+    ended = run.ended_at or 0.0
+    began = ended - sum(run.curve.seconds[: run.epoch])
+    return {"started_at": MOMENT + timedelta(seconds=began), "finished_at": MOMENT + timedelta(seconds=ended)}
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    config = json.loads(row["params_json"])
+    return {
+        **row,
+        **{name: config[name] for name in ("optimizer", "learning_rate", "batch_size", "epochs")},
+        "threads": 1,
+    }
+
+
+def _epochs(run: Run, done: Simulation) -> list[dict[str, Any]]:
+    rows, held = [], 0.0
+    for known, seconds in zip(done.memory.epochs[run.plan.trial_key], run.curve.device_seconds, strict=False):
+        held += seconds
+        result = epoch_result(known["epoch"], status=known["status"], val_metric=known["val_metric"], device_s=held)
+        rows.append({"trial_key": run.plan.trial_key, "attempt": 1, **_plain(result)})
+    return rows
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in result.__slots__ if name != "layers"}
