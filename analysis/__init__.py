@@ -16,7 +16,9 @@ from scipy.special import stdtrit
 
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
-from tune_qat.results.reader import check_files, connect
+from tune_qat.results.place import Place, RemotePath
+from tune_qat.results.reader import AGAIN, check_files
+from tune_qat.results.views import connect, vanished
 
 __all__ = ["frame", "open", "queries", "query_text"]
 
@@ -25,8 +27,8 @@ _LARGEST_DF = 1000
 """Of `student_t`; the normal distribution's quantile is only 0.12 % smaller."""
 
 
-def open(*paths: str | Path) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `analysis.open`, as `gzip.open`
-    """A DuckDB connection over one or more results folders.
+def open(*paths: str | Place) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `analysis.open`, as `gzip.open`
+    """A DuckDB connection over one or more results folders, or their URIs.
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
     for the bundled questions `arm_trials` (trials that fit their arm, beside the arm's reference points) and
@@ -44,7 +46,7 @@ def open(*paths: str | Path) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `anal
     return connection
 
 
-def frame(paths: str | Path | Sequence[str | Path], query: str) -> pd.DataFrame:
+def frame(paths: str | Place | Sequence[str | Place], query: str) -> pd.DataFrame:
     """The answer to `query`, which is SQL or the name of a bundled question, over one or more results folders.
 
     Raises:
@@ -52,17 +54,17 @@ def frame(paths: str | Path | Sequence[str | Path], query: str) -> pd.DataFrame:
         UsageError: as `open`; an unknown name; a query that does more than read; SQL that DuckDB refuses.
     """
     text = query_text(query.strip()) if len(query.split()) == 1 else query  # one word is no SQL
-    folders = [paths] if isinstance(paths, str | Path) else list(paths)
+    folders = [paths] if isinstance(paths, str | Path | RemotePath) else list(paths)
     with open(*folders) as connection:
         try:
             _check_reads_only(connection.extract_statements(text))
-            answer = connection.sql(text).to_arrow_table()
+            answer = _ask(connection, text)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
             raise _refused(error) from None
         except duckdb.Error as error:
             # Perhaps not the query's fault: a damaged file is named before the query is blamed.
             for folder in folders:
-                check_files(Path(folder))
+                check_files(folder)
             raise _refused(error) from None
     # Sums of integers are decimals in DuckDB; pandas has none. Not .df(): it warns under pandas 3.
     fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in answer.schema]
@@ -106,6 +108,17 @@ def _check_reads_only(statements: Sequence[duckdb.Statement]) -> None:
         raise UsageError(
             f"A query only reads, but got {statements[0].type.name}. Ask with SELECT; -o FILE keeps the answer."
         )
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+    """The answer, asked for again where a running study or `compact` took a file away under the query."""
+    for _ in range(AGAIN):
+        try:
+            return connection.sql(text).to_arrow_table()
+        except duckdb.IOException as error:
+            if not vanished(error):
+                raise
+    return connection.sql(text).to_arrow_table()
 
 
 def _refused(error: duckdb.Error) -> UsageError:

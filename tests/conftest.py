@@ -1,9 +1,12 @@
 """For every test: one thread, so that tests run side by side and sums do not depend on the machine."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from tests.storage import Bucket, s3_bucket
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +15,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    """A bucket on an S3 server of this test process."""
+    # A name of its own each time: file systems are cached by it.
+    with s3_bucket(f"tune-qat-{uuid.uuid4().hex[:12]}") as made:
+        yield made

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     # What training is made of.
     "schedules": set(),
     "epoch": set(),
-    "checkpoints": {"config"},
+    "checkpoints": {"config", "results"},
     "provenance": set(),
     "linear_operation": set(),
     "gates": set(),
@@ -78,9 +78,9 @@ ALLOWED: dict[str, set[str]] = {
     | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
     "planning": {"study", "space", "optimizers", "results"},
-    "status": {"tables", "analysis"},
+    "status": {"tables", "analysis", "results"},
     "progress": {"planning"},
-    "ending": {"study", "space", "tables", "analysis"},
+    "ending": {"study", "space", "tables", "analysis", "results"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }

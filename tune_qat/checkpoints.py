@@ -1,39 +1,27 @@
 """Checkpoints: written atomically, read as data and never as code."""
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
+import io
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from tune_qat.config import TuneQatError
+from tune_qat.results.place import Place, Write, place, write_whole
 
 
-def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write atomically (see `write_whole`)."""
-    write_whole(path, lambda file: torch.save(state, file))
+def save_checkpoint(state: Mapping[str, Any], path: Place, write: Write = write_whole) -> None:
+    """Write atomically (see `place.write_whole`)."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    write(path, file.getbuffer())
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """A file that `write` fills: a reader finds the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Place) -> dict[str, Any]:
     """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(place(path).read_bytes()), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except Exception as error:
@@ -45,7 +33,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def load_weights(path: str | Place) -> dict[str, torch.Tensor]:
     """The floating-point weights of a checkpoint of ours, or of a plain state dict.
 
     Raises `TuneQatError` naming the file where it cannot be read or holds something else.

@@ -1,12 +1,12 @@
 """The last screen of a run: the leaderboard and what can be done next."""
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 import analysis
+from tune_qat.results.place import Place
 from tune_qat.space import BATCH_SIZE
 from tune_qat.study import Study
 from tune_qat.tables import cell, table_text
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tune_qat.tuning.session import Outcome
 
 
-def ending(study: Study, outcome: "Outcome", *, space: str, results: str | Path, again: str) -> str:
+def ending(study: Study, outcome: "Outcome", *, space: str, results: str | Place, again: str) -> str:
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
@@ -77,7 +77,7 @@ def _title(study: Study, outcome: "Outcome") -> str:
     return f"Study {study.name}, {minutes}: test split, mean over seeds with its 95 % interval."
 
 
-def _commands(study: Study, outcome: "Outcome", *, space: str, results: str | Path, again: str) -> str:
+def _commands(study: Study, outcome: "Outcome", *, space: str, results: str | Place, again: str) -> str:
     folder = shlex.quote(str(results))
     edges = analysis.frame(outcome.results, "edge_of_range")
     lines = [
@@ -90,7 +90,7 @@ def _commands(study: Study, outcome: "Outcome", *, space: str, results: str | Pa
     return "\n".join(lines)
 
 
-def _export(results: str | Path, study: Study, folder: str) -> list[str]:
+def _export(results: str | Place, study: Study, folder: str) -> list[str]:
     """The command that writes the best quantized model, or the best model where none is quantized."""
     best = analysis.frame(results, "best_trial")
     best = best[best["study_id"] == study.name]

@@ -1,15 +1,15 @@
 """What a study will do and cost, said before it runs."""
 
-from pathlib import Path
-
 from tune_qat import optimizers
 from tune_qat.optimizers.base import Range
-from tune_qat.results.reader import FILES, connect
+from tune_qat.results.layout import FILES
+from tune_qat.results.place import Place, place
+from tune_qat.results.views import connect
 from tune_qat.space import BATCH_SIZE, BITS
 from tune_qat.study import Study
 
 
-def describe(study: Study, results: str | Path) -> str:
+def describe(study: Study, results: str | Place) -> str:
     """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
     return "\n\n".join("\n".join(lines) for lines in blocks)
@@ -63,7 +63,7 @@ def _stages(study: Study) -> list[str]:
     return lines
 
 
-def _cost(study: Study, results: str | Path) -> list[str]:
+def _cost(study: Study, results: str | Place) -> list[str]:
     epochs = trial_epochs(study)
     trials = sum(trials for _, trials, _ in study.trial_epochs())
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
@@ -79,9 +79,9 @@ def _cost(study: Study, results: str | Path) -> list[str]:
     return lines
 
 
-def _seconds_per_epoch(study: Study, results: str | Path) -> float | None:
+def _seconds_per_epoch(study: Study, results: str | Place) -> float | None:
     """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
-    if not any((Path(results) / "trials").glob(f"study_id=*/{FILES}")):
+    if not any((place(results) / "trials").glob(f"study_id=*/{FILES}")):
         return None
     found = connect(results).execute(
         "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",

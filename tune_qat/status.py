@@ -1,8 +1,7 @@
 """How far the studies of a results folder are, from its files alone."""
 
-from pathlib import Path
-
 import analysis
+from tune_qat.results.place import Place
 from tune_qat.tables import table_text
 
 PER_ARM = """
@@ -29,7 +28,7 @@ FROM counted GROUP BY arm_id ORDER BY arm_id
 """
 
 
-def describe(results: str | Path) -> str:
+def describe(results: str | Place) -> str:
     """A block per study: whether it is complete, its start, and a line per arm."""
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete FROM studies ORDER BY study_id").fetchall()

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import table_folder
+from tune_qat.results.place import Place
 from tune_qat.results.schema import TABLES
 from tune_qat.results.writer import write_rows
 
@@ -24,7 +25,11 @@ def full(table: str) -> dict[str, Any]:
     return {field.name: _something(field.type) for field in TABLES[table]}
 
 
-def write(results: Path, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Path:
+@overload
+def write(results: Path, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Path: ...
+@overload
+def write(results: Place, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Place: ...
+def write(results: Place, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Place:
     """Rows into one file of a study; its path."""
     path = table_folder(results, table, study_id) / f"{name}.parquet"
     write_rows(path, table, rows)

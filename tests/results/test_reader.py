@@ -10,8 +10,9 @@ import pytest
 
 from tests.results.rows import MOMENT, epoch_result, filled, full, layer_result, write
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.results.reader import check_version, connect, last_epochs, read_rows
+from tune_qat.results.reader import check_version, last_epochs, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog
 
 
@@ -87,9 +88,9 @@ def test_names_with_a_leading_dot_are_not_read(tmp_path: Path) -> None:
 
 
 def test_an_open_connection_follows_a_running_study(tmp_path: Path) -> None:
-    write(tmp_path, "study", "trials", "a", filled("trials"))
+    write(tmp_path, "study", "trials", "a", filled("trials", trial_key="a"))
     connection = connect(tmp_path)
-    write(tmp_path, "study", "trials", "b", filled("trials"))
+    write(tmp_path, "study", "trials", "b", filled("trials", trial_key="b"))
     assert connection.execute("SELECT count(*) FROM trials").fetchall() == [(2,)]
 
 

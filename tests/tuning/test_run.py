@@ -19,7 +19,8 @@ import analysis
 from tests.tuning.studies import tiny
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect, last_epochs, read_rows
+from tune_qat.results.reader import last_epochs, read_rows
+from tune_qat.results.views import connect
 from tune_qat.study import Study
 from tune_qat.training import train
 from tune_qat.tuning.run import run

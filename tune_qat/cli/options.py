@@ -41,12 +41,12 @@ def read_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, 
     return dict(parse_override(text, option, example) for text in texts or [])
 
 
-def read_seconds(text: str) -> float:
+def read_seconds(text: str, option: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     try:
         value = float(text[:-1]) * units[text[-1]]
     except (KeyError, ValueError, IndexError):
         value = -1.0
     if not 0 < value < float("inf"):
-        raise UsageError(f"--time-budget takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
+        raise UsageError(f"{option} takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
     return value

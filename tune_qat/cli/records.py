@@ -1,4 +1,4 @@
-"""Commands about the record: query."""
+"""Commands about the record: query, compact."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tune_qat.cli.application import app
+from tune_qat.cli.options import Results
 from tune_qat.config import UsageError
 
 
@@ -30,3 +31,16 @@ def query(
         raise UsageError(f"query takes a results folder and a question: SQL, or one of {known} (see --list).")
     check_format(format_, output)
     write_frame(analysis.frame(results, question), format_, output)
+
+
+@app.command()
+def compact(results: Results) -> None:
+    """Merge many small files into few; safe at any moment.
+
+    The files of trials that have ended, also while a study runs. Every command and query gives the same before and
+    after, and during it.
+    """
+    from tune_qat.results.compaction import compact as compact_all
+
+    for study in compact_all(results):
+        print(f"study {study.study_id}: {study.before} files are now {study.after}")

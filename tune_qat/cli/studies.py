@@ -65,6 +65,9 @@ def run(
         str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
     ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
+    storage_patience: Annotated[
+        str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
+    ] = "10m",
     no_progress: Annotated[
         bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
     ] = False,
@@ -75,7 +78,7 @@ def run(
     """
     # A mistake is found before the seconds that importing ray takes.
     study = read_study(space, overrides, trials)
-    seconds = None if time_budget is None else read_seconds(time_budget)
+    seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     from tune_qat.ending import ending
     from tune_qat.progress import display
     from tune_qat.tuning.run import run as run_study
@@ -91,6 +94,7 @@ def run(
         gpus_per_trial=gpus_per_trial,
         time_budget=seconds,
         backend=backend,
+        storage_patience=read_seconds(storage_patience, "--storage-patience"),
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )

@@ -1,6 +1,6 @@
 """What one trial is, and what it gives back. Standard library only, so that every part may import it."""
 
-from tune_qat.config.errors import Interrupted, TooManyFailures, TuneQatError, UsageError
+from tune_qat.config.errors import Interrupted, StorageRefused, TooManyFailures, TuneQatError, UsageError
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
@@ -9,6 +9,7 @@ from tune_qat.config.values import (
     AUTO,
     BACKENDS,
     EAGER,
+    FINAL,
     FLOAT_BITS,
     INDUCTOR,
     PLAIN_NAME,
@@ -29,6 +30,7 @@ __all__ = [
     "Distillation",
     "EAGER",
     "EpochResult",
+    "FINAL",
     "FLOAT_BITS",
     "Freezing",
     "INDUCTOR",
@@ -43,6 +45,7 @@ __all__ = [
     "STE_VARIANTS",
     "STORAGE_OPTIONS",
     "Scheme",
+    "StorageRefused",
     "TooManyFailures",
     "TrialConfig",
     "TuneQatError",

@@ -7,6 +7,10 @@ class TuneQatError(Exception):
     exit_code = 1
 
 
+class StorageRefused(TuneQatError):
+    """A write of the record was refused for longer than is waited."""
+
+
 class UsageError(TuneQatError):
     """A wrong command line, study file or value. Exit code 2."""
 

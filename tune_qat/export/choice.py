@@ -1,7 +1,6 @@
 """Which trial is exported: the one that is named, or the best of the record on validation data."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -9,6 +8,7 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
 from tune_qat.results.layout import check_name
+from tune_qat.results.place import Place
 
 KEPT = """
 SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
@@ -27,7 +27,7 @@ class Choice:
     """Its configuration in the record."""
 
 
-def choose(results: str | Path, trial_key: str | None) -> Choice:
+def choose(results: str | Place, trial_key: str | None) -> Choice:
     """The trial `trial_key`, or where it is None the first of the question `best_trial`.
 
     Raises:
@@ -44,7 +44,7 @@ def choose(results: str | Path, trial_key: str | None) -> Choice:
     return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
 
 
-def _best(best: pd.DataFrame, results: str | Path) -> str:
+def _best(best: pd.DataFrame, results: str | Place) -> str:
     if not len(best):
         raise UsageError(
             f"No retrain trial of {results} has been completed yet, and only their models and the shared start's are "

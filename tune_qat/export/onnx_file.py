@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tune_qat.checkpoints import write_whole
 from tune_qat.export.onnx_layers import OPSET, StoredWeight, with_integers
 from tune_qat.export.trained import Trained
+from tune_qat.results.place import write_whole
 
 INPUT, OUTPUT = "images", "outputs"
 NARROW = 4
@@ -41,7 +41,7 @@ def save_onnx(trained: Trained, path: Path) -> None:
     onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
     onnx_model.metadata_props["tune_qat"] = json.dumps(about)
     content = onnx_ir.to_proto(onnx_model).SerializeToString()
-    write_whole(path, lambda file: file.write(content))
+    write_whole(path, content)
 
 
 @torch.no_grad()

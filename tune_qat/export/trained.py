@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from tune_qat.data.base import ModelInput
 from tune_qat.oscillations.freezing import hold
 from tune_qat.quantize import quantize
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.place import Place
 
 ANY_SIZE = 32
 """Height and width of the example where a model takes any."""
@@ -37,7 +37,7 @@ class Trained:
         return _example(self.model_input)
 
 
-def load_trained(results: str | Path, trial_key: str, params_json: str) -> Trained:
+def load_trained(results: str | Place, trial_key: str, params_json: str) -> Trained:
     """The model of a completed trial; `params_json` is its configuration in the record.
 
     Raises `TuneQatError` where the checkpoint is gone, damaged, or does not say what the model's input is.

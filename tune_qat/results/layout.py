@@ -1,8 +1,16 @@
 """Where the record's files are: `results/<table>/study_id=<id>/*.parquet`."""
 
+import re
 from pathlib import Path
+from typing import overload
 
 from tune_qat.config import PLAIN_NAME, UsageError
+from tune_qat.results.place import Place, place
+
+FILES = "[!.]*.parquet"
+"""A leading dot keeps a file from being read: one that is still being written, or what a file manager left."""
+COMPACT = re.compile(r"compact-(\d+)\.parquet")
+"""Files that `compact` merged others into; a file of a single trial counts before them."""
 
 
 def check_name(name: str) -> str:
@@ -15,11 +23,40 @@ def check_name(name: str) -> str:
     return name
 
 
-def table_folder(results: Path, table: str, study_id: str) -> Path:
+@overload
+def table_folder(results: Path, table: str, study_id: str) -> Path: ...
+@overload
+def table_folder(results: str | Place, table: str, study_id: str) -> Place: ...
+def table_folder(results: str | Place, table: str, study_id: str) -> Place:
     """Folder of one study's part of a table. The study's id is in the path alone, where every reader finds it."""
-    return Path(results) / table / f"study_id={check_name(study_id)}"
+    return place(results) / table / f"study_id={check_name(study_id)}"
 
 
-def checkpoint_path(results: str | Path, trial_key: str) -> Path:
+def study_folders(results: str | Place, table: str) -> list[Place]:
+    """The folders of a table, one for each study."""
+    return sorted((place(results) / table).glob("study_id=*"), key=str)
+
+
+def study_of(folder: Place) -> str:
+    """The study's id, of a folder of a table."""
+    return folder.name.removeprefix("study_id=")
+
+
+def record_files(folder: Place) -> list[Place]:
+    """The Parquet files of a table's folder: compacted ones first, in the order in which later ones count more."""
+    return sorted(folder.glob(FILES), key=lambda path: (compact_number(path) is None, compact_number(path), str(path)))
+
+
+def compact_number(path: Place) -> int | None:
+    """The number of a compacted file; None for the file of a single trial."""
+    match = COMPACT.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+@overload
+def checkpoint_path(results: Path, trial_key: str) -> Path: ...
+@overload
+def checkpoint_path(results: str | Place, trial_key: str) -> Place: ...
+def checkpoint_path(results: str | Place, trial_key: str) -> Place:
     """Where a trial's checkpoint lives: ours, not Ray's, so that any later run finds it."""
-    return Path(results) / "checkpoints" / check_name(trial_key) / "last.pt"
+    return place(results) / "checkpoints" / check_name(trial_key) / "last.pt"

@@ -1,11 +1,9 @@
 """Writes the record: typed, checked and atomic."""
 
 import operator
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +12,11 @@ import pyarrow.parquet as pq
 
 from tune_qat.config import EpochResult
 from tune_qat.results.layout import check_name, table_folder
+from tune_qat.results.place import Place, Write, write_whole
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
 
 
-def write_rows(path: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(path: Place, table: str, rows: Sequence[Mapping[str, Any]], write: Write = write_whole) -> None:
     """Replace `path` by a file with these rows: a reader finds the old file or the new one, never half of one.
 
     Raises:
@@ -30,15 +29,24 @@ def write_rows(path: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Non
         if unknown:
             raise ValueError(f"{_where(table, row)}: unknown columns {sorted(unknown)}")
     columns = [_column(table, field, rows) for field in schema]
-    versioned = schema.with_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
-    _replace(path, pa.Table.from_arrays(columns, schema=versioned))
+    # With few rows a file, dictionaries and statistics only cost: without them reading takes half as long.
+    write(path, parquet(pa.Table.from_arrays(columns, schema=schema), use_dictionary=False, write_statistics=False))
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """A table as a Parquet file of this schema version, with checksums, so that damage is noticed."""
+    versioned = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(versioned, sink, compression="zstd", write_page_checksum=True, **options)
+    return sink.getvalue().to_pybytes()
 
 
 class EpochLog:
     """The worker's own files of one attempt at a trial: its `epochs` and `layers`, rewritten with every epoch."""
 
-    def __init__(self, results: Path, study_id: str, trial_key: str) -> None:
+    def __init__(self, results: str | Place, study_id: str, trial_key: str, write: Write = write_whole) -> None:
         """Takes the attempt after the highest one on disk."""
+        self._write = write
         self._key = check_name(trial_key)
         self._folders = {table: table_folder(results, table, study_id) for table in ("epochs", "layers")}
         self.attempt = 1 + max(_attempts(self._folders["epochs"], trial_key), default=0)
@@ -55,10 +63,17 @@ class EpochLog:
         for table in ("layers", "epochs"):
             if self._rows[table]:
                 name = f"{self._key}.{self.attempt}.parquet"
-                write_rows(self._folders[table] / name, table, self._rows[table])
+                write_rows(self._folders[table] / name, table, self._rows[table], self._write)
+
+    def forget_earlier(self) -> None:
+        """Remove what earlier attempts left: this one begins anew, and may end earlier than they did."""
+        for folder in self._folders.values():
+            for attempt in _attempts(folder, self._key):
+                if attempt < self.attempt:
+                    (folder / f"{self._key}.{attempt}.parquet").unlink(missing_ok=True)
 
 
-def _attempts(folder: Path, trial_key: str) -> list[int]:
+def _attempts(folder: Place, trial_key: str) -> list[int]:
     pattern = re.compile(re.escape(trial_key) + r"\.(\d+)\.parquet")
     names = (pattern.fullmatch(path.name) for path in folder.glob(f"{trial_key}.*.parquet"))
     return [int(match[1]) for match in names if match]
@@ -88,24 +103,3 @@ def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> p
 def _where(table: str, row: Mapping[str, Any]) -> str:
     key = ", ".join(f"{name} {row.get(name)!r}" for name in KEYS[table])
     return f"table {table!r}" + (f", row with {key}" if key else "")
-
-
-def _replace(path: Path, data: pa.Table) -> None:
-    """Temporary name, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A leading dot and another ending keep readers away from a file that is not whole yet.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            # With few rows a file, dictionaries and statistics only cost: without them reading takes half as long.
-            pq.write_table(data, file, compression="zstd", use_dictionary=False, write_statistics=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

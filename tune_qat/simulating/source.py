@@ -51,7 +51,7 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
     Raises:
         UsageError: neither, or both; several studies in the record and none of them named; what `overrides` break.
     """
-    rows = {row["study_id"]: row for row in read_rows(source, "studies")}  # type: ignore[arg-type]  # or a URI
+    rows = {row["study_id"]: row for row in read_rows(source, "studies")}
     if rows and is_study(source):
         raise UsageError(f"{source!r} is a bundled study and a results folder. Name the folder as ./{source}.")
     if rows:

@@ -1,6 +1,7 @@
 """What is wrong with a study on its data, its folder or its model, found before anything is started."""
 
 import os
+import secrets
 from pathlib import Path
 
 import torch
@@ -8,21 +9,39 @@ import torch
 from tune_qat import workload
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.quantize import quantize
+from tune_qat.results.place import Place, write_whole
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.study import Study
 from tune_qat.workload import Workload
 
 
-def check_results_folder(results: Path) -> None:
-    """Before anything is decoded or started: a folder that can be written to, or made, of this schema version."""
-    existing = next(path for path in (results, *results.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        why = "is no folder" if not existing.is_dir() else "cannot be written to"
-        raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
-    check_version(results)
+def check_results_folder(results: Place) -> None:
+    """Before anything is decoded or started: a place that can be written to, or made, of this schema version."""
+    if isinstance(results, Path):
+        existing = next(path for path in (results, *results.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            why = "is no folder" if not existing.is_dir() else "cannot be written to"
+            raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
+    else:
+        _check_remote(results)
+    try:
+        check_version(results)
+    except UsageError:
+        raise
+    except TuneQatError:
+        pass  # a damaged file, which is set aside
 
 
-def check_same_study(study: Study, work: Workload, results: Path) -> None:
+def _check_remote(results: Place) -> None:
+    probe = results / f".probe-{secrets.token_hex(8)}"
+    try:
+        write_whole(probe, b"tune_qat")
+        probe.unlink()
+    except OSError as error:
+        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
+
+
+def check_same_study(study: Study, work: Workload, results: Place) -> None:
     """`UsageError` if the results folder holds a study of this name on other data, splits or metric."""
     for arm in read_rows(results, "arms", study.name)[:1]:
         now = {

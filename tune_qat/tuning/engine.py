@@ -3,20 +3,23 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.schedule import WARM_UP
+from tune_qat.tuning.schedule import WARM_UP, Decision
 from tune_qat.tuning.search import OBJECTIVE
 
 WARM_UP_S = 120.0
 """Longest wait for every process to start, where a cluster has less room than it said."""
 LOOK_FOR_LOST_S = 10.0
 """Seconds between looks for trials that Ray has given up."""
+T = TypeVar("T")
 Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 """Told of `started`, `epoch` and `ended` with the plan and the report or row: the progress display."""
 
@@ -34,6 +37,10 @@ class TrialRecord(Protocol):
 
     def weights_hash(self, plan: Plan) -> str:
         """Hash of the weights that a trial ended with."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided about a trial at a rung."""
         ...
 
 
@@ -64,6 +71,9 @@ class StudySearcher(Searcher):
         self._warm_by = 0.0
         self.listener: Listener = lambda event, plan, values: None
         self.out_of_time = False
+        self.say: Callable[[str], Any] = lambda text: None
+        self.refused: TuneQatError | None = None
+        """Why the record cannot be written any more, if that is so: the study stops, and the next run goes on."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         # Metric, mode and space belong to each arm's own sampler.
@@ -114,7 +124,7 @@ class StudySearcher(Searcher):
         plan = self.plans.get(trial_id)
         if plan is not None:
             self._begun.setdefault(trial_id, self._clock())
-            self._record.started(plan)
+            self._write(lambda: self._record.started(plan))
             self.listener("started", plan, {})
 
     def died(self, trial_id: str, reason: str) -> None:
@@ -128,9 +138,30 @@ class StudySearcher(Searcher):
         status, reason = _final_status(report)
         if plan.stage == "pretrain" and status == "completed":
             report["checkpoint_sha256"] = self._record.weights_hash(plan)
-        row = self._record.ended(plan, report, status, reason)
+        row = self._write(lambda: self._record.ended(plan, report, status, reason))
+        if row is None or status == "interrupted":
+            self.give_up(self.refused or StorageRefused(report["error_text"]))
+            self.queue.cut(plan)
+            return
         self.queue.ended(plan, row)
         self.listener("ended", plan, row)
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided goes into the record."""
+        self._write(lambda: self._record.decided(decision))
+
+    def _write(self, write: Callable[[], T]) -> T | None:
+        """What `write` gives; None once the record cannot be written: Ray must not fall over that."""
+        try:
+            return write()
+        except StorageRefused as error:
+            self.give_up(error)
+            return None
+
+    def give_up(self, error: TuneQatError) -> None:
+        """Start no more trials; the study ends with this error."""
+        self.refused = self.refused or error
+        self.queue.closed = True
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: a resumed study starts from the record."""
@@ -145,7 +176,8 @@ class StudySearcher(Searcher):
     def interrupt(self) -> None:
         """Rows of what was still running when the study was stopped."""
         for trial_id in self._begun:
-            self._record.ended(self.plans[trial_id], {}, "interrupted", "user")
+            plan = self.plans[trial_id]
+            self._write(partial(self._record.ended, plan, {}, "interrupted", "user"))
 
     def _usual_duration(self) -> float:
         return sorted(self._durations)[len(self._durations) // 2] if self._durations else 0.0
@@ -174,6 +206,8 @@ class Reports(Callback):
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             self._searcher.listener("epoch", plan, result)
+            if result.get("set_aside") and result["epoch"] == 1:
+                self._searcher.say(result["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died once too often."""

@@ -13,8 +13,6 @@ PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
 SEARCHED_STAGES = ("default", "random", "search")
 """Stages whose completed trials an arm's best configuration is chosen from."""
-FINAL = ("completed", "stopped", "diverged", "oom", "error")
-"""Statuses of a trial that is not run again."""
 WITH_METRIC = ("completed", "stopped", "interrupted")
 """Statuses of a trial whose last epoch has a metric to speak of."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.config import TrialConfig
+from tune_qat.config import FINAL, TrialConfig
 from tune_qat.space import BITS
 from tune_qat.study import Arm
-from tune_qat.tuning.plan import FINAL, PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
+from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
 from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.search import ArmSampler, random_points
 
@@ -137,6 +137,15 @@ class StudyQueue:
         if self._failures > self.study.max_failed_trials:
             limit = self.study.max_failed_trials
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
+
+    def cut(self, plan: Plan) -> None:
+        """A trial that was stopped before its end: the next run goes on with it."""
+        if plan.stage == "pretrain":
+            self._pretrain_live = False
+            return
+        state = self._arms[plan.arm_id]
+        state.live.pop(plan.trial_key, None)
+        state.cut_off[plan.trial_key] = plan
 
     def _tell(self, state: ArmState, plan: Plan, row: Mapping[str, Any]) -> None:
         """Tell the arm's sampler of a search trial; of one that was cut off before, as history."""

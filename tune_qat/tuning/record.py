@@ -1,17 +1,16 @@
 """Turns plans and epochs into the rows that the driver owns: studies, arms, trials, decisions."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tune_qat.checkpoints import load_weights, weights_sha256
 from tune_qat.config import stable_hash
 from tune_qat.provenance import versions
 from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.place import Place, Write, remove_folder, write_whole
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
@@ -42,11 +41,12 @@ FROM_WORKER = (
 class Record:
     """Writes one study's rows. Every file has one writer, and is replaced whole."""
 
-    results: Path
+    results: Place
     study: Study
     work: Workload
     reference_points: Mapping[str, Any]
     sign: int
+    write: Write = write_whole
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Record:
             "checkpoint_sha256": report.get("checkpoint_sha256"),
         }
         if status not in ("running", "interrupted") and plan.stage not in KEPT_STAGES:
-            shutil.rmtree(checkpoint_path(self.results, plan.trial_key).parent, ignore_errors=True)
+            remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
         self._write_trial(row)
         return row
 
@@ -82,12 +82,12 @@ class Record:
         """What ASHA decided about a trial at a rung."""
         rows = self._decisions.setdefault(decision.trial_key, [])
         rows.append({**asdict(decision), "decided_at": now()})
-        write_rows(self._path("decisions", decision.trial_key), "decisions", rows)
+        write_rows(self._path("decisions", decision.trial_key), "decisions", rows, self.write)
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
         """All arms of the study; `best` holds the chosen configuration of those that have one."""
         rows = [self._arm(arm, best.get(arm.arm_id), init_sha256) for arm in arms]
-        write_rows(self._path("arms", "arms"), "arms", rows)
+        write_rows(self._path("arms", "arms"), "arms", rows, self.write)
 
     def study_row(self, *, started_at: datetime, complete: bool, command: str | None) -> None:
         """The study itself, written at its start and at its end."""
@@ -106,13 +106,13 @@ class Record:
             "command": command,
             "complete": complete,
         }
-        write_rows(self._path("studies", "study"), "studies", [row])
+        write_rows(self._path("studies", "study"), "studies", [row], self.write)
 
-    def _path(self, table: str, name: str) -> Path:
+    def _path(self, table: str, name: str) -> Place:
         return table_folder(self.results, table, self.study.name) / f"{name}.parquet"
 
     def _write_trial(self, row: Mapping[str, Any]) -> None:
-        write_rows(self._path("trials", row["trial_key"]), "trials", [row])
+        write_rows(self._path("trials", row["trial_key"]), "trials", [row], self.write)
 
     def _planned(self, plan: Plan) -> dict[str, Any]:
         config = plan.config

@@ -40,16 +40,17 @@ def history(
 ) -> dict[str, list[tuple[int, float]]]:
     """Epoch and objective of what the search stage has recorded, by trial.
 
-    `epochs` gives (trial, epoch, metric), each trial's in order; it is asked only where there are such trials.
+    `epochs` gives (trial, epoch, metric) in the order of their attempts, of which the last counts; it is asked only
+    where there are such trials.
     """
-    found: dict[str, list[tuple[int, float]]] = {}
+    found: dict[str, dict[int, float]] = {}
     for state in queue.arms.values():
         plans = [*state.cut_off.values(), *(plan for plan, _ in state.done.values())]
-        found.update((plan.trial_key, []) for plan in plans if plan.stage == "search")
+        found.update((plan.trial_key, {}) for plan in plans if plan.stage == "search")
     for key, epoch, metric in epochs() if found else ():
         if key in found:
-            found[key].append((epoch, queue.finite_objective(metric)))
-    return found
+            found[key][epoch] = queue.finite_objective(metric)
+    return {key: sorted(of_trial.items()) for key, of_trial in found.items()}
 
 
 def refill(scheduler: StudyScheduler, queue: StudyQueue) -> None:

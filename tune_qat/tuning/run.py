@@ -7,7 +7,11 @@ from typing import Any
 
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
+from tune_qat.results.claim import claimed
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import Place, place
 from tune_qat.results.reader import read_rows
+from tune_qat.results.repair import repair
 from tune_qat.study import Study
 from tune_qat.training import start_from
 from tune_qat.tuning.backend_choice import choose
@@ -20,7 +24,7 @@ from tune_qat.tuning.session import Outcome, Session
 def run(
     study: Study,
     *,
-    results: str | Path = "results",
+    results: str | Place = "results",
     data_dir: str | Path | None = None,
     address: str = "local",
     max_concurrent: int | None = None,
@@ -28,6 +32,7 @@ def run(
     gpus_per_trial: float | None = None,
     time_budget: float | None = None,
     backend: str = AUTO,
+    storage_patience: float = 600.0,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Outcome:
@@ -43,16 +48,18 @@ def run(
         gpus_per_trial: GPUs of each trial; one where there are some, if None.
         time_budget: seconds after which trials should have ended; no new one starts that would not.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
+        storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
         display: called with the searcher and the resources, gives a context manager that shows progress.
         say: called with what was decided once for the whole study, a sentence each.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
+        StorageRefused: the record could not be written for longer than `storage_patience`.
     """
     began = time.monotonic()
     check_backend(backend)
-    folder = Path(results).expanduser().absolute()
+    folder = place(results)
     check_results_folder(folder)
     work = workload.load(
         study.workload.model,
@@ -63,21 +70,32 @@ def run(
     )
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
-    recorded = read_rows(folder, "trials", study.name)
-    check_same_study(study, work, folder)
     check_batch_sizes(study, work)
     check_schemes(study, work)
     deadline = None if time_budget is None else began + time_budget
-    session = Session(study, work, folder, recorded, deadline)
-    if not session.complete:
-        with cluster(address):
-            given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
-            if address != "local":
-                check_versions()
-            device = "cuda" if given.gpus else "cpu"
-            chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
-            say(why)
-            with session.running(given, display):
-                session.fit(given, device, chosen)
-    session.close()
+    patience = Patience(folder, storage_patience, say)
+    sessions: list[Session] = []
+
+    def lost(why: str) -> None:
+        for one in sessions:
+            one.lost(why)
+
+    with claimed(folder, study.name, "run", say=say, lost=lost):
+        for found in repair(folder, study.name):
+            say(found)
+        check_same_study(study, work, folder)
+        recorded = read_rows(folder, "trials", study.name)
+        session = Session(study, work, folder, recorded, deadline, patience)
+        sessions.append(session)
+        if not session.complete:
+            with cluster(address):
+                given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
+                if address != "local":
+                    check_versions()
+                device = "cuda" if given.gpus else "cpu"
+                chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
+                say(why)
+                with session.running(given, display):
+                    session.fit(given, device, chosen)
+        session.close()
     return session.outcome(time.monotonic() - began)

@@ -7,14 +7,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ray import tune
 
-from tune_qat.config import TooManyFailures
-from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.reader import connect, last_epochs
+from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import Place
+from tune_qat.results.reader import last_epochs, read_folder, while_compacted
+from tune_qat.results.repair import set_aside
 from tune_qat.study import Study
 from tune_qat.tuning import resume
 from tune_qat.tuning.cluster import Resources
@@ -32,7 +35,7 @@ class Outcome:
     """How a run of a study ended."""
 
     study_id: str
-    results: Path
+    results: Place
     complete: bool
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
@@ -46,15 +49,17 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Path,
+        results: Place,
         recorded: list[dict[str, Any]],
         deadline: float | None,
+        patience: Patience,
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
         self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
-        self.record = Record(results, study, work, points, task.sign)
+        self.record = Record(results, study, work, points, task.sign, patience.write_whole)
+        self._patience = patience
         self.started_at = now()
         self._recorded = recorded
         self._init_path = study.training.init_path
@@ -67,7 +72,9 @@ class Session:
             init_sha256=init_sha256,
         )
         self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
+        self.searcher.say = patience.say
         self.stopped = False
+        self._fitting = False
         self._start_known()
 
     def write_study(self, complete: bool) -> None:
@@ -112,11 +119,12 @@ class Session:
             threads=given.threads,
             device=device,
             backend=backend,
+            patience_s=self._patience.seconds,
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
         history = resume.history(self.queue, self._searched_epochs)
-        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.record.decided, self.searcher.warm)
+        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
         self.searcher.warm_up(given.concurrent)
         resume.refill(scheduler, self.queue)
         trainable = tune.with_resources(
@@ -145,10 +153,28 @@ class Session:
                     callbacks=[Reports(self.searcher)],
                 ),
             )
-            tuner.fit()
+            self._fitting = True
+            try:
+                tuner.fit()
+            finally:
+                self._fitting = False
+
+    def lost(self, why: str) -> None:
+        """Another driver has taken the study over: stop, and write nothing more."""
+        error = StorageRefused(f"Stopped: {why}.")
+
+        def refuse(path: Place, data: bytes | memoryview) -> None:
+            raise error
+
+        self.record.write = refuse
+        self.searcher.give_up(error)
+        if self._fitting:
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """The last word in the record; `TooManyFailures` if the study could not go on."""
+        """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        if self.searcher.refused:
+            raise self.searcher.refused
         self.write_study(complete=self.complete)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
@@ -174,7 +200,12 @@ class Session:
         if row is None:
             return
         path = checkpoint_path(self.results, row["trial_key"])
-        if path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]:
+        try:
+            known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+        except TuneQatError as error:
+            self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+            return
+        if known:
             self.queue.start_known(row["checkpoint_sha256"])
 
     def _finish_rows(self) -> None:
@@ -185,12 +216,10 @@ class Session:
         resume.finish_rows(self.queue, last_status, lambda plan, status: self.record.ended(plan, {}, status, None))
 
     def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
-        """Trial, epoch and metric of every recorded epoch, the trials' epochs in order."""
-        rows = connect(self.results).execute(
-            "SELECT trial_key, epoch, val_metric FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch",
-            [self.study.name],
-        )
-        return rows.fetchall()
+        """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""
+        epochs = while_compacted(partial(read_folder, table_folder(self.results, "epochs", self.study.name), "epochs"))
+        ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
+        return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
 
 def _weights_hash(path: str) -> str:

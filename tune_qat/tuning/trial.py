@@ -6,14 +6,17 @@ import time
 import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from tune_qat.config import EpochResult
+from tune_qat.config import EpochResult, StorageRefused, TuneQatError
 from tune_qat.host_memory import give_back, keep_freed, peak_resident_mb, resident_mb, restart_peak
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.patience import Patience
+from tune_qat.results.place import place
+from tune_qat.results.reader import last_epochs
+from tune_qat.results.repair import set_aside
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -35,6 +38,8 @@ class TrialContext:
     threads: int
     device: str
     backend: str
+    patience_s: float
+    """Seconds for which refused writes are tried again."""
     sign: int
     """1 where a larger metric is better, -1 where a smaller one is."""
     worst_metric: float
@@ -71,6 +76,9 @@ class StudyTrial(tune.Trainable):
             report = next(self._reports)
         except (torch.OutOfMemoryError, MemoryError) as error:
             report = _failed("oom", error, self._context)
+        except StorageRefused as error:
+            # Not the trial's fault: it goes on with the next run.
+            report = _failed("interrupted", error, self._context)
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
             report = _failed("error", error, self._context)
@@ -104,34 +112,50 @@ class StudyTrial(tune.Trainable):
 
 
 def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Generator[dict[str, Any], None, None]:
-    from tune_qat.checkpoints import load_checkpoint, save_checkpoint
+    from tune_qat.checkpoints import save_checkpoint
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
 
     restart_peak()
     start_memory = resident_mb()
+    write = Patience(place(context.results), context.patience_s).write_whole
     path = checkpoint_path(context.results, plan.trial_key)
-    log = EpochLog(Path(context.results), context.study_id, plan.trial_key)
+    log = EpochLog(context.results, context.study_id, plan.trial_key, write)
+
+    def begin() -> Training:
+        init = None if plan.stage == "pretrain" else context.init_path
+        return Training(plan.config, work, device=context.device, init=init, task=task, backend=context.backend)
+
     with thread_count(context.threads):
-        training = Training(
-            plan.config,
-            work,
-            device=context.device,
-            init=None if plan.stage == "pretrain" else context.init_path,
-            task=task,
-            backend=context.backend,
-        )
-        if path.exists():
-            training.load_state_dict(load_checkpoint(path))
+        training = begin()
         about = {**_about(context, log.attempt), "start_memory_mb": start_memory}
+        if path.exists():
+            try:
+                _go_on(training, plan, context)
+            except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
+                about["set_aside"] = f"{error} It is set aside in {set_aside(place(context.results), path)}."
+                training = begin()
+        if training.epoch == 0:
+            log.forget_earlier()
         if training.status != "running":
             # It ended before its row was written: nothing to train, the record has every epoch.
             yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: _objective(None, context)}
         for result in training.epochs(test=plan.stage == "retrain"):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
-            save_checkpoint(training.state_dict(), path)
+            save_checkpoint(training.state_dict(), path, write)
             yield {**about, **_memory(context.device), "backend": training.backend, **_report(result, context)}
+
+
+def _go_on(training: Any, plan: Plan, context: TrialContext) -> None:
+    """From the trial's checkpoint; an error where it is damaged, or the record lacks epochs that lie behind it."""
+    from tune_qat.checkpoints import load_checkpoint
+
+    path = checkpoint_path(context.results, plan.trial_key)
+    training.load_state_dict(load_checkpoint(path))
+    recorded = {row["epoch"] for row in last_epochs(context.results, context.study_id, plan.trial_key)}
+    if not recorded.issuperset(range(1, training.epoch + 1)):
+        raise TuneQatError(f"Checkpoint {path} is at epoch {training.epoch}, which the record does not lead up to.")
 
 
 def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:

@@ -4,12 +4,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from tune_qat.config import Scheme, TrialConfig, UsageError
-from tune_qat.results.reader import connect, read_rows
+from tune_qat.results.place import Place
+from tune_qat.results.reader import check_files, read_rows, while_compacted
+from tune_qat.results.views import connect, vanished
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.simulation.curves import Curve
@@ -44,15 +48,15 @@ class Loaded:
     """Of these trials, by ASHA."""
 
 
-def load(results: str | Path, study: Study) -> Loaded:
+def load(results: str | Place, study: Study) -> Loaded:
     """The curves of a study's record that fit `study`.
 
     Raises:
         UsageError: an arm of the study has no recorded trial that fits it.
-        TuneQatError: as `results.reader.connect`.
+        TuneQatError: as `results.views.connect`.
     """
-    arm = read_rows(results, "arms", study.name)[0]  # type: ignore[arg-type]  # a path or a URI
-    rows, epochs = _read(results, study.name)
+    arm = read_rows(results, "arms", study.name)[0]
+    rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in USED and row["trial_key"] in epochs]
     start = next((row for row in used if row["stage"] == "pretrain" and row["status"] == "completed"), None)
     curves = Recorded(
@@ -87,7 +91,19 @@ def most_at_once(spans: Iterable[tuple[datetime | None, datetime | None]]) -> in
     return max(accumulate(change for _, change in sorted(steps)), default=1)
 
 
-def _read(results: str | Path, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+    """Rows of the study's trials and their epochs; FileNotFoundError where a file was compacted away meanwhile."""
+    try:
+        return _ask(results, study_id)
+    except duckdb.Error as error:
+        if vanished(error):
+            raise FileNotFoundError(str(error)) from error
+        # A damaged file is named.
+        check_files(results)
+        raise
+
+
+def _ask(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     with connect(results) as connection:
         found = connection.execute(TRIALS, [study_id])
         names = [column[0] for column in found.description]

@@ -84,7 +84,7 @@ class Simulation:
         memory = self.memory
         resume.finish_rows(self.queue, memory.last_status, lambda plan, status: memory.ended(plan, {}, status, None))
         history = resume.history(self.queue, memory.searched_epochs)
-        self.scheduler = StudyScheduler(self.study, self.study.arms(), history, memory.decided)
+        self.scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided)
         resume.refill(self.scheduler, self.queue)
 
     def run(self) -> "Simulation":

@@ -1,0 +1,166 @@
+"""Claims: one holder at a time, the dead make way, and clocks have no say."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from tests.storage import Bucket
+from tune_qat.config import TuneQatError
+from tune_qat.results import claim
+from tune_qat.results.claim import claimed
+from tune_qat.results.place import Place, place, write_whole
+
+pytestmark = pytest.mark.xdist_group("s3")
+
+HOLD = """
+import sys, time
+from tune_qat.results.claim import claimed
+with claimed(sys.argv[1], "study", "run"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "BEAT_S", 0.05)
+    monkeypatch.setattr(claim, "LOOK_S", 0.02)
+
+
+def folder_of(results: Place) -> Place:
+    return results / "claims" / "run" / "study_id=study"
+
+
+def stranger(results: Place, **changes: object) -> Place:
+    """A claim of a process on another host; its file."""
+    holder = replace(claim._ourselves(), host="elsewhere", machine="elsewhere", token="0" * 16, holding=True)
+    return rewrite(folder_of(results) / f"{holder.token}.json", {**asdict(holder), **changes})
+
+
+def rewrite(path: Place, values: dict[str, object]) -> Place:
+    write_whole(path, json.dumps(values).encode())
+    return path
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path, bucket: Bucket, where: str) -> None:
+    results = place(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(results)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(TuneQatError, match=f"'study' is in the hands of process {holder.pid} on host") as caught:
+            with claimed(results, "study", "run"):
+                raise AssertionError("two holders")
+        assert caught.value.exit_code == 1
+        with claimed(results, "study", "compact"), claimed(results, "other", "run"):
+            pass  # for something else
+        holder.kill()
+    # The dead one's claim is still there, and is taken over.
+    assert len(list(folder_of(results).glob("*.json"))) == 1
+    with claimed(results, "study", "run"):
+        assert len(list(folder_of(results).glob("*.json"))) == 1
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    with claimed(tmp_path / "new", "study", "run"):
+        assert (tmp_path / "new").exists()
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(RuntimeError), claimed(tmp_path, "study", "run"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_silent_claim_from_another_host_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "SILENT_S", 0.2)
+    path, said = stranger(tmp_path, since="2099-01-01"), list[str]()
+    with claimed(tmp_path, "study", "run", say=said.append):
+        assert not path.exists()
+    assert len(said) == 1 and "on host elsewhere" in said[0]
+
+
+def test_a_claim_from_another_host_that_beats_stands(tmp_path: Path) -> None:
+    path = stranger(tmp_path)
+    values, stop = json.loads(path.read_bytes()), threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(0.02):
+            values["beat"] += 1
+            rewrite(path, values)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(TuneQatError, match="on host elsewhere"), claimed(tmp_path, "study", "run"):
+            raise AssertionError("two holders")
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_later_process_with_the_same_number_is_another_one(tmp_path: Path) -> None:
+    holder = replace(claim._ourselves(), process="an earlier start", holding=True)
+    path = rewrite(folder_of(tmp_path) / "0.json", asdict(holder))
+    with claimed(tmp_path, "study", "run"):
+        assert not path.exists()
+
+
+def test_a_holder_that_stood_still_learns_that_it_lost(tmp_path: Path) -> None:
+    lost = list[str]()
+    with claimed(tmp_path, "study", "run", lost=lost.append):
+        for path in folder_of(tmp_path).glob("*.json"):
+            path.unlink()
+        until = time.monotonic() + 10
+        while not lost and time.monotonic() < until:
+            time.sleep(0.01)
+    assert len(lost) == 1 and "taken over" in lost[0]
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("others_hosts", [False, True])
+def test_of_many_at_once_one_at_a_time_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others_hosts: bool
+) -> None:
+    if others_hosts:
+        # Each sees the others as being elsewhere: liveness by beats alone.
+        counter = iter(range(10**6))
+        ourselves = claim._ourselves
+        monkeypatch.setattr(claim, "_ourselves", lambda: replace(ourselves(), machine=f"host {next(counter)}"))
+    inside, most, held, refused = [0], [0], [0], [0]
+    lock = threading.Lock()
+
+    def come() -> None:
+        try:
+            with claimed(tmp_path, "study", "run"):
+                with lock:
+                    inside[0] += 1
+                    held[0] += 1
+                    most[0] = max(most[0], inside[0])
+                time.sleep(0.3)
+                with lock:
+                    inside[0] -= 1
+        except TuneQatError:
+            refused[0] += 1
+
+    for _ in range(3):
+        threads = [threading.Thread(target=come) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+    assert most[0] == 1
+    assert held[0] >= 3 and held[0] + refused[0] == 18
+
+
+def test_it_says_which_process_it_is(tmp_path: Path) -> None:
+    with claimed(tmp_path, "study", "run"):
+        (path,) = folder_of(tmp_path).glob("*.json")
+        values = json.loads(path.read_bytes())
+    assert values["pid"] == os.getpid()
+    assert claim._process(os.getpid()) == values["process"]
+    assert claim._process(2**22 + 1) is None

@@ -1,0 +1,83 @@
+"""Merges the many small files of ended trials into few. Safe at any moment, also while a study runs.
+
+What was merged is removed only after the file that holds it is whole. Between the two there are rows twice, of which
+every reader counts one (`views.py`, `reader.py`); a crash in between leaves that to the next compaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tune_qat.config import FINAL
+from tune_qat.results.claim import claimed
+from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
+from tune_qat.results.place import Place, place, write_whole
+from tune_qat.results.reader import read_file, read_files, read_rows
+from tune_qat.results.schema import KEYS
+from tune_qat.results.writer import parquet
+
+PER_TRIAL = ("epochs", "layers", "decisions", "trials")
+"""Tables with a file for each trial. `trials` last: a trial whose row is merged has all else merged, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compacted:
+    """How many files a study had and has."""
+
+    study_id: str
+    before: int
+    after: int
+
+
+def compact(results: str | Place) -> list[Compacted]:
+    """Merge the files of trials that have ended, of every study of the results; those of others stay as they are.
+
+    Raises:
+        TuneQatError: a damaged file, named, or another process that compacts the same study.
+        OSError: storage refused to be written; what was there before is still there.
+    """
+    root = place(results)
+    studies = sorted({study_of(folder) for table in PER_TRIAL for folder in study_folders(root, table)})
+    done = []
+    for study_id in studies:
+        with claimed(root, study_id, "compact"):
+            folders = [table_folder(root, table, study_id) for table in PER_TRIAL]
+            before = sum(len(record_files(folder)) for folder in folders)
+            ended = {row["trial_key"] for row in read_rows(root, "trials", study_id) if row["status"] in FINAL}
+            for table, folder in zip(PER_TRIAL, folders, strict=True):
+                _merge(folder, table, ended)
+            done.append(Compacted(study_id=study_id, before=before, after=sum(len(record_files(f)) for f in folders)))
+    return done
+
+
+def _merge(folder: Place, table: str, ended: set[str]) -> None:
+    files = record_files(folder)
+    numbers = [number for number in map(compact_number, files) if number is not None]
+    old = [path for path in files if compact_number(path) is not None]
+    own = [path for path in files if compact_number(path) is None and path.name.partition(".")[0] in ended]
+    if not own and len(old) < 2:
+        return
+    target = folder / f"compact-{max(numbers, default=0) + 1}.parquet"
+    merged = _last_of_each_key(read_files([*old, *own], table), table)
+    # Sorted by trial, so that one trial's rows are found without reading the others.
+    write_whole(target, parquet(merged.sort_by([(name, "ascending") for name in _sorted_by(table)])))
+    if read_file(target).num_rows != len(merged):
+        raise OSError(f"{target} does not hold what was written to it; nothing was removed.")
+    # Earlier attempts first: what is left of a trial, if this is cut off, is never its earlier attempts alone.
+    for path in [*sorted(own, key=lambda path: (len(path.name), path.name)), *old]:
+        path.unlink(missing_ok=True)
+
+
+def _last_of_each_key(rows: pa.Table, table: str) -> pa.Table:
+    """The last row of each key, of each epoch that of the last attempt; later files count before earlier ones."""
+    names = [name for name in KEYS[table] if name != "attempt"]
+    numbered = rows.append_column("position", pa.array(range(len(rows)), pa.int64()))
+    order = [*(["attempt"] if "attempt" in KEYS[table] else []), "position"]
+    # Grouping keeps the last of each group only where rows are taken one after another.
+    last = numbered.sort_by([(name, "ascending") for name in order]).group_by(names, use_threads=False)
+    return rows.take(last.aggregate([("position", "last")])["position_last"])
+
+
+def _sorted_by(table: str) -> Sequence[str]:
+    return [name for name in KEYS[table] if name in ("trial_key", "epoch", "rung")]

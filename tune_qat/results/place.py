@@ -1,0 +1,210 @@
+"""Where files are: a folder of this machine, or a URI on any file system of pyarrow or fsspec, used alike."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, overload
+from urllib.parse import urlsplit, urlunsplit
+
+from tune_qat.config import TuneQatError, UsageError
+
+OBJECT_STORAGE = ("s3", "gs", "gcs")
+"""Schemes of storage without folders, on which an upload shows when it is complete."""
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A path on object storage or another remote file system, with the part of `pathlib.Path` that is used here."""
+
+    uri: str
+    """Without a slash at its end."""
+
+    def __truediv__(self, name: str) -> "RemotePath":
+        parts = urlsplit(self.uri)
+        return RemotePath(urlunsplit(parts._replace(path=f"{parts.path}/{name}")))
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def name(self) -> str:
+        return urlsplit(self.uri).path.rpartition("/")[2]
+
+    @property
+    def parent(self) -> "RemotePath":
+        parts = urlsplit(self.uri)
+        return RemotePath(urlunsplit(parts._replace(path=parts.path.rpartition("/")[0])))
+
+    def exists(self) -> bool:
+        from pyarrow.fs import FileType
+
+        files, path = self._found()
+        return files.get_file_info(path).type != FileType.NotFound
+
+    def read_bytes(self) -> bytes:
+        files, path = self._found()
+        with files.open_input_file(path) as file:
+            return bytes(file.read())
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        files, path = self._found()
+        try:
+            files.delete_file(path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def glob(self, pattern: str) -> Iterator["RemotePath"]:
+        """Files and folders whose names, one for each part of the pattern, match."""
+        from pyarrow.fs import FileSelector
+
+        first, _, rest = pattern.partition("/")
+        files, path = self._found()
+        for info in files.get_file_info(FileSelector(path, allow_not_found=True)):
+            if fnmatchcase(info.base_name, first):
+                child = self / info.base_name
+                yield from child.glob(rest) if rest else (child,)
+
+    def _found(self) -> tuple[Any, str]:
+        """The file system, and the path on it."""
+        parts = urlsplit(self.uri)
+        files, top = _file_system(urlunsplit(parts._replace(path="")))
+        return files, top + parts.path
+
+
+Place = Path | RemotePath
+"""A file or folder. Plain functions of this module do what differs between the two kinds."""
+Write = Callable[[Place, bytes | memoryview], None]
+"""`write_whole`, or what tries a refused write again (`Patience.write_whole`)."""
+
+
+@overload
+def place(named: Path) -> Path: ...
+@overload
+def place(named: str | Place) -> Place: ...
+def place(named: str | Place) -> Place:
+    """The place that a path or a URI names; `UsageError` for a URI that no file system is known for."""
+    if isinstance(named, RemotePath) or "://" not in str(named):
+        return named if isinstance(named, RemotePath) else Path(named).expanduser().absolute()
+    if isinstance(named, Path):
+        raise TypeError(f"A URI is text, and a Path breaks it: {named}")
+    parts = urlsplit(named)
+    if parts.scheme == "file":
+        return Path(parts.path).absolute()
+    if parts.password is not None:
+        raise UsageError(
+            f"{_without_secrets(named)} holds a password, which would end up in the record. Give it as the file "
+            "system's own environment variables or configuration have it."
+        )
+    if parts.scheme in OBJECT_STORAGE and not parts.netloc:
+        raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
+    found = RemotePath(urlunsplit(parts._replace(path=parts.path.rstrip("/"))))
+    _file_system(urlunsplit(parts._replace(path="")))
+    return found
+
+
+def open_input(path: Place) -> Any:
+    """A file to read parts of, as pyarrow opens it; `FileNotFoundError` where there is none."""
+    from pyarrow import OSFile
+
+    if isinstance(path, Path):
+        return OSFile(str(path))
+    files, name = path._found()
+    return files.open_input_file(name)
+
+
+def write_whole(path: Place, data: bytes | memoryview) -> None:
+    """Replace a file: a reader finds the old one or the new one, never half of one.
+
+    On this machine a temporary name, fsync, rename and fsync of the folder; on a remote file system one upload, which
+    shows when it is complete. `OSError` where it is refused, and then the old file is still there.
+    """
+    if isinstance(path, RemotePath):
+        _write_remote(path, data)
+        return
+    # A leading dot and another ending keep readers away from a file that is not whole yet.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_remote(path: RemotePath, data: bytes | memoryview) -> None:
+    files, name = path._found()
+    if urlsplit(path.uri).scheme in OBJECT_STORAGE:
+        with files.open_output_stream(name) as file:
+            file.write(data)
+        return
+    folder, _, last = name.rpartition("/")
+    temporary = f"{folder}/.{last}.{os.getpid()}.tmp"
+    files.create_dir(folder, recursive=True)
+    with files.open_output_stream(temporary) as file:
+        file.write(data)
+    files.move(temporary, name)
+
+
+def remove_folder(folder: Place) -> None:
+    """A folder and what is in it, if it is there."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    files, path = folder._found()
+    try:
+        files.delete_dir(path)
+    except FileNotFoundError:
+        pass
+
+
+def move(path: Place, target: Place) -> None:
+    """Give a file another name, replacing what has it; copied and removed where the file system knows no renaming."""
+    if isinstance(path, Path) and isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        return
+    write_whole(target, path.read_bytes())
+    path.unlink()
+
+
+@lru_cache
+def _file_system(root: str) -> tuple[Any, str]:
+    """The file system of a URI without a path, and its name of the root."""
+    from pyarrow import ArrowException
+    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+
+    try:
+        return FileSystem.from_uri(root)
+    except OSError as error:
+        raise TuneQatError(f"{root} cannot be reached: {error}") from None
+    except (ArrowException, ValueError) as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise UsageError(f"{root} names no file system: {error}") from None
+    import fsspec
+
+    try:
+        files, path = fsspec.core.url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"{root}: no file system for it is known ({error}). Without further packages there are a folder, s3:// and "
+            "gs://; others come with the fsspec package for them."
+        ) from None
+    return PyFileSystem(FSSpecHandler(files)), path.rstrip("/")
+
+
+def _without_secrets(uri: str) -> str:
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,94 @@
+"""Damaged files of a study are set aside, and the trials they were of are run again; everything else stands."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tune_qat.config import FINAL, TuneQatError, UsageError
+from tune_qat.results.claim import claimed
+from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
+from tune_qat.results.place import Place, move, place, remove_folder
+from tune_qat.results.reader import READ_AT_ONCE, read_file, read_folder, read_rows
+from tune_qat.results.schema import KEYS, TABLES
+from tune_qat.results.writer import write_rows
+
+ASIDE = "damaged"
+"""Folder of the results that holds what was set aside, in the layout of the record."""
+_BEFORE_STATUS = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
+PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or not field.nullable]
+"""Columns that are known before a trial runs."""
+
+
+def repair(results: str | Place, study_id: str) -> list[str]:
+    """Read the study's whole record, and see to it that what is left is whole; a sentence for each thing found.
+
+    Raises:
+        UsageError: a file of another schema version.
+        OSError: a file cannot be moved.
+    """
+    root, said, again = place(results), [], set[str]()
+    for table in TABLES:
+        folder = table_folder(root, table, study_id)
+        for path, cause in _damaged(record_files(folder)):
+            said.append(f"{cause}\n  set aside in {set_aside(root, path)}")
+            if "trial_key" in KEYS[table] and compact_number(path) is None:
+                again.add(path.name.partition(".")[0])
+    rows = {row["trial_key"]: row for row in read_rows(root, "trials", study_id)}
+    again |= _with_holes(rows.values(), read_folder(table_folder(root, "epochs", study_id), "epochs"))
+    if again:
+        # Not while another process merges what is forgotten here.
+        with claimed(root, study_id, "compact"):
+            said += [_again(root, study_id, key, rows.get(key)) for key in sorted(again)]
+    return said
+
+
+def set_aside(results: Place, path: Place) -> Place:
+    """Move a file out of the record, to the same place below `damaged`; where it is now."""
+    target = results / ASIDE / path.parent.parent.name / path.parent.name / path.name
+    move(path, target)
+    return target
+
+
+def _damaged(paths: Iterable[Place]) -> list[tuple[Place, str]]:
+    def cause(path: Place) -> tuple[Place, str | None]:
+        try:
+            read_file(path)
+        except UsageError:
+            raise
+        except FileNotFoundError:
+            return path, None  # compacted meanwhile
+        except TuneQatError as error:
+            return path, str(error).partition(". ")[0]
+        return path, None
+
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        return [(path, why) for path, why in pool.map(cause, paths) if why is not None]
+
+
+def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]:
+    """Trials that have ended, but of which the record does not hold every epoch."""
+    # A trial's epochs have no hole where there are as many different ones as the number of the last.
+    counted = epochs.group_by("trial_key").aggregate([("epoch", "count_distinct"), ("epoch", "max")])
+    whole = counted.filter(pc.equal(counted["epoch_count_distinct"], counted["epoch_max"]))
+    last = dict(zip(whole["trial_key"].to_pylist(), whole["epoch_max"].to_pylist(), strict=True))
+    ended = (row for row in rows if row["status"] in FINAL)
+    return {str(row["trial_key"]) for row in ended if last.get(row["trial_key"], 0) != (row["epochs_run"] or 0)}
+
+
+def _again(results: Place, study_id: str, key: str, row: dict[str, object] | None) -> str:
+    """Put aside what is left of a trial; what it was planned as stays, if it is known."""
+    if row and row["stage"] == "pretrain" and row["status"] == "completed":
+        # Its weights are what all arms started from; they are checked by their hash.
+        return f"trial {key}: the curve of the shared start is lost, its weights stand"
+    for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
+        folder = table_folder(results, table, study_id)
+        for path in [*folder.glob(f"{key}.parquet"), *folder.glob(f"{key}.*.parquet")]:
+            set_aside(results, path)
+    remove_folder(checkpoint_path(results, key).parent)
+    if row:
+        planned = {name: row[name] for name in PLANNED}
+        path = table_folder(results, "trials", study_id) / f"{key}.parquet"
+        write_rows(path, "trials", [{**planned, "status": "interrupted"}])
+    return f"trial {key} will be run again"

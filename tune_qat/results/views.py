@@ -1,0 +1,173 @@
+"""The record as DuckDB views, for everybody. Never writes."""
+
+import glob
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.results.layout import FILES, record_files, study_folders, study_of
+from tune_qat.results.place import Place, place
+from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
+from tune_qat.results.schema import KEYS, REFERENCE, TABLES
+
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+
+
+def connect(*paths: str | Place, reference: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view for each table over one or more results folders.
+
+    `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch; of what is in
+    a compacted file and in one of its own, the latter counts. Timestamps are UTC without a zone, which DuckDB hands to
+    Python without further packages. Views of local folders follow a running study; a remote record is read once, now.
+
+    Args:
+        paths: results folders or their URIs.
+        reference: CSV files with the columns of `schema.REFERENCE`: the view `reference`.
+
+    Raises:
+        TuneQatError: a path that holds no record, or a file that cannot be read.
+        UsageError: another schema version, or one study in two of the folders.
+    """
+    roots = list(dict.fromkeys(_resolved(path) for path in paths))
+    for root in roots:
+        if not any(_has_files(root, table) for table in TABLES):
+            there = not isinstance(root, Path) or root.exists()
+            what = "holds no record of a study" if there else "does not exist"
+            raise TuneQatError(f"{root} {what}. Name the results folder of a study: tune-qat run ... --results DIR.")
+        check_version(root)
+    _check_apart(roots)
+    connection = duckdb.connect(":memory:")
+    # No extension is fetched behind the user's back; Parquet and JSON are built in.
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"CREATE VIEW reference AS {_select_reference(reference)}")
+    for table in TABLES:
+        sources = _sources(connection, table, roots)
+        try:
+            while_compacted(partial(_create_view, connection, table, sources))
+        except duckdb.Error:
+            for root in roots:
+                check_files(root)
+            raise
+    return connection
+
+
+def vanished(error: duckdb.Error) -> bool:
+    """Whether a file was gone between listing and reading: the record is being compacted, and asking again helps."""
+    return isinstance(error, duckdb.IOException) and "No such file" in str(error)
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, table: str, sources: Sequence[str]) -> None:
+    try:
+        connection.execute(f"CREATE VIEW {table} AS {_select(table, sources)}")
+    except duckdb.IOException as error:
+        if vanished(error):
+            raise FileNotFoundError(str(error)) from error
+        raise
+
+
+def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[Place]) -> list[str]:
+    """What a table is selected from, with the columns `study_id` and `filename` beside its own."""
+    sources = []
+    # The pattern is read again with every query, so that an open connection follows a running study.
+    patterns = [
+        glob.escape(str(root / table)) + f"/study_id=*/{FILES}"
+        for root in roots
+        if isinstance(root, Path) and _has_files(root, table)
+    ]
+    if patterns:
+        # Every column is there with its type, even if older files lack it.
+        sources.append(
+            f"read_parquet({_list(patterns)}, union_by_name = true, filename = true, hive_partitioning = true, "
+            "hive_types = {'study_id': VARCHAR})"
+        )
+    for number, root in enumerate(roots):
+        if not isinstance(root, Path) and _has_files(root, table):
+            name = f"remote_{number}_{table}"
+            connection.register(name, while_compacted(partial(_read_remote, root, table)))
+            sources.append(name)
+    return sources
+
+
+def _read_remote(root: Place, table: str) -> pa.Table:
+    parts = []
+    for folder in study_folders(root, table):
+        for path in record_files(folder):
+            part = read_file(path)
+            for name, value in (("study_id", study_of(folder)), ("filename", str(path))):
+                part = part.append_column(name, pa.repeat(pa.scalar(value), len(part)))
+            parts.append(part)
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def _select(table: str, sources: Sequence[str]) -> str:
+    columns = [pa.field("study_id", pa.string()), *TABLES[table]]
+    empty = _empty(pa.schema([*columns, pa.field("filename", pa.string())]))
+    selected = empty + "".join(f" UNION ALL BY NAME SELECT * FROM {source}" for source in sources)
+    moments = [f"{field.name} AT TIME ZONE 'UTC' AS {field.name}" for field in columns if _is_moment(field)]
+    replaced = f" REPLACE ({', '.join(moments)})" if moments else ""
+    query = f"SELECT * EXCLUDE (filename){replaced} FROM ({selected})"
+    if "trial_key" in KEYS[table]:
+        known_by = ", ".join(("study_id", *(name for name in KEYS[table] if name != "attempt")))
+        last = "attempt DESC, " if "attempt" in KEYS[table] else ""
+        # A trial's own file counts before a compacted one, and of those the one with the higher number.
+        compact = r"TRY_CAST(regexp_extract(filename, 'compact-(\d+)\.parquet$', 1) AS BIGINT)"
+        query += f" QUALIFY row_number() OVER (PARTITION BY {known_by} ORDER BY {last}{compact} DESC NULLS FIRST) = 1"
+    return query
+
+
+def _select_reference(paths: Sequence[Path]) -> str:
+    if not paths:
+        return _empty(REFERENCE)
+    columns = ", ".join(f"'{field.name}': '{_SQL_TYPES[field.type]}'" for field in REFERENCE)
+    return (
+        f"SELECT * FROM read_csv({_list([glob.escape(str(path)) for path in paths])}, auto_detect = false, "
+        f"header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})"
+    )
+
+
+def _empty(schema: pa.Schema) -> str:
+    columns = ", ".join(f"CAST(NULL AS {_SQL_TYPES[field.type]}) AS {field.name}" for field in schema)
+    return f"SELECT {columns} WHERE false"
+
+
+def _list(patterns: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + pattern.replace("'", "''") + "'" for pattern in patterns) + "]"
+
+
+def _is_moment(field: pa.Field) -> bool:
+    return bool(pa.types.is_timestamp(field.type))
+
+
+def _resolved(path: str | Place) -> Place:
+    found = place(path)
+    return found.resolve() if isinstance(found, Path) else found
+
+
+def _has_files(results: Place, table: str) -> bool:
+    return any(True for _ in (results / table).glob(f"study_id=*/{FILES}"))
+
+
+def _check_apart(roots: Sequence[Place]) -> None:
+    """Views tell studies apart by their id alone."""
+    home: dict[str, Place] = {}
+    for root in roots:
+        for study_id in sorted({study_of(folder) for table in TABLES for folder in study_folders(root, table)}):
+            if home.setdefault(study_id, root) != root:
+                raise UsageError(
+                    f"Study {study_id!r} is in {home[study_id]} and in {root}, and would be mixed up. "
+                    "Read the two folders one at a time, or give one of the studies another name."
+                )
