@@ -17,12 +17,17 @@ from tests.analysis.small_study import SmallStudy
 from tests.results.rows import filled
 from tests.results.rows import write as write_record
 from tests.study_files import write
+from tests.widening.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
+from tune_qat.study import Study
 from tune_qat.training import train
 
-COMMANDS = ("list", "plan", "run", "train", "export", "status", "simulate", "query", "compact")
+COMMANDS = (
+    *("list", "plan", "run", "train", "export", "rerun"),
+    *("status", "edges", "widen", "simulate", "query", "compact"),
+)
 
 
 class Done(NamedTuple):
@@ -457,6 +462,77 @@ class TestReading:
 
     def test_a_format_is_checked_before_the_folder_is_read(self, tune_qat: Any) -> None:
         assert_refused(tune_qat("query", "nowhere", "SELECT 1", "--format", "xml"), 2, "--format must be one of")
+
+
+class TestWiden:
+    @pytest.fixture
+    def results(self, tmp_path: Path, small: str) -> str:
+        """`small`, whose adam at 4/4 bits is best at the upper edge."""
+        full(Study.load(small), tmp_path / "r", {"adam": {"learning_rate": 0.09}})
+        return str(tmp_path / "r")
+
+    def test_prints_a_file_that_runs_as_it_says(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        done = tune_qat("widen", results)
+        assert (done.code, done.err) == (0, "")
+        study = Study.load(write(tmp_path, done.out, "wide.toml"))
+        assert study.dimensions("adam")["learning_rate"].high == 1
+        assert os.listdir() == []
+
+    def test_writes_a_file_and_says_what_moved_and_what_to_type(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("widen", results, "-o", "wide file.toml", "--arm", "adam-w4a4", "--trials", "9")
+        assert done.code == 0
+        *said, command = done.out.splitlines()
+        assert said[:3] == [
+            "wide file.toml: study small",
+            "  learning rate of adam: 1e-05..0.1 -> 1e-05..1",
+            "  search trials of an arm: 6 -> 9",
+        ]
+        assert command == f"run      tune-qat run 'wide file.toml' --results {results}"
+        assert os.listdir() == ["wide file.toml"]
+        assert Study.load("wide file.toml").stages.search == 9
+
+    def test_replaces_its_own_file_and_no_other(self, tune_qat: Any, results: str) -> None:
+        tune_qat("widen", results, "-o", "wide.toml")
+        assert tune_qat("widen", results, "-o", "wide.toml", "--trials", "20").code == 0
+        assert Study.load("wide.toml").stages.search == 20
+        own = Path("mine.toml")
+        own.write_text("# Mine.\n")
+        done = tune_qat("widen", results, "-o", "mine.toml")
+        assert (done.code, own.read_text()) == (2, "# Mine.\n")
+        assert "mine.toml is there already, and `tune-qat widen` did not write it" in done.err
+
+    def test_what_cannot_be_written_leaves_nothing(self, tune_qat: Any, results: str) -> None:
+        Path("../file").write_text("")
+        assert_refused(tune_qat("widen", results, "-o", "../file/wide.toml"), 1, "../file/wide.toml cannot be written")
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            *(
+                (("--learning-rate", text), "--learning-rate takes LOW:HIGH, such as 1e-5:1, but got")
+                for text in ("", "1e-3", "1e-3:", ":1", "1:2:3", "a:b", "1e-3..1")
+            ),
+            *((("--learning-rate", text), "above 0") for text in ("0:1", "-1:1", "nan:1", "1e-3:inf")),
+            (("--learning-rate", "1:0.1"), "LOW must be below HIGH, but got '1:0.1'"),
+            (("--learning-rate", "1:1"), "LOW must be below HIGH"),
+            (("--batch-size", "24:64"), "both ends must be powers of two, such as 16:256, but got '24:64'"),
+            (("--batch-size", "0.5:64"), "powers of two"),
+            (("--batch-size", "64:16"), "LOW must be at most HIGH"),
+            (("--trials", "6"), "6 search trials already"),
+            (("--study", "smal"), "holds no study 'smal' (--study). Did you mean 'small'?"),
+            (("--arm", "adam"), "has no arm 'adam' (--arm)"),
+            (("-o", "wide"), "-o must end in .toml, but got 'wide'"),
+        ],
+        ids=str,
+    )
+    def test_a_mistake_ends_with_2(self, tune_qat: Any, results: str, arguments: tuple[str, ...], part: str) -> None:
+        assert_refused(tune_qat("widen", results, *arguments), 2, part)
+
+    def test_edges_ends_with_the_command(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("edges", results, "--study", "small")
+        assert done.code == 0
+        assert done.out.splitlines()[-1] == f"widen    tune-qat widen {results} -o wide.toml"
+        assert_refused(tune_qat("edges", "nowhere"), 1, "nowhere does not exist")
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

@@ -172,6 +172,55 @@ def test_more_trials_and_seeds_run_only_the_new_ones() -> None:
     assert {p.stage for p in after} == {"search", "retrain"}
 
 
+BATCH = {"low": 16, "high": 64}
+WIDER = {
+    "optimizers": ["adam", "sgd_clip"],
+    "batch_size": {"low": 8, "high": 128, "default": 32},
+    "learning_rate": {"low": 1e-7, "high": 10.0},
+}
+ADAM = {"optimizers": ["adam"], "batch_size": BATCH}
+TWO_BITS = {"bits": [[2, 2], [8, 8]], "search_bits": True}
+THREE_BITS = {"bits": [[2, 2], [4, 4], [8, 8]], "search_bits": True}
+MORE = {"random": 2, "search": 5, "retrain": 3}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "new"),
+    [
+        ({}, {"space": WIDER}, {}),
+        ({}, {"space": WIDER, "stages": MORE}, {"random": 4, "search": 8}),
+        ({"space": ADAM}, {}, {"default": 2, "random": 2, "search": 6}),
+        ({"space": ADAM, "mode": "joint"}, {"mode": "joint"}, {"default": 2}),
+        ({"quantization": {"bits": [[4, 4]]}}, {}, {"default": 2, "random": 2, "search": 6}),
+        ({"mode": "joint", "quantization": TWO_BITS}, {"mode": "joint", "quantization": THREE_BITS}, {}),
+        ({}, {"repeats": 2}, {"default": 4, "random": 4, "search": 12}),
+    ],
+    ids=["wider", "wider, more trials", "optimizer", "optimizer, joint", "bits", "bits, joint", "repeat"],
+)
+def test_an_edited_study_runs_only_what_is_new(
+    before: dict[str, Any], after: dict[str, Any], new: dict[str, int]
+) -> None:
+    """`new`: trials per stage before `retrain`, of which only those of an arm's new best are added."""
+    old, rows = work_off(make_queue(tiny(**before)))
+    study = tiny(**after)
+    queue = make_queue(study, rows)
+    queue.start_known(INIT)
+    added, _ = work_off(queue)
+    assert Counter(plan.stage for plan in added if plan.stage != "retrain") == new
+    assert len({plan.trial_key for plan in [*old, *added]}) == len(old) + len(added)
+    assert queue.finished and not queue.left()
+    for state in queue.arms.values():
+        best = queue.best(state)
+        assert best is not None
+        assert {plan.trial_key for plan, _ in state.done.values()} == {
+            plan.trial_key for plan in [*old, *added] if plan.arm_id == state.arm.arm_id
+        }
+        ended = Counter(plan.stage for plan, _ in state.done.values() if plan.stage != "retrain")
+        again = [p for p, _ in state.done.values() if p.stage == "retrain"]
+        ended["retrain"] = sum(p.config.config_id == best[0].config.config_id for p in again)
+        assert ended == study.planned(state.arm)
+
+
 def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
 

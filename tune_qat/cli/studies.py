@@ -98,7 +98,7 @@ def run(
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, space=space, results=results, again=again))
+    print(ending(study, outcome, results=results, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
 

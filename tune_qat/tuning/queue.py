@@ -238,6 +238,9 @@ class StudyQueue:
         return self._next_ahead(state, "default", self._default_plans)
 
     def _next_random(self, state: ArmState) -> Plan | None:
+        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        if state.begun("random") >= self.study.stages.random:
+            return None
         return self._next_ahead(state, "random", self._random_plans)
 
     def _next_ahead(self, state: ArmState, stage: str, plans: Callable[[ArmState], Iterator[Plan]]) -> Plan | None:
