@@ -23,10 +23,11 @@ from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.study import Study
 from tune_qat.training import train
+from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
-    *("list", "plan", "run", "train", "export", "rerun"),
-    *("status", "edges", "widen", "simulate", "query", "compact"),
+    *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
+    *("launch", "doctor"),
 )
 
 
@@ -94,7 +95,7 @@ class TestHelp:
         [(), ("rnu",), ("plan",), ("plan", "quickstart", "--resutls", "x"), ("train", "--model", "lenet5"),
          ("plan", "quickstart", "--trials", "-1"), ("plan", "quickstart", "--trials", "x"),
          ("run", "quickstart", "--max-concurrent", "0"), ("run", "quickstart", "--cpus-per-trial", "0"),
-         ("run", "quickstart", "--gpus-per-trial", "-1"), ("status",)],
+         ("run", "quickstart", "--trial-budget", "0"), ("status",)],
     )  # fmt: skip
     def test_a_wrong_command_line_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...]) -> None:
         done = tune_qat(*arguments)
@@ -174,12 +175,14 @@ class TestRun:
     def test_hands_everything_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]], small: str) -> None:
         done = tune_qat("run", small, "--results", "r s", "--data-dir", "d", "--address", "auto", "--trials", "2",
                         "--max-concurrent", "3", "--cpus-per-trial", "2", "--gpus-per-trial", "0.5",
-                        "--time-budget", "90s", "--set", "seed=4", "--no-progress")  # fmt: skip
+                        "--time-budget", "90s",
+                        "--trial-budget", "7", "--gpu-hours", "1.5", "--set", "seed=4", "--no-progress")  # fmt: skip
         assert done.code == 0
         (call,) = calls
         assert (call["study"].stages.search, call["study"].seed) == (2, 4)
         expected = {"results": "r s", "data_dir": Path("d"), "address": "auto", "max_concurrent": 3,
-                    "cpus_per_trial": 2.0, "gpus_per_trial": 0.5, "time_budget": 90.0}  # fmt: skip
+                    "cpus_per_trial": 2.0, "gpus_per_trial": 0.5,
+                    "budget": Budget(seconds=90.0, trials=7, gpu_hours=1.5)}  # fmt: skip
         assert {name: call[name] for name in expected} == expected
         # The line that resumes can be pasted as it is.
         assert f"ended tune-qat run {small} --results 'r s'" in done.out
@@ -187,7 +190,7 @@ class TestRun:
     def test_what_is_left_out_is_left_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
         assert tune_qat("run", "quickstart").code == 0
         left = {"results": "results", "data_dir": None, "address": "local", "max_concurrent": None,
-                "cpus_per_trial": 1.0, "gpus_per_trial": None, "time_budget": None}  # fmt: skip
+                "cpus_per_trial": 1.0, "gpus_per_trial": None, "budget": Budget()}  # fmt: skip
         assert {name: calls[0][name] for name in left} == left
 
     @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ class TestRun:
         self, tune_qat: Any, calls: list[dict[str, Any]], text: str, seconds: float
     ) -> None:
         tune_qat("run", "quickstart", "--time-budget", text)
-        assert calls[0]["time_budget"] == seconds
+        assert calls[0]["budget"] == Budget(seconds=seconds)
 
     def test_an_unfinished_study_ends_with_4(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
         assert tune_qat("run", "quickstart", "--results", "cut").code == 4
@@ -214,6 +217,9 @@ class TestRun:
             ),
             (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
             (("nowhere.toml",), "No study 'nowhere.toml'"),
+            (("quickstart", "--address", "ray://h:10001"), "ray job submit --address http://h:8265"),
+            (("quickstart", "--address=ray://h:10001"), "-- tune-qat run quickstart --address=auto --results SHARED"),
+            (("quickstart", "--address", "ray://h:10001", "--results", "s3://b/r"), "--results s3://b/r --submit"),
         ],
     )
     def test_a_mistake_is_found_before_ray_is_imported(

@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "backend",
         "compile_cost",
         "host_memory",
+        "data",
     },
     "rerun": BASE | {"workload", "backend", "checkpoints", "provenance", "results", "training"},
     # What people see.
@@ -97,7 +98,7 @@ WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
     *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
-    *("edges", "toml_text", "widening", "simulating"),
+    *("edges", "toml_text", "widening", "launch", "simulating"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

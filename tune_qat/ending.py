@@ -14,6 +14,8 @@ from tune_qat.tables import cell, table_text
 if TYPE_CHECKING:
     from tune_qat.tuning.session import Outcome
 
+OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--gpu-hours"}
+
 
 def ending(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
@@ -67,14 +69,29 @@ def _score(value: float) -> str:
 def _title(study: Study, outcome: "Outcome") -> str:
     minutes = f"{outcome.seconds / 60:.1f} min"
     if not outcome.complete:
-        why = {"user": "stopped", "budget": "the time budget is spent", None: "not complete"}[outcome.stopped_by]
-        return f"Study {study.name} after {minutes}: {why}. What has ended so far:"
+        return f"Study {study.name} after {minutes}: {_why(outcome)}. {_spent(outcome)}What has ended so far:"
     if study.mode == "joint":
         return (
             f"Study {study.name}, {minutes}: the best configuration found over all optimizers, test split. "
             "One search over all of them: this is no ranking of optimizers."
         )
     return f"Study {study.name}, {minutes}: test split, mean over seeds with its 95 % interval."
+
+
+def _why(outcome: "Outcome") -> str:
+    if outcome.stopped_by == "budget":
+        return f"{OPTIONS[outcome.budget or 'time']} leaves no room for another trial"
+    return "stopped" if outcome.stopped_by == "user" else "not complete"
+
+
+def _spent(outcome: "Outcome") -> str:
+    """What this run took, and how many trials are left."""
+    spent = outcome.spent
+    if spent is None:
+        return ""
+    hours = f"{spent.gpu_hours:.2f} GPU-hours" if spent.gpus else f"{spent.hours:.2f} hours of trials"
+    trials = "1 trial" if spent.ended == 1 else f"{spent.ended} trials"
+    return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
 
 
 def _commands(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:

@@ -44,6 +44,13 @@ def summary(path: Path) -> str:
     return ""
 
 
+def merged(space: str) -> dict[str, Any]:
+    """What a study file says, in itself and through the files that it extends, as one mapping with its name."""
+    path = _find(space, Path())
+    values, _ = _read(path, ())
+    return {"name": path.stem, **values}
+
+
 def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -> "Study":
     """Read, extend, override and validate; a mistake is a `UsageError` with file, key, value and what is allowed."""
     path = _find(space, Path())

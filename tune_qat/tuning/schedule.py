@@ -52,7 +52,10 @@ class StudyScheduler(FIFOScheduler):
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end."""
+        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end.
+
+        It is looked at whenever a trial is added: a trial that goes on after its process was lost is added again.
+        """
         super().__init__()
         self._rungs = study.rungs
         self._factor = study.asha.reduction_factor
@@ -60,7 +63,7 @@ class StudyScheduler(FIFOScheduler):
         self._on_decision = on_decision
         self._warm = warm
         self._values: dict[tuple[str, int], list[float]] = {}
-        self._decided: set[tuple[str, int]] = set()
+        self._in_rung: set[tuple[str, int]] = set()
         self._asha = {arm.arm_id: _asha(study) for arm in arms} if study.asha.enabled else {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -69,25 +72,26 @@ class StudyScheduler(FIFOScheduler):
 
     def refill(self, arm_id: str, trial_key: str) -> None:
         """Put a recorded trial's values into its arm's rungs."""
-        # ASHA asks a trial for nothing but its name.
-        trial: Any = SimpleNamespace(trial_id=trial_key)
         if arm_id in self._asha:
+            trial = _named(trial_key)
             self._asha[arm_id].on_trial_add(_NO_CONTROLLER, trial)
-            self._replay(arm_id, trial, trial_key)
+            for epoch, objective in self._history.get(trial_key, ()):
+                if epoch in self._rungs:
+                    self._put(arm_id, trial_key, epoch, objective)
+                    self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        asha = self._asha_of(trial)
-        if asha is not None:
-            asha.on_trial_add(tune_controller, trial)
-            self._replay(trial.config["arm_id"], trial, trial.config["trial_key"])
+        if self._asha_of(trial) is not None:
+            self.refill(trial.config["arm_id"], trial.config["trial_key"])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         asha = self._asha_of(trial)
         if asha is None:
             warmed = trial.config["stage"] == WARM_UP and self._warm()
             return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        action: str = asha.on_trial_result(tune_controller, trial, result)
-        if result.get("epoch") in self._rungs:
+        action: str = asha.on_trial_result(tune_controller, _named(trial.config["trial_key"]), result)
+        judged = (trial.config["trial_key"], result.get("epoch")) in self._in_rung
+        if result.get("epoch") in self._rungs and not judged:
             decision = self._decide(trial.config, result["epoch"], result[OBJECTIVE])
             stopped = action == TrialScheduler.STOP
             self._on_decision(Decision(**decision, action="stop" if stopped else "continue"))
@@ -96,13 +100,16 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)
         if asha is not None:
-            asha.on_trial_complete(tune_controller, trial, result)
-            self._note(trial.config, result)
+            config = trial.config
+            asha.on_trial_complete(tune_controller, _named(config["trial_key"]), result)
+            # One that ended by itself at a rung, diverged: its value is in the rung, but nothing was decided.
+            if result.get("epoch") in self._rungs:
+                self._put(config["arm_id"], config["trial_key"], result["epoch"], result[OBJECTIVE])
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         asha = self._asha_of(trial)
         if asha is not None:
-            asha.on_trial_remove(tune_controller, trial)
+            asha.on_trial_remove(tune_controller, _named(trial.config["trial_key"]))
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles its scheduler for a restore that is not used here: rungs are refilled from the record.
@@ -114,22 +121,18 @@ class StudyScheduler(FIFOScheduler):
     def _asha_of(self, trial: Any) -> ASHAScheduler | None:
         return self._asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
 
-    def _replay(self, arm_id: str, trial: Any, trial_key: str) -> None:
-        for epoch, objective in self._history.get(trial_key, ()):
-            if epoch in self._rungs:
-                self._values.setdefault((arm_id, epoch), []).append(objective)
-                self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
-
-    def _note(self, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """The value of a trial that ended by itself at a rung, diverged: it is in the rung, but nothing was decided."""
-        epoch = result.get("epoch")
-        if epoch in self._rungs and (config["trial_key"], epoch) not in self._decided:
-            self._values.setdefault((config["arm_id"], epoch), []).append(result[OBJECTIVE])
+    def _put(self, arm_id: str, trial_key: str, rung: int, value: float) -> list[float]:
+        """Put a value into a rung, once for each trial as ASHA does; the values that were there before it."""
+        values = self._values.setdefault((arm_id, rung), [])
+        before = list(values)
+        if (trial_key, rung) not in self._in_rung:
+            self._in_rung.add((trial_key, rung))
+            values.append(value)
+        return before
 
     def _decide(self, config: Mapping[str, Any], epoch: int, value: float) -> dict[str, Any]:
-        self._decided.add((config["trial_key"], epoch))
-        before = self._values.setdefault((config["arm_id"], epoch), [])
-        decision = {
+        before = self._put(config["arm_id"], config["trial_key"], epoch, value)
+        return {
             "trial_key": config["trial_key"],
             "arm_id": config["arm_id"],
             "rung": epoch,
@@ -138,8 +141,11 @@ class StudyScheduler(FIFOScheduler):
             "cutoff": cutoff(before, self._factor),
             "n_in_rung": len(before),
         }
-        before.append(value)
-        return decision
+
+
+def _named(trial_key: str) -> Any:
+    """What ASHA asks a trial for: its name. Ours, since Ray gives one that goes on after a loss another name."""
+    return SimpleNamespace(trial_id=trial_key)
 
 
 def _asha(study: Study) -> ASHAScheduler:

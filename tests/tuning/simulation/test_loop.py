@@ -12,6 +12,7 @@ import ray
 from tests.tuning.simulation.small import small
 from tests.tuning.test_schedule import plain_asha
 from tune_qat.study import Study
+from tune_qat.tuning.budget import TIME
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.simulation import closed_form
 from tune_qat.tuning.simulation.closed_form import ClosedForm
@@ -107,7 +108,7 @@ def test_no_trial_starts_that_would_end_after_the_budget() -> None:
     whole = simulated(study)
     budget = whole.now / 2
     cut = simulated(study, time_budget=budget)
-    assert cut.searcher.out_of_time and not cut.queue.left() == 0
+    assert cut.searcher.reached == TIME and not cut.queue.left() == 0
     assert 0 < len(cut.runs) < len(whole.runs)
     assert events(cut)[: len(cut.runs) // 2] == events(whole)[: len(cut.runs) // 2], "until then it is the same study"
     longest = max(sum(run.curve.seconds) for run in whole.runs)

@@ -138,7 +138,7 @@ def test_a_trial_whose_last_epoch_was_not_told_is_ended_from_its_record() -> Non
     assert key not in {run.plan.trial_key for run in again.run().runs}
 
 
-@pytest.mark.parametrize("lost", ["refill", "finish_rows", "history"])
+@pytest.mark.parametrize("lost", ["refill", "history"])
 def test_these_checks_see_what_a_resume_forgets(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing: dict[str, Any] = {"history": lambda *args: {}}
     monkeypatch.setattr(resume, lost, nothing.get(lost, lambda *args: None))
@@ -149,7 +149,7 @@ def test_these_checks_see_what_a_resume_forgets(lost: str, monkeypatch: pytest.M
             last = run_in_parts(study, seed=seed, deaths=3)[-1]
             assert_whole(study, last.memory)
             assert_rungs(study, last)
-        except (AssertionError, IndexError):  # a trial that goes on behind its end has no curve there
+        except AssertionError:
             return False
         return True
 
