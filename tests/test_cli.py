@@ -26,19 +26,8 @@ from tune_qat.training import train
 from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
-    "list",
-    "plan",
-    "run",
-    "train",
-    "export",
-    "rerun",
-    "status",
-    "edges",
-    "widen",
-    "query",
-    "compact",
-    "launch",
-    "doctor",
+    *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
+    *("launch", "doctor"),
 )
 
 

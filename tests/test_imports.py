@@ -75,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     "rerun": BASE | {"workload", "backend", "checkpoints", "provenance", "results", "training"},
     # What people see.
     "tables": {"config"},
+    "simulating": BASE | {"study", "study_file", "results", "tuning", "tables"},
     "export": BASE
     | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
@@ -84,7 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     "edges": BASE | {"tables", "analysis", "results"},
     "ending": {"study", "tables", "analysis", "edges", "results"},
     "toml_text": set(),
-    "widening": BASE | {"study", "study_sections", "space", "toml_text", "edges", "analysis", "results"},
+    "widening": BASE | {"study", "study_file", "study_sections", "space", "toml_text", "edges", "analysis", "results"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }
@@ -97,7 +98,7 @@ WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
     *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
-    *("edges", "toml_text", "widening", "launch"),
+    *("edges", "toml_text", "widening", "launch", "simulating"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

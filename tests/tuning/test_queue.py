@@ -342,3 +342,38 @@ def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
     plans, _ = work_off(make_queue(study))
     factors = {(plan.config.scheme.label, plan.config.weight_decay_factor) for plan in plans}
     assert factors == {("w32a32", 1.0), ("w2a2", 0.25)}
+
+
+def test_of_equally_good_configurations_the_key_decides_whichever_ended_first() -> None:
+    study = tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, quantization={"bits": [[4, 4]]})
+    chosen = []
+    for backwards in (False, True):
+        plans, rows = work_off(make_queue(study))
+        for row in rows:
+            row["val_metric"] = 0.5
+        queue = make_queue(study, [rows[0], *(reversed(rows[1:]) if backwards else rows[1:])])
+        queue.start_known(INIT)
+        best = queue.best(queue.arms["adam-w4a4"])
+        assert best is not None
+        chosen.append(best[0].trial_key)
+    tuned = [plan.trial_key for plan in plans if plan.stage in ("default", "random", "search")]
+    assert chosen == [max(tuned)] * 2
+
+
+def test_retrain_follows_a_trial_beyond_the_plan_that_turns_out_best() -> None:
+    """Cut off when the study had more trials, and still gone on with; meanwhile `retrain` may begin."""
+    one = {"space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, "quantization": {"bits": [[4, 4]]}}
+    stages = {"default": True, "random": 1, "search": 4, "retrain": 2}
+    plans, rows = work_off(make_queue(tiny(**one, stages=stages)))
+    rows = [row for row in rows if row["stage"] != "retrain"]
+    late = next(plan for plan in reversed(plans) if plan.stage == "search")
+    next(row for row in rows if row["trial_key"] == late.trial_key)["status"] = "running"
+    queue = make_queue(tiny(**one, stages={**stages, "search": 3}), rows)
+    queue.start_known(INIT)
+    first, second = queue.next(), queue.next()
+    assert first is not None and first.trial_key == late.trial_key
+    assert second is not None and second.stage == "retrain" and second.config.config_id != late.config.config_id
+    queue.ended(first, row_of(first, metric=2.0))
+    queue.ended(second, row_of(second))
+    rest = work_off(queue)[0]
+    assert [plan.config.config_id for plan in rest] == [late.config.config_id] * 2

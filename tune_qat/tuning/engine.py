@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ray.tune import Callback
 from ray.tune.search import Searcher
@@ -14,7 +14,6 @@ from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.losses import MAX_RESTARTS, Loss, killed_for_memory, loss_of
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.record import Record
 from tune_qat.tuning.schedule import WARM_UP, Decision
 from tune_qat.tuning.search import OBJECTIVE
 
@@ -27,10 +26,30 @@ Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 """Told of `started`, `epoch`, `lost` and `ended` with the plan and the report or row: the progress display."""
 
 
+class TrialRecord(Protocol):
+    """Where a trial's rows go: the record, or a simulation's memory."""
+
+    def started(self, plan: Plan) -> None:
+        """A row for a trial that runs."""
+        ...
+
+    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+        """The row of a trial that has ended."""
+        ...
+
+    def weights_hash(self, plan: Plan) -> str:
+        """Hash of the weights that a trial ended with."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided about a trial at a rung."""
+        ...
+
+
 class StudySearcher(Searcher):
     """What Ray Tune asks for the next trial: the queue decides, over all arms and stages of one run."""
 
-    def __init__(self, queue: StudyQueue, record: Record, *, budget: Budget, meter: Meter) -> None:
+    def __init__(self, queue: StudyQueue, record: TrialRecord, *, budget: Budget, meter: Meter) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self._record = record

@@ -1,6 +1,5 @@
 """A study with wider ranges: from where best values lie at an edge, or from ranges that are given."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from tune_qat.lookup import did_you_mean
 from tune_qat.results.place import Place
 from tune_qat.space import BATCH_SIZE, Dimensions
 from tune_qat.study import Arm, Study
-from tune_qat.study_sections import BatchSizes, PretrainSection
+from tune_qat.study_file import recorded_values
+from tune_qat.study_sections import BatchSizes
 from tune_qat.widening.area import RATE, growth
 from tune_qat.widening.notes import kept, moves
 
@@ -95,11 +95,7 @@ def _one(studies: pd.DataFrame, results: str | Place) -> Any:
 
 def _as_last_run(definition_json: str) -> tuple[Study, dict[str, Any]]:
     """The study, and its values without those that are the default."""
-    values = json.loads(definition_json)
-    if values.get("pretrain"):
-        # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
-        known = PretrainSection.model_fields
-        values["pretrain"] = {k: v for k, v in values["pretrain"].items() if k not in known or v != known[k].default}
+    values = recorded_values(definition_json)
     try:
         study = Study.model_validate(values)
     except ValidationError as error:
