@@ -1,5 +1,6 @@
 """Whether every node of a cluster would train with the same code."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tune_qat.config import TuneQatError
@@ -7,6 +8,10 @@ from tune_qat.provenance import library_versions
 
 WAIT_S = 120.0
 """Longest wait for a node's answer: it starts a process for it."""
+
+
+class OtherVersions(TuneQatError):
+    """A node would train with other libraries than the driver's."""
 
 
 def check_versions() -> None:
@@ -39,6 +44,19 @@ def _difference(answer: Any) -> str:
     except Exception as error:  # a node without this package, or one that does not answer
         lines = str(error).strip().splitlines()
         return f"cannot say ({lines[-1] if lines else type(error).__name__})"
-    ours = library_versions()
+    return _other(library_versions(), theirs, "here")
+
+
+def check_own(ours: Mapping[str, str | None]) -> None:
+    """`OtherVersions` if this process, on a node that joined later, has not the library versions of the driver."""
+    found = _other(ours, library_versions(), "where the study was started")
+    if found:
+        raise OtherVersions(
+            f"A node that joined the cluster has other library versions: {found}. Its curves could not be compared. "
+            "Install the same versions everywhere (constraints.txt names them), and run again."
+        )
+
+
+def _other(ours: Mapping[str, str | None], theirs: Mapping[str, str | None], where: str) -> str:
     other = [name for name in ours if ours[name] != theirs.get(name)]
-    return ", ".join(f"{name} {theirs.get(name)} (here {ours[name]})" for name in other)
+    return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
