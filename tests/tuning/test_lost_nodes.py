@@ -19,14 +19,14 @@ dataset = "digits"
 [quantization]
 bits = [[4, 4]]
 [training]
-epochs = 8
+epochs = 6
 init = "scratch"
 [space]
 optimizers = ["adam", "nesterov"]
 batch_size = { low = 16, high = 32 }
 [stages]
 random = 1
-search = 2
+search = 1
 retrain = 1
 [search]
 startup_trials = 2
@@ -35,7 +35,7 @@ metric = "accuracy"
 margin = 0.01
 """
 WAITING = "sum(group['state'] == 'PENDING' for group in ray.util.placement_group_table().values())"
-PLANNED = {"default": 2, "random": 2, "search": 4, "retrain": 2}
+PLANNED = {"default": 2, "random": 2, "search": 2, "retrain": 2}
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_node_that_joins_gets_work_beside_the_first(space: Path, tmp_path: Pat
         driver.finish()
     assert_whole(results, PLANNED)
     work = Counter(event["node"] for event in driver.seen if event["event"] == "epoch")
-    assert work["127.0.0.3"] >= 8 and work["127.0.0.2"] >= 8, work
+    assert work["127.0.0.3"] >= 6 and work["127.0.0.2"] >= 6, work
     assert not any(row["n_restarts"] for row in read_rows(results, "trials"))
 
 
@@ -108,8 +108,7 @@ def test_a_cluster_without_nodes_is_waited_for_where_trials_may_wait(space: Path
             assert refused.process.wait(60) == 1
             assert refused.process.stderr and "how many may wait: --max-concurrent N" in refused.process.stderr.read()
         with Driver(cluster, space, results, "2") as driver:
-            said = driver.until(event="said")
-            assert said["text"] == "no node has room for a trial yet: up to 2 wait for nodes to join"
+            driver.until(event="said", text="no node has room for a trial yet: up to 2 wait for nodes to join")
             # What an autoscaler would see: as many trials as were asked for, and no more.
             cluster.ask_until(f"{WAITING} == 2")
             cluster.start(2)

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.raylets import raylets
+from tests.tuning.studies import tiny
 from tests.tuning.test_run import STUDY_FILE
+from tune_qat.config import TuneQatError
+from tune_qat.provenance import library_versions
 from tune_qat.results.reader import read_rows
+from tune_qat.tuning import session
+from tune_qat.tuning.run import run
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -29,3 +34,13 @@ def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: P
     assert ended.stderr.count("(here ") == 1
     assert "Traceback" not in ended.stderr
     assert not read_rows(tmp_path / "results", "trials")
+
+
+def test_a_node_that_joins_later_with_other_versions_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "library_versions", lambda: {**library_versions(), "torch": "9.9"})
+    with pytest.raises(TuneQatError, match=r"(?s)^A node that joined .* \(where the study was started 9\.9\)"):
+        run(tiny(), results=tmp_path)
+    (row,) = read_rows(tmp_path, "trials")
+    assert (row["status"], row["error_type"], row["epochs_run"]) == ("interrupted", "OtherVersions", 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tuning.test_run import PLANNED, STUDY_FILE, assert_whole, command, wait_for
+from tests.tuning.test_run import STUDY_FILE, assert_whole, command, wait_for
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning.stops import STOPS, stops
 
@@ -65,8 +65,11 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
-    path.write_text(STUDY_FILE)
+    path.write_text(STUDY_FILE.replace("bits = [[32, 32], [4, 4]]", "bits = [[4, 4]]"))
     return path
+
+
+PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:

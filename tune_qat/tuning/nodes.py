@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,10 @@ SETTLE_S = 5.0
 PROBES = "probes"
 """Folder of files that are there for a moment."""
 SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object storage (s3://bucket/folder, gs://...)."
+
+
+class OtherVersions(TuneQatError):
+    """A node would train with other libraries than the driver's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +73,22 @@ def other_versions(answer: Answer) -> str:
     """How a node's library versions differ from those of this process; empty where they are the same."""
     if answer.problem:
         return f"cannot say ({answer.problem})"
-    ours = library_versions()
-    return ", ".join(
-        f"{name} {answer.value.get(name)} (here {ours[name]})" for name in ours if ours[name] != answer.value.get(name)
-    )
+    return _other(library_versions(), answer.value, "here")
+
+
+def check_own(ours: Mapping[str, str | None]) -> None:
+    """`OtherVersions` if this process, on a node that joined later, has not the library versions of the driver."""
+    found = _other(ours, library_versions(), "where the study was started")
+    if found:
+        raise OtherVersions(
+            f"A node that joined the cluster has other library versions: {found}. Its curves could not be compared. "
+            "Install the same versions everywhere (constraints.txt names them), and run again."
+        )
+
+
+def _other(ours: Mapping[str, str | None], theirs: Mapping[str, str | None], where: str) -> str:
+    other = [name for name in ours if ours[name] != theirs.get(name)]
+    return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
 
 
 def check_results(results: str | Place) -> None:

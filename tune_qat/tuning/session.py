@@ -14,6 +14,7 @@ from ray import tune
 from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.provenance import library_versions
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.patience import Patience
 from tune_qat.results.place import Place
@@ -128,6 +129,7 @@ class Session:
             device=device,
             gpus=given.gpus,
             backend=backend,
+            versions=library_versions(),
             patience_s=self._patience.seconds,
             sign=self.sign,
             worst_metric=self.worst_metric,

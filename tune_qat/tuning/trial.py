@@ -19,6 +19,7 @@ from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.tuning.gpu_share import memory_share
 from tune_qat.tuning.losses import is_out_of_memory
+from tune_qat.tuning.nodes import OtherVersions, check_own
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -41,6 +42,8 @@ class TrialContext:
     device: str
     gpus: float
     backend: str
+    versions: Mapping[str, str | None]
+    """Of the libraries that every node must have alike."""
     patience_s: float
     """Seconds for which refused writes are tried again."""
     sign: int
@@ -75,9 +78,10 @@ class StudyTrial(tune.Trainable):
         """One epoch. A failure of the trial is a result, never a failure of the study."""
         try:
             report = next(self._reports)
-        except StorageRefused as error:
+        except (StorageRefused, OtherVersions) as error:
             # Not the trial's fault: it goes on with the next run.
-            report = {**self._about, **_failed("interrupted", error, self._context)}
+            failed = {**_failed("interrupted", error, self._context), "error_text": str(error)}
+            report = {**self._about, **failed}
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
             status = "oom" if is_out_of_memory(error) else "error"
@@ -126,6 +130,7 @@ def _epochs(
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
 
+    check_own(context.versions)
     restart_peak()
     about["start_memory_mb"] = resident_mb()
     write = Patience(place(context.results), context.patience_s).write_whole
