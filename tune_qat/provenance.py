@@ -27,7 +27,6 @@ COMPARED = ("tune-qat", "torch", "torchvision", "ray", "numpy", "timm")
 """Packages that a trial's numbers depend on, and Ray, which needs the same everywhere."""
 
 
-@cache
 def library_versions() -> dict[str, str | None]:
     """Versions that have to be the same on every node of a cluster."""
     return {"python": platform.python_version(), **{package: _version(package) for package in COMPARED}}
@@ -59,6 +58,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
