@@ -111,19 +111,25 @@ def test_memory_that_torch_cannot_get_ends_the_trial_as_oom(tmp_path: Path) -> N
 def test_a_process_that_rays_memory_monitor_kills_is_oom_and_the_study_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = psutil.virtual_memory()
-    threshold = (memory.total - memory.available + 1.4e9) / memory.total
-    monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
-    with broken(sabotage.Hog, tmp_path):
-        assert run(two_arms(), results=tmp_path / "results").complete
-    rows = by_optimizer(tmp_path / "results")
+    # The monitor looks at the whole machine, where others may take as much meanwhile: then once more.
+    for number in range(3):
+        folder = tmp_path / str(number) / "processes"
+        folder.mkdir(parents=True)
+        memory = psutil.virtual_memory()
+        threshold = (memory.total - memory.available + 1.6e9) / memory.total
+        monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
+        with broken(sabotage.Hog, folder):
+            assert run(two_arms(), results=folder.parent / "results").complete
+        rows = by_optimizer(folder.parent / "results")
+        if rows["adam"]["status"] == "completed" and list(folder.iterdir()):
+            break
     assert rows[VICTIM]["status"] == "oom", rows[VICTIM]["error_text"]
     assert (rows[VICTIM]["n_restarts"], rows[VICTIM]["error_type"]) == (0, "OutOfMemoryError")
-    assert len([path for path in tmp_path.iterdir() if path.name.isdigit()]) == 1, "not tried again"
+    assert len(list(folder.iterdir())) == 1, "not tried again"
     # Ray's monitor may have killed the neighbour as well: not its doing.
     assert rows["adam"]["status"] == "completed"
-    assert_whole(tmp_path / "results", {"default": 2})
+    assert_whole(folder.parent / "results", {"default": 2})
 
 
 def test_too_many_errors_in_user_code_end_the_command_with_3_and_keep_the_tracebacks(tmp_path: Path) -> None:
