@@ -22,7 +22,7 @@ from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.training import train
 
-COMMANDS = ("list", "plan", "run", "train", "export", "status", "query", "compact")
+COMMANDS = ("list", "plan", "run", "train", "export", "status", "simulate", "query", "compact")
 
 
 class Done(NamedTuple):

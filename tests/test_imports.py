@@ -73,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # What people see.
     "tables": {"config"},
+    "simulating": BASE | {"study", "study_file", "results", "tuning", "tables"},
     "export": BASE
     | {"data.base", "models", "quantizers", "quantize", "quantized_layer", "oscillations"}
     | {"checkpoints", "results", "analysis", "tables"},
@@ -91,7 +92,19 @@ ENGINES = {"ray", "optuna"}
 WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
-    *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *(
+        "tables",
+        "planning",
+        "status",
+        "progress",
+        "ending",
+        "analysis",
+        "search_spaces",
+        "cli",
+        "simulating",
+        "__init__",
+        "__main__",
+    ),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

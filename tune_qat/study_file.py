@@ -1,5 +1,6 @@
 """Reads a study file: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,22 @@ def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -
         return model.model_validate(values)
     except ValidationError as error:
         raise UsageError(_explain(error, files, overrides, model)) from None
+
+
+def is_study(space: str) -> bool:
+    """Whether `load_study` would find a file of this name."""
+    return space in bundled() or os.path.isfile(space)
+
+
+def recorded_study(model: "type[Study]", definition_json: str, overrides: Mapping[str, Any], where: str) -> "Study":
+    """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
+    values = json.loads(definition_json)
+    for key, value in overrides.items():
+        _set(values, key, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, [where], overrides, model)) from None
 
 
 def parse_override(text: str, option: str = "--set", example: str = "space.learning_rate.low=1e-6") -> tuple[str, Any]:
@@ -129,7 +146,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _explain(
-    error: ValidationError, files: Sequence[Path], overrides: Mapping[str, Any], model: type[BaseModel]
+    error: ValidationError, files: Sequence[Path | str], overrides: Mapping[str, Any], model: type[BaseModel]
 ) -> str:
     extended = f" (extends {', '.join(map(str, files[1:]))})" if len(files) > 1 else ""
     lines = [_explain_one(item, overrides, model) for item in error.errors(include_url=False)]

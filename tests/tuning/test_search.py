@@ -1,9 +1,11 @@
 """The sampler of an arm: its space, its history and its seeds."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
+from ray.tune.search.optuna import optuna_search
 
 from tests.tuning.studies import tiny
 from tune_qat.optimizers.base import Range
@@ -55,6 +57,13 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     late = [abs(math.log10(values["learning_rate"]) + 3) for _, values in found[25:]]
     # The range spans 4 decades; random search would be 1 away from the best on average.
     assert sum(late) / len(late) < 0.6
+
+
+def test_a_slow_sampler_says_nothing_about_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna_search, "DEFINE_BY_RUN_WARN_THRESHOLD_S", -1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampler().propose("0")
 
 
 def test_history_counts_as_startup_and_moves_the_seed_on() -> None:

@@ -2,11 +2,11 @@
 
 import sys
 
-from tune_qat.cli import records, studies, trials
+from tune_qat.cli import records, simulations, studies, trials
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError
 
-__all__ = ["app", "main", "records", "studies", "trials"]
+__all__ = ["app", "main", "records", "simulations", "studies", "trials"]
 
 
 def main() -> None:

@@ -22,12 +22,17 @@ Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; 
 
 def read_study(space: str, overrides: list[str] | None, trials: int | None) -> Any:
     from tune_qat.study import Study
+
+    return Study.load(space, read_overrides(overrides, trials))
+
+
+def read_overrides(overrides: list[str] | None, trials: int | None) -> dict[str, Any]:
     from tune_qat.study_file import parse_override
 
     values = dict(parse_override(text) for text in overrides or [])
     if trials is not None:
         values["stages.search"] = trials
-    return Study.load(space, values)
+    return values
 
 
 def read_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tune_qat.config import Interrupted
 
 @app.command("list")
 def list_() -> None:
-    """Studies, models, datasets, quantizers and optimizers, a line each."""
+    """Studies, models, datasets, quantizers, optimizers, a line each."""
     from tune_qat.data import DATASETS
     from tune_qat.models import MODELS
     from tune_qat.optimizers import OPTIMIZERS

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ray.tune import Callback
 from ray.tune.search import Searcher
@@ -12,7 +12,6 @@ from ray.tune.search import Searcher
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.record import Record
 from tune_qat.tuning.schedule import WARM_UP, Decision
 from tune_qat.tuning.search import OBJECTIVE
 
@@ -25,15 +24,43 @@ Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 """Told of `started`, `epoch` and `ended` with the plan and the report or row: the progress display."""
 
 
+class TrialRecord(Protocol):
+    """Where a trial's rows go: the record, or a simulation's memory."""
+
+    def started(self, plan: Plan) -> None:
+        """A row for a trial that runs."""
+        ...
+
+    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+        """The row of a trial that has ended."""
+        ...
+
+    def weights_hash(self, plan: Plan) -> str:
+        """Hash of the weights that a trial ended with."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided about a trial at a rung."""
+        ...
+
+
 class StudySearcher(Searcher):
     """What Ray Tune asks for the next trial: the queue decides, over all arms and stages of one Tune run."""
 
-    def __init__(self, queue: StudyQueue, record: Record, *, deadline: float | None) -> None:
-        """`deadline` is a time of `time.monotonic` after which trials should have ended."""
+    def __init__(
+        self,
+        queue: StudyQueue,
+        record: TrialRecord,
+        *,
+        deadline: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`deadline` is a time of `clock`, in seconds, after which trials should have ended."""
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self._record = record
         self._deadline = deadline
+        self._clock = clock
         self._durations: list[float] = []
         self._begun: dict[str, float] = {}
         self.plans: dict[str, Plan] = {}
@@ -60,7 +87,7 @@ class StudySearcher(Searcher):
         if self._begun.keys() < self.plans.keys():
             # One trial ahead is what Ray's cache of processes needs; a sampler asked any earlier would know less.
             return None
-        if self._deadline is not None and time.monotonic() + self._usual_duration() > self._deadline:
+        if self._deadline is not None and self._clock() + self._usual_duration() > self._deadline:
             self.out_of_time = self.queue.closed = True
         plan = self.queue.next()
         if plan is None:
@@ -96,7 +123,7 @@ class StudySearcher(Searcher):
         """A trial that was suggested has got its process."""
         plan = self.plans.get(trial_id)
         if plan is not None:
-            self._begun.setdefault(trial_id, time.monotonic())
+            self._begun.setdefault(trial_id, self._clock())
             self._write(lambda: self._record.started(plan))
             self.listener("started", plan, {})
 
@@ -107,7 +134,7 @@ class StudySearcher(Searcher):
 
     def _end(self, trial_id: str, report: dict[str, Any]) -> None:
         plan = self.plans.pop(trial_id)
-        self._durations.append(time.monotonic() - self._begun.pop(trial_id, time.monotonic()))
+        self._durations.append(self._clock() - self._begun.pop(trial_id, self._clock()))
         status, reason = _final_status(report)
         if plan.stage == "pretrain" and status == "completed":
             report["checkpoint_sha256"] = self._record.weights_hash(plan)

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from tune_qat.config import TrialConfig
-from tune_qat.space import BITS
+from tune_qat.space import BITS, Dimensions
 from tune_qat.study import Arm, Study
-from tune_qat.workload import Workload
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
 SEARCHED_STAGES = ("default", "random", "search")
 """Stages whose completed trials an arm's best configuration is chosen from."""
+WITH_METRIC = ("completed", "stopped", "interrupted")
+"""Statuses of a trial whose last epoch has a metric to speak of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,27 @@ class Plan:
         return cls(**{**values, "config": TrialConfig.from_dict(values["config"])})
 
 
+class Keys(Protocol):
+    """What trials' keys come from: a workload, or what a record says of one."""
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        """The trial's key."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planner:
     """Makes plans of one study on one workload, and recognises the recorded trials that fit it."""
 
     study: Study
-    work: Workload
+    work: Keys
+    _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def dimensions(self, optimizer: str) -> Dimensions:
+        """What is searched for one optimizer, worked out once for all trials."""
+        if optimizer not in self._dimensions:
+            self._dimensions[optimizer] = self.study.dimensions(optimizer)
+        return self._dimensions[optimizer]
 
     def plan(
         self,
@@ -90,14 +106,24 @@ class Planner:
     def recorded(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
         """The plan of a recorded trial of this arm, or None if it does not fit the study as it is now.
 
-        It fits if its searched values lie within today's ranges and, put into today's study, give the same key.
+        It fits if it is the `same` trial today, and its searched values lie within today's ranges.
+        """
+        plan = self.same(arm, row, init_sha256)
+        if plan is None or plan.stage in ("default", "retrain"):
+            return plan
+        return plan if self.in_range(plan) else None
+
+    def same(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
+        """The plan of a recorded trial of this arm, whatever the ranges; None if it would be another trial today.
+
+        It is the same if its searched values, put into today's study, give the same key.
         """
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
         if old.optimizer not in arm.optimizers:
             return None
         if old.scheme not in arm.schemes:
             return None
-        values = searched_values(self.study, old)
+        values = self.searched_values(old)
         plan = self.plan(
             arm,
             row["stage"],
@@ -108,23 +134,22 @@ class Planner:
             source=row["source"],
             init_sha256=init_sha256,
         )
-        if plan.trial_key != row["trial_key"]:
-            return None
-        return plan if plan.stage in ("default", "retrain") or self.in_range(plan) else None
+        return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: Plan) -> bool:
         """Whether the plan's values lie within the ranges that are searched."""
-        ranges = self.study.dimensions(plan.config.optimizer)
+        ranges = self.dimensions(plan.config.optimizer)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
-
-def searched_values(study: Study, config: TrialConfig) -> dict[str, float]:
-    """The values of a configuration that the study searches."""
-    everything = {
-        **config.optimizer_options,
-        BITS: study.schemes.index(config.scheme),
-        "learning_rate": config.learning_rate,
-        "batch_size": config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
-    }
-    return {name: everything[name] for name in study.dimensions(config.optimizer)}
+    def searched_values(self, config: TrialConfig) -> dict[str, float]:
+        """The values of a configuration that the study searches."""
+        everything = {
+            **config.optimizer_options,
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
+            "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+        }
+        searched = self.dimensions(config.optimizer)
+        if BITS in searched:
+            everything[BITS] = self.study.schemes.index(config.scheme)
+        return {name: everything[name] for name in searched}

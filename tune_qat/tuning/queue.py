@@ -1,14 +1,15 @@
 """What a study has done and what comes next. Knows nothing of Ray: it is asked for a trial and told how it ended."""
 
 import itertools
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.config import FINAL
+from tune_qat.config import FINAL, TrialConfig
 from tune_qat.space import BITS
 from tune_qat.study import Arm
-from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner, searched_values
+from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
 from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.search import ArmSampler, random_points
 
@@ -26,9 +27,18 @@ class ArmState:
     proposals: dict[str, str] = field(default_factory=dict)
     """The sampler's names of live proposals, by trial key."""
 
+    # Kept up to date, because a queue of many trials is asked for its next one as often.
+    counts: Counter[str] = field(default_factory=Counter)
+    """Trials that are done, by stage."""
+    best: tuple[Plan, Mapping[str, Any]] | None = None
+    planned_ahead: dict[str, deque[Plan]] = field(default_factory=dict)
+    """Trials of the stages that no result changes, by stage, without those that were begun."""
+    again: tuple[str, list[Plan]] = ("", [])
+    """Key of the configuration that `retrain` trains again, and the trials that do."""
+
     def ended(self, stage: str) -> int:
         """Trials of a stage that are done."""
-        return sum(plan.stage == stage for plan, _ in self.done.values())
+        return self.counts[stage]
 
     def begun(self, stage: str) -> int:
         """Trials of a stage that are done, running, or waiting to go on."""
@@ -121,7 +131,7 @@ class StudyQueue:
             return
         state = self._arms[plan.arm_id]
         state.live.pop(plan.trial_key, None)
-        state.done[plan.trial_key] = (plan, row)
+        self._note_done(state, plan, row)
         self._tell(state, plan, row)
         self._failures += row["status"] == "error"
         if self._failures > self.study.max_failed_trials:
@@ -156,7 +166,11 @@ class StudyQueue:
     def objective(self, row: Mapping[str, Any]) -> float:
         """What samplers are told of an ended trial."""
         known = row["status"] in ("completed", "stopped")
-        return finite_objective(row["val_metric"] if known else None, self._sign, self._worst)
+        return self.finite_objective(row["val_metric"] if known else None)
+
+    def finite_objective(self, metric: float | None) -> float:
+        """The metric with its sign, or the worst one where there is none."""
+        return finite_objective(metric, self._sign, self._worst)
 
     def left(self) -> int:
         """Trials still to start, as far as can be said now: an arm's `retrain` counts once its best is known."""
@@ -171,13 +185,20 @@ class StudyQueue:
 
     def best(self, state: ArmState) -> tuple[Plan, Mapping[str, Any]] | None:
         """The arm's best configuration: the best final validation metric of its completed trials before `retrain`."""
-        candidates = [
-            (plan, row)
-            for plan, row in state.done.values()
-            if plan.stage in SEARCHED_STAGES and row["status"] == "completed" and row["val_metric"] is not None
-        ]
+        return state.best
+
+    def _note_done(self, state: ArmState, plan: Plan, row: Mapping[str, Any]) -> None:
+        """A trial that has ended, in the arm's books."""
+        state.counts[plan.stage] += plan.trial_key not in state.done
+        state.done[plan.trial_key] = (plan, row)
+        if plan.stage not in SEARCHED_STAGES or row["status"] != "completed" or row["val_metric"] is None:
+            return
+        if state.best is None or self._rank(plan, row) > self._rank(*state.best):
+            state.best = (plan, row)
+
+    def _rank(self, plan: Plan, row: Mapping[str, Any]) -> tuple[float, str]:
         # The key breaks ties, so that the choice does not depend on the order in which trials ended.
-        return max(candidates, key=lambda item: (self._sign * item[1]["val_metric"], item[0].trial_key), default=None)
+        return self._sign * row["val_metric"], plan.trial_key
 
     def _open_arms(self) -> None:
         for arm in self.study.arms():
@@ -190,7 +211,7 @@ class StudyQueue:
             if plan is None:
                 continue
             if row["status"] in FINAL:
-                state.done[plan.trial_key] = (plan, row)
+                self._note_done(state, plan, row)
             else:
                 state.cut_off[plan.trial_key] = plan
 
@@ -204,6 +225,8 @@ class StudyQueue:
         return None
 
     def _next_cut_off(self, state: ArmState) -> Plan | None:
+        if not state.cut_off:
+            return None
         wanted = {plan.trial_key for plan in self._retrain_plans(state)}
         for key, plan in state.cut_off.items():
             # A retrain trial of what is no longer the arm's best configuration is not gone on with.
@@ -212,10 +235,19 @@ class StudyQueue:
         return None
 
     def _next_default(self, state: ArmState) -> Plan | None:
-        return next((plan for plan in self._default_plans(state) if not state.known(plan.trial_key)), None)
+        return self._next_ahead(state, "default", self._default_plans)
 
     def _next_random(self, state: ArmState) -> Plan | None:
-        return next((plan for plan in self._random_plans(state) if not state.known(plan.trial_key)), None)
+        return self._next_ahead(state, "random", self._random_plans)
+
+    def _next_ahead(self, state: ArmState, stage: str, plans: Callable[[ArmState], Iterator[Plan]]) -> Plan | None:
+        """The next trial of a stage that no result changes; all of them are worked out once."""
+        if stage not in state.planned_ahead:
+            state.planned_ahead[stage] = deque(plans(state))
+        ahead = state.planned_ahead[stage]
+        while ahead and state.known(ahead[0].trial_key):
+            ahead.popleft()
+        return ahead[0] if ahead else None
 
     def _next_search(self, state: ArmState) -> Plan | None:
         number = state.begun("search")
@@ -256,33 +288,38 @@ class StudyQueue:
                 config,
                 state.arm.arm_id,
                 "default",
-                searched_values(self.study, config),
+                self._planner.searched_values(config),
                 number=number,
                 source="default",
                 init_sha256=self.init_sha256,
             )
 
     def _random_plans(self, state: ArmState) -> Iterator[Plan]:
-        arm, seed = state.arm, self.study.seed_of(state.arm)
-        for number in range(self.study.stages.random):
+        arm, seed, count = state.arm, self.study.seed_of(state.arm), self.study.stages.random
+        points = {one: random_points(self._planner.dimensions(one), count, seed) for one in arm.optimizers}
+        for number in range(count):
             optimizer = arm.optimizers[number % len(arm.optimizers)]
-            points = random_points(self.study.dimensions(optimizer), number + 1, seed)
             yield self._planner.plan(
                 arm,
                 "random",
                 optimizer,
-                points[number],
+                points[optimizer][number],
                 seed=seed,
                 number=number,
                 source="random",
                 init_sha256=self.init_sha256,
             )
 
-    def _retrain_plans(self, state: ArmState) -> Iterator[Plan]:
+    def _retrain_plans(self, state: ArmState) -> list[Plan]:
         best = self.best(state) if self._has_best(state) else None
         if best is None:
-            return
-        config = best[0].config
+            return []
+        key = best[0].trial_key
+        if state.again[0] != key:
+            state.again = (key, list(self._trained_again(state, best[0].config)))
+        return state.again[1]
+
+    def _trained_again(self, state: ArmState, config: TrialConfig) -> Iterator[Plan]:
         values = {
             "learning_rate": config.learning_rate,
             "batch_size": config.batch_size,
@@ -318,7 +355,7 @@ class StudyQueue:
             if plan.stage in SEARCHED_STAGES and row["status"] != "error" and self._planner.in_range(plan)
         ]
         return ArmSampler(
-            {optimizer: self.study.dimensions(optimizer) for optimizer in state.arm.optimizers},
+            {optimizer: self._planner.dimensions(optimizer) for optimizer in state.arm.optimizers},
             sampler=self.study.search.sampler,
             seed=self.study.seed_of(state.arm),
             startup_trials=self.study.search.startup_trials,

@@ -15,7 +15,7 @@ from tune_qat.results.reader import last_epochs
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.study import Arm, Study
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import WITH_METRIC, Plan
 from tune_qat.tuning.schedule import Decision
 from tune_qat.tuning.trial import KEPT_STAGES
 from tune_qat.workload import Workload
@@ -157,7 +157,7 @@ class Record:
         last = epochs[-1]
         metrics = [row for row in epochs if row["val_metric"] is not None]
         best = max(metrics, key=lambda row: self.sign * row["val_metric"], default=None)
-        final = last["val_metric"] if status in ("completed", "stopped", "interrupted") else None
+        final = last["val_metric"] if status in WITH_METRIC else None
         trivial = self.reference_points["trivial_score"]
         return {
             "epochs_run": last["epoch"],

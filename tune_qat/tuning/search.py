@@ -1,6 +1,7 @@
 """One Optuna sampler per arm: the space, the history it starts from, proposals and what they led to."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,10 @@ class ArmSampler:
 
     def propose(self, proposal: str) -> tuple[str, dict[str, float]]:
         """Optimizer and values of a new proposal, known by the name `proposal` from now on."""
-        parameters = self._search.suggest(proposal) or {}
+        with warnings.catch_warnings():
+            # The time that is measured is the sampler's own, which a busy machine makes long.
+            warnings.filterwarnings("ignore", message="Define-by-run function")
+            parameters = self._search.suggest(proposal) or {}
         return _values(parameters, self._only)
 
     def tell(self, proposal: str, objective: float | None) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +19,13 @@ from tune_qat.results.place import Place
 from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
 from tune_qat.study import Study
+from tune_qat.tuning import resume
 from tune_qat.tuning.cluster import Resources
 from tune_qat.tuning.engine import Reports, StudySearcher
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.schedule import StudyScheduler, finite_objective
+from tune_qat.tuning.schedule import StudyScheduler
 from tune_qat.tuning.trial import StudyTrial, TrialContext
 from tune_qat.workload import Workload
 
@@ -122,14 +123,10 @@ class Session:
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
-        scheduler = StudyScheduler(
-            self.study, self.study.arms(), self._history(), self.searcher.decided, self.searcher.warm
-        )
+        history = resume.history(self.queue, self._searched_epochs)
+        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
         self.searcher.warm_up(given.concurrent)
-        for state in self.queue.arms.values():
-            for key, (plan, _) in state.done.items():
-                if plan.stage == "search":
-                    scheduler.refill(plan.arm_id, key)
+        resume.refill(scheduler, self.queue)
         trainable = tune.with_resources(
             tune.with_parameters(StudyTrial, work=self.work, context=context),
             {"cpu": given.cpus, "gpu": given.gpus},
@@ -199,46 +196,30 @@ class Session:
 
     def _start_known(self) -> None:
         """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
-        pretrain = self.queue.pretrain
-        for row in self._recorded:
-            if pretrain is None or row["trial_key"] != pretrain.trial_key or row["status"] != "completed":
-                continue
-            path = checkpoint_path(self.results, pretrain.trial_key)
-            try:
-                known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
-            except TuneQatError as error:
-                self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
-                continue
-            if known:
-                self.queue.start_known(row["checkpoint_sha256"])
+        row = resume.recorded_start(self.queue, self._recorded)
+        if row is None:
+            return
+        path = checkpoint_path(self.results, row["trial_key"])
+        try:
+            known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+        except TuneQatError as error:
+            self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+            return
+        if known:
+            self.queue.start_known(row["checkpoint_sha256"])
 
     def _finish_rows(self) -> None:
-        """Trials whose epochs are all recorded, but not that they ended: they are not run again."""
-        for state in self.queue.arms.values():
-            for key, plan in list(state.cut_off.items()):
-                epochs = last_epochs(self.results, self.study.name, key)
-                if epochs and epochs[-1]["status"] != "running":
-                    del state.cut_off[key]
-                    self.queue.ended(plan, self.record.ended(plan, {}, epochs[-1]["status"], None))
+        def last_status(trial_key: str) -> str | None:
+            epochs = last_epochs(self.results, self.study.name, trial_key)
+            return epochs[-1]["status"] if epochs else None
 
-    def _history(self) -> Mapping[str, list[tuple[int, float]]]:
-        """Epoch and objective of what the search stage has recorded, by trial."""
-        keys = [
-            key
-            for state in self.queue.arms.values()
-            for key, plan in [*state.cut_off.items(), *((k, p) for k, (p, _) in state.done.items())]
-            if plan.stage == "search"
-        ]
-        if not keys:
-            return {}
+        resume.finish_rows(self.queue, last_status, lambda plan, status: self.record.ended(plan, {}, status, None))
+
+    def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
+        """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""
         epochs = while_compacted(partial(read_folder, table_folder(self.results, "epochs", self.study.name), "epochs"))
-        history: dict[str, dict[int, float]] = {key: {} for key in keys}
-        # The last attempt of an epoch counts.
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
-        for key, epoch, metric in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
-            if key in history:
-                history[key][epoch] = finite_objective(metric, self.sign, self.worst_metric)
-        return {key: sorted(epochs.items()) for key, epochs in history.items()}
+        return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
 
 def _weights_hash(path: str) -> str:
