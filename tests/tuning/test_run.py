@@ -19,6 +19,7 @@ import analysis
 from tests.tuning.studies import tiny
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.place import Place
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.views import connect
 from tune_qat.study import Study
@@ -58,11 +59,11 @@ margin = 0.01
 """
 
 
-def stages(results: Path) -> Counter[str]:
+def stages(results: Place) -> Counter[str]:
     return Counter(row["stage"] for row in read_rows(results, "trials"))
 
 
-def assert_whole(results: Path, planned: dict[str, int]) -> None:
+def assert_whole(results: Place, planned: dict[str, int]) -> None:
     """Every planned trial once, with a final status, its epochs 1..n each once."""
     rows = read_rows(results, "trials")
     assert stages(results) == planned

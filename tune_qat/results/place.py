@@ -24,20 +24,20 @@ class RemotePath:
     """Without a slash at its end."""
 
     def __truediv__(self, name: str) -> "RemotePath":
-        parts = urlsplit(self.uri)
-        return RemotePath(urlunsplit(parts._replace(path=f"{parts.path}/{name}")))
+        root, path, query = _split(self.uri)
+        return RemotePath(f"{root}{path}/{name}{query}")
 
     def __str__(self) -> str:
         return self.uri
 
     @property
     def name(self) -> str:
-        return urlsplit(self.uri).path.rpartition("/")[2]
+        return _split(self.uri)[1].rpartition("/")[2]
 
     @property
     def parent(self) -> "RemotePath":
-        parts = urlsplit(self.uri)
-        return RemotePath(urlunsplit(parts._replace(path=parts.path.rpartition("/")[0])))
+        root, path, query = _split(self.uri)
+        return RemotePath(f"{root}{path.rpartition('/')[0]}{query}")
 
     def exists(self) -> bool:
         from pyarrow.fs import FileType
@@ -71,9 +71,9 @@ class RemotePath:
 
     def _found(self) -> tuple[Any, str]:
         """The file system, and the path on it."""
-        parts = urlsplit(self.uri)
-        files, top = _file_system(urlunsplit(parts._replace(path="")))
-        return files, top + parts.path
+        root, path, query = _split(self.uri)
+        files, top = _file_system(root + query)
+        return files, top + path
 
 
 Place = Path | RemotePath
@@ -102,9 +102,9 @@ def place(named: str | Place) -> Place:
         )
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
-    found = RemotePath(urlunsplit(parts._replace(path=parts.path.rstrip("/"))))
-    _file_system(urlunsplit(parts._replace(path="")))
-    return found
+    root, path, query = _split(named)
+    _file_system(root + query)
+    return RemotePath(f"{root}{path.rstrip('/')}{query}")
 
 
 def open_input(path: Place) -> Any:
@@ -196,13 +196,20 @@ def _file_system(root: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        files, path = fsspec.core.url_to_fs(root)
+        # Without a host the paths begin at its top.
+        files, path = fsspec.core.url_to_fs(f"{root}/" if root.endswith("://") else root)
     except (ImportError, ValueError) as error:
         raise UsageError(
             f"{root}: no file system for it is known ({error}). Without further packages there are a folder, s3:// and "
             "gs://; others come with the fsspec package for them."
         ) from None
     return PyFileSystem(FSSpecHandler(files)), path.rstrip("/")
+
+
+def _split(uri: str) -> tuple[str, str, str]:
+    """Scheme and host, path, and options with their question mark: the three together are the URI again."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}", parts.path, f"?{parts.query}" if parts.query else ""
 
 
 def _without_secrets(uri: str) -> str:
