@@ -122,7 +122,9 @@ class Counts(tune.Callback):
         self.epochs = 0
         self.processes: set[int] = set()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         self.epochs += 1
         self.processes.add(result["process"])
 

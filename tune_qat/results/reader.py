@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
+from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
 from tune_qat.results.place import Place, open_input
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
 
@@ -134,7 +134,7 @@ def _check_file(path: Place) -> None:
 
 def _epoch_rows(folder: Place, trial_key: str) -> list[dict[str, Any]]:
     """All rows of a trial's epochs; compacted files, which are large, are read only where its own do not have all."""
-    own = [row for path in folder.glob(f"{trial_key}.*.parquet") for row in read_file(path).to_pylist()]
+    own = [row for path in trial_files(folder, trial_key) for row in read_file(path).to_pylist()]
     epochs = {row["epoch"] for row in own}
     if own and len(epochs) == max(epochs):
         return own

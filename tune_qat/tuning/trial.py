@@ -143,7 +143,9 @@ def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Gen
         for result in training.epochs(test=plan.stage == "retrain"):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
-            save_checkpoint(training.state_dict(), path, write)
+            if result.status == "running" or plan.stage in KEPT_STAGES:
+                # At its end a trial has nothing to go on with: its epochs say how it ended.
+                save_checkpoint(training.state_dict(), path, write)
             yield {**about, **_memory(context.device), "backend": training.backend, **_report(result, context)}
 
 
