@@ -16,7 +16,6 @@ from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.place import Place, Write, write_whole
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
 
-
 _FEW_ROWS: Mapping[str, Any] = {
     "compression": "snappy",
     "use_dictionary": False,

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_qat.study import Arm, Study
+from tune_qat.tuning.asha import Asha
 from tune_qat.tuning.search import OBJECTIVE
 
 WARM_UP = "warm_up"
@@ -61,7 +62,7 @@ class StudyScheduler(FIFOScheduler):
         self._warm = warm
         self._values: dict[tuple[str, int], list[float]] = {}
         self._decided: set[tuple[str, int]] = set()
-        self._asha = {arm.arm_id: _asha(study) for arm in arms} if study.asha.enabled else {}
+        self._asha = {arm.arm_id: Asha(self._rungs, self._factor) for arm in arms} if study.asha.enabled else {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         # Metric and mode are given to each ASHA when it is made.
@@ -111,7 +112,7 @@ class StudyScheduler(FIFOScheduler):
     def debug_string(self) -> str:
         return f"ASHA for each of {len(self._asha)} arms"
 
-    def _asha_of(self, trial: Any) -> ASHAScheduler | None:
+    def _asha_of(self, trial: Any) -> Asha | None:
         return self._asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
 
     def _replay(self, arm_id: str, trial: Any, trial_key: str) -> None:
@@ -140,19 +141,6 @@ class StudyScheduler(FIFOScheduler):
         }
         before.append(value)
         return decision
-
-
-def _asha(study: Study) -> ASHAScheduler:
-    # One bracket: more would be drawn from numpy's global, unseeded state. The last epoch is the trial's own end.
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=OBJECTIVE,
-        mode="max",
-        max_t=study.training.epochs + 1,
-        grace_period=study.grace_epochs,
-        reduction_factor=study.asha.reduction_factor,
-        brackets=1,
-    )
 
 
 def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:

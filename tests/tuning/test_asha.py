@@ -1,0 +1,66 @@
+"""ASHA beside Ray Tune's own, decision for decision."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import ASHAScheduler
+
+from tune_qat.tuning.asha import Asha, quantile
+from tune_qat.tuning.search import OBJECTIVE
+
+NO_CONTROLLER: Any = None
+
+
+def rays(epochs: int, grace: int, factor: float) -> ASHAScheduler:
+    # One bracket: more would be drawn from numpy's global, unseeded state.
+    return ASHAScheduler(
+        time_attr="epoch", metric=OBJECTIVE, mode="max", max_t=epochs + 1, grace_period=grace, reduction_factor=factor,
+        brackets=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("grace", "factor", "rungs"), [(1, 3, (1, 3, 9)), (2, 2, (2, 4, 8, 16)), (4, 4, (4, 16))])
+def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, rungs: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    # Rounded, so that values meet each other and their cutoffs.
+    curves = (generator.uniform(size=(300, 20)).cumsum(axis=1) * generator.uniform(size=(300, 1))).round(1)
+    ours, theirs, stopped = Asha(rungs, factor), rays(20, grace, factor), 0
+    waiting, running = list(range(300)), dict[int, int]()
+    while waiting or running:
+        while waiting and len(running) < 5:
+            trial = waiting.pop(0)
+            running[trial] = 0
+            theirs.on_trial_add(NO_CONTROLLER, SimpleNamespace(trial_id=str(trial)))
+        trial = int(generator.choice(list(running)))
+        running[trial] += 1
+        result = {"epoch": running[trial], OBJECTIVE: float(curves[trial, running[trial] - 1])}
+        one, ended = SimpleNamespace(trial_id=str(trial)), generator.uniform() < 0.02 or running[trial] == 20
+        if ended:  # by itself, diverged or at its last epoch
+            ours.on_trial_complete(NO_CONTROLLER, one, result)
+            theirs.on_trial_complete(NO_CONTROLLER, one, result)
+        else:
+            decided = ours.on_trial_result(NO_CONTROLLER, one, result)
+            assert decided == theirs.on_trial_result(NO_CONTROLLER, one, result)
+            ended = decided == "STOP"
+            stopped += ended
+        if ended:
+            del running[trial]
+    assert 100 < stopped < 300, "some are stopped and some are not"
+
+
+def test_a_value_counts_once_in_a_rung() -> None:
+    asha, one = Asha((1, 3), 3), SimpleNamespace(trial_id="one")
+    for _ in range(2):
+        assert asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: 0.5}) == "CONTINUE"
+    assert (asha.rungs[1].values, asha.rungs[3].values) == ([0.5], [])
+    assert asha.on_trial_result(NO_CONTROLLER, one, {"status": "error", OBJECTIVE: 0.0}) == "CONTINUE"
+
+
+@pytest.mark.parametrize("factor", [2, 2.5, 3, 4, 5, 7])
+def test_the_quantile_is_numpys_to_the_last_bit(factor: float) -> None:
+    generator = np.random.default_rng(0)
+    for size in range(1, 200):
+        values = generator.normal(size=size).tolist()
+        assert quantile(sorted(values), 1 - 1 / factor) == np.percentile(values, (1 - 1 / factor) * 100)
