@@ -2,9 +2,9 @@
 
 python -m benchmarks.big_record STUDY.toml FOLDER [--small-files TRIALS]
 
-Every arm gets its default, its random and its search trials, and the retrain trials of its best; each has all its epochs,
-a row of `layers` for each quantizer and epoch, and a decision at each rung. One file a table, as `compact` leaves it,
-through the project's own writer; or of the first TRIALS trials the files that trials leave behind.
+Every arm gets its default, its random and its search trials, and the retrain trials of its best; each has all its
+epochs, a row of `layers` for each quantizer and epoch, and a decision at each rung. One file a table, as `compact`
+leaves it, through the project's own writer; or of the first TRIALS trials the files that trials leave behind.
 """
 
 import argparse
