@@ -13,6 +13,11 @@ from tune_qat.tuning.search import OBJECTIVE
 NO_CONTROLLER: Any = None
 
 
+def named(trial: int) -> Any:
+    """All that an ASHA asks a trial for."""
+    return SimpleNamespace(trial_id=str(trial))
+
+
 def rays(epochs: int, grace: int, factor: float) -> ASHAScheduler:
     # One bracket: more would be drawn from numpy's global, unseeded state.
     return ASHAScheduler(
@@ -32,11 +37,11 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
         while waiting and len(running) < 5:
             trial = waiting.pop(0)
             running[trial] = 0
-            theirs.on_trial_add(NO_CONTROLLER, SimpleNamespace(trial_id=str(trial)))
+            theirs.on_trial_add(NO_CONTROLLER, named(trial))
         trial = int(generator.choice(list(running)))
         running[trial] += 1
         result = {"epoch": running[trial], OBJECTIVE: float(curves[trial, running[trial] - 1])}
-        one, ended = SimpleNamespace(trial_id=str(trial)), generator.uniform() < 0.02 or running[trial] == 20
+        one, ended = named(trial), generator.uniform() < 0.02 or running[trial] == 20
         if ended:  # by itself, diverged or at its last epoch
             ours.on_trial_complete(NO_CONTROLLER, one, result)
             theirs.on_trial_complete(NO_CONTROLLER, one, result)
@@ -51,7 +56,7 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
 
 
 def test_a_value_counts_once_in_a_rung() -> None:
-    asha, one = Asha((1, 3), 3), SimpleNamespace(trial_id="one")
+    asha, one = Asha((1, 3), 3), named(1)
     for _ in range(2):
         assert asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: 0.5}) == "CONTINUE"
     assert (asha.rungs[1].values, asha.rungs[3].values) == ([0.5], [])
