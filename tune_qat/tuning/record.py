@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tune_qat.checkpoints import load_weights, weights_sha256
-from tune_qat.config import stable_hash
+from tune_qat.config import FINAL, stable_hash
 from tune_qat.provenance import versions
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.place import Place, Write, remove_folder, write_whole
@@ -49,17 +49,19 @@ class Record:
     write: Write = write_whole
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
+    _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, plan: Plan) -> None:
         """A row with status `running`, so that a study that is cut off knows what to go on with."""
         started = self._started.setdefault(plan.trial_key, now())
-        self._write_trial({**self._planned(plan), "status": "running", "started_at": started})
+        planned = self._running.setdefault(plan.trial_key, self._planned(plan))
+        self._write_trial({**planned, "status": "running", "started_at": started})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
         """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""
         epochs = last_epochs(self.results, self.study.name, plan.trial_key)
         row = {
-            **self._planned(plan),
+            **(self._running.pop(plan.trial_key, None) or self._planned(plan)),
             **{name: report.get(name) for name in FROM_WORKER},
             **self._outcome(epochs, status),
             "status": status,
@@ -72,6 +74,10 @@ class Record:
         if status not in ("running", "interrupted") and plan.stage not in KEPT_STAGES:
             remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
         self._write_trial(row)
+        if status in FINAL:
+            # Nothing more is written of it; a study of many trials would keep it all in memory.
+            self._decisions.pop(plan.trial_key, None)
+            self._started.pop(plan.trial_key, None)
         return row
 
     def weights_hash(self, plan: Plan) -> str:

@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -170,8 +170,8 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
-    values = asdict(result)
-    values.pop("layers")
+    # Not all that the epoch's row has: Ray Tune keeps four statistics of every number that it is told, of every trial.
+    values = {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
     return {**values, OBJECTIVE: _objective(result.val_metric, context)}
 
 
