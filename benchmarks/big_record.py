@@ -9,7 +9,7 @@ leaves it, through the project's own writer; or of the first TRIALS trials the f
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class BigRecord:
     def close(self) -> None:
         """The study's and the arms' rows."""
         self._record.arms(self.study.arms(), self._best, None)
-        self._record.study_row(started_at=WHEN, complete=True, command=None)
+        self._record.study_row(started_at=WHEN, seconds=1.0, complete=True, command=None)
 
     def _layers(self, arm: Arm) -> list[LayerResult]:
         """The state of the arm's quantizers before training."""
@@ -183,9 +183,9 @@ def write_compact(big: BigRecord) -> int:
     return written
 
 
-def repeated(rows: list[Mapping[str, Any]], keys: list[str]) -> pa.Table:
+def repeated(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> pa.Table:
     """The rows of one trial for each of the keys."""
-    one = pa.Table.from_pylist(rows, schema=TABLES["layers"])
+    one = pa.Table.from_pylist(list(rows), schema=TABLES["layers"])
     whole = one.take(pa.array(np.tile(np.arange(len(rows)), len(keys))))
     column = pa.array(np.repeat(np.array(keys), len(rows)), pa.string())
     return whole.set_column(0, TABLES["layers"].field("trial_key"), column)

@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def main() -> None:
     out.add(f"{given.trials:,} trials on {len(cores)} cores, {given.rounds} rounds after one to warm up.")
     with tempfile.TemporaryDirectory() as folder:
         sides = Sides(Path(folder), given.trials, cores)
-        interleaved({side: lambda side=side: sides.run(side) for side in (BARE, OURS)}, given.rounds)
+        interleaved({side: partial(sides.run, side) for side in (BARE, OURS)}, given.rounds)
         seconds = report(sides, given.trials, out)
     out.check(seconds.values[BARE])
     out.bars((BAR, seconds.ratio(OURS, BARE).median))

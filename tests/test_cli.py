@@ -17,12 +17,18 @@ from tests.analysis.small_study import SmallStudy
 from tests.results.rows import filled
 from tests.results.rows import write as write_record
 from tests.study_files import write
+from tests.widening.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
+from tune_qat.study import Study
 from tune_qat.training import train
+from tune_qat.tuning.budget import Budget
 
-COMMANDS = ("list", "plan", "run", "train", "export", "status", "simulate", "query", "compact")
+COMMANDS = (
+    *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
+    *("launch", "doctor"),
+)
 
 
 class Done(NamedTuple):
@@ -89,7 +95,7 @@ class TestHelp:
         [(), ("rnu",), ("plan",), ("plan", "quickstart", "--resutls", "x"), ("train", "--model", "lenet5"),
          ("plan", "quickstart", "--trials", "-1"), ("plan", "quickstart", "--trials", "x"),
          ("run", "quickstart", "--max-concurrent", "0"), ("run", "quickstart", "--cpus-per-trial", "0"),
-         ("run", "quickstart", "--gpus-per-trial", "-1"), ("status",)],
+         ("run", "quickstart", "--trial-budget", "0"), ("status",)],
     )  # fmt: skip
     def test_a_wrong_command_line_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...]) -> None:
         done = tune_qat(*arguments)
@@ -169,12 +175,14 @@ class TestRun:
     def test_hands_everything_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]], small: str) -> None:
         done = tune_qat("run", small, "--results", "r s", "--data-dir", "d", "--address", "auto", "--trials", "2",
                         "--max-concurrent", "3", "--cpus-per-trial", "2", "--gpus-per-trial", "0.5",
-                        "--time-budget", "90s", "--set", "seed=4", "--no-progress")  # fmt: skip
+                        "--time-budget", "90s",
+                        "--trial-budget", "7", "--gpu-hours", "1.5", "--set", "seed=4", "--no-progress")  # fmt: skip
         assert done.code == 0
         (call,) = calls
         assert (call["study"].stages.search, call["study"].seed) == (2, 4)
         expected = {"results": "r s", "data_dir": Path("d"), "address": "auto", "max_concurrent": 3,
-                    "cpus_per_trial": 2.0, "gpus_per_trial": 0.5, "time_budget": 90.0}  # fmt: skip
+                    "cpus_per_trial": 2.0, "gpus_per_trial": 0.5,
+                    "budget": Budget(seconds=90.0, trials=7, gpu_hours=1.5)}  # fmt: skip
         assert {name: call[name] for name in expected} == expected
         # The line that resumes can be pasted as it is.
         assert f"ended tune-qat run {small} --results 'r s'" in done.out
@@ -182,7 +190,7 @@ class TestRun:
     def test_what_is_left_out_is_left_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
         assert tune_qat("run", "quickstart").code == 0
         left = {"results": "results", "data_dir": None, "address": "local", "max_concurrent": None,
-                "cpus_per_trial": 1.0, "gpus_per_trial": None, "time_budget": None}  # fmt: skip
+                "cpus_per_trial": 1.0, "gpus_per_trial": None, "budget": Budget()}  # fmt: skip
         assert {name: calls[0][name] for name in left} == left
 
     @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ class TestRun:
         self, tune_qat: Any, calls: list[dict[str, Any]], text: str, seconds: float
     ) -> None:
         tune_qat("run", "quickstart", "--time-budget", text)
-        assert calls[0]["time_budget"] == seconds
+        assert calls[0]["budget"] == Budget(seconds=seconds)
 
     def test_an_unfinished_study_ends_with_4(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
         assert tune_qat("run", "quickstart", "--results", "cut").code == 4
@@ -209,6 +217,9 @@ class TestRun:
             ),
             (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
             (("nowhere.toml",), "No study 'nowhere.toml'"),
+            (("quickstart", "--address", "ray://h:10001"), "ray job submit --address http://h:8265"),
+            (("quickstart", "--address=ray://h:10001"), "-- tune-qat run quickstart --address=auto --results SHARED"),
+            (("quickstart", "--address", "ray://h:10001", "--results", "s3://b/r"), "--results s3://b/r --submit"),
         ],
     )
     def test_a_mistake_is_found_before_ray_is_imported(
@@ -457,6 +468,77 @@ class TestReading:
 
     def test_a_format_is_checked_before_the_folder_is_read(self, tune_qat: Any) -> None:
         assert_refused(tune_qat("query", "nowhere", "SELECT 1", "--format", "xml"), 2, "--format must be one of")
+
+
+class TestWiden:
+    @pytest.fixture
+    def results(self, tmp_path: Path, small: str) -> str:
+        """`small`, whose adam at 4/4 bits is best at the upper edge."""
+        full(Study.load(small), tmp_path / "r", {"adam": {"learning_rate": 0.09}})
+        return str(tmp_path / "r")
+
+    def test_prints_a_file_that_runs_as_it_says(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        done = tune_qat("widen", results)
+        assert (done.code, done.err) == (0, "")
+        study = Study.load(write(tmp_path, done.out, "wide.toml"))
+        assert study.dimensions("adam")["learning_rate"].high == 1
+        assert os.listdir() == []
+
+    def test_writes_a_file_and_says_what_moved_and_what_to_type(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("widen", results, "-o", "wide file.toml", "--arm", "adam-w4a4", "--trials", "9")
+        assert done.code == 0
+        *said, command = done.out.splitlines()
+        assert said[:3] == [
+            "wide file.toml: study small",
+            "  learning rate of adam: 1e-05..0.1 -> 1e-05..1",
+            "  search trials of an arm: 6 -> 9",
+        ]
+        assert command == f"run      tune-qat run 'wide file.toml' --results {results}"
+        assert os.listdir() == ["wide file.toml"]
+        assert Study.load("wide file.toml").stages.search == 9
+
+    def test_replaces_its_own_file_and_no_other(self, tune_qat: Any, results: str) -> None:
+        tune_qat("widen", results, "-o", "wide.toml")
+        assert tune_qat("widen", results, "-o", "wide.toml", "--trials", "20").code == 0
+        assert Study.load("wide.toml").stages.search == 20
+        own = Path("mine.toml")
+        own.write_text("# Mine.\n")
+        done = tune_qat("widen", results, "-o", "mine.toml")
+        assert (done.code, own.read_text()) == (2, "# Mine.\n")
+        assert "mine.toml is there already, and `tune-qat widen` did not write it" in done.err
+
+    def test_what_cannot_be_written_leaves_nothing(self, tune_qat: Any, results: str) -> None:
+        Path("../file").write_text("")
+        assert_refused(tune_qat("widen", results, "-o", "../file/wide.toml"), 1, "../file/wide.toml cannot be written")
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            *(
+                (("--learning-rate", text), "--learning-rate takes LOW:HIGH, such as 1e-5:1, but got")
+                for text in ("", "1e-3", "1e-3:", ":1", "1:2:3", "a:b", "1e-3..1")
+            ),
+            *((("--learning-rate", text), "above 0") for text in ("0:1", "-1:1", "nan:1", "1e-3:inf")),
+            (("--learning-rate", "1:0.1"), "LOW must be below HIGH, but got '1:0.1'"),
+            (("--learning-rate", "1:1"), "LOW must be below HIGH"),
+            (("--batch-size", "24:64"), "both ends must be powers of two, such as 16:256, but got '24:64'"),
+            (("--batch-size", "0.5:64"), "powers of two"),
+            (("--batch-size", "64:16"), "LOW must be at most HIGH"),
+            (("--trials", "6"), "6 search trials already"),
+            (("--study", "smal"), "holds no study 'smal' (--study). Did you mean 'small'?"),
+            (("--arm", "adam"), "has no arm 'adam' (--arm)"),
+            (("-o", "wide"), "-o must end in .toml, but got 'wide'"),
+        ],
+        ids=str,
+    )
+    def test_a_mistake_ends_with_2(self, tune_qat: Any, results: str, arguments: tuple[str, ...], part: str) -> None:
+        assert_refused(tune_qat("widen", results, *arguments), 2, part)
+
+    def test_edges_ends_with_the_command(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("edges", results, "--study", "small")
+        assert done.code == 0
+        assert done.out.splitlines()[-1] == f"widen    tune-qat widen {results} -o wide.toml"
+        assert_refused(tune_qat("edges", "nowhere"), 1, "nowhere does not exist")
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

@@ -70,7 +70,9 @@ ALLOWED: dict[str, set[str]] = {
         "backend",
         "compile_cost",
         "host_memory",
+        "data",
     },
+    "rerun": BASE | {"workload", "backend", "checkpoints", "provenance", "results", "training"},
     # What people see.
     "tables": {"config"},
     "simulating": BASE | {"study", "study_file", "results", "tuning", "tables"},
@@ -80,7 +82,10 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"study", "space", "optimizers", "results"},
     "status": {"tables", "analysis", "results"},
     "progress": {"planning"},
-    "ending": {"study", "space", "tables", "analysis", "results"},
+    "edges": BASE | {"tables", "analysis", "results"},
+    "ending": {"study", "tables", "analysis", "edges", "results"},
+    "toml_text": set(),
+    "widening": BASE | {"study", "study_file", "study_sections", "space", "toml_text", "edges", "analysis", "results"},
     "analysis": {"config", "lookup", "results"},
     "search_spaces": set(),
 }
@@ -92,19 +97,8 @@ ENGINES = {"ray", "optuna"}
 WITHOUT_TORCH = {
     *("config", "lookup", "schedules", "compile_cost", "study_sections", "space", "study_file", "study_rules", "study"),
     "results",
-    *(
-        "tables",
-        "planning",
-        "status",
-        "progress",
-        "ending",
-        "analysis",
-        "search_spaces",
-        "cli",
-        "simulating",
-        "__init__",
-        "__main__",
-    ),
+    *("tables", "planning", "status", "progress", "ending", "analysis", "search_spaces", "cli", "__init__", "__main__"),
+    *("edges", "toml_text", "widening", "launch", "simulating"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
 EXTERNAL = {"study_file": {"search_spaces"}}

@@ -8,9 +8,6 @@ from rich.console import Console
 from tests.tuning.studies import tiny
 from tests.tuning.test_queue import make_queue, row_of
 from tune_qat.progress import Progress
-from tune_qat.tuning.cluster import Resources
-
-TWO = Resources(cpus=1.0, gpus=0.0, concurrent=2, limited=False)
 
 
 def drawn(progress: Progress) -> str:
@@ -23,7 +20,7 @@ def drawn(progress: Progress) -> str:
 def test_counts_and_best_values_follow_the_study() -> None:
     queue = make_queue(tiny())
     searcher: Any = SimpleNamespace(queue=queue)
-    progress = Progress(searcher, TWO)
+    progress = Progress(searcher)
     start = queue.next()
     assert start is not None
     progress.listen("started", start, {})
@@ -47,7 +44,7 @@ def test_counts_and_best_values_follow_the_study() -> None:
 def test_a_line_a_stage_where_there_is_no_terminal() -> None:
     queue = make_queue(tiny())
     searcher: Any = SimpleNamespace(queue=queue)
-    progress = Progress(searcher, TWO)
+    progress = Progress(searcher)
     lines: list[str] = []
     progress.announce = lines.append
     start = queue.next()

@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import analysis
+from tune_qat.edges import recorded_studies, widen_command
 from tune_qat.results.place import Place
-from tune_qat.space import BATCH_SIZE
 from tune_qat.study import Study
 from tune_qat.tables import cell, table_text
 
 if TYPE_CHECKING:
     from tune_qat.tuning.session import Outcome
 
+OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--gpu-hours"}
 
-def ending(study: Study, outcome: "Outcome", *, space: str, results: str | Place, again: str) -> str:
+
+def ending(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
     blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
     if not len(board):
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
-    blocks.append(_commands(study, outcome, space=space, results=results, again=again))
+    blocks.append(_commands(study, outcome, results=results, again=again))
     return "\n\n".join(blocks)
 
 
@@ -67,8 +69,7 @@ def _score(value: float) -> str:
 def _title(study: Study, outcome: "Outcome") -> str:
     minutes = f"{outcome.seconds / 60:.1f} min"
     if not outcome.complete:
-        why = {"user": "stopped", "budget": "the time budget is spent", None: "not complete"}[outcome.stopped_by]
-        return f"Study {study.name} after {minutes}: {why}. What has ended so far:"
+        return f"Study {study.name} after {minutes}: {_why(outcome)}. {_spent(outcome)}What has ended so far:"
     if study.mode == "joint":
         return (
             f"Study {study.name}, {minutes}: the best configuration found over all optimizers, test split. "
@@ -77,14 +78,29 @@ def _title(study: Study, outcome: "Outcome") -> str:
     return f"Study {study.name}, {minutes}: test split, mean over seeds with its 95 % interval."
 
 
-def _commands(study: Study, outcome: "Outcome", *, space: str, results: str | Place, again: str) -> str:
+def _why(outcome: "Outcome") -> str:
+    if outcome.stopped_by == "budget":
+        return f"{OPTIONS[outcome.budget or 'time']} leaves no room for another trial"
+    return "stopped" if outcome.stopped_by == "user" else "not complete"
+
+
+def _spent(outcome: "Outcome") -> str:
+    """What this run took, and how many trials are left."""
+    spent = outcome.spent
+    if spent is None:
+        return ""
+    hours = f"{spent.gpu_hours:.2f} GPU-hours" if spent.gpus else f"{spent.hours:.2f} hours of trials"
+    trials = "1 trial" if spent.ended == 1 else f"{spent.ended} trials"
+    return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
+
+
+def _commands(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
     folder = shlex.quote(str(results))
-    edges = analysis.frame(outcome.results, "edge_of_range")
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
         *_export(outcome.results, study, folder),
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
-        *_widening(edges[edges["study_id"] == study.name], f"{shlex.quote(space)} --results {folder}", study),
+        _widening(study, outcome.results, results),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
     ]
     return "\n".join(lines)
@@ -104,19 +120,12 @@ def _export(results: str | Place, study: Study, folder: str) -> list[str]:
     ]
 
 
-def _widening(edges: "pd.DataFrame", where: str, study: Study) -> list[str]:
-    """The command that widens the first range whose edge holds a best value, as an example, with trials to fill it."""
-    at_edge = edges[edges["edge"] != "none"]
-    if not len(at_edge):
-        return ["widen    no best value lies at an edge of its range"]
-    first = at_edge.iloc[0]
-    name, edge = first["dimension"], "low" if first["edge"] == "low" else "high"
-    key = "space.batch_size" if name == BATCH_SIZE else f"space.per_optimizer.{first['optimizer']}.{name}"
-    value = f"{first[f'wide_{edge}']:g}"
-    count = "a best value lies" if len(at_edge) == 1 else f"{len(at_edge)} best values lie"
-    folder = where.rpartition("--results ")[2]
-    return [
-        f"widen    {count} at an edge of the range: tune-qat query {folder} edge_of_range",
-        "         edit the study file or set the range, add trials, and run again, for example:",
-        f"         tune-qat run {where} --set {key}.{edge}={value} --trials {2 * study.stages.search}",
-    ]
+def _widening(study: Study, results: str | Place, shown: str | Place) -> str:
+    """The command that widens the ranges whose edges hold best values, if any do."""
+    edges = analysis.frame(results, "edge_of_range")
+    count = int((edges[edges["study_id"] == study.name]["edge"] != "none").sum())
+    if not count:
+        return "widen    no best value lies near an edge of its range"
+    alone = bool(recorded_studies(results, study.name)["alone"].all())
+    lie = "a best value lies" if count == 1 else f"{count} best values lie"
+    return f"widen    {widen_command(shown, study.name, alone=alone)}    ({lie} near an edge of the range)"

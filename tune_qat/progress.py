@@ -29,7 +29,7 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
 
     @contextmanager
     def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
-        progress = Progress(searcher, resources)
+        progress = Progress(searcher)
         searcher.listener = progress.listen
         console = Console(file=sys.stderr)
         if live and console.is_terminal:
@@ -45,11 +45,11 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
 class Progress:
     """Counts what the study reports, and draws itself when rich asks."""
 
-    def __init__(self, searcher: "StudySearcher", resources: "Resources") -> None:
+    def __init__(self, searcher: "StudySearcher") -> None:
         self._queue = searcher.queue
-        self._resources = resources
         self._began = time.monotonic()
         self._stage = "starting"
+        self._running: set[str] = set()
         self._outcomes: Counter[str] = Counter()
         self._by_arm: dict[str, Counter[str]] = {}
         self._best: dict[str, float] = {}
@@ -61,8 +61,9 @@ class Progress:
         self._take_record()
 
     def listen(self, event: str, plan: "Plan", values: Mapping[str, Any]) -> None:
-        """What the searcher tells: a trial started, finished an epoch, or ended."""
+        """What the searcher tells: a trial started, finished an epoch, was lost and goes on, or ended."""
         if event == "started":
+            self._running.add(plan.trial_key)
             self._enter(plan.stage)
         elif event == "epoch":
             self._epochs_now += 1
@@ -71,6 +72,8 @@ class Progress:
                 self._start = f"the start of all arms: epoch {values.get('epoch')} of {plan.config.epochs}"
                 self._start += "" if metric is None else f", validation {metric:.4f}"
         else:
+            self._running.discard(plan.trial_key)
+        if event == "ended":
             self._count(plan, values)
             self._epochs_saved += plan.config.epochs - (values.get("epochs_run") or 0)
 
@@ -104,7 +107,7 @@ class Progress:
         parts = [
             f"stage {self._stage}",
             f"{ended}/{total} trials done",
-            f"{min(len(self._queue.live), self._resources.concurrent)} running",
+            f"{len(self._running)} running",
             f"{self._outcomes['stopped']} stopped early",
             f"{self._outcomes['diverged']} diverged",
             self._clock(),

@@ -58,6 +58,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

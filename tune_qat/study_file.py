@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
-from tune_qat.study_sections import RULE
+from tune_qat.study_sections import RULE, PretrainSection
 
 if TYPE_CHECKING:
     from tune_qat.study import Study
@@ -44,6 +44,13 @@ def summary(path: Path) -> str:
     return ""
 
 
+def merged(space: str) -> dict[str, Any]:
+    """What a study file says, in itself and through the files that it extends, as one mapping with its name."""
+    path = _find(space, Path())
+    values, _ = _read(path, ())
+    return {"name": path.stem, **values}
+
+
 def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -> "Study":
     """Read, extend, override and validate; a mistake is a `UsageError` with file, key, value and what is allowed."""
     path = _find(space, Path())
@@ -62,9 +69,19 @@ def is_study(space: str) -> bool:
     return space in bundled() or os.path.isfile(space)
 
 
+def recorded_values(definition_json: str) -> dict[str, Any]:
+    """The values of a study as its record has it, to be read again."""
+    values: dict[str, Any] = json.loads(definition_json)
+    if values.get("pretrain"):
+        # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
+        known = PretrainSection.model_fields
+        values["pretrain"] = {k: v for k, v in values["pretrain"].items() if k not in known or v != known[k].default}
+    return values
+
+
 def recorded_study(model: "type[Study]", definition_json: str, overrides: Mapping[str, Any], where: str) -> "Study":
     """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
-    values = json.loads(definition_json)
+    values = recorded_values(definition_json)
     for key, value in overrides.items():
         _set(values, key, value)
     try:

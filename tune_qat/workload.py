@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tune_qat import data, models
 from tune_qat.config import TrialConfig, UsageError, trial_key
 from tune_qat.data.base import Dataset, Task
+from tune_qat.data.mapped_images import MappedImages
+from tune_qat.data.pixel_file import PixelFile
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +44,10 @@ class Workload:
             split_fingerprint=self.dataset.split_fingerprint,
             init_checkpoint_sha256=init_checkpoint_sha256,
         )
+
+    def mapped_files(self) -> tuple[PixelFile, ...]:
+        """Files of decoded images that every process opens itself; none where the images are in memory."""
+        return tuple(split.file for split in self.dataset.splits.values() if isinstance(split, MappedImages))
 
     def reference_points(self) -> dict[str, Any]:
         """Trivial scores and baselines of the splits that results are reported on."""

@@ -2,7 +2,8 @@
 -- Best: the best final validation metric among completed default, random and search trials, for each optimizer of the
 -- arm. At an edge: a learning rate less than half a decade from it, or the edge power of two itself. `wide_low` and
 -- `wide_high` are a range with room beyond this best: such an edge (or the best, where a default lies outside) moved by
--- one decade, or one power of two. A batch size of 1 is the least there is, not an edge; low = high is not searched.
+-- one decade, or one power of two. No edges: a batch size of 1, and one that twice would be more than the training split
+-- has; low = high is not searched.
 WITH best AS (
     SELECT *
     FROM arm_trials
@@ -16,7 +17,8 @@ ranged AS (
            CAST(space_json -> optimizer -> dimension ->> 'high' AS DOUBLE) AS high
     FROM best CROSS JOIN (VALUES ('learning_rate', sqrt(10), 10), ('batch_size', 2, 2)) AS d(dimension, near, step)),
 judged AS (
-    SELECT *, best < low * near AND NOT (dimension = 'batch_size' AND low <= 1) AS at_low, best > high / near AS at_high
+    SELECT *, best < low * near AND NOT (dimension = 'batch_size' AND low <= 1) AS at_low,
+           best > high / near AND NOT (dimension = 'batch_size' AND 2 * high > n_train) AS at_high
     FROM ranged
     WHERE low < high)
 SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, dimension, best, low, high,

@@ -39,6 +39,7 @@ class SmallStudy:
             "first_last_bits": 8,
             "init": "pretrain",
             "init_checkpoint_sha256": "start",
+            "n_train": 1000,
             "max_epochs": 4,
             "planned_default": 1,
             "planned_random": 2,

@@ -99,6 +99,15 @@ class TestEdgeOfRange:
         # A range of less than a decade has both ends near any point.
         assert set(found[:, "learning_rate"]) == {"both"}
 
+    @pytest.mark.parametrize(("samples", "edge"), [(127, "none"), (128, "high")])
+    def test_a_batch_that_the_training_split_cannot_fill_is_nothing_to_widen_to(
+        self, tmp_path: Path, samples: int, edge: str
+    ) -> None:
+        study = SmallStudy(tmp_path, "s")
+        study.trial(study.arm("adam", n_train=samples), "default", val_metric=0.9, batch_size=64)
+        row = self.rows(tmp_path, write=False).loc["batch_size"]
+        assert (row["edge"], row["wide_high"]) == (edge, 128 if edge == "high" else 64)
+
     @pytest.mark.parametrize("sign", [1, -1])
     def test_best_is_a_completed_trial_before_retrain(self, tmp_path: Path, sign: int) -> None:
         study = SmallStudy(tmp_path, "s", sign=sign)

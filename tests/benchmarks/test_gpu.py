@@ -30,6 +30,13 @@ def test_without_a_gpu_it_ends_with_one_sentence_and_needs_no_engine_to_say_so()
     assert done.stderr.strip().splitlines()[-1].startswith("No GPU: ") and "Traceback" not in done.stderr
 
 
+def test_packing_trials_asks_for_a_gpu_as_well() -> None:
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "benchmarks.gpu_packing"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=hidden, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("No GPU: ")
+
+
 @pytest.mark.parametrize("one", gpu_numerics.SUMS, ids=lambda one: one.name)
 def test_sums_of_codes_are_exact_on_a_cpu(one: gpu_numerics.Sum) -> None:
     assert gpu_numerics.wrong_sums(one, "cpu", compiled=False) == 0

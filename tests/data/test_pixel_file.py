@@ -276,6 +276,15 @@ class TestRoom:
             make_room(tmp_path, [], "dogs")
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, whole.name, young.name])
 
+    def test_a_wrong_clock_on_this_machine_removes_no_young_draft(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        young = tmp_path / f"young.npy.1{DRAFT_SUFFIX}"
+        young.touch()
+        monkeypatch.setattr("time.time", lambda: 4e9)
+        make_room(tmp_path, [], "dogs")
+        assert young.exists()
+
     def test_a_draft_in_the_making_is_locked(self, tmp_path: Path) -> None:
         with draft(PixelFile(path=tmp_path / "a.npy", shape=SHAPE), "dogs") as made:
             (path,) = tmp_path.iterdir()

@@ -83,7 +83,7 @@ def test_the_shared_start_and_a_state_are_exported_by_key(finished: tuple[Path, 
 def test_the_last_screen_prints_the_command(finished: tuple[Path, Outcome]) -> None:
     results, outcome = finished
     key = analysis.frame(results, "best_trial")["trial_key"].iloc[0]
-    screen = ending(tiny(), outcome, space="tiny.toml", results=results, again="tune-qat run tiny.toml")
+    screen = ending(tiny(), outcome, results=results, again="tune-qat run tiny.toml")
     assert f"tune-qat export {results} {key} -o model.onnx    (best on validation data: adam at 4/4 bits)" in screen
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import ASHAScheduler
 
-from tune_qat.tuning.asha import Asha, quantile
+from tune_qat.tuning.asha import Asha, cutoff
 from tune_qat.tuning.search import OBJECTIVE
 
 NO_CONTROLLER: Any = None
@@ -42,30 +42,32 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
         running[trial] += 1
         result = {"epoch": running[trial], OBJECTIVE: float(curves[trial, running[trial] - 1])}
         one, ended = named(trial), generator.uniform() < 0.02 or running[trial] == 20
+        judged = ours.put(str(trial), running[trial], result[OBJECTIVE])
         if ended:  # by itself, diverged or at its last epoch
-            ours.on_trial_complete(NO_CONTROLLER, one, result)
             theirs.on_trial_complete(NO_CONTROLLER, one, result)
         else:
-            decided = ours.on_trial_result(NO_CONTROLLER, one, result)
-            assert decided == theirs.on_trial_result(NO_CONTROLLER, one, result)
-            ended = decided == "STOP"
+            ended = judged is not None and not judged.goes_on
+            assert theirs.on_trial_result(NO_CONTROLLER, one, result) == ("STOP" if ended else "CONTINUE")
             stopped += ended
         if ended:
             del running[trial]
     assert 100 < stopped < 300, "some are stopped and some are not"
 
 
-def test_a_value_counts_once_in_a_rung() -> None:
-    asha, one = Asha((1, 3), 3), named(1)
-    for _ in range(2):
-        assert asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: 0.5}) == "CONTINUE"
-    assert (asha.rungs[1].values, asha.rungs[3].values) == ([0.5], [])
-    assert asha.on_trial_result(NO_CONTROLLER, one, {"status": "error", OBJECTIVE: 0.0}) == "CONTINUE"
+def test_a_value_counts_once_in_a_rung_and_nowhere_else() -> None:
+    asha = Asha((1, 3), 3)
+    first = asha.put("one", 1, 0.5)
+    assert first is not None and (first.goes_on, first.cutoff, first.before) == (True, None, 0)
+    assert asha.put("one", 1, 0.1) is None
+    assert asha.put("one", 2, 0.1) is None
+    second = asha.put("two", 1, 0.4)
+    assert second is not None and (second.goes_on, second.cutoff, second.before) == (False, 0.5, 1)
+    assert (asha.rungs[1].values, asha.rungs[3].values) == ([0.4, 0.5], [])
 
 
 @pytest.mark.parametrize("factor", [2, 2.5, 3, 4, 5, 7])
-def test_the_quantile_is_numpys_to_the_last_bit(factor: float) -> None:
+def test_the_cutoff_is_numpys_percentile_to_the_last_bit(factor: float) -> None:
     generator = np.random.default_rng(0)
     for size in range(1, 200):
         values = generator.normal(size=size).tolist()
-        assert quantile(sorted(values), 1 - 1 / factor) == np.percentile(values, (1 - 1 / factor) * 100)
+        assert cutoff(sorted(values), factor) == np.percentile(values, (1 - 1 / factor) * 100)

@@ -1,42 +1,53 @@
 """What the bridge to Ray Tune does with trials that Ray gives up."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from tune_qat.tuning import engine
+from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.engine import Reports, StudySearcher
+from tune_qat.tuning.losses import Loss, is_out_of_memory
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP
 
 
 class Searcher:
-    """Remembers which trials were given up."""
+    """Remembers which trials were lost."""
+
+    stopped = False
 
     def __init__(self) -> None:
-        self.plans: dict[str, Any] = {}
-        self.gone: list[tuple[str, str]] = []
+        self.plans: dict[str, Any] = {"t": None}
+        self.gone: list[tuple[str, Loss]] = []
 
-    def died(self, trial_id: str, reason: str) -> None:
-        self.gone.append((trial_id, reason))
+    def lost(self, trial_id: str, loss: Loss) -> None:
+        self.gone.append((trial_id, loss))
+
+    def room(self, slots: int) -> None:
+        pass
 
 
-def trial(status: str, error: str | None = None) -> Any:
-    return SimpleNamespace(trial_id="t", status=status, get_error=lambda: error)
+def trial(status: str, error_file: Path | None = None) -> Any:
+    return SimpleNamespace(trial_id="t", status=status, error_file=error_file, pickled_error_file=None)
 
 
 def test_a_trial_that_ray_gives_up_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_FOR_LOST_S", 0.0)
+    monkeypatch.setattr(engine, "LOOK_S", 0.0)
     searcher: Any = Searcher()
-    Reports(searcher).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
-    assert searcher.gone == [("t", "Ray ended the trial without giving a reason.")]
+    Reports(searcher, lambda: 1).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
+    assert searcher.gone == [("t", Loss(reason="Ray ended the trial without giving a reason."))]
 
 
-def test_the_reason_that_ray_gives_is_kept() -> None:
+def test_the_reason_that_ray_gives_is_kept(tmp_path: Path) -> None:
     searcher: Any = Searcher()
-    Reports(searcher).on_trial_error(1, [], trial("ERROR", "x" * 5_000 + "segmentation fault"))
-    assert searcher.gone[0][1].endswith("segmentation fault") and len(searcher.gone[0][1]) == 4_000
+    (tmp_path / "error.txt").write_text("x" * 5_000 + "segmentation fault")
+    Reports(searcher, lambda: 1).on_trial_error(1, [], trial("ERROR", tmp_path / "error.txt"))
+    reason = searcher.gone[0][1].reason
+    assert reason.endswith("segmentation fault") and len(reason) == 4_000
 
 
 def in_process(name: bytes) -> Any:
@@ -46,24 +57,44 @@ def in_process(name: bytes) -> Any:
 
 
 class Queue:
-    """As much of a queue as the warm-up looks at."""
+    """As much of a queue as the searcher looks at."""
 
     arms: dict[str, Any] = {}
     closed = False
     finished = False
 
+    def __init__(self) -> None:
+        self.again: list[Any] = []
+        self.rows: list[Any] = []
+
+    def next(self) -> Any:
+        return self.again.pop(0) if self.again else None
+
+    def ended(self, plan: Any, row: Any) -> None:
+        self.rows.append(row)
+
+
+class Record:
+    """Remembers what was written."""
+
+    def started(self, plan: Any) -> None:
+        pass
+
+    def ended(self, plan: Any, report: Any, status: str, reason: Any) -> Any:
+        return {"status": status, "error_type": report.get("error_type"), "reason": reason}
+
 
 def searcher_of(processes: int) -> tuple[StudySearcher, Any]:
     queue: Any = Queue()
-    no_record: Any = None
-    searcher = StudySearcher(queue, no_record, deadline=None)
+    record: Any = Record()
+    searcher = StudySearcher(queue, record, budget=Budget(), meter=Meter())
     searcher.warm_up(processes)
     return searcher, queue
 
 
 def test_warm_ups_last_until_every_process_has_been_seen() -> None:
     searcher, queue = searcher_of(2)
-    reports = Reports(searcher)
+    reports = Reports(searcher, lambda: 1)
     assert not searcher.warm()
     queue.arms = {"adam-w4a4": None}
     for process in (b"one", b"one"):
@@ -93,3 +124,114 @@ def test_one_trial_waits_at_most_so_that_a_sampler_is_asked_late() -> None:
     queue.next = lambda: pytest.fail("asked while a trial was waiting for its process")
     searcher.plans["waiting"] = Plan.__new__(Plan)
     assert searcher.suggest("next") is None
+
+
+class AnyPlan:
+    """A plan that is only handed on."""
+
+    arm_id = "adam-w4a4"
+    stage = "default"
+
+    def __init__(self, trial_key: str) -> None:
+        self.trial_key = trial_key
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+
+def running(*names: str) -> tuple[StudySearcher, Any]:
+    """A searcher whose trials of these names run in a process each, of the same name in hexadecimal digits."""
+    searcher, queue = searcher_of(len(names))
+    searcher._warm_ups_left = 0
+    for name in names:
+        queue.again.append(AnyPlan(name))
+        assert searcher.suggest(name)
+        searcher.started(name, name.encode().hex())
+    return searcher, queue
+
+
+def test_a_lost_trial_goes_on_three_times_first_of_all_and_then_is_an_error() -> None:
+    searcher, queue = running("t")
+    for number in range(3):
+        searcher.lost("t" if number == 0 else f"again{number}", Loss(reason="killed"))
+        assert searcher.suggest(f"again{number + 1}")["trial_key"] == "t"
+        searcher.started(f"again{number + 1}", "00")
+    # Drained nodes do not count.
+    searcher.lost("again3", Loss(reason="drained", excused=True))
+    assert searcher.suggest("again4")["trial_key"] == "t"
+    searcher.lost("again4", Loss(reason="killed"))
+    assert queue.rows == [{"status": "error", "error_type": "WorkerDied", "reason": None}]
+    searcher.lost("again4", Loss(reason="told twice"))
+    assert len(queue.rows) == 1 and not queue.again
+
+
+def test_a_trial_that_took_the_memory_is_not_tried_again() -> None:
+    searcher, queue = running("t")
+    searcher.lost("t", Loss(reason="low", out_of_memory=True))
+    assert queue.rows[0]["status"] == "oom" and not queue.again
+
+
+KILLED = """2 worker(s) were killed due to the node running low on memory.
+Selected to kill: (Actor({small}): job ID=01, task name=T.__init__, pid=1, actual memory used=0.11GB, worker ID=8b)
+Selected to kill: (Actor({large}): job ID=01, task name=T.__init__, pid=2, actual memory used=2.50GB, worker ID=7b)
+"""
+
+
+def test_of_several_that_rays_monitor_kills_the_largest_is_blamed_and_the_rest_go_on() -> None:
+    searcher, queue = running("small", "large", "elsewhere")
+    searcher.all_lost(KILLED.format(small=b"small".hex(), large=b"large".hex()))
+    assert [row["status"] for row in queue.rows] == ["oom"]
+    assert sorted(plan.trial_key for plan in queue.again) == ["elsewhere", "small"]
+    assert not searcher._losses["small"] and not searcher.plans
+
+
+def test_where_nobody_can_be_blamed_all_go_on_and_it_counts() -> None:
+    searcher, queue = running("a", "b")
+    searcher.all_lost("something else")
+    assert not queue.rows and [plan.trial_key for plan in queue.again] == ["a", "b"]
+    assert searcher._losses == {"a": 1, "b": 1}
+
+
+def test_a_limit_that_was_asked_for_is_how_many_wait() -> None:
+    searcher, queue = searcher_of(1)
+    searcher.warm_up(0, limit=3)
+    queue.again = [AnyPlan(str(number)) for number in range(5)]
+    assert [searcher.suggest(str(number)) is not None for number in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_nodes_that_join_are_warmed_up_and_filled() -> None:
+    searcher, queue = running("a", "b")
+    assert searcher.suggest("c") is None
+    searcher.room(4)
+    assert [searcher.suggest(name)["stage"] for name in ("c", "d")] == [WARM_UP, WARM_UP]
+    assert not searcher.warm()
+    queue.arms = {"adam-w4a4": None}
+    for name in ("c", "d"):
+        searcher.started(name, name)
+    assert searcher.warm()
+    for name in ("c", "d"):
+        searcher.on_trial_complete(name, {})
+    queue.again = [AnyPlan(str(number)) for number in range(5)]
+    # Two processes are free, and both get a trial at once.
+    assert [searcher.suggest(str(number)) is not None for number in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("DefaultCPUAllocator: can't allocate memory"), False),
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors_also_where_it_is_the_cause(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
+    outer = TypeError("inside a library")
+    outer.__cause__ = error
+    assert is_out_of_memory(outer) == expected

@@ -1,49 +1,21 @@
 """Nodes with other library versions are refused: a real cluster, of which one node says it has another torch."""
 
-import os
-import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.tuning.raylets import raylets
+from tests.tuning.studies import tiny
 from tests.tuning.test_run import STUDY_FILE
+from tune_qat.config import TuneQatError
+from tune_qat.provenance import library_versions
 from tune_qat.results.reader import read_rows
+from tune_qat.tuning import session
+from tune_qat.tuning.run import run
 
 pytestmark = pytest.mark.xdist_group("ray")
-
-JOIN_S = 60.0
-
-
-@contextmanager
-def node(environment: dict[str, str], *options: str) -> Iterator[None]:
-    """A Ray node of one CPU for as long as the block runs; nothing but its own processes is ended."""
-    ray = str(Path(sys.executable).with_name("ray"))
-    command = [ray, "start", "--block", "--num-cpus=1", "--num-gpus=0", "--disable-usage-stats", *options]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True)
-        for one in [*family, process]:
-            one.kill()
-        process.wait()
-
-
-def wait_for_nodes(address: str, count: int, environment: dict[str, str]) -> None:
-    """Until as many have joined: asked in a process of its own, since Ray reads its token once in a process."""
-    ask = f"import ray; ray.init('{address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
-    until = time.monotonic() + JOIN_S
-    while time.monotonic() < until:
-        found = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True)
-        if found.stdout.strip().endswith(str(count)):
-            return
-    raise TimeoutError(f"{count} nodes have not joined: {found.stderr[-500:]}")
 
 
 def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: Path) -> None:
@@ -51,19 +23,24 @@ def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: P
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
     (tmp_path / "study.toml").write_text(STUDY_FILE)
-    address = f"127.0.0.1:{20_000 + os.getpid() % 10_000}"
-    ours = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    other = ours | {"PYTHONPATH": str(fake.parent)}
-    port = address.partition(":")[2]
-    head = ("--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-    joining = (f"--address={address}", "--node-ip-address=127.0.0.2")
-    command = [sys.executable, "-m", "tune_qat", "run", str(tmp_path / "study.toml"), "--address", address]
-    with node(ours, *head), node(other, *joining):
-        wait_for_nodes(address, 2, ours)
+    with raylets(1) as cluster:
+        cluster.start(2, environment=cluster.environment | {"PYTHONPATH": str(fake.parent)})
+        cluster.wait_for(2)
+        command = [sys.executable, "-m", "tune_qat", "run", str(tmp_path / "study.toml"), "--address", cluster.address]
         command += ["--results", str(tmp_path / "results")]
-        ended = subprocess.run(command, env=ours, capture_output=True, text=True, timeout=120)
+        ended = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1, ended.stderr
     assert "other library versions" in ended.stderr and "127.0.0.2: torch 9.9 (here " in ended.stderr
     assert ended.stderr.count("(here ") == 1
     assert "Traceback" not in ended.stderr
     assert not read_rows(tmp_path / "results", "trials")
+
+
+def test_a_node_that_joins_later_with_other_versions_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "library_versions", lambda: {**library_versions(), "torch": "9.9"})
+    with pytest.raises(TuneQatError, match=r"(?s)^A node that joined .* \(where the study was started 9\.9\)"):
+        run(tiny(), results=tmp_path)
+    (row,) = read_rows(tmp_path, "trials")
+    assert (row["status"], row["error_type"], row["epochs_run"]) == ("interrupted", "OtherVersions", 0)

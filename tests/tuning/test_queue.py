@@ -172,6 +172,55 @@ def test_more_trials_and_seeds_run_only_the_new_ones() -> None:
     assert {p.stage for p in after} == {"search", "retrain"}
 
 
+BATCH = {"low": 16, "high": 64}
+WIDER = {
+    "optimizers": ["adam", "sgd_clip"],
+    "batch_size": {"low": 8, "high": 128, "default": 32},
+    "learning_rate": {"low": 1e-7, "high": 10.0},
+}
+ADAM = {"optimizers": ["adam"], "batch_size": BATCH}
+TWO_BITS = {"bits": [[2, 2], [8, 8]], "search_bits": True}
+THREE_BITS = {"bits": [[2, 2], [4, 4], [8, 8]], "search_bits": True}
+MORE = {"random": 2, "search": 5, "retrain": 3}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "new"),
+    [
+        ({}, {"space": WIDER}, {}),
+        ({}, {"space": WIDER, "stages": MORE}, {"random": 4, "search": 8}),
+        ({"space": ADAM}, {}, {"default": 2, "random": 2, "search": 6}),
+        ({"space": ADAM, "mode": "joint"}, {"mode": "joint"}, {"default": 2}),
+        ({"quantization": {"bits": [[4, 4]]}}, {}, {"default": 2, "random": 2, "search": 6}),
+        ({"mode": "joint", "quantization": TWO_BITS}, {"mode": "joint", "quantization": THREE_BITS}, {}),
+        ({}, {"repeats": 2}, {"default": 4, "random": 4, "search": 12}),
+    ],
+    ids=["wider", "wider, more trials", "optimizer", "optimizer, joint", "bits", "bits, joint", "repeat"],
+)
+def test_an_edited_study_runs_only_what_is_new(
+    before: dict[str, Any], after: dict[str, Any], new: dict[str, int]
+) -> None:
+    """`new`: trials per stage before `retrain`, of which only those of an arm's new best are added."""
+    old, rows = work_off(make_queue(tiny(**before)))
+    study = tiny(**after)
+    queue = make_queue(study, rows)
+    queue.start_known(INIT)
+    added, _ = work_off(queue)
+    assert Counter(plan.stage for plan in added if plan.stage != "retrain") == new
+    assert len({plan.trial_key for plan in [*old, *added]}) == len(old) + len(added)
+    assert queue.finished and not queue.left()
+    for state in queue.arms.values():
+        best = queue.best(state)
+        assert best is not None
+        assert {plan.trial_key for plan, _ in state.done.values()} == {
+            plan.trial_key for plan in [*old, *added] if plan.arm_id == state.arm.arm_id
+        }
+        ended = Counter(plan.stage for plan, _ in state.done.values() if plan.stage != "retrain")
+        again = [p for p, _ in state.done.values() if p.stage == "retrain"]
+        ended["retrain"] = sum(p.config.config_id == best[0].config.config_id for p in again)
+        assert ended == study.planned(state.arm)
+
+
 def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
 
@@ -293,3 +342,38 @@ def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
     plans, _ = work_off(make_queue(study))
     factors = {(plan.config.scheme.label, plan.config.weight_decay_factor) for plan in plans}
     assert factors == {("w32a32", 1.0), ("w2a2", 0.25)}
+
+
+def test_of_equally_good_configurations_the_key_decides_whichever_ended_first() -> None:
+    study = tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, quantization={"bits": [[4, 4]]})
+    chosen = []
+    for backwards in (False, True):
+        plans, rows = work_off(make_queue(study))
+        for row in rows:
+            row["val_metric"] = 0.5
+        queue = make_queue(study, [rows[0], *(reversed(rows[1:]) if backwards else rows[1:])])
+        queue.start_known(INIT)
+        best = queue.best(queue.arms["adam-w4a4"])
+        assert best is not None
+        chosen.append(best[0].trial_key)
+    tuned = [plan.trial_key for plan in plans if plan.stage in ("default", "random", "search")]
+    assert chosen == [max(tuned)] * 2
+
+
+def test_retrain_follows_a_trial_beyond_the_plan_that_turns_out_best() -> None:
+    """Cut off when the study had more trials, and still gone on with; meanwhile `retrain` may begin."""
+    one = {"space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, "quantization": {"bits": [[4, 4]]}}
+    stages = {"default": True, "random": 1, "search": 4, "retrain": 2}
+    plans, rows = work_off(make_queue(tiny(**one, stages=stages)))
+    rows = [row for row in rows if row["stage"] != "retrain"]
+    late = next(plan for plan in reversed(plans) if plan.stage == "search")
+    next(row for row in rows if row["trial_key"] == late.trial_key)["status"] = "running"
+    queue = make_queue(tiny(**one, stages={**stages, "search": 3}), rows)
+    queue.start_known(INIT)
+    first, second = queue.next(), queue.next()
+    assert first is not None and first.trial_key == late.trial_key
+    assert second is not None and second.stage == "retrain" and second.config.config_id != late.config.config_id
+    queue.ended(first, row_of(first, metric=2.0))
+    queue.ended(second, row_of(second))
+    rest = work_off(queue)[0]
+    assert [plan.config.config_id for plan in rest] == [late.config.config_id] * 2

@@ -24,6 +24,7 @@ from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.views import connect
 from tune_qat.study import Study
 from tune_qat.training import train
+from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 
@@ -220,7 +221,7 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
 
 def test_a_time_budget_ends_a_study_that_goes_on_later(tmp_path: Path) -> None:
     study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    first = run(study, results=tmp_path, time_budget=0.001)
+    first = run(study, results=tmp_path, budget=Budget(seconds=0.001))
     assert (first.complete, first.stopped_by) == (False, "budget")
     assert run(study, results=tmp_path).complete
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})

@@ -8,7 +8,8 @@ import pytest
 
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
-from tune_qat.tuning.schedule import Decision, StudyScheduler, cutoff, finite_objective
+from tune_qat.tuning.asha import cutoff
+from tune_qat.tuning.schedule import Decision, StudyScheduler, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
 
 NO_CONTROLLER: Any = None
@@ -177,3 +178,27 @@ def test_cutoff_of_an_empty_rung_is_none() -> None:
 )
 def test_the_objective_is_always_finite(metric: float | None, sign: int, expected: float) -> None:
     assert finite_objective(metric, sign, 0.0) == expected
+
+
+def test_a_trial_that_goes_on_under_another_name_of_rays_is_in_its_rungs_once() -> None:
+    arm = study().arms()[0].arm_id
+    decisions: list[Decision] = []
+    history: dict[str, list[tuple[int, float]]] = {"unknown": []}
+    asha = scheduler(decisions, history)
+    for number in range(4):
+        run_one(asha, trial(f"t{number}", arm), [0.5 + number / 10] * 3)
+    lost = trial("lost", arm)
+    asha.on_trial_add(NO_CONTROLLER, lost)
+    asha.on_trial_result(NO_CONTROLLER, lost, {"epoch": 1, OBJECTIVE: 0.9})
+    # Epoch 3 is in the record, and was never reported.
+    history["lost"] = [(1, 0.9), (2, 0.9), (3, 0.9)]
+    again = SimpleNamespace(trial_id="another name", config=lost.config)
+    before = len(decisions)
+    asha.on_trial_add(NO_CONTROLLER, again)
+    assert asha.on_trial_result(NO_CONTROLLER, again, {"epoch": 3, OBJECTIVE: 0.9}) == "CONTINUE"
+    assert asha.on_trial_result(NO_CONTROLLER, again, {"epoch": 4, OBJECTIVE: 0.9}) == "CONTINUE"
+    assert len(decisions) == before, "it is judged at a rung once"
+    last = trial("last", arm)
+    run_one(asha, last, [0.95] * 3)
+    assert [(row.rung, row.n_in_rung) for row in decisions[before:]] == [(1, 5), (3, 5)]
+    assert decisions[-1].cutoff == cutoff([0.5, 0.6, 0.7, 0.8, 0.9], 3)

@@ -20,6 +20,7 @@ from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.place import Place, place
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.tuning import record
+from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -305,9 +306,10 @@ def test_a_clock_that_runs_backwards_changes_nothing(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(record, "now", backwards)
     study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    assert not run(study, results=tmp_path, time_budget=0.001).complete
+    assert not run(study, results=tmp_path, budget=Budget(seconds=0.001)).complete
     assert run(study, results=tmp_path).complete
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
+    assert read_rows(tmp_path, "studies")[0]["wall_s"] >= 0
 
 
 def test_compaction_while_the_study_runs(tmp_path: Path, space: Path) -> None:

@@ -18,8 +18,8 @@ class Commands(TyperGroup):
             value = super().invoke(ctx)
             sys.stdout.flush()
             return value
-        except KeyboardInterrupt:
-            raise Interrupted("stopped by Ctrl-C") from None
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(str(stopped) or "stopped by Ctrl-C") from None
         except BrokenPipeError:
             # The reader of a pipe has seen enough: what is left goes nowhere, also when Python flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

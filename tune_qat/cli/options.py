@@ -1,7 +1,7 @@
 """Arguments and options that several commands take, and how their values are read."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -49,4 +49,17 @@ def read_seconds(text: str, option: str) -> float:
         value = -1.0
     if not 0 < value < float("inf"):
         raise UsageError(f"{option} takes a number with a unit, such as 90s, 30m or 8h, but got {text!r}.")
+    return value
+
+
+def read_gpus(text: str | None) -> float | Literal["auto"] | None:
+    """Of a trial: a number, `auto`, or None where it is left out."""
+    if text is None or text == "auto":
+        return "auto" if text else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"--gpus-per-trial takes a number such as 1 or 0.5, or auto, but got {text!r}.")
     return value

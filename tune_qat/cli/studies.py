@@ -7,8 +7,18 @@ from typing import Annotated
 import typer
 
 from tune_qat.cli.application import app
-from tune_qat.cli.options import BACKEND_HELP, DataDir, Overrides, Results, Space, Trials, read_seconds, read_study
-from tune_qat.config import Interrupted
+from tune_qat.cli.options import (
+    BACKEND_HELP,
+    DataDir,
+    Overrides,
+    Results,
+    Space,
+    Trials,
+    read_gpus,
+    read_seconds,
+    read_study,
+)
+from tune_qat.config import Interrupted, UsageError
 
 
 @app.command("list")
@@ -58,11 +68,19 @@ def run(
     address: Annotated[str, typer.Option(help="local, auto or host:port of a Ray cluster.")] = "local",
     overrides: Overrides = None,
     trials: Trials = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Most trials at once.")] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Most trials at once; on a cluster they wait for nodes.")
+    ] = None,
     cpus_per_trial: Annotated[float, typer.Option(min=0.01, help="CPUs, and CPU threads, of each trial.")] = 1.0,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="One where there are GPUs, if left out.")] = None,
+    gpus_per_trial: Annotated[
+        str | None, typer.Option(metavar="NUMBER|auto", help="One where there are GPUs; auto: as memory allows.")
+    ] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
+    ] = None,
+    trial_budget: Annotated[int | None, typer.Option(min=1, help="Trials that this run may start.")] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(min=0.0, help="GPUs x hours that trials of this run may hold.")
     ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     storage_patience: Annotated[
@@ -79,8 +97,12 @@ def run(
     # A mistake is found before the seconds that importing ray takes.
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
+    gpus = read_gpus(gpus_per_trial)
+    if address.startswith("ray://"):
+        raise _not_by_client(study.name, address, space, results)
     from tune_qat.ending import ending
     from tune_qat.progress import display
+    from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
     again = f"tune-qat {shlex.join(sys.argv[1:])}"
@@ -91,16 +113,27 @@ def run(
         address=address,
         max_concurrent=max_concurrent,
         cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        time_budget=seconds,
+        gpus_per_trial=gpus,
+        budget=Budget(seconds=seconds, trials=trial_budget, gpu_hours=gpu_hours),
         backend=backend,
         storage_patience=read_seconds(storage_patience, "--storage-patience"),
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, space=space, results=results, again=again))
+    print(ending(study, outcome, results=results, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
+
+
+def _not_by_client(study_name: str, address: str, space: str, results: str) -> UsageError:
+    from tune_qat.launch.ray_job import instead_of_client
+    from tune_qat.launch.request import job_name
+
+    inside = {address: "auto", f"--address={address}": "--address=auto"}
+    command = ["tune-qat", *(inside.get(word, word) for word in sys.argv[1:])]
+    return UsageError(
+        instead_of_client(address, name=job_name(None, study_name), space=space, results=results, command=command)
+    )
 
 
 @app.command()

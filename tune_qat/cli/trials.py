@@ -1,4 +1,4 @@
-"""Commands about one trial: train, export."""
+"""Commands about one trial: train, export, rerun."""
 
 import json
 from dataclasses import MISSING, asdict, fields
@@ -159,6 +159,40 @@ def export(
     from tune_qat.export.command import export as export_one
 
     print(export_one(results, trial_key, output))
+
+
+@app.command()
+def rerun(
+    results: Results,
+    trial_key: Annotated[str, typer.Argument(help="Of any trial in the record; its first 6 digits may do.")],
+    data_dir: DataDir = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; those of the record, if left out.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch, and one at the end.")] = False,
+) -> None:
+    """One recorded trial again, without Ray: is it the same curve?
+
+    Trains from what the record says alone, as many epochs as are recorded, and writes nothing to the record. On a CPU,
+    with the same backend, threads and versions, the curve is the same bit for bit.
+
+    Exit code 0: the same, or different with a likely cause (another device, backend, number of threads or version).
+    Exit code 1: different, and nothing in the record says why.
+    """
+    from tune_qat.rerun import text
+    from tune_qat.rerun.again import COMPARED, Rerun
+    from tune_qat.rerun.recorded import find
+
+    recorded = find(results, trial_key)
+    again = Rerun(recorded, data_dir=data_dir, threads=threads)
+    if not json_lines:
+        print(text.heading(again), "", text.HEADER, sep="\n", flush=True)
+    for before, now in again.epochs():
+        line = text.epoch_json(before, now, COMPARED) if json_lines else text.line(before, now)
+        print(line, flush=True)
+    verdict = again.verdict()
+    say = text.verdict_json if json_lines else text.conclusion
+    print(say(recorded, verdict) if json_lines else f"\n{say(recorded, verdict)}")
+    if not verdict.explained:
+        raise typer.Exit(1)
 
 
 def _part(kind: Any, texts: list[str] | None, option: str, example: str) -> Any:

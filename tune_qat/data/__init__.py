@@ -79,6 +79,7 @@ DATASETS = _table(
         summary="DIV2K, 800 + 100 photographs of about 2K; evaluated on whole images",
         loader="tune_qat.data.div2k:load_div2k",
         options=_paired(split_seed=0, evaluation_crop=0),
+        folders=(("DIV2K_train_HR",), ("DIV2K_valid_HR",)),
         layout="DATA_DIR/DIV2K_train_HR/*.png and DATA_DIR/DIV2K_valid_HR/*.png",
         how_to_get="unpack DIV2K_train_HR.zip and DIV2K_valid_HR.zip from https://data.vision.ee.ethz.ch/cvl/DIV2K/",
     ),
@@ -95,6 +96,7 @@ DATASETS = _table(
         summary="MNIST, 60,000 + 10,000 handwritten digits of 28 x 28",
         loader="tune_qat.data.torchvision_sets:load_mnist",
         options=_labelled(augment="none"),
+        folders=(("MNIST/raw",),),
         layout="DATA_DIR/MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
         how_to_get=_torchvision_download("MNIST"),
     ),
@@ -104,6 +106,7 @@ DATASETS = _table(
         summary="Fashion-MNIST, 60,000 + 10,000 pictures of clothing of 28 x 28",
         loader="tune_qat.data.torchvision_sets:load_fashion_mnist",
         options=_labelled(augment="none"),
+        folders=(("FashionMNIST/raw",),),
         layout="DATA_DIR/FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
         how_to_get=_torchvision_download("FashionMNIST"),
     ),
@@ -113,6 +116,7 @@ DATASETS = _table(
         summary="CIFAR-10, 50,000 + 10,000 colour pictures of 32 x 32",
         loader="tune_qat.data.torchvision_sets:load_cifar10",
         options=_labelled(augment="crop_flip"),
+        folders=(("cifar-10-batches-py",),),
         layout="DATA_DIR/cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}",
         how_to_get=_torchvision_download("CIFAR10"),
     ),
@@ -122,6 +126,7 @@ DATASETS = _table(
         summary="Tsinghua Dogs, 65,228 + 5,200 photographs of 130 breeds",
         loader="tune_qat.data.tsinghua_dogs:load_tsinghua_dogs",
         options=_labelled(augment="crop_flip", image_size=224, use_boxes=False, in_memory=True),
+        folders=(("low-resolution",),),
         layout=(
             "DATA_DIR/low-resolution/<breed>/*.jpg, DATA_DIR/TrainAndValList/{train,validation}.lst and, "
             "with use_boxes, DATA_DIR/Low-Annotations/<breed>/*.jpg.xml"
@@ -135,6 +140,7 @@ DATASETS = _table(
         summary="ImageNet, 1,281,167 + 50,000 photographs of 1,000 classes; or any folders of images by class",
         loader="tune_qat.data.imagenet:load_imagenet",
         options=_labelled(augment="crop_flip", image_size=224, in_memory=False),
+        folders=(("imagenet/train", "train"), ("imagenet/val", "val")),
         layout="DATA_DIR/imagenet/{train,val}/<class>/*.JPEG, or DATA_DIR/{train,val}/<class>/*.JPEG",
         how_to_get="download ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
         "https://image-net.org/download.php (needs an account) to DATA_DIR/imagenet, and unpack them there: "
@@ -191,9 +197,30 @@ def load(
     """
     spec = get_spec(name)
     resolved = resolve_options(spec, options or {})
-    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or default_data_dir
-    dataset: Dataset = resolve(spec.loader)(Path(folder).expanduser() if folder else None, **resolved)
+    dataset: Dataset = resolve(spec.loader)(_folder(data_dir, default_data_dir), **resolved)
     return dataset
+
+
+def check_present(
+    name: str, *, data_dir: str | Path | None = None, default_data_dir: str | Path | None = None
+) -> Path | None:
+    """The folder in which `load` would find a dataset, without reading it; None for data that comes with a library.
+
+    Raises:
+        UsageError: unknown dataset.
+        TuneQatError: a folder that has to be there is not.
+    """
+    from tune_qat.data.folders import require
+
+    spec, folder = get_spec(name), _folder(data_dir, default_data_dir)
+    for alternatives in spec.folders:
+        require(spec, folder, *alternatives)
+    return folder if spec.folders else None
+
+
+def _folder(data_dir: str | Path | None, default: str | Path | None) -> Path | None:
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE) or default
+    return Path(folder).expanduser() if folder else None
 
 
 def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:

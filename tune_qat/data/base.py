@@ -35,6 +35,8 @@ class DatasetSpec:
     """Every option with its default value; an option's type is the default's type."""
     layout: str = ""
     """Folder layout expected under the data folder; empty for data that comes inside a dependency."""
+    folders: tuple[tuple[str, ...], ...] = ()
+    """Paths under the data folder that have to be there, each with others that do as well."""
     how_to_get: str = ""
     metric: str = "accuracy"
     """`accuracy` (fraction) or `psnr` (dB). Both are maximised."""

@@ -11,8 +11,8 @@ import mmap
 import os
 import secrets
 import shutil
+import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -185,11 +185,22 @@ def _reserve(descriptor: int, size: int) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     """Drafts of processes that were killed: a living one holds a lock on its draft."""
-    for path in folder.glob(f"*{DRAFT_SUFFIX}"):
+    drafts = list(folder.glob(f"*{DRAFT_SUFFIX}"))
+    now = _time_of(folder) if drafts else 0.0
+    for path in drafts:
         with suppress(OSError), path.open("r+b") as handle:
-            if time.time() - os.fstat(handle.fileno()).st_mtime > SETTLED_S:
+            if now - os.fstat(handle.fileno()).st_mtime > SETTLED_S:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+def _time_of(folder: Path) -> float:
+    """The time by the folder's own file system, which stamps its files: a server's may differ from this machine's."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as new:
+            return os.fstat(new.fileno()).st_mtime
+    except OSError:  # nothing can be written here: nothing is removed
+        return 0.0
 
 
 def _too_full(dataset: str, needed: int, folder: Path, free: int) -> TuneQatError:

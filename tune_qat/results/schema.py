@@ -157,7 +157,7 @@ TRIALS = pa.schema(
         _field("device", text, "name of the processor or GPU"),
         _field("cuda_version", text, "NULL on a CPU"),
         _field("threads", small, "CPU threads of the trial"),
-        _field("n_restarts", small, "times it went on from its checkpoint"),
+        _field("n_restarts", small, "times it was started again, after its process, its node or its study had ended"),
         _required("tune_qat_version", text, "version of this package"),
         _field("git_commit", text, "commit, in a checkout"),
         _field("torch_version", text, "version"),

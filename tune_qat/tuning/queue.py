@@ -33,7 +33,7 @@ class ArmState:
     best: tuple[Plan, Mapping[str, Any]] | None = None
     planned_ahead: dict[str, deque[Plan]] = field(default_factory=dict)
     """Trials of the stages that no result changes, by stage, without those that were begun."""
-    again: tuple[str, list[Plan]] = ("", [])
+    retrain: tuple[str, list[Plan]] = ("", [])
     """Key of the configuration that `retrain` trains again, and the trials that do."""
 
     def ended(self, stage: str) -> int:
@@ -78,6 +78,8 @@ class StudyQueue:
         """Why the study cannot go on, if it cannot."""
         self.closed = False
         """No new trials: the user, a budget or a failure said so."""
+        self.again: list[Plan] = []
+        """Running trials that have lost their process; they go on first, also when there are no new ones."""
         if self.study.training.init == "pretrain":
             self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, "pretrain", {})
         if self.study.training.init != "pretrain":
@@ -102,6 +104,8 @@ class StudyQueue:
 
     def next(self) -> Plan | None:
         """The next trial to start; None if nothing can start now (see `finished`)."""
+        if self.again:
+            return self.again.pop(0)
         if self.closed:
             return None
         if not self._arms:
@@ -183,6 +187,16 @@ class StudyQueue:
         again = (plan.trial_key for plan in self._retrain_plans(state))
         return searched + sum(key not in state.done and key not in state.live for key in again)
 
+    def remaining(self) -> int:
+        """Trials of the whole plan that have not ended; 0 exactly where nothing is left."""
+        arms = [self._arms.get(arm.arm_id) or ArmState(arm) for arm in self.study.arms()]
+        missing = sum(
+            max(0, planned - state.ended(stage))
+            for state in arms
+            for stage, planned in self.study.planned(state.arm).items()
+        )
+        return missing + (self.pretrain is not None and not self._arms)
+
     def best(self, state: ArmState) -> tuple[Plan, Mapping[str, Any]] | None:
         """The arm's best configuration: the best final validation metric of its completed trials before `retrain`."""
         return state.best
@@ -238,6 +252,9 @@ class StudyQueue:
         return self._next_ahead(state, "default", self._default_plans)
 
     def _next_random(self, state: ArmState) -> Plan | None:
+        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        if state.begun("random") >= self.study.stages.random:
+            return None
         return self._next_ahead(state, "random", self._random_plans)
 
     def _next_ahead(self, state: ArmState, stage: str, plans: Callable[[ArmState], Iterator[Plan]]) -> Plan | None:
@@ -315,9 +332,9 @@ class StudyQueue:
         if best is None:
             return []
         key = best[0].trial_key
-        if state.again[0] != key:
-            state.again = (key, list(self._trained_again(state, best[0].config)))
-        return state.again[1]
+        if state.retrain[0] != key:
+            state.retrain = (key, list(self._trained_again(state, best[0].config)))
+        return state.retrain[1]
 
     def _trained_again(self, state: ArmState, config: TrialConfig) -> Iterator[Plan]:
         values = {

@@ -31,7 +31,6 @@ FROM_WORKER = (
     "device",
     "cuda_version",
     "threads",
-    "n_restarts",
     "error_type",
     "error_text",
 )
@@ -47,25 +46,31 @@ class Record:
     reference_points: Mapping[str, Any]
     sign: int
     write: Write = write_whole
+    restarts: dict[str, int] = field(default_factory=dict)
+    """Of trials that have been started before, by key: times that each was started again so far."""
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, plan: Plan) -> None:
         """A row with status `running`, so that a study that is cut off knows what to go on with."""
-        started = self._started.setdefault(plan.trial_key, now())
-        planned = self._running.setdefault(plan.trial_key, self._planned(plan))
-        self._write_trial({**planned, "status": "running", "started_at": started})
+        key = plan.trial_key
+        started = self._started.setdefault(key, now())
+        # Counted here and not by the worker, which may be lost before it has written anything.
+        self.restarts[key] = self.restarts.get(key, -1) + 1
+        row = {"status": "running", "started_at": started, "n_restarts": self.restarts[key]}
+        self._write_trial({**self._running.setdefault(key, self._planned(plan)), **row})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
         """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""
         epochs = last_epochs(self.results, self.study.name, plan.trial_key)
-        row = {
-            **(self._running.pop(plan.trial_key, None) or self._planned(plan)),
+        row: dict[str, Any] = {
+            **(self._running.pop(plan.trial_key, {}) or self._planned(plan)),
             **{name: report.get(name) for name in FROM_WORKER},
             **self._outcome(epochs, status),
             "status": status,
             "stop_reason": stop_reason,
+            "n_restarts": self.restarts.get(plan.trial_key, 0),
             "rung": self._last_rung(plan, epochs),
             "started_at": self._started.get(plan.trial_key),
             "finished_at": now(),
@@ -95,8 +100,8 @@ class Record:
         rows = [self._arm(arm, best.get(arm.arm_id), init_sha256) for arm in arms]
         write_rows(self._path("arms", "arms"), "arms", rows, self.write)
 
-    def study_row(self, *, started_at: datetime, complete: bool, command: str | None) -> None:
-        """The study itself, written at its start and at its end."""
+    def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
+        """The study itself, written at its start and at its end, `seconds` of this run later."""
         finished = now()
         row = {
             "definition_json": self.study.model_dump_json(),
@@ -106,7 +111,7 @@ class Record:
             "seed": self.study.seed,
             "started_at": started_at,
             "finished_at": finished if complete else None,
-            "wall_s": (finished - started_at).total_seconds() if complete else None,
+            "wall_s": seconds if complete else None,
             "tune_qat_version": versions()["tune_qat_version"],
             "git_commit": versions()["git_commit"],
             "command": command,

@@ -1,9 +1,9 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
@@ -14,11 +14,16 @@ from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
 from tune_qat.study import Study
 from tune_qat.training import start_from
+from tune_qat.tuning.address import check_address, check_reachable
 from tune_qat.tuning.backend_choice import choose
+from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster import Resources, cluster, resources
-from tune_qat.tuning.nodes import check_versions
+from tune_qat.tuning.nodes import check_data, check_results, check_versions
+from tune_qat.tuning.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
+from tune_qat.tuning.stops import stops
+from tune_qat.workload import Workload
 
 
 def run(
@@ -29,8 +34,8 @@ def run(
     address: str = "local",
     max_concurrent: int | None = None,
     cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | None = None,
-    time_budget: float | None = None,
+    gpus_per_trial: float | Literal["auto"] | None = None,
+    budget: Budget = NO_LIMIT,
     backend: str = AUTO,
     storage_patience: float = 600.0,
     display: Callable[[Any, Resources], Any] | None = None,
@@ -43,10 +48,12 @@ def run(
         results: folder of the record; may hold many studies.
         data_dir: folder of the data; that of `TUNE_QAT_DATA`, then the study's own `data_dir`, where it is None.
         address: `local` for a Ray session on this machine, `auto` or host:port for a cluster that runs.
-        max_concurrent: most trials at once; as many as fit where it is None.
+        max_concurrent: most trials at once; as many as fit where it is None. On a cluster trials up to it wait for
+            nodes to join, so that an autoscaler sees them.
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
-        gpus_per_trial: GPUs of each trial; one where there are some, if None.
-        time_budget: seconds after which trials should have ended; no new one starts that would not.
+        gpus_per_trial: GPUs of each trial, or a part of one; one where there are some, if None; `auto` measures what
+            trials take and packs as many on a GPU as fit.
+        budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
         display: called with the searcher and the resources, gives a context manager that shows progress.
@@ -56,11 +63,60 @@ def run(
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
         StorageRefused: the record could not be written for longer than `storage_patience`.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
+            trials run ends the run with an `Outcome`.
     """
-    began = time.monotonic()
+    meter = Meter()
     check_backend(backend)
+    check_address(address)
     folder = place(results)
-    check_results_folder(folder)
+    sessions: list[Session] = []
+
+    def lost(why: str) -> None:
+        for one in sessions:
+            one.lost(why)
+
+    with stops() as signals:
+        check_results_folder(folder)
+        # Before data is decoded, which may take hours.
+        check_reachable(address)
+        work = _checked(study, data_dir)
+        with claimed(folder, study.name, "run", say=say, lost=lost):
+            for found in repair(folder, study.name):
+                say(found)
+            check_same_study(study, work, folder)
+            recorded = read_rows(folder, "trials", study.name)
+            session = Session(study, work, folder, recorded, budget, meter, Patience(folder, storage_patience, say))
+            sessions.append(session)
+            if not session.complete:
+                with cluster(address):
+                    signals.install()
+                    if address != "local":
+                        check_versions()
+                        check_results(folder)
+                        check_data(study, work)
+                    hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
+                    given = hold(gpus=None if isinstance(gpus_per_trial, str) else gpus_per_trial)
+                    check_countable(budget, given.gpus)
+                    device = "cuda" if given.gpus else "cpu"
+                    chosen, why = choose(
+                        study, work, backend, recorded=recorded, device=device, processes=given.concurrent
+                    )
+                    say(why)
+                    if gpus_per_trial == AUTO:
+                        gpus, why = share_of_gpu(study, work, backend=chosen, cpus=cpus_per_trial)
+                        given = hold(gpus=gpus)
+                        say(why)
+                    if not given.room:
+                        say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
+                    with session.running(given, display, signals):
+                        session.fit(given, device, chosen)
+            session.close()
+    return session.outcome()
+
+
+def _checked(study: Study, data_dir: str | Path | None) -> Workload:
+    """The study's workload, its data found and everything about the study that can be wrong on it looked at."""
     work = workload.load(
         study.workload.model,
         study.workload.dataset,
@@ -72,30 +128,4 @@ def run(
         start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
     check_batch_sizes(study, work)
     check_schemes(study, work)
-    deadline = None if time_budget is None else began + time_budget
-    patience = Patience(folder, storage_patience, say)
-    sessions: list[Session] = []
-
-    def lost(why: str) -> None:
-        for one in sessions:
-            one.lost(why)
-
-    with claimed(folder, study.name, "run", say=say, lost=lost):
-        for found in repair(folder, study.name):
-            say(found)
-        check_same_study(study, work, folder)
-        recorded = read_rows(folder, "trials", study.name)
-        session = Session(study, work, folder, recorded, deadline, patience)
-        sessions.append(session)
-        if not session.complete:
-            with cluster(address):
-                given = resources(cpus=cpus_per_trial, gpus=gpus_per_trial, concurrent=max_concurrent)
-                if address != "local":
-                    check_versions()
-                device = "cuda" if given.gpus else "cpu"
-                chosen, why = choose(study, work, backend, recorded=recorded, device=device, processes=given.concurrent)
-                say(why)
-                with session.running(given, display):
-                    session.fit(given, device, chosen)
-        session.close()
-    return session.outcome(time.monotonic() - began)
+    return work

@@ -3,10 +3,8 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_qat.study import Arm, Study
@@ -15,8 +13,6 @@ from tune_qat.tuning.search import OBJECTIVE
 
 WARM_UP = "warm_up"
 """Stage of what only keeps a process until all have started; no trial, and not in the record."""
-_NO_CONTROLLER: Any = None
-"""ASHA does not look at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +30,6 @@ class Decision:
     action: str
 
 
-def cutoff(values: list[float], reduction_factor: float) -> float | None:
-    """The value that a trial must reach to go on: the upper 1/eta quantile of those before it (ASHA, stopping variant).
-
-    None for the first trial of a rung, which always goes on.
-    """
-    return float(np.percentile(values, (1 - 1 / reduction_factor) * 100)) if values else None
-
-
 class StudyScheduler(FIFOScheduler):
     """Delegates the search stage to the ASHA of the trial's arm; every other stage runs to its end."""
 
@@ -53,94 +41,69 @@ class StudyScheduler(FIFOScheduler):
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end."""
+        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end.
+
+        It is looked at whenever a trial is added: a trial that goes on after its process was lost is added again.
+        """
         super().__init__()
-        self._rungs = study.rungs
-        self._factor = study.asha.reduction_factor
         self._history = history
         self._on_decision = on_decision
         self._warm = warm
-        self._values: dict[tuple[str, int], list[float]] = {}
-        self._decided: set[tuple[str, int]] = set()
-        self._asha = {arm.arm_id: Asha(self._rungs, self._factor) for arm in arms} if study.asha.enabled else {}
+        factor = study.asha.reduction_factor
+        self.asha = {arm.arm_id: Asha(study.rungs, factor) for arm in arms} if study.asha.enabled else {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        # Metric and mode are given to each ASHA when it is made.
+        # What ASHA looks at is always the same.
         return True
 
     def refill(self, arm_id: str, trial_key: str) -> None:
         """Put a recorded trial's values into its arm's rungs."""
-        # ASHA asks a trial for nothing but its name.
-        trial: Any = SimpleNamespace(trial_id=trial_key)
-        if arm_id in self._asha:
-            self._asha[arm_id].on_trial_add(_NO_CONTROLLER, trial)
-            self._replay(arm_id, trial, trial_key)
+        if arm_id in self.asha:
+            for epoch, objective in self._history.get(trial_key, ()):
+                self.asha[arm_id].put(trial_key, epoch, objective)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        asha = self._asha_of(trial)
-        if asha is not None:
-            asha.on_trial_add(tune_controller, trial)
-            self._replay(trial.config["arm_id"], trial, trial.config["trial_key"])
+        if self._asha_of(trial) is not None:
+            self.refill(trial.config["arm_id"], trial.config["trial_key"])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         asha = self._asha_of(trial)
         if asha is None:
             warmed = trial.config["stage"] == WARM_UP and self._warm()
             return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        action: str = asha.on_trial_result(tune_controller, trial, result)
-        if result.get("epoch") in self._rungs:
-            decision = self._decide(trial.config, result["epoch"], result[OBJECTIVE])
-            stopped = action == TrialScheduler.STOP
-            self._on_decision(Decision(**decision, action="stop" if stopped else "continue"))
-        return action
+        key, epoch = trial.config["trial_key"], result.get("epoch", 0)  # a failure has no epoch
+        judged = asha.put(key, epoch, result[OBJECTIVE])
+        if judged is None:
+            return TrialScheduler.CONTINUE
+        self._on_decision(
+            Decision(
+                trial_key=key,
+                arm_id=trial.config["arm_id"],
+                rung=epoch,
+                epoch=epoch,
+                value=result[OBJECTIVE],
+                cutoff=judged.cutoff,
+                n_in_rung=judged.before,
+                action="continue" if judged.goes_on else "stop",
+            )
+        )
+        return TrialScheduler.CONTINUE if judged.goes_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)
-        if asha is not None:
-            asha.on_trial_complete(tune_controller, trial, result)
-            self._note(trial.config, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        asha = self._asha_of(trial)
-        if asha is not None:
-            asha.on_trial_remove(tune_controller, trial)
+        if asha is not None and "epoch" in result:
+            # One that ended by itself at a rung, diverged: its value is in the rung, but nothing was decided.
+            asha.put(trial.config["trial_key"], result["epoch"], result[OBJECTIVE])
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles its scheduler for a restore that is not used here: rungs are refilled from the record.
         return {}
 
     def debug_string(self) -> str:
-        return f"ASHA for each of {len(self._asha)} arms"
+        return f"ASHA for each of {len(self.asha)} arms"
 
     def _asha_of(self, trial: Any) -> Asha | None:
-        return self._asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
-
-    def _replay(self, arm_id: str, trial: Any, trial_key: str) -> None:
-        for epoch, objective in self._history.get(trial_key, ()):
-            if epoch in self._rungs:
-                self._values.setdefault((arm_id, epoch), []).append(objective)
-                self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
-
-    def _note(self, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """The value of a trial that ended by itself at a rung, diverged: it is in the rung, but nothing was decided."""
-        epoch = result.get("epoch")
-        if epoch in self._rungs and (config["trial_key"], epoch) not in self._decided:
-            self._values.setdefault((config["arm_id"], epoch), []).append(result[OBJECTIVE])
-
-    def _decide(self, config: Mapping[str, Any], epoch: int, value: float) -> dict[str, Any]:
-        self._decided.add((config["trial_key"], epoch))
-        before = self._values.setdefault((config["arm_id"], epoch), [])
-        decision = {
-            "trial_key": config["trial_key"],
-            "arm_id": config["arm_id"],
-            "rung": epoch,
-            "epoch": epoch,
-            "value": value,
-            "cutoff": cutoff(before, self._factor),
-            "n_in_rung": len(before),
-        }
-        before.append(value)
-        return decision
+        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
 
 
 def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:

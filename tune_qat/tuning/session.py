@@ -5,14 +5,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.provenance import library_versions
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.patience import Patience
 from tune_qat.results.place import Place
@@ -20,12 +22,14 @@ from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
 from tune_qat.study import Study
 from tune_qat.tuning import resume
-from tune_qat.tuning.cluster import Resources
+from tune_qat.tuning.budget import Budget, Meter, Spent
+from tune_qat.tuning.cluster import Resources, room
 from tune_qat.tuning.engine import Reports, StudySearcher
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.schedule import StudyScheduler
+from tune_qat.tuning.schedule import StudyScheduler, finite_objective
+from tune_qat.tuning.stops import Stops
 from tune_qat.tuning.trial import StudyTrial, TrialContext
 from tune_qat.workload import Workload
 
@@ -40,6 +44,12 @@ class Outcome:
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
     seconds: float
+    budget: str | None = None
+    """Which budget stopped it: time, trials or gpu_hours."""
+    spent: Spent | None = None
+    """What this run took."""
+    left: int = 0
+    """Trials of the plan that have not ended."""
 
 
 class Session:
@@ -51,14 +61,16 @@ class Session:
         work: Workload,
         results: Place,
         recorded: list[dict[str, Any]],
-        deadline: float | None,
+        budget: Budget,
+        meter: Meter,
         patience: Patience,
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
         self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
-        self.record = Record(results, study, work, points, task.sign, patience.write_whole)
+        restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
+        self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
         self._patience = patience
         self.started_at = now()
         self._recorded = recorded
@@ -71,9 +83,8 @@ class Session:
             worst_metric=task.worst_metric,
             init_sha256=init_sha256,
         )
-        self.searcher = StudySearcher(self.queue, self.record, deadline=deadline)
+        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
         self.searcher.say = patience.say
-        self.stopped = False
         self._fitting = False
         self._start_known()
 
@@ -81,30 +92,28 @@ class Session:
         best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
         chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
         self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
-        self.record.study_row(started_at=self.started_at, complete=complete, command=" ".join(sys.argv))
+        seconds, command = self.searcher.meter.spent().seconds, " ".join(sys.argv)
+        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=command)
 
     @contextmanager
-    def running(self, given: Resources, display: Callable[[Any, Resources], Any] | None) -> Iterator[None]:
-        """The record opened, the display shown, and Ctrl-C turned into a clean stop."""
+    def running(
+        self, given: Resources, display: Callable[[Any, Resources], Any] | None, stops: Stops
+    ) -> Iterator[None]:
+        """The record opened, the display shown, and the first Ctrl-C turned into a clean stop."""
         self.write_study(complete=False)
-        before = signal.getsignal(signal.SIGINT)
 
-        def stop(number: int, frame: Any) -> None:
-            self.stopped = True
-            self.queue.closed = True
-            # A second Ctrl-C is not caught any more; this signal ends Ray Tune's loop after the step it is in.
-            signal.signal(signal.SIGINT, before)
+        def stop() -> None:
+            self.searcher.stopped = self.queue.closed = True
+            # This signal ends Ray Tune's loop after the step it is in.
             os.kill(os.getpid(), signal.SIGUSR1)
 
-        signal.signal(signal.SIGINT, stop)
         try:
-            if display is None:
+            with nullcontext() if display is None else display(self.searcher, given):
+                stops.clean = stop
                 yield
-            else:
-                with display(self.searcher, given):
-                    yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            stops.clean = None
+            self.searcher.stopped |= stops.asked
             self.searcher.interrupt()
 
     def fit(self, given: Resources, device: str, backend: str) -> None:
@@ -118,19 +127,32 @@ class Session:
             init_path=init,
             threads=given.threads,
             device=device,
+            gpus=given.gpus,
             backend=backend,
+            versions=library_versions(),
             patience_s=self._patience.seconds,
             sign=self.sign,
             worst_metric=self.worst_metric,
         )
         history = resume.history(self.queue, self._searched_epochs)
+        self.searcher.on_loss = lambda plan: self._recall(history, plan)
         scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
-        self.searcher.warm_up(given.concurrent)
         resume.refill(scheduler, self.queue)
+        self.searcher.meter.gpus = given.gpus
         trainable = tune.with_resources(
             tune.with_parameters(StudyTrial, work=self.work, context=context),
             {"cpu": given.cpus, "gpu": given.gpus},
         )
+        while not self._tune(trainable, scheduler, given):
+            pass
+
+    def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:
+        """A Tune run; False where it has given up all its trials, which go on in another one.
+
+        It does so for errors of Ray that it does not expect of a trial's process, as of one that Ray's memory monitor
+        has killed.
+        """
+        self.searcher.warm_up(room(given.cpus, given.gpus), given.limit)
         with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
             tuner = tune.Tuner(
                 trainable,
@@ -140,7 +162,7 @@ class Session:
                     num_samples=-1,
                     # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
                     # process only for a trial that is waiting for one.
-                    max_concurrent_trials=given.concurrent if given.limited else None,
+                    max_concurrent_trials=given.limit,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
@@ -148,16 +170,23 @@ class Session:
                     name="study",
                     storage_path=scratch,
                     verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=3),
+                    # A trial that is lost goes on under another name of Ray's: see `StudySearcher.lost`.
+                    failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                    callbacks=[Reports(self.searcher)],
+                    callbacks=[Reports(self.searcher, lambda: room(given.cpus, given.gpus))],
                 ),
             )
             self._fitting = True
             try:
                 tuner.fit()
+            except RuntimeError as error:
+                if not isinstance(error.__cause__, RayError):
+                    raise
+                self.searcher.all_lost(str(error.__cause__))
+                return self.searcher.stopped or self.searcher.refused is not None
             finally:
                 self._fitting = False
+        return True
 
     def lost(self, why: str) -> None:
         """Another driver has taken the study over: stop, and write nothing more."""
@@ -184,14 +213,18 @@ class Session:
         """Whether every planned trial has ended."""
         return bool(self.queue.arms) and not self.queue.live and not self.queue.left()
 
-    def outcome(self, seconds: float) -> Outcome:
-        by = "user" if self.stopped else "budget" if self.searcher.out_of_time else None
+    def outcome(self) -> Outcome:
+        by = "user" if self.searcher.stopped else "budget" if self.searcher.reached else None
+        spent = self.searcher.meter.spent()
         return Outcome(
             study_id=self.study.name,
             results=self.results,
             complete=self.complete,
             stopped_by=None if self.complete else by,
-            seconds=seconds,
+            seconds=spent.seconds,
+            budget=self.searcher.reached if by == "budget" and not self.complete else None,
+            spent=spent,
+            left=self.queue.remaining(),
         )
 
     def _start_known(self) -> None:
@@ -221,6 +254,13 @@ class Session:
         epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
+
+    def _recall(self, history: dict[str, list[tuple[int, float]]], plan: Plan) -> None:
+        """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
+        epochs = last_epochs(self.results, self.study.name, plan.trial_key)
+        history[plan.trial_key] = [
+            (row["epoch"], finite_objective(row["val_metric"], self.sign, self.worst_metric)) for row in epochs
+        ]
 
 
 def _weights_hash(path: str) -> str:

@@ -4,7 +4,7 @@ import gc
 import os
 import time
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from tune_qat.results.patience import Patience
 from tune_qat.results.place import place
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
+from tune_qat.tuning.gpu_share import memory_share
+from tune_qat.tuning.losses import is_out_of_memory
+from tune_qat.tuning.nodes import OtherVersions, check_own
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
@@ -37,7 +40,10 @@ class TrialContext:
     """Starting checkpoint; None from scratch."""
     threads: int
     device: str
+    gpus: float
     backend: str
+    versions: Mapping[str, str | None]
+    """Of the libraries that every node must have alike."""
     patience_s: float
     """Seconds for which refused writes are tried again."""
     sign: int
@@ -58,7 +64,7 @@ class StudyTrial(tune.Trainable):
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         keep_freed()
         self._work, self._context = work, context
-        self._task = work.task(context.device)
+        self._task: Any = None
         self._frozen = False
         self._reports = self._begin(config)
 
@@ -70,18 +76,16 @@ class StudyTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch. A failure of the trial is a result, never a failure of the study."""
-        import torch
-
         try:
             report = next(self._reports)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            report = _failed("oom", error, self._context)
-        except StorageRefused as error:
+        except (StorageRefused, OtherVersions) as error:
             # Not the trial's fault: it goes on with the next run.
-            report = _failed("interrupted", error, self._context)
+            failed = {**_failed("interrupted", error, self._context), "error_text": str(error)}
+            report = {**self._about, **failed}
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
-            report = _failed("error", error, self._context)
+            status = "oom" if is_out_of_memory(error) else "error"
+            report = {**self._about, **_failed(status, error, self._context)}
         return {**report, "done": report["status"] != "running"}
 
     def cleanup(self) -> None:
@@ -106,33 +110,46 @@ class StudyTrial(tune.Trainable):
         """Nothing: a trial that goes on finds its own checkpoint."""
 
     def _begin(self, config: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+        self._about: dict[str, Any] = {}
         if config["stage"] == WARM_UP:
             return _warm_up(self._context)
-        return _epochs(Plan.from_dict(config["plan"]), self._work, self._task, self._context)
+        return _epochs(Plan.from_dict(config["plan"]), self._work, self._shared_task, self._context, self._about)
+
+    def _shared_task(self) -> Any:
+        """The data, once for all trials of the process; made in the first one, so that it is the trial that fails."""
+        if self._task is None:
+            self._task = self._work.task(self._context.device)
+        return self._task
 
 
-def _epochs(plan: Plan, work: Workload, task: Any, context: TrialContext) -> Generator[dict[str, Any], None, None]:
+def _epochs(
+    plan: Plan, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+) -> Generator[dict[str, Any], None, None]:
+    """Reports of a trial's epochs; `about` is filled with what each of them says, and an error's report as well."""
     from tune_qat.checkpoints import save_checkpoint
     from tune_qat.results.writer import EpochLog
     from tune_qat.training import Training, thread_count
 
+    check_own(context.versions)
     restart_peak()
-    start_memory = resident_mb()
+    about["start_memory_mb"] = resident_mb()
     write = Patience(place(context.results), context.patience_s).write_whole
     path = checkpoint_path(context.results, plan.trial_key)
     log = EpochLog(context.results, context.study_id, plan.trial_key, write)
 
     def begin() -> Training:
         init = None if plan.stage == "pretrain" else context.init_path
-        return Training(plan.config, work, device=context.device, init=init, task=task, backend=context.backend)
+        return Training(plan.config, work, device=context.device, init=init, task=task(), backend=context.backend)
 
-    with thread_count(context.threads):
+    with thread_count(context.threads), memory_share(context.device, context.gpus):
+        about.update(_about(context))
         training = begin()
-        about = {**_about(context, log.attempt), "start_memory_mb": start_memory}
         if path.exists():
             try:
                 _go_on(training, plan, context)
             except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
+                if is_out_of_memory(error):
+                    raise
                 about["set_aside"] = f"{error} It is set aside in {set_aside(place(context.results), path)}."
                 training = begin()
         if training.epoch == 0:
@@ -189,15 +206,16 @@ def _failed(status: str, error: BaseException, context: TrialContext) -> dict[st
     }
 
 
-def _about(context: TrialContext, attempt: int) -> dict[str, Any]:
+def _about(context: TrialContext) -> dict[str, Any]:
+    import torch
+
     from tune_qat.backend import set_precision
     from tune_qat.provenance import hardware, host_hash
 
     return {
         "host_hash": host_hash(),
-        "threads": context.threads,
+        "threads": torch.get_num_threads(),
         "precision": set_precision(context.device),
-        "n_restarts": attempt - 1,
         **hardware(context.device),
     }
 

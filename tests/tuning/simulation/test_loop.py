@@ -3,6 +3,7 @@
 import heapq
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import ray
 from tests.tuning.simulation.small import small
 from tests.tuning.test_schedule import plain_asha
 from tune_qat.study import Study
+from tune_qat.tuning.budget import TIME
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.simulation import closed_form
 from tune_qat.tuning.simulation.closed_form import ClosedForm
+from tune_qat.tuning.simulation.curves import Curve
 from tune_qat.tuning.simulation.loop import Simulation, simulate
 
 
@@ -105,7 +108,7 @@ def test_no_trial_starts_that_would_end_after_the_budget() -> None:
     whole = simulated(study)
     budget = whole.now / 2
     cut = simulated(study, time_budget=budget)
-    assert cut.searcher.out_of_time and not cut.queue.left() == 0
+    assert cut.searcher.reached == TIME and not cut.queue.left() == 0
     assert 0 < len(cut.runs) < len(whole.runs)
     assert events(cut)[: len(cut.runs) // 2] == events(whole)[: len(cut.runs) // 2], "until then it is the same study"
     longest = max(sum(run.curve.seconds) for run in whole.runs)
@@ -125,6 +128,22 @@ def test_samplers_are_told_of_every_trial_that_they_proposed() -> None:
         assert {trial.state.name for trial in told} == {"COMPLETE"}
         ran = [plan for plan, _ in state.done.values() if plan.stage != "retrain" and in_range(done, plan)]
         assert len(told) == len(ran)
+
+
+class EndsInANumber(ClosedForm):
+    """A diverged trial's last epoch may have a metric, where its loss has exploded."""
+
+    def curve(self, plan: Plan) -> Curve:
+        curve = super().curve(plan)
+        return replace(curve, metrics=(*curve.metrics[:-1], 0.7)) if curve.status == "diverged" else curve
+
+
+def test_a_diverged_trial_has_no_metric_and_is_told_as_the_worst() -> None:
+    study = small()
+    done = simulate(study, EndsInANumber.of(study), workers=2)
+    diverged = [run.plan for run in done.runs if run.status == "diverged"]
+    assert diverged and all(done.memory.outcomes[plan.trial_key]["val_metric"] is None for plan in diverged)
+    assert all(done.queue.objective(done.memory.outcomes[plan.trial_key]) == 0.0 for plan in diverged)
 
 
 def in_range(done: Simulation, plan: Plan) -> bool:

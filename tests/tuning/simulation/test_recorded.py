@@ -11,6 +11,8 @@ from tests.tuning.simulation.small import small, write_record
 from tune_qat.config import TrialConfig, UsageError
 from tune_qat.data.classification import Classification
 from tune_qat.data.super_resolution import SuperResolution
+from tune_qat.study import Study
+from tune_qat.study_file import recorded_study
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.simulation import summary
 from tune_qat.tuning.simulation.load import WORST_METRIC, _trial, load, most_at_once
@@ -192,3 +194,12 @@ def test_a_search_that_nothing_stopped_is_calibration(tmp_path: Path) -> None:
     write_record(tmp_path / "cut", small())
     assert not load(tmp_path / "free", free).curves.stopped_early
     assert load(tmp_path / "cut", small()).curves.stopped_early
+
+
+def test_a_start_whose_optimizer_has_a_schedule_of_its_own_is_read_again() -> None:
+    """The record says every key, and "cosine" of a study that says nothing gives way to the optimizer's own."""
+    start = {"optimizer": "schedule_free_sgd", "batch_size": 32, "epochs": 2}
+    study = small(pretrain=start)
+    again = recorded_study(Study, study.model_dump_json(), {}, "the record")
+    assert again == study and again.pretrain_config() == study.pretrain_config()
+    assert again.pretrain_config().schedule == "constant"

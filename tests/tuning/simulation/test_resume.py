@@ -61,16 +61,15 @@ def assert_whole(study: Study, memory: Memory) -> None:
 
 
 def assert_rungs(study: Study, last: Simulation) -> None:
-    """ASHA holds the value of every search trial at every rung it has reached, each once; so do our books."""
+    """ASHA holds the value of every search trial at every rung it has reached, each once."""
     memory = last.memory
     for arm in study.arms():
         searched = [key for key, plan in memory.plans.items() if (plan.arm_id, plan.stage) == (arm.arm_id, "search")]
-        rungs = last.scheduler._asha[arm.arm_id].rungs
+        rungs = last.scheduler.asha[arm.arm_id].rungs
         for rung in study.rungs:
             reached = [memory.epochs[key][rung - 1] for key in searched if len(memory.epochs[key]) >= rung]
             expected = sorted(last.queue.finite_objective(row["val_metric"]) for row in reached)
             assert rungs[rung].values == expected
-            assert sorted(last.scheduler._values.get((arm.arm_id, rung), [])) == expected
 
 
 def assert_samplers(last: Simulation) -> int:
@@ -138,7 +137,7 @@ def test_a_trial_whose_last_epoch_was_not_told_is_ended_from_its_record() -> Non
     assert key not in {run.plan.trial_key for run in again.run().runs}
 
 
-@pytest.mark.parametrize("lost", ["refill", "finish_rows", "history"])
+@pytest.mark.parametrize("lost", ["refill", "history"])
 def test_these_checks_see_what_a_resume_forgets(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing: dict[str, Any] = {"history": lambda *args: {}}
     monkeypatch.setattr(resume, lost, nothing.get(lost, lambda *args: None))
@@ -149,7 +148,7 @@ def test_these_checks_see_what_a_resume_forgets(lost: str, monkeypatch: pytest.M
             last = run_in_parts(study, seed=seed, deaths=3)[-1]
             assert_whole(study, last.memory)
             assert_rungs(study, last)
-        except (AssertionError, IndexError):  # a trial that goes on behind its end has no curve there
+        except AssertionError:
             return False
         return True
 

@@ -171,6 +171,7 @@ def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tu
         raise UsageError(
             f"The record of study {study.name!r} has {some} that would be the same trial in the study as it is "
             "simulated. --set may change stages, search, asha, ranges and the seed; with other training, quantization "
-            "or fixed options it would be another trial, whose curve is not known."
+            "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
+            "not have come to an arm yet."
         )
     return {key: Group(found[key], study.dimensions(key[0]), sign) for key in needed}

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from tune_qat.study import Study
 from tune_qat.tuning import resume
+from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.engine import StudySearcher
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
@@ -80,7 +81,9 @@ class Simulation:
         start = resume.recorded_start(self.queue, rows)
         if start is not None:
             self.queue.start_known(start["checkpoint_sha256"])
-        self.searcher = StudySearcher(self.queue, self.memory, deadline=self.time_budget, clock=lambda: self.now)
+        self.searcher = StudySearcher(
+            self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
+        )
         memory = self.memory
         resume.finish_rows(self.queue, memory.last_status, lambda plan, status: memory.ended(plan, {}, status, None))
         history = resume.history(self.queue, memory.searched_epochs)
@@ -111,7 +114,7 @@ class Simulation:
             run, self._waiting = self._waiting, None
             self._free -= 1
             self.runs.append(run)
-            self.searcher.started(run.trial.trial_id)
+            self.searcher.started(run.trial.trial_id, process=run.trial.trial_id)
             self._schedule(run)
 
     def _propose(self) -> None:

@@ -1,0 +1,192 @@
+"""A Ray cluster of several nodes on this machine, with token authentication on; nodes come, go and are killed."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+JOIN_S = 120.0
+ENDS_S = 180.0
+
+
+class Raylets:
+    """Nodes by number: the head is 1, and node N has the address 127.0.0.N."""
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.environment = os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "3",
+        }
+        self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._joined = 0
+        # Sockets lie here, whose paths may have 107 characters. Of two nodes that start in one folder one hangs.
+        self._folder = tempfile.mkdtemp(prefix="tq", dir="/tmp")
+
+    def start(
+        self, number: int, *, cpus: int = 1, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+    ) -> int:
+        """A node that is up or joins within seconds, started by the command `within`; its process.
+
+        Number 1 is the head.
+        """
+        head = ("--head", f"--port={self.port}", "--include-dashboard=false")
+        place = head if number == 1 else (f"--address={self.address}",)
+        ray = str(Path(sys.executable).with_name("ray"))
+        command = [*within, ray, "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats",
+                   f"--temp-dir={self._folder}/{number}", "--object-store-memory=80000000",
+                   f"--node-ip-address=127.0.0.{number}", *place]  # fmt: skip
+        if number != 1:
+            # A node that asks before the head can answer gives up.
+            self.wait_for(1)
+        self._nodes[number] = subprocess.Popen(
+            command, env=environment or self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        return self._nodes[number].pid
+
+    def kill(self, number: int) -> None:
+        """SIGKILL for every process of a node."""
+        process = self._nodes.pop(number)
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        for one in [*family, process]:
+            with _suppress_gone():
+                one.kill()
+        process.wait()
+
+    def drain(self, number: int) -> None:
+        """SIGTERM, as from Kubernetes: the node drains and ends."""
+        self._nodes[number].terminate()
+
+    def close(self) -> None:
+        """End what still runs."""
+        for number in sorted(self._nodes, reverse=True):
+            self.kill(number)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def wait_for(self, count: int) -> None:
+        """Until as many nodes have joined."""
+        if count > self._joined:
+            self.ask_until(f"sum(node['Alive'] for node in ray.nodes()) >= {count}")
+            self._joined = count
+
+    def ask_until(self, condition: str) -> None:
+        """Until the cluster answers with true: asked in a process of its own, since Ray reads its token once."""
+        begin = f"import ray, time\nray.init({self.address!r}, log_to_driver=False)\n"
+        ask = f"{begin}while not ({condition}): time.sleep(0.1)"
+        command, until = [sys.executable, "-c", ask], time.monotonic() + JOIN_S
+        while subprocess.run(command, env=self.environment, timeout=JOIN_S, capture_output=True).returncode:
+            assert time.monotonic() < until, condition
+
+
+@contextmanager
+def raylets(*cpus: int) -> Iterator[Raylets]:
+    """A cluster of a head and nodes with as many CPUs; nothing but its own processes is ended."""
+    cluster = Raylets()
+    try:
+        for number, count in enumerate(cpus, start=1):
+            cluster.start(number, cpus=count)
+        cluster.wait_for(len(cpus))
+        yield cluster
+    finally:
+        cluster.close()
+
+
+class Driver:
+    """A study on a cluster, in a process of its own, whose events are read one by one."""
+
+    def __init__(self, cluster: Raylets, space: Path, results: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "tests.tuning.raylets", str(space), str(results), cluster.address, *options]
+        self.process = subprocess.Popen(
+            command, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.seen: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "Driver":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+    def until(self, **wanted: Any) -> dict[str, Any]:
+        """The next event with these values."""
+        assert self.process.stderr
+        for event in self._events():
+            if wanted.items() <= event.items():
+                return event
+        raise AssertionError(f"the study ended without {wanted}: {self.process.stderr.read()[-3000:]}")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            # Ray prints a line of its own when a node is lost.
+            if line.startswith("{"):
+                self.seen.append(json.loads(line))
+                yield self.seen[-1]
+
+    def finish(self) -> None:
+        """Until the study has ended, as it should."""
+        assert self.process.stderr
+        for _ in self._events():
+            pass
+        assert self.process.wait(ENDS_S) == 0, self.process.stderr.read()[-3000:]
+
+
+@contextmanager
+def _suppress_gone() -> Iterator[None]:
+    try:
+        yield
+    except psutil.NoSuchProcess:
+        return
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _drive(space: str, results: str, address: str, *options: str) -> int:
+    """Run a study and print what happens: a line of JSON an event."""
+    from tune_qat.study import Study
+    from tune_qat.tuning.run import run
+
+    def tell(event: str, plan: Any, values: Any) -> None:
+        about = {"event": event, "key": plan.trial_key, "epoch": values.get("epoch"), "node": values.get("node_ip")}
+        print(json.dumps(about), flush=True)
+
+    @contextmanager
+    def listen(searcher: Any, resources: Any) -> Iterator[None]:
+        searcher.listener = tell
+        yield
+
+    outcome = run(
+        Study.load(space, {}),
+        results=results,
+        address=address,
+        max_concurrent=int(options[0]) if options else None,
+        display=listen,
+        say=lambda text: print(json.dumps({"event": "said", "text": text}), flush=True),
+    )
+    return 0 if outcome.complete else 4
+
+
+if __name__ == "__main__":
+    sys.exit(_drive(*sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""A driver that is killed ten times in a row, each time somewhere else."""
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import analysis
+from tests.tuning.test_run import PLANNED, STUDY_FILE, assert_whole, command
+from tune_qat.results.reader import read_rows
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
+
+KILLS = 10
+LONGEST_S = 2.0
+"""After the first trial of a run has started: by then it trains, ends trials or starts others."""
+START_S = 180.0
+
+
+def stamps(results: Path) -> dict[Path, int]:
+    """When each row of a trial was last written; files come and go meanwhile."""
+    found = {}
+    for path in (results / "trials").rglob("[!.]*.parquet"):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def moments() -> Iterator[float]:
+    generator = random.Random(5)
+    while True:
+        yield generator.uniform(0.0, LONGEST_S)
+
+
+def test_after_ten_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) -> None:
+    results, space = tmp_path / "results", tmp_path / "tiny.toml"
+    # Some seconds of training for each run that is killed: 29 trials in all.
+    text = STUDY_FILE.replace("epochs = 3", "epochs = 9").replace("train_limit = 128", "train_limit = 512")
+    space.write_text(text)
+    for _, moment in zip(range(KILLS), moments(), strict=False):
+        before = stamps(results)
+        with subprocess.Popen(
+            command(space, results), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            until = time.monotonic() + START_S
+            while stamps(results) == before:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            time.sleep(moment)
+            assert process.poll() is None, "the study ended before it was killed ten times"
+            process.kill()
+    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_whole(results, PLANNED)
+    assert_attempts_follow_one_another(results)
+    assert_best_is_what_the_trials_say(results)
+
+
+def assert_attempts_follow_one_another(results: Path) -> None:
+    """Of an attempt that was cut off at most its last epoch is run again: that whose checkpoint was not written."""
+    parts: dict[tuple[str, int], list[int]] = {}
+    for path in (results / "epochs").rglob("[!.]*.parquet"):
+        for row in pq.ParquetFile(path).read(["trial_key", "attempt", "epoch"]).to_pylist():
+            parts.setdefault((row["trial_key"], row["attempt"]), []).append(row["epoch"])
+    assert any(attempt > 1 for _, attempt in parts), "some trial was cut off"
+    for (key, attempt), epochs in parts.items():
+        assert epochs == list(range(epochs[0], epochs[-1] + 1))
+        earlier = [parts[other, number][-1] for other, number in parts if other == key and number < attempt]
+        assert epochs[0] >= max(earlier, default=1)
+
+
+def assert_best_is_what_the_trials_say(results: Path) -> None:
+    rows = read_rows(results, "trials")
+    arms = {row["arm_id"]: row["best_config_id"] for row in read_rows(results, "arms")}
+    assert len(arms) == 4
+    for arm_id, best in arms.items():
+        mine = [row for row in rows if row["arm_id"] == arm_id]
+        whole = [row for row in mine if row["stage"] != "retrain" and row["status"] == "completed"]
+        top = max(whole, key=lambda row: (row["val_metric"], row["trial_key"]))
+        assert best == top["config_id"]
+        assert {row["config_id"] for row in mine if row["stage"] == "retrain"} == {best}
+    board = analysis.frame(results, "leaderboard")
+    chosen = {(row["optimizer"], row["weight_bits"]): row["config_id"] for row in rows if row["stage"] == "retrain"}
+    assert len(board) == 4 == len(chosen)
+    for row in board.itertuples():
+        again = [
+            trial
+            for trial in rows
+            if trial["stage"] == "retrain"
+            and (trial["optimizer"], trial["weight_bits"]) == (row.optimizer, row.weight_bits)
+        ]
+        assert {trial["learning_rate"] for trial in again} == {row.learning_rate}
+        assert row.n == len(again) == 2

@@ -1,0 +1,163 @@
+"""Signals that stop a run: what the handler does, and what is left of real runs that get them."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tuning.test_run import STUDY_FILE, assert_whole, command, wait_for
+from tune_qat.results.reader import read_rows
+from tune_qat.tuning.stops import STOPS, stops
+
+OWN_S = 60.0
+
+
+def test_the_first_signal_stops_cleanly_and_the_second_at_once() -> None:
+    before = [signal.getsignal(number) for number in STOPS]
+    asked = []
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), stops() as handler:
+        handler.clean = lambda: asked.append("clean")
+        signal.raise_signal(signal.SIGHUP)
+        assert asked == ["clean"] and handler.asked
+        signal.raise_signal(signal.SIGTERM)
+    assert [signal.getsignal(number) for number in STOPS] == before
+
+
+def test_before_the_first_trial_a_signal_stops_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C"), stops():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stops() as handler:
+            signal.raise_signal(signal.SIGHUP)
+            assert not handler.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    before = [signal.getsignal(number) for number in STOPS]
+    seen: list[object] = []
+
+    def run() -> None:
+        with stops():
+            seen.extend(signal.getsignal(number) for number in STOPS)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == before
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY_FILE.replace("bits = [[32, 32], [4, 4]]", "bits = [[4, 4]]"))
+    return path
+
+
+PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    """Ray's processes end with the run."""
+    _, alive = psutil.wait_procs(processes, timeout=OWN_S)
+    assert not alive
+
+
+@pytest.mark.xdist_group("ray")
+def test_sigterm_stops_with_everything_recorded_and_a_second_signal_does_not_wait(space: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    with subprocess.Popen(
+        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(results, 4, process)
+        started = family(process)
+        process.terminate()
+        shown, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+    assert "stopped" in shown and "resume   tune-qat run" in shown and "Traceback" not in errors
+    rows = read_rows(results, "trials")
+    assert Counter(row["status"] for row in rows)["running"] == 0
+    assert {row["stop_reason"] for row in rows if row["status"] == "interrupted"} == {"user"}
+    assert_gone(started)
+    with subprocess.Popen(
+        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(results, 6, process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+    assert "Traceback" not in errors
+    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_whole(results, PLANNED)
+
+
+@pytest.mark.xdist_group("ray")
+def test_sigterm_while_ray_starts_leaves_nothing_running(space: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(space, tmp_path / "results"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until = time.monotonic() + OWN_S
+        while not (started := family(process)):
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 4, errors
+    assert "stopped by SIGTERM" in errors and "Traceback" not in errors
+    assert_gone(started)
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_terminal_that_closes_leaves_a_study_that_goes_on(space: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    ours, theirs = os.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    live = [part for part in command(space, results) if part != "--no-progress"]
+    process = subprocess.Popen(live, stdin=theirs, stdout=theirs, stderr=theirs, text=True, preexec_fn=take_terminal)
+    try:
+        os.close(theirs)
+        reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
+        reader.start()
+        wait_for(results, 4, process)
+        os.close(ours)
+        assert process.wait(120) == 4
+    finally:
+        process.kill()
+        process.wait()
+    rows = read_rows(results, "trials")
+    assert Counter(row["status"] for row in rows)["running"] == 0
+    done = subprocess.run([sys.executable, "-m", "tune_qat", "status", str(results)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def _drain(terminal: int) -> None:
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        return

@@ -1,0 +1,128 @@
+"""Kubernetes: a RayJob for the KubeRay operator (1.5.1 or newer, which know `authOptions`)."""
+
+import shlex
+from importlib.metadata import version
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.launch.request import Request, Where, check_object, check_shared, check_word, is_uri
+from tune_qat.launch.yaml_text import yaml_text
+
+SHARED = "/shared"
+"""Where the volume claim is mounted in every pod."""
+STUDY_FOLDER = "/etc/tune-qat"
+HEAD = {"cpu": "2", "memory": "8Gi"}
+"""The driver runs there: it decodes the data and keeps the record, and trains nothing."""
+ATTEMPTS = 4
+HEADER = """\
+# Submit with: kubectl apply -f FILE. The operator makes a Ray cluster, runs the study on it, and takes it down again.
+# Where an attempt fails, the next has a cluster and a submission id of its own, and goes on with what the record lacks.
+"""
+
+
+def manifest(request: Request, where: Where) -> str:
+    """A ConfigMap with the study and its command, and the RayJob.
+
+    Raises:
+        UsageError: an option that is missing, a name that Kubernetes cannot have, results outside of what pods share.
+    """
+    if where.image is None or request.nodes is None or request.cpus_per_node is None:
+        raise UsageError("--on kuberay needs --image, --nodes and --cpus-per-node.")
+    check_word("--image", where.image)
+    for option, value in (
+        ("--claim", where.claim),
+        ("--namespace", where.namespace),
+        ("--service-account", where.service_account),
+    ):
+        check_object(option, value)
+    if where.claim is None and not is_uri(request.results):
+        raise UsageError(
+            f"--results {request.results}: pods share no folder. Name a volume claim that many nodes may write to "
+            f"(--claim NAME, mounted at {SHARED}), or use object storage (s3://bucket/folder, gs://bucket/folder)."
+        )
+    check_shared("--results", request.results, below=SHARED if where.claim else None)
+    of = {"namespace": where.namespace} if where.namespace else {}
+    space = request.space if request.study_toml is None else f"{STUDY_FOLDER}/study.toml"
+    files = {"run.sh": f"exec {shlex.join(request.run_command(space))}\n"}
+    if request.study_toml is not None:
+        files["study.toml"] = request.study_toml
+    study = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": _config_map(request), **of},
+        "data": files,
+    }
+    job = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": request.name, **of},
+        "spec": _job(request, _cluster(request, where)),
+    }
+    return HEADER + yaml_text(study, job)
+
+
+def _job(request: Request, cluster: dict[str, Any]) -> dict[str, Any]:
+    deadline = {} if request.seconds is None else {"activeDeadlineSeconds": round(request.seconds)}
+    return {
+        # The command is in a file: the operator puts it into a shell script as it is, and Ray joins words unquoted.
+        "entrypoint": f"bash {STUDY_FOLDER}/run.sh",
+        "submissionMode": "K8sJobMode",
+        "backoffLimit": ATTEMPTS - 1,
+        **deadline,
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": 600,
+        "rayClusterSpec": cluster,
+    }
+
+
+def _config_map(request: Request) -> str:
+    return f"{request.name}-study"
+
+
+def _cluster(request: Request, where: Where) -> dict[str, Any]:
+    memory = {"memory": f"{request.memory_per_node}Gi"} if request.memory_per_node else {}
+    gpus = {"nvidia.com/gpu": str(request.gpus_per_node)} if request.gpus_per_node else {}
+    worker = {"cpu": str(request.cpus_per_node), **memory, **gpus}
+    assert request.nodes is not None
+    return {
+        "rayVersion": version("ray"),
+        # The operator makes a secret with a token and gives it to every pod.
+        "authOptions": {"mode": "token"},
+        "enableInTreeAutoscaling": request.nodes > 1,
+        "headGroupSpec": {
+            # No trials beside the driver.
+            "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
+            "template": _pod("ray-head", HEAD, where, _config_map(request)),
+        },
+        "workerGroupSpecs": [
+            {
+                "groupName": "trials",
+                # One at once, which says what a node has; --max-concurrent makes the autoscaler add the others.
+                "replicas": 1,
+                "minReplicas": 1,
+                "maxReplicas": request.nodes,
+                "rayStartParams": {},
+                "template": _pod("ray-worker", worker, where, None),
+            }
+        ],
+    }
+
+
+def _pod(name: str, resources: dict[str, str], where: Where, config_map: str | None) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    if where.claim:
+        volumes.append({"name": "shared", "persistentVolumeClaim": {"claimName": where.claim}})
+        mounts.append({"name": "shared", "mountPath": SHARED})
+    if config_map:
+        volumes.append({"name": "study", "configMap": {"name": config_map}})
+        mounts.append({"name": "study", "mountPath": STUDY_FOLDER, "readOnly": True})
+    container = {"name": name, "image": where.image, "resources": {"requests": resources, "limits": resources}}
+    return {
+        "spec": {
+            **({"serviceAccountName": where.service_account} if where.service_account else {}),
+            "terminationGracePeriodSeconds": 60,
+            "containers": [container | ({"volumeMounts": mounts} if mounts else {})],
+            **({"volumes": volumes} if volumes else {}),
+        }
+    }

@@ -1,0 +1,78 @@
+"""Machines that ssh reaches: a cluster file for `ray up`, and the commands that run the study on it."""
+
+import shlex
+
+from tune_qat.config import UsageError
+from tune_qat.launch.request import Request, Where, check_shared, check_word
+from tune_qat.launch.yaml_text import yaml_text
+
+TOKEN = "~/.ray/auth_token"
+PORT = 6379
+ENVIRONMENT = f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={TOKEN} RAY_USAGE_STATS_ENABLED=0"
+FOLDER = "~/.tune_qat"
+"""Of the study file on the head."""
+
+
+def cluster_file(request: Request, where: Where, file: str) -> str:
+    """The cluster file, headed by the lines that use it under the name `file`.
+
+    Raises:
+        UsageError: an option that is missing, a path that the machines do not share.
+    """
+    hosts = (where.hosts or "").split(",")
+    if len(hosts) < 2:
+        raise UsageError(
+            "--on ray-up needs --hosts HEAD,WORKER,...: a machine for the driver, and one or more for trials. "
+            "For one machine alone: tune-qat run"
+        )
+    for host in hosts:
+        check_word("--hosts", host)
+    check_word("--user", where.user)
+    check_shared("--results", request.results)
+    cpus = f" --num-cpus={request.cpus_per_node}" if request.cpus_per_node else ""
+    gpus = f" --num-gpus={request.gpus_per_node}" if request.gpus_per_node else ""
+    config = {
+        "cluster_name": request.name,
+        "max_workers": len(hosts) - 1,
+        "provider": {"type": "local", "head_ip": hosts[0], "worker_ips": hosts[1:]},
+        "auth": {"ssh_user": where.user} if where.user else {},
+        "file_mounts": {TOKEN: TOKEN},
+        "head_setup_commands": _write_study(request),
+        "head_start_ray_commands": [
+            "ray stop",
+            # No trials beside the driver.
+            f"{ENVIRONMENT}; ray start --head --port={PORT} --num-cpus=0 --num-gpus=0 "
+            "--autoscaling-config=~/ray_bootstrap_config.yaml",
+        ],
+        "worker_start_ray_commands": [
+            "ray stop",
+            f"{ENVIRONMENT}; ray start --address=$RAY_HEAD_IP:{PORT}{cpus}{gpus}",
+        ],
+    }
+    lines = [shlex.join(command) for command in commands(request, file)]
+    header = [
+        "# Every machine needs tune-qat, the same versions of everything, and ssh without a password from here. Other",
+        "# Ray clusters of this user on these machines are stopped. The token is made by:",
+        "#   ray get-auth-token --generate",
+        "# Start the cluster, run the study (again to go on with it), take the cluster down:",
+        *(f"#   {line}" for line in [*lines, shlex.join(["ray", "down", "-y", file])]),
+    ]
+    return "\n".join(header) + "\n" + yaml_text(config)
+
+
+def commands(request: Request, file: str) -> list[list[str]]:
+    """What starts the cluster of `file` and runs the study on it."""
+    space = shlex.quote(request.space) if request.study_toml is None else _study_path(request)
+    run = f"tune-qat run {space} --address auto {shlex.join(request.run_options())}"
+    return [["ray", "up", "-y", file], ["ray", "exec", file, f"{ENVIRONMENT}; {run}"]]
+
+
+def _study_path(request: Request) -> str:
+    """Shell code: the home folder is the head's, and the name a plain label."""
+    return f"{FOLDER}/{request.name}.toml"
+
+
+def _write_study(request: Request) -> list[str]:
+    if request.study_toml is None:
+        return []
+    return [f"mkdir -p {FOLDER} && printf %s {shlex.quote(request.study_toml)} > {_study_path(request)}"]

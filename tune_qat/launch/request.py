@@ -1,0 +1,175 @@
+"""What is launched, and where to: checked, and turned into the command that runs on the cluster."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from tune_qat.config import UsageError
+
+NAME_LENGTH = 47
+"""KubeRay's limit for the name of a RayJob; the names of its clusters and pods are longer by a suffix."""
+_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+"""A label of RFC 1123 that begins with a letter, as those of services must (RFC 1035)."""
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:+/@=-]*")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://.+")
+_OF_ONE_MACHINE = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+"""Folders that no two machines share."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trials:
+    """What each trial gets, and how many run at once."""
+
+    cpus: float
+    gpus: float | None
+    concurrent: int | None
+    """None where the cluster's size is not known here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """What one target needs and the others do not know."""
+
+    address: str | None = None
+    image: str | None = None
+    claim: str | None = None
+    namespace: str | None = None
+    service_account: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    hosts: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One launch, whatever the target. Every value is one printable line; `Request` refuses others."""
+
+    name: str
+    """Of the job: a label of RFC 1123."""
+    space: str
+    """A bundled study, or the path of a study file."""
+    study_toml: str | None
+    """The study file with all that it extends; None for a bundled study, which every node has."""
+    results: str
+    data_dir: str | None
+    overrides: tuple[str, ...]
+    search_trials: int | None
+    trials: Trials
+    nodes: int | None
+    cpus_per_node: int | None
+    gpus_per_node: int
+    memory_per_node: int | None
+    """GiB."""
+    seconds: float | None
+    """Longest time of an attempt."""
+
+    def __post_init__(self) -> None:
+        for text in (self.space, self.results, self.data_dir or "", *self.overrides):
+            if not text.isprintable():
+                raise UsageError(f"{text!r} must be one line of printable characters: it becomes part of a script.")
+
+    def run_options(self) -> list[str]:
+        """Options of the `tune-qat run` that the cluster executes."""
+        trials = self.trials
+        given: Mapping[str, object] = {
+            "--results": self.results,
+            "--data-dir": self.data_dir,
+            "--trials": self.search_trials,
+            "--cpus-per-trial": f"{trials.cpus:g}",
+            "--gpus-per-trial": None if trials.gpus is None else f"{trials.gpus:g}",
+            "--max-concurrent": trials.concurrent,
+        }
+        options = [word for option, value in given.items() if value is not None for word in (option, str(value))]
+        sets = [word for override in self.overrides for word in ("--set", override)]
+        return [*options, *sets, "--no-progress"]
+
+    def run_command(self, space: str) -> list[str]:
+        """The whole command, for a process inside the cluster, with `space` as the cluster sees it."""
+        return ["tune-qat", "run", space, "--address", "auto", *self.run_options()]
+
+
+def job_name(given: str | None, study_name: str) -> str:
+    """The name of the job: as given, or made from the study's."""
+    made = re.sub(r"[^a-z0-9]+", "-", study_name.lower()).strip("-")
+    name = given or (made if made[:1].isalpha() else f"study-{made}".rstrip("-"))
+    if len(name) > NAME_LENGTH or not _LABEL.fullmatch(name):
+        raise UsageError(
+            f"--name must be lower-case letters, digits and '-', begin with a letter, end with no '-', and have at "
+            f"most {NAME_LENGTH} characters, but {'got' if given else 'the study gives'} {name!r}."
+        )
+    return name
+
+
+def check_word(option: str, value: str | None) -> None:
+    """`UsageError` for a value with anything but letters, digits and a few signs: it is not quoted where it goes."""
+    if value is not None and not _WORD.fullmatch(value):
+        raise UsageError(f"{option} takes letters, digits and any of _ . , : + / @ = - but got {value!r}.")
+
+
+def check_object(option: str, value: str | None) -> None:
+    """`UsageError` for what cannot be the name of a Kubernetes object (RFC 1123)."""
+    if value is not None and (len(value) > 253 or not _SUBDOMAIN.fullmatch(value)):
+        raise UsageError(
+            f"{option} takes a name as Kubernetes has them (lower-case letters, digits, '-', '.'), but got {value!r}."
+        )
+
+
+def is_uri(results: str) -> bool:
+    """Whether results are object storage, such as s3://bucket/folder."""
+    return bool(_URI.fullmatch(results))
+
+
+def check_shared(option: str, path: str, *, below: str | None = None) -> None:
+    """`UsageError` for a path that the nodes of a cluster cannot share.
+
+    Args:
+        option: what the path was given with.
+        path: a path, or the URI of object storage.
+        below: the folder that all nodes see, if there is only one.
+    """
+    use = "object storage (s3://bucket/folder, gs://bucket/folder)"
+    if is_uri(path):
+        if urlsplit(path).password is not None:
+            raise UsageError(f"{option} holds a password, which does not belong into a file.")
+        if path.startswith("file:"):
+            raise UsageError(f"{option} {path}: give a path without file://, which all nodes see, or {use}.")
+        return
+    parts = PurePosixPath(path)
+    if not parts.is_absolute() or ".." in parts.parts:
+        raise UsageError(
+            f"{option} {path}: each node of a cluster would take this for another folder. Give the whole path of a "
+            f"folder that all nodes see{f' (below {below})' if below else ''}, or {use}."
+        )
+    if any(parts.is_relative_to(folder) for folder in _OF_ONE_MACHINE):
+        raise UsageError(
+            f"{option} {path}: every node has a folder of its own there. Give one that all nodes see, or {use}."
+        )
+    if below is not None and (not parts.is_relative_to(below) or parts == PurePosixPath(below)):
+        raise UsageError(
+            f"{option} {path}: what the pods share is mounted at {below}. Give a folder below it, or {use}."
+        )
+
+
+def trials_at_once(
+    *, cpus: float, gpus: float | None, nodes: int | None, cpus_per_node: int | None, gpus_per_node: int
+) -> Trials:
+    """What trials get on so many nodes, one GPU each where there are some, unless told otherwise.
+
+    Raises:
+        UsageError: a trial that does not fit on a node.
+    """
+    wanted = (1.0 if gpus_per_node else None) if gpus is None else gpus
+    if nodes is None or cpus_per_node is None:
+        return Trials(cpus=cpus, gpus=wanted, concurrent=None)
+    by_cpu, by_gpu = int(cpus_per_node / cpus), int(gpus_per_node / wanted) if wanted else None
+    for option, share, have, count in (
+        ("--cpus-per-trial", cpus, f"--cpus-per-node {cpus_per_node}", by_cpu),
+        ("--gpus-per-trial", wanted or 0, f"--gpus-per-node {gpus_per_node}", by_gpu),
+    ):
+        if count == 0:
+            raise UsageError(f"{option} {share:g} is more than a node has ({have}).")
+    return Trials(cpus=cpus, gpus=wanted, concurrent=nodes * min(by_cpu, by_cpu if by_gpu is None else by_gpu))

@@ -1,0 +1,89 @@
+"""Slurm: a script for `sbatch` that starts Ray on all nodes of an allocation with `ray symmetric-run`."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from tune_qat.config import UsageError
+from tune_qat.launch.request import Request, Where, check_shared, check_word
+from tune_qat.launch.shell_text import heredoc
+
+GRACE_S = 120
+"""Seconds before the time limit at which the job puts itself back into the queue."""
+
+
+def script(request: Request, where: Where) -> str:
+    """The script for `sbatch`.
+
+    Raises:
+        UsageError: a path that the nodes do not share, an option that is missing, a name that Slurm cannot have.
+    """
+    if request.nodes is None or request.cpus_per_node is None:
+        raise UsageError("--on slurm needs --nodes and --cpus-per-node.")
+    check_shared("--results", request.results)
+    for option, value in (("--partition", where.partition), ("--account", where.account)):
+        check_word(option, value)
+    bin_folder = shlex.quote(str(Path(sys.executable).parent))
+    study = (
+        f"STUDY={shlex.quote(request.space)}\n"
+        if request.study_toml is None
+        else 'STUDY="$RAY_TMPDIR"/study.toml\nmkdir -p "$RAY_TMPDIR"\n' + heredoc('"$STUDY"', request.study_toml)
+    )
+    gpus = f" --num-gpus={request.gpus_per_node}" if request.gpus_per_node else ""
+    return f"""#!/bin/bash
+{_header(request, where)}
+# Submit with: sbatch FILE. A node that fails, preemption and the time limit put the job back into the queue, and the
+# study goes on with what its record lacks. Nodes to itself (--exclusive): symmetric-run takes no node where another Ray
+# runs, and at its end stops every Ray of the user there.
+set -euo pipefail
+
+export PATH={bin_folder}:"$PATH"
+command -v ray tune-qat > /dev/null || {{ echo "tune-qat and ray are not on PATH of $(hostname)" >&2; exit 1; }}
+
+# One token for all nodes, in the home folder that they share.
+[ -s "$HOME/.ray/auth_token" ] || (umask 077; ray get-auth-token --generate > /dev/null)
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.ray/auth_token"
+
+# Short: paths of sockets have at most 107 characters.
+export RAY_TMPDIR="/tmp/r_$SLURM_JOB_ID"
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# A port that the attempt before, or another job on its way out, does not hold any more.
+ADDRESS="$HEAD:$((20000 + (SLURM_JOB_ID + ${{SLURM_RESTART_COUNT:-0}}) % 10000))"
+{study}
+# Before the time limit: back into the queue, where this script begins again.
+trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
+
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
+  ray symmetric-run --address "$ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \\
+  --num-cpus="$SLURM_CPUS_PER_TASK"{gpus} --disable-usage-stats --include-dashboard=false -- \\
+  tune-qat run "$STUDY" --address "$ADDRESS" {shlex.join(request.run_options())} &
+wait $!
+# After an end without errors; otherwise the logs in there may say why.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR"
+"""
+
+
+def _header(request: Request, where: Where) -> str:
+    options = {
+        "job-name": request.name,
+        "partition": where.partition,
+        "account": where.account,
+        "nodes": request.nodes,
+        "ntasks-per-node": 1,
+        "cpus-per-task": request.cpus_per_node,
+        "gpus-per-node": request.gpus_per_node or None,
+        # All there is, unless told otherwise: the node is the job's.
+        "mem": f"{request.memory_per_node}G" if request.memory_per_node else 0,
+        "time": None if request.seconds is None else _time(request.seconds),
+        "signal": f"B:USR1@{GRACE_S}",
+        "output": f"{request.name}-%j.log",
+        "open-mode": "append",
+    }
+    lines = [f"#SBATCH --{name}={value}" for name, value in options.items() if value is not None]
+    return "\n".join([*lines, "#SBATCH --exclusive", "#SBATCH --requeue"])
+
+
+def _time(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 1440}-{minutes % 1440 // 60:02}:{minutes % 60:02}:00"

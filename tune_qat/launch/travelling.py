@@ -1,0 +1,28 @@
+"""How a study reaches the cluster: a bundled one is there by name, a file of the user's travels as one text."""
+
+from pathlib import PurePosixPath
+
+from tune_qat.config import UsageError
+from tune_qat.data import get_spec
+from tune_qat.study import Study
+from tune_qat.study_file import bundled, merged
+from tune_qat.toml_text import toml_text
+
+
+def study_toml(space: str) -> str | None:
+    """The study file with all that it extends; None for a bundled study."""
+    return None if space in bundled() else toml_text(merged(space))
+
+
+def check_paths(study: Study, data_dir: str | None) -> None:
+    """`UsageError` for data or a starting checkpoint that nodes would look for elsewhere than this machine does."""
+    folder, option = (data_dir, "--data-dir") if data_dir is not None else (study.data_dir, "data_dir")
+    spec = get_spec(study.workload.dataset)
+    if folder is None and spec.layout:
+        raise UsageError(
+            f"Dataset {spec.name!r} is read from a folder, and the nodes do not know this machine's TUNE_QAT_DATA. "
+            "Name the folder with --data-dir."
+        )
+    for name, path in ((option, folder), ("training.init_path", study.training.init_path)):
+        if path is not None and not PurePosixPath(path).is_absolute():
+            raise UsageError(f"{name} {path}: give the whole path, as the nodes of the cluster see it.")

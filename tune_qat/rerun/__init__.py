@@ -1,0 +1,1 @@
+"""One recorded trial again, outside Ray, from what the record says alone."""

@@ -1,0 +1,167 @@
+"""The trial again, and whether it gave the same curve."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tune_qat import workload
+from tune_qat.backend import set_precision
+from tune_qat.config import EAGER, EpochResult, TuneQatError
+from tune_qat.provenance import hardware, versions
+from tune_qat.rerun.recorded import Recorded
+from tune_qat.training import Training, thread_count
+from tune_qat.workload import Workload
+
+COMPARED = ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric")
+"""Columns of an epoch that must be the same bit for bit; `test_metric` is None before the end of a retrain trial."""
+CAUSES = {
+    "device": "device",
+    "cuda_version": "CUDA",
+    "precision": "precision",
+    "backend": "backend",
+    "threads": "threads",
+    "torch_version": "torch",
+    "python_version": "Python",
+    "tune_qat_version": "tune_qat",
+    "git_commit": "commit",
+}
+"""Columns of a trial whose difference may change its numbers."""
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """How the rerun compares with the record."""
+
+    differing: dict[str, int] = field(default_factory=dict)
+    """First differing epoch of each column of `COMPARED` that differs."""
+    causes: list[str] = field(default_factory=list)
+    """What is not as it was, `name recorded -> now`."""
+    epochs: tuple[int, int] = (0, 0)
+    """Recorded and rerun."""
+    error: str | None = None
+    """What ended the rerun, where something did."""
+    unlike: str | None = None
+    """What else is not as recorded, in words."""
+
+    @property
+    def same(self) -> bool:
+        """Whether all numbers, and how the trial ended, are the same."""
+        return not self.differing and self.unlike is None
+
+    @property
+    def explained(self) -> bool:
+        """Whether the curves are the same, or need not be."""
+        return self.same or bool(self.causes)
+
+
+class Rerun:
+    """A rerun of a recorded trial: iterate over `epochs`, then ask for the `verdict`."""
+
+    def __init__(self, recorded: Recorded, *, data_dir: str | Path | None = None, threads: int | None = None) -> None:
+        """Load the data; `threads` are those of the record where it is None.
+
+        Raises `TuneQatError` for data that is missing, or is not what the trial was trained on.
+        """
+        self.recorded, row = recorded, recorded.row
+        config = recorded.config
+        self._work = workload.load(
+            config.model,
+            config.dataset,
+            data_dir=data_dir,
+            default_data_dir=recorded.data_dir,
+            options=config.dataset_options,
+        )
+        _check_identity(self._work, recorded)
+        on_gpu = row.get("cuda_version") is not None and torch.cuda.is_available()
+        self._device = "cuda" if on_gpu else "cpu"
+        self._backend = row.get("backend") or EAGER
+        self._threads = threads or row.get("threads") or 1
+        self.now = {
+            **versions(),
+            **hardware(self._device),
+            "precision": set_precision(self._device),
+            "backend": self._backend,
+            "threads": self._threads,
+        }
+        self._results: list[EpochResult] = []
+        self._error: Exception | None = None
+
+    def epochs(self) -> Iterator[tuple[Mapping[str, Any] | None, EpochResult]]:
+        """Recorded epoch (None where there is none) and rerun epoch, as they come."""
+        recorded = self.recorded
+        known = {row["epoch"]: row for row in recorded.epochs}
+        try:
+            with thread_count(self._threads):
+                training = Training(
+                    recorded.config, self._work, device=self._device, init=recorded.start, backend=self._backend
+                )
+                for result in islice(training.epochs(test=recorded.row["stage"] == "retrain"), recorded.wanted):
+                    self.now["backend"] = training.backend
+                    self._results.append(result)
+                    yield known.get(result.epoch), result
+        except Exception as error:
+            # As inside a study: what a model or dataset raises is how its trial ended.
+            self._error = error
+
+    @property
+    def changed(self) -> list[str]:
+        """What is known of then and of now, differs, and may change numbers: `name recorded -> now`."""
+        row, now = self.recorded.row, self.now
+        return [
+            f"{words} {_short(name, row[name])} -> {_short(name, now[name]) or 'none'}"
+            for name, words in CAUSES.items()
+            if row.get(name) is not None and row[name] != now[name]
+        ]
+
+    def verdict(self) -> Verdict:
+        """After the last epoch."""
+        row, found = self.recorded.row, Verdict(causes=self.changed)
+        found.epochs = (len(self.recorded.epochs), len(self._results))
+        for before, now in zip(self.recorded.epochs, self._results, strict=False):
+            for name in COMPARED:
+                if before[name] != getattr(now, name):
+                    found.differing.setdefault(name, now.epoch)
+        if self._error is not None:
+            found.error = f"{type(self._error).__name__}: {self._error}"
+        found.unlike = self._unlike()
+        if found.unlike and (row["status"] == "oom" or row["error_type"] == "WorkerDied"):
+            found.causes.append("memory, of which other trials may have held some")
+        return found
+
+    def _unlike(self) -> str | None:
+        recorded, status = self.recorded, self.recorded.row["status"]
+        if self._error is not None:
+            kind = type(self._error).__name__
+            same = recorded.failed and kind == recorded.row["error_type"]
+            at_once = len(self._results) == len(recorded.epochs)
+            return None if same and at_once else f"it ended in {kind} after {len(self._results)} epochs"
+        if recorded.failed:
+            return f"it was recorded as {status}, and now passed epoch {len(self._results)}"
+        if len(self._results) != len(recorded.epochs):
+            return f"{len(recorded.epochs)} epochs are recorded, and now there were {len(self._results)}"
+        if self._results and recorded.epochs[-1]["status"] != self._results[-1].status:
+            return f"its last epoch was {recorded.epochs[-1]['status']}, and is now {self._results[-1].status}"
+        return None
+
+
+def _check_identity(work: Workload, recorded: Recorded) -> None:
+    row, dataset = recorded.row, work.dataset
+    for name, now in (("data", dataset.fingerprint), ("split", dataset.split_fingerprint)):
+        if row[f"{name}_fingerprint"] != now:
+            raise TuneQatError(
+                f"The {name} of {dataset.spec.name!r} is not what trial {row['trial_key']} was trained on "
+                f"(fingerprint {row[f'{name}_fingerprint']}, now {now}). Name that data: --data-dir."
+            )
+    if work.key(recorded.config, row["stage"], row["init_checkpoint_sha256"]) != row["trial_key"]:
+        raise TuneQatError(
+            f"The configuration recorded for trial {row['trial_key']} has another key: its row was changed, or was "
+            "written by a version of tune-qat that this one does not go on from."
+        )
+
+
+def _short(name: str, value: Any) -> Any:
+    return value[:12] if name == "git_commit" and value else value

@@ -1,0 +1,122 @@
+"""What the record says of one trial, and the checkpoint that it started from."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat.checkpoints import load_weights, weights_sha256
+from tune_qat.config import TrialConfig, TuneQatError, UsageError
+from tune_qat.lookup import did_you_mean
+from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.place import Place
+from tune_qat.results.views import connect
+
+SHORTEST = 6
+"""Digits of a key that is not given whole."""
+FAILED = ("error", "oom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What the record says of one trial."""
+
+    row: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
+    config: TrialConfig
+    data_dir: str | None
+    """The study's own."""
+    start: str | None
+    """Checkpoint that it started from; None from scratch."""
+
+    @property
+    def failed(self) -> bool:
+        return self.row["status"] in FAILED
+
+    @property
+    def wanted(self) -> int:
+        """Epochs to run: those that are recorded, and where it failed the one in which it did."""
+        return min(len(self.epochs) + self.failed, self.config.epochs)
+
+
+def find(results: str | Place, key: str) -> Recorded:
+    """The trial of a key, or of the beginning of one; its start is checked against the hash in the record.
+
+    Raises:
+        UsageError: a key that is unknown, too short, or begins several; a trial of which nothing is recorded.
+        TuneQatError: a start that is gone, or is not the one that the trial started from; a folder without a record.
+    """
+    record = _Record(results)
+    row = record.trial(key)
+    of_trial = [row["study_id"], row["trial_key"]]
+    epochs = record.rows("SELECT * FROM epochs WHERE study_id = ? AND trial_key = ? ORDER BY epoch", of_trial)
+    if not epochs and row["status"] not in FAILED:
+        raise UsageError(f"Trial {row['trial_key']} is {row['status']}, and none of its epochs is recorded yet.")
+    studies = record.rows("SELECT definition_json FROM studies WHERE study_id = ?", of_trial[:1])
+    definition = json.loads(studies[0]["definition_json"]) if studies else {}
+    places = record.starts(row, definition.get("training", {}).get("init_path"))
+    return Recorded(
+        row=row,
+        epochs=epochs,
+        config=TrialConfig.from_dict(json.loads(row["params_json"])),
+        data_dir=definition.get("data_dir"),
+        start=_checked_start(row, places),
+    )
+
+
+class _Record:
+    """Rows of a results folder."""
+
+    def __init__(self, results: str | Place) -> None:
+        self._results = results
+        self._connection = connect(results)
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._connection.sql(query, params=list(values)).to_arrow_table().to_pylist()
+        return found
+
+    def trial(self, key: str) -> dict[str, Any]:
+        """The row of the key; where several studies have it, the one with most of its epochs."""
+        near = self.rows("SELECT DISTINCT trial_key FROM trials WHERE starts_with(trial_key, ?) ORDER BY 1", [key])
+        keys = [row["trial_key"] for row in near]
+        if not keys:
+            every = [row["trial_key"] for row in self.rows("SELECT DISTINCT trial_key FROM trials")]
+            command = f"tune-qat query {shlex.quote(str(self._results))} 'SELECT arm_id, trial_key FROM trials'"
+            raise UsageError(f"No trial {key!r} in the record.{did_you_mean(key, every)} All keys: {command}")
+        if key not in keys and len(key) < SHORTEST:
+            raise UsageError(f"A trial is named by its key, or by {SHORTEST} or more of its digits, but got {key!r}.")
+        if key not in keys and len(keys) > 1:
+            raise UsageError(f"{len(keys)} trials begin with {key!r}; name one of them: {', '.join(keys)}.")
+        whole = key if key in keys else keys[0]
+        order = "ORDER BY coalesce(epochs_run, 0) DESC, study_id LIMIT 1"
+        return self.rows(f"SELECT * FROM trials WHERE trial_key = ? {order}", [whole])[0]
+
+    def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[str]:
+        """Where the weights may be that the trial started from, most likely first; none from scratch."""
+        if row["init_checkpoint_sha256"] is None:
+            return []
+        same = "checkpoint_sha256 IS NOT DISTINCT FROM ?"
+        shared = self.rows(
+            f"SELECT trial_key, {same} AS same FROM trials WHERE stage = 'pretrain' AND study_id = ? ORDER BY 2 DESC",
+            [row["init_checkpoint_sha256"], row["study_id"]],
+        )
+        paths: list[str] = [str(checkpoint_path(self._results, one["trial_key"])) for one in shared]
+        likely = sum(one["same"] for one in shared)
+        return [*paths[:likely], *([init_path] if init_path else []), *paths[likely:]]
+
+
+def _checked_start(row: Mapping[str, Any], places: Sequence[str]) -> str | None:
+    """The first of the places, if it holds the weights that the trial started from."""
+    wanted = row["init_checkpoint_sha256"]
+    if wanted is None:
+        return None
+    if not places:
+        raise TuneQatError(f"Trial {row['trial_key']} started from weights {wanted[:12]}, which the record has not.")
+    found = weights_sha256(load_weights(places[0]))
+    if found != wanted:
+        raise TuneQatError(
+            f"Trial {row['trial_key']} started from weights {wanted[:12]}, but {places[0]} holds {found[:12]}. "
+            "The start has been trained again or replaced since, and without it the trial cannot be run again."
+        )
+    return places[0]

@@ -1,0 +1,77 @@
+"""Trials that end before their last epoch for want of memory, or with their process."""
+
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_RESTARTS = 3
+"""Times a trial goes on after the loss of its process or node; drained nodes are not counted."""
+_TEXT = 4_000
+"""Characters of a reason that are kept: its end."""
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What torch says where it raises a plain RuntimeError."""
+_KILLED_FOR_MEMORY = "killed due to the node running low on memory"
+_KILLED = re.compile(r"Selected to kill: \(Actor\((?P<actor>[0-9a-f]+)\).*?actual memory used=(?P<gigabytes>[\d.]+)GB")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loss:
+    """Why Ray lost a trial's process."""
+
+    reason: str
+    out_of_memory: bool = False
+    """Ray's memory monitor killed it, for what it held itself. Of a process that the kernel's own out-of-memory killer
+    ends nothing is known but that it was killed: it is like any other."""
+    excused: bool = False
+    """Not the trial's doing, and not counted: its node was drained, or another trial took the memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or what caused it, says that memory could not be had, of the host or of a GPU."""
+    import torch
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(seen, RuntimeError) and any(words in str(seen) for words in _NO_MEMORY):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def loss_of(trial: Any) -> Loss:
+    """What Ray Tune noted of a trial that it gave up."""
+    # `trial.get_error` looks in the results folder, where these files come only with Tune's next snapshot.
+    text = _read(trial.error_file)
+    return Loss(reason=text[-_TEXT:], out_of_memory=_KILLED_FOR_MEMORY in text, excused=_preempted(trial))
+
+
+def killed_for_memory(text: str) -> list[str]:
+    """Ray's names of the processes that its memory monitor says it killed, the largest first."""
+    found = [(float(match["gigabytes"]), match["actor"]) for match in _KILLED.finditer(text)]
+    return [actor for _, actor in sorted(found, reverse=True)]
+
+
+def _read(path: str | None) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+    except OSError:
+        text = ""
+    return text.strip() or "Ray ended the trial without giving a reason."
+
+
+def _preempted(trial: Any) -> bool:
+    try:
+        return bool(pickle.loads(Path(trial.pickled_error_file).read_bytes()).preempted)
+    except Exception:  # no such file, or an error of another kind
+        return False
