@@ -9,6 +9,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_THRESHOLD = 32 << 20
 """What glibc takes on 64-bit systems."""
 _NEVER = (1 << 31) - 1
+_WORTH_GIVING_MB = 64.0
+_after_giving: dict[str, float] = {}
+"""Resident memory when memory was last given back."""
 
 
 @cache
@@ -26,11 +29,13 @@ def keep_freed() -> bool:
 
 
 def give_back() -> None:
-    """Free what nothing refers to, and return free memory to the system."""
+    """Free what nothing refers to, and return free memory to the system once there is much of it."""
     gc.collect()
     libc = _libc()
-    if libc is not None:
+    # Looking for what to return takes milliseconds, which a small trial would feel.
+    if libc is not None and resident_mb() > _after_giving.get("resident_mb", 0.0) + _WORTH_GIVING_MB:
         libc.malloc_trim(0)
+        _after_giving["resident_mb"] = resident_mb()
 
 
 def resident_mb() -> float:

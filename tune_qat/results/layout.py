@@ -1,5 +1,6 @@
 """Where the record's files are: `results/<table>/study_id=<id>/*.parquet`."""
 
+import os
 import re
 from pathlib import Path
 from typing import overload
@@ -45,6 +46,16 @@ def study_of(folder: Place) -> str:
 def record_files(folder: Place) -> list[Place]:
     """The Parquet files of a table's folder: compacted ones first, in the order in which later ones count more."""
     return sorted(folder.glob(FILES), key=lambda path: (compact_number(path) is None, compact_number(path), str(path)))
+
+
+def trial_files(folder: Place, trial_key: str) -> list[Place]:
+    """A trial's own files in a folder of a table with a file for each attempt."""
+    prefix = f"{check_name(trial_key)}."
+    if isinstance(folder, Path):
+        # Not `glob`, which takes several times as long to look at the files of a thousand other trials.
+        names = os.listdir(folder) if folder.is_dir() else []
+        return [folder / name for name in names if name.startswith(prefix) and name.endswith(".parquet")]
+    return list(folder.glob(f"{prefix}*.parquet"))
 
 
 def compact_number(path: Place) -> int | None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
+from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
 from tune_qat.results.place import Place, open_input
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
 
@@ -21,8 +21,12 @@ READ_AT_ONCE = 16
 T = TypeVar("T")
 
 
-def read_rows(results: str | Place, table: str, study_id: str | None = None) -> list[dict[str, Any]]:
+def read_rows(
+    results: str | Place, table: str, study_id: str | None = None, *, columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Rows of a table with their `study_id`, each key once; of all studies where none is named.
+
+    All columns, unless only some are asked for; those of the table's key are there in any case.
 
     Raises:
         TuneQatError: a file that cannot be read, named.
@@ -33,30 +37,31 @@ def read_rows(results: str | Place, table: str, study_id: str | None = None) -> 
     for folder in folders:
         own = {"study_id": study_of(folder)}
         found = {}
-        for row in while_compacted(partial(read_folder, folder, table)).to_pylist():
+        for row in while_compacted(partial(read_folder, folder, table, columns=columns)).to_pylist():
             # Later files count before earlier ones, and those of single trials before compacted ones.
             found[tuple(row[name] for name in KEYS[table])] = {**own, **row}
         rows += found.values()
     return rows
 
 
-def read_folder(folder: Place, table: str) -> pa.Table:
-    """All files of a table's folder, one below the other, compacted ones first; every column of the schema."""
-    return read_files(record_files(folder), table)
+def read_folder(folder: Place, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """All files of a table's folder, one below the other, compacted ones first; columns as of `read_files`."""
+    return read_files(record_files(folder), table, columns=columns)
 
 
-def read_files(paths: Sequence[Place], table: str) -> pa.Table:
-    """These files, one below the other in their order; every column of the schema."""
+def read_files(paths: Sequence[Place], table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """These files, one below the other in their order; every column of the schema, or those asked for and the key's."""
+    wanted = [name for name in TABLES[table].names if columns is None or name in (*KEYS[table], *columns)]
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        parts = list(pool.map(read_file, paths))
-    empty = TABLES[table].empty_table()
+        parts = list(pool.map(partial(read_file, columns=wanted), paths))
+    empty = TABLES[table].empty_table().select(wanted)
     # Files of earlier versions lack later columns.
     whole = pa.concat_tables([empty, *parts], promote_options="default")
-    return whole.select(TABLES[table].names)
+    return whole.select(wanted)
 
 
-def read_file(path: Place) -> pa.Table:
-    """One file of the record, checked for its checksums and its schema version.
+def read_file(path: Place, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """One file of the record, checked for its checksums and its schema version; those of the columns that it has.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -65,13 +70,27 @@ def read_file(path: Place) -> pa.Table:
     try:
         # ParquetFile, not read_table: the folder's name is no column here.
         with open_input(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            table = file.read()
+            table = file.read(columns)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
     _check_metadata(path, table.schema.metadata)
     return table
+
+
+def check_file(path: Place) -> None:
+    """Read one file whole, a part at a time and keeping none; errors as of `read_file`."""
+    try:
+        with open_input(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+            metadata = file.schema_arrow.metadata
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+    _check_metadata(path, metadata)
 
 
 def last_epochs(results: str | Place, study_id: str, trial_key: str) -> list[dict[str, Any]]:
@@ -110,10 +129,10 @@ def check_version(results: str | Place) -> None:
 
 
 def check_files(results: str | Place) -> None:
-    """Read every file of the record; the error of `read_file` for the first that is damaged."""
+    """Read every file of the record; the error of `check_file` for the first that is damaged."""
     for table in TABLES:
         for folder in study_folders(results, table):
-            while_compacted(partial(_check_files, folder, read_file))
+            while_compacted(partial(_check_files, folder, check_file))
 
 
 def _check_files(folder: Place, check: Callable[[Place], Any], only: int | None = None) -> None:
@@ -134,7 +153,7 @@ def _check_file(path: Place) -> None:
 
 def _epoch_rows(folder: Place, trial_key: str) -> list[dict[str, Any]]:
     """All rows of a trial's epochs; compacted files, which are large, are read only where its own do not have all."""
-    own = [row for path in folder.glob(f"{trial_key}.*.parquet") for row in read_file(path).to_pylist()]
+    own = [row for path in trial_files(folder, trial_key) for row in read_file(path).to_pylist()]
     epochs = {row["epoch"] for row in own}
     if own and len(epochs) == max(epochs):
         return own

@@ -10,7 +10,7 @@ from tune_qat.config import FINAL, TuneQatError, UsageError
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.place import Place, move, place, remove_folder
-from tune_qat.results.reader import READ_AT_ONCE, read_file, read_folder, read_rows
+from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
 from tune_qat.results.schema import KEYS, TABLES
 from tune_qat.results.writer import write_rows
 
@@ -35,9 +35,11 @@ def repair(results: str | Place, study_id: str) -> list[str]:
             said.append(f"{cause}\n  set aside in {set_aside(root, path)}")
             if "trial_key" in KEYS[table] and compact_number(path) is None:
                 again.add(path.name.partition(".")[0])
-    rows = {row["trial_key"]: row for row in read_rows(root, "trials", study_id)}
-    again |= _with_holes(rows.values(), read_folder(table_folder(root, "epochs", study_id), "epochs"))
+    # Of the columns that tell, and not of all: a record may hold 100,000 trials.
+    trials = read_rows(root, "trials", study_id, columns=("status", "epochs_run"))
+    again |= _with_holes(trials, read_folder(table_folder(root, "epochs", study_id), "epochs", columns=("epoch",)))
     if again:
+        rows = {row["trial_key"]: row for row in read_rows(root, "trials", study_id)}
         # Not while another process merges what is forgotten here.
         with claimed(root, study_id, "compact"):
             said += [_again(root, study_id, key, rows.get(key)) for key in sorted(again)]
@@ -54,7 +56,7 @@ def set_aside(results: Place, path: Place) -> Place:
 def _damaged(paths: Iterable[Place]) -> list[tuple[Place, str]]:
     def cause(path: Place) -> tuple[Place, str | None]:
         try:
-            read_file(path)
+            check_file(path)
         except UsageError:
             raise
         except FileNotFoundError:

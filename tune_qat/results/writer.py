@@ -1,19 +1,29 @@
 """Writes the record: typed, checked and atomic."""
 
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tune_qat.config import EpochResult
-from tune_qat.results.layout import check_name, table_folder
+from tune_qat.config import EpochResult, LayerResult
+from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.place import Place, Write, write_whole
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
+
+_FEW_ROWS: Mapping[str, Any] = {
+    "compression": "snappy",
+    "use_dictionary": False,
+    "write_statistics": False,
+}
+"""With few rows a file all that counts is what a column costs by itself: this takes half the time to write and read."""
+_PLAIN = {name: pa.schema([field.remove_metadata() for field in schema]) for name, schema in TABLES.items()}
+"""Without descriptions, which would be most of a small file."""
 
 
 def write_rows(path: Place, table: str, rows: Sequence[Mapping[str, Any]], write: Write = write_whole) -> None:
@@ -29,16 +39,19 @@ def write_rows(path: Place, table: str, rows: Sequence[Mapping[str, Any]], write
         if unknown:
             raise ValueError(f"{_where(table, row)}: unknown columns {sorted(unknown)}")
     columns = [_column(table, field, rows) for field in schema]
-    # With few rows a file, dictionaries and statistics only cost: without them reading takes half as long.
-    write(path, parquet(pa.Table.from_arrays(columns, schema=schema), use_dictionary=False, write_statistics=False))
+    write(path, parquet(pa.Table.from_arrays(columns, schema=_PLAIN[table]), **_FEW_ROWS))
 
 
-def parquet(table: pa.Table, **options: Any) -> bytes:
+def parquet(table: pa.Table, *, compression: str = "zstd", **options: Any) -> bytes:
     """A table as a Parquet file of this schema version, with checksums, so that damage is noticed."""
     versioned = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(versioned, sink, compression="zstd", write_page_checksum=True, **options)
+    pq.write_table(versioned, sink, compression=compression, write_page_checksum=True, **options)
     return sink.getvalue().to_pybytes()
+
+
+_OF_EPOCH = [field.name for field in fields(EpochResult) if field.name != "layers"]
+_OF_LAYER = [field.name for field in fields(LayerResult)]
 
 
 class EpochLog:
@@ -55,8 +68,8 @@ class EpochLog:
     def append(self, result: EpochResult) -> None:
         """Add an epoch; when this returns, it is on disk."""
         about = {"trial_key": self._key, "attempt": self.attempt}
-        values = asdict(result)
-        layers = values.pop("layers")
+        values = {name: getattr(result, name) for name in _OF_EPOCH}
+        layers = ({name: getattr(layer, name) for name in _OF_LAYER} for layer in result.layers)
         self._rows["layers"] += [{**about, "epoch": result.epoch, **layer} for layer in layers]
         self._rows["epochs"].append({**about, **values})
         # `epochs` last: an epoch that is there has its layers.
@@ -67,6 +80,8 @@ class EpochLog:
 
     def forget_earlier(self) -> None:
         """Remove what earlier attempts left: this one begins anew, and may end earlier than they did."""
+        if self.attempt == 1:
+            return  # what an attempt leaves without an epoch has the name of this one's files
         for folder in self._folders.values():
             for attempt in _attempts(folder, self._key):
                 if attempt < self.attempt:
@@ -75,7 +90,7 @@ class EpochLog:
 
 def _attempts(folder: Place, trial_key: str) -> list[int]:
     pattern = re.compile(re.escape(trial_key) + r"\.(\d+)\.parquet")
-    names = (pattern.fullmatch(path.name) for path in folder.glob(f"{trial_key}.*.parquet"))
+    names = (pattern.fullmatch(path.name) for path in trial_files(folder, trial_key))
     return [int(match[1]) for match in names if match]
 
 
@@ -92,7 +107,7 @@ def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> p
     if column.null_count and not field.nullable:
         row = rows[values.index(None)]
         raise ValueError(f"{_where(table, row)}: column {field.name!r} must have a value")
-    if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
+    if pa.types.is_floating(field.type) and not all(value is None or math.isfinite(value) for value in values):
         row = rows[pc.is_finite(column).to_pylist().index(False)]
         raise ValueError(
             f"{_where(table, row)}: column {field.name!r} must be finite or NULL, but got {row[field.name]!r}"

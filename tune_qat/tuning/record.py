@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tune_qat.checkpoints import load_weights, weights_sha256
-from tune_qat.config import stable_hash
+from tune_qat.config import FINAL, stable_hash
 from tune_qat.provenance import versions
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.place import Place, Write, remove_folder, write_whole
@@ -50,6 +50,7 @@ class Record:
     """Of trials that have been started before, by key: times that each was started again so far."""
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
+    _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, plan: Plan) -> None:
         """A row with status `running`, so that a study that is cut off knows what to go on with."""
@@ -58,13 +59,13 @@ class Record:
         # Counted here and not by the worker, which may be lost before it has written anything.
         self.restarts[key] = self.restarts.get(key, -1) + 1
         row = {"status": "running", "started_at": started, "n_restarts": self.restarts[key]}
-        self._write_trial({**self._planned(plan), **row})
+        self._write_trial({**self._running.setdefault(key, self._planned(plan)), **row})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
         """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""
         epochs = last_epochs(self.results, self.study.name, plan.trial_key)
-        row = {
-            **self._planned(plan),
+        row: dict[str, Any] = {
+            **(self._running.pop(plan.trial_key, {}) or self._planned(plan)),
             **{name: report.get(name) for name in FROM_WORKER},
             **self._outcome(epochs, status),
             "status": status,
@@ -78,6 +79,10 @@ class Record:
         if status not in ("running", "interrupted") and plan.stage not in KEPT_STAGES:
             remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
         self._write_trial(row)
+        if status in FINAL:
+            # Nothing more is written of it; a study of many trials would keep it all in memory.
+            self._decisions.pop(plan.trial_key, None)
+            self._started.pop(plan.trial_key, None)
         return row
 
     def weights_hash(self, plan: Plan) -> str:

@@ -3,19 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_qat.study import Arm, Study
+from tune_qat.tuning.asha import Asha
 from tune_qat.tuning.search import OBJECTIVE
 
 WARM_UP = "warm_up"
 """Stage of what only keeps a process until all have started; no trial, and not in the record."""
-_NO_CONTROLLER: Any = None
-"""ASHA does not look at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +28,6 @@ class Decision:
     n_in_rung: int
     """Values in the rung before this one."""
     action: str
-
-
-def cutoff(values: list[float], reduction_factor: float) -> float | None:
-    """The value that a trial must reach to go on: the upper 1/eta quantile of those before it (ASHA, stopping variant).
-
-    None for the first trial of a rung, which always goes on.
-    """
-    return float(np.percentile(values, (1 - 1 / reduction_factor) * 100)) if values else None
 
 
 class StudyScheduler(FIFOScheduler):
@@ -57,28 +46,21 @@ class StudyScheduler(FIFOScheduler):
         It is looked at whenever a trial is added: a trial that goes on after its process was lost is added again.
         """
         super().__init__()
-        self._rungs = study.rungs
-        self._factor = study.asha.reduction_factor
         self._history = history
         self._on_decision = on_decision
         self._warm = warm
-        self._values: dict[tuple[str, int], list[float]] = {}
-        self._in_rung: set[tuple[str, int]] = set()
-        self._asha = {arm.arm_id: _asha(study) for arm in arms} if study.asha.enabled else {}
+        factor = study.asha.reduction_factor
+        self.asha = {arm.arm_id: Asha(study.rungs, factor) for arm in arms} if study.asha.enabled else {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        # Metric and mode are given to each ASHA when it is made.
+        # What ASHA looks at is always the same.
         return True
 
     def refill(self, arm_id: str, trial_key: str) -> None:
         """Put a recorded trial's values into its arm's rungs."""
-        if arm_id in self._asha:
-            trial = _named(trial_key)
-            self._asha[arm_id].on_trial_add(_NO_CONTROLLER, trial)
+        if arm_id in self.asha:
             for epoch, objective in self._history.get(trial_key, ()):
-                if epoch in self._rungs:
-                    self._put(arm_id, trial_key, epoch, objective)
-                    self._asha[arm_id].on_trial_result(_NO_CONTROLLER, trial, {"epoch": epoch, OBJECTIVE: objective})
+                self.asha[arm_id].put(trial_key, epoch, objective)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         if self._asha_of(trial) is not None:
@@ -89,76 +71,39 @@ class StudyScheduler(FIFOScheduler):
         if asha is None:
             warmed = trial.config["stage"] == WARM_UP and self._warm()
             return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        action: str = asha.on_trial_result(tune_controller, _named(trial.config["trial_key"]), result)
-        judged = (trial.config["trial_key"], result.get("epoch")) in self._in_rung
-        if result.get("epoch") in self._rungs and not judged:
-            decision = self._decide(trial.config, result["epoch"], result[OBJECTIVE])
-            stopped = action == TrialScheduler.STOP
-            self._on_decision(Decision(**decision, action="stop" if stopped else "continue"))
-        return action
+        key, epoch = trial.config["trial_key"], result.get("epoch", 0)  # a failure has no epoch
+        judged = asha.put(key, epoch, result[OBJECTIVE])
+        if judged is None:
+            return TrialScheduler.CONTINUE
+        self._on_decision(
+            Decision(
+                trial_key=key,
+                arm_id=trial.config["arm_id"],
+                rung=epoch,
+                epoch=epoch,
+                value=result[OBJECTIVE],
+                cutoff=judged.cutoff,
+                n_in_rung=judged.before,
+                action="continue" if judged.goes_on else "stop",
+            )
+        )
+        return TrialScheduler.CONTINUE if judged.goes_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)
-        if asha is not None:
-            config = trial.config
-            asha.on_trial_complete(tune_controller, _named(config["trial_key"]), result)
+        if asha is not None and "epoch" in result:
             # One that ended by itself at a rung, diverged: its value is in the rung, but nothing was decided.
-            if result.get("epoch") in self._rungs:
-                self._put(config["arm_id"], config["trial_key"], result["epoch"], result[OBJECTIVE])
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        asha = self._asha_of(trial)
-        if asha is not None:
-            asha.on_trial_remove(tune_controller, _named(trial.config["trial_key"]))
+            asha.put(trial.config["trial_key"], result["epoch"], result[OBJECTIVE])
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles its scheduler for a restore that is not used here: rungs are refilled from the record.
         return {}
 
     def debug_string(self) -> str:
-        return f"ASHA for each of {len(self._asha)} arms"
+        return f"ASHA for each of {len(self.asha)} arms"
 
-    def _asha_of(self, trial: Any) -> ASHAScheduler | None:
-        return self._asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
-
-    def _put(self, arm_id: str, trial_key: str, rung: int, value: float) -> list[float]:
-        """Put a value into a rung, once for each trial as ASHA does; the values that were there before it."""
-        values = self._values.setdefault((arm_id, rung), [])
-        before = list(values)
-        if (trial_key, rung) not in self._in_rung:
-            self._in_rung.add((trial_key, rung))
-            values.append(value)
-        return before
-
-    def _decide(self, config: Mapping[str, Any], epoch: int, value: float) -> dict[str, Any]:
-        before = self._put(config["arm_id"], config["trial_key"], epoch, value)
-        return {
-            "trial_key": config["trial_key"],
-            "arm_id": config["arm_id"],
-            "rung": epoch,
-            "epoch": epoch,
-            "value": value,
-            "cutoff": cutoff(before, self._factor),
-            "n_in_rung": len(before),
-        }
-
-
-def _named(trial_key: str) -> Any:
-    """What ASHA asks a trial for: its name. Ours, since Ray gives one that goes on after a loss another name."""
-    return SimpleNamespace(trial_id=trial_key)
-
-
-def _asha(study: Study) -> ASHAScheduler:
-    # One bracket: more would be drawn from numpy's global, unseeded state. The last epoch is the trial's own end.
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=OBJECTIVE,
-        mode="max",
-        max_t=study.training.epochs + 1,
-        grace_period=study.grace_epochs,
-        reduction_factor=study.asha.reduction_factor,
-        brackets=1,
-    )
+    def _asha_of(self, trial: Any) -> Asha | None:
+        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
 
 
 def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
+from tune_qat.config import SEEDS
 from tune_qat.optimizers.base import Range
 from tune_qat.space import BATCH_SIZE, BITS, Dimensions
 
@@ -44,7 +45,7 @@ class ArmSampler:
             space=self._space,
             metric=OBJECTIVE,
             mode="max",
-            sampler=_sampler(sampler, seed + 1_000_003 * len(history), startup_trials),
+            sampler=_sampler(sampler, (seed + 1_000_003 * len(history)) % SEEDS, startup_trials),
             storage=storage,
             study_name="arm",
         )

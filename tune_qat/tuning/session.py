@@ -250,7 +250,8 @@ class Session:
 
     def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
         """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""
-        epochs = while_compacted(partial(read_folder, table_folder(self.results, "epochs", self.study.name), "epochs"))
+        folder = table_folder(self.results, "epochs", self.study.name)
+        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 

@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -160,7 +160,9 @@ def _epochs(
         for result in training.epochs(test=plan.stage == "retrain"):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
-            save_checkpoint(training.state_dict(), path, write)
+            if result.status == "running" or plan.stage in KEPT_STAGES:
+                # At its end a trial has nothing to go on with: its epochs say how it ended.
+                save_checkpoint(training.state_dict(), path, write)
             yield {**about, **_memory(context.device), "backend": training.backend, **_report(result, context)}
 
 
@@ -185,8 +187,8 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
-    values = asdict(result)
-    values.pop("layers")
+    # Not all that the epoch's row has: Ray Tune keeps four statistics of every number that it is told, of every trial.
+    values = {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
     return {**values, OBJECTIVE: _objective(result.val_metric, context)}
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tune_qat.study import Arm, Study
-from tune_qat.tuning.schedule import cutoff, finite_objective
+from tune_qat.tuning.asha import cutoff
+from tune_qat.tuning.schedule import finite_objective
 from tune_qat.tuning.simulation.loop import Simulation
 from tune_qat.tuning.simulation.recorded import Recorded
 
@@ -77,7 +78,7 @@ def rungs(study: Study, found: Sequence[Whole]) -> list[Rung]:
 
 def _rung(whole: Whole, rung: int, factor: int) -> Rung:
     now, end = whole.objectives[:, rung - 1], whole.objectives[:, -1]
-    limit = cutoff(list(now), factor)
+    limit = cutoff(sorted(now), factor)
     kept = now >= (-math.inf if limit is None else limit)
     best = end >= np.sort(end)[-TOP]
     return Rung(
