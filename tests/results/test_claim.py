@@ -157,6 +157,15 @@ def test_of_many_at_once_one_at_a_time_holds(
     assert held[0] >= 3 and held[0] + refused[0] == 18
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
+def test_a_claim_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    path = folder_of(tmp_path) / "0.json"
+    write_whole(path, content)
+    with pytest.raises(TuneQatError, match=r"0\.json says nothing of who holds"), claimed(tmp_path, "study", "run"):
+        raise AssertionError("held beside it")
+    assert path.exists()
+
+
 def test_it_says_which_process_it_is(tmp_path: Path) -> None:
     with claimed(tmp_path, "study", "run"):
         (path,) = folder_of(tmp_path).glob("*.json")

@@ -176,8 +176,15 @@ def _others(claim: _Claim) -> Iterator[tuple[Place, Holder]]:
     for path in claim.folder.glob("[!.]*.json"):
         if path.name == f"{claim.ours.token}.json":
             continue
-        with suppress(FileNotFoundError):  # it has ended between the two looks
-            yield path, Holder(**json.loads(path.read_bytes()))
+        try:
+            other = Holder(**json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            continue  # it has ended between the two looks
+        except (TypeError, ValueError):
+            raise TuneQatError(
+                f"{path} says nothing of who holds the study. If nobody runs it, remove the file."
+            ) from None
+        yield path, other
 
 
 def _ourselves() -> Holder:
