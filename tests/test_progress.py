@@ -1,5 +1,6 @@
 """The display of a running study, drawn to text."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,3 +53,7 @@ def test_a_line_a_stage_where_there_is_no_terminal() -> None:
     progress.listen("started", start, {})
     progress.listen("started", start, {})
     assert len(lines) == 1 and lines[0].startswith("pretrain: 0 trials ended")
+    # Arms do not wait for one another.
+    for stage in ("search", "retrain", "search"):
+        progress.listen("started", replace(start, stage=stage), {})
+    assert [line.partition(":")[0] for line in lines] == ["pretrain", "search", "retrain"]

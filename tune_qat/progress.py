@@ -50,6 +50,7 @@ class Progress:
         self._began = time.monotonic()
         self._stage = "starting"
         self._running: set[str] = set()
+        self._announced: set[str] = set()
         self._outcomes: Counter[str] = Counter()
         self._by_arm: dict[str, Counter[str]] = {}
         self._best: dict[str, float] = {}
@@ -81,10 +82,10 @@ class Progress:
         return Group(self._headline(), self._table() if self._queue.arms else Text(self._start))
 
     def _enter(self, stage: str) -> None:
-        if stage == self._stage:
-            return
         self._stage = stage
-        if self.announce:
+        # Arms do not wait for one another: while one is in its last stage, another may go on with its search.
+        if self.announce and stage not in self._announced:
+            self._announced.add(stage)
             self.announce(f"{stage}: {sum(self._outcomes.values())} trials ended, {self._clock()}")
 
     def _count(self, plan: "Plan", row: Mapping[str, Any]) -> None:
