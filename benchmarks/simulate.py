@@ -2,7 +2,7 @@
 
 python -m benchmarks.simulate [--trials N] [--save]
 
-`quickstart`'s 20 arms (ten optimizers at two bit widths), a TPE sampler and Ray's ASHA for each, four workers. The
+`quickstart`'s 20 arms (ten optimizers at two bit widths), a TPE sampler and an ASHA for each, four workers. The
 recorded curves are those of 41 trials an arm, which stand in memory; the two differ in nothing else.
 """
 
