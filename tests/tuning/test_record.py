@@ -11,6 +11,7 @@ from tune_qat import workload
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.record import Record
+from tune_qat.tuning.schedule import Decision
 
 SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
 
@@ -39,3 +40,24 @@ def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Pa
         "schedule_free_sgd-w4a4": (name, "constant"),
         "adam-w4a4": (name, "cosine"),
     }
+
+
+def test_decisions_of_an_earlier_run_stay(tmp_path: Path) -> None:
+    study = tiny()
+    work = workload.load("lenet5", "digits", options=study.workload.options)
+    for rung in (1, 3, 9):
+        # A record of its own each time, as after the driver was killed.
+        record = Record(results=tmp_path, study=study, work=work, reference_points={}, sign=1)
+        record.decided(
+            Decision(
+                trial_key="key",
+                arm_id="a",
+                rung=rung,
+                epoch=rung,
+                value=0.5,
+                cutoff=None,
+                n_in_rung=0,
+                action="continue",
+            )
+        )
+    assert [row["rung"] for row in read_rows(tmp_path, "decisions", "tiny")] == [1, 3, 9]

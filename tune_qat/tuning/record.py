@@ -11,7 +11,7 @@ from tune_qat.config import FINAL, stable_hash
 from tune_qat.provenance import versions
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.place import Place, Write, remove_folder, write_whole
-from tune_qat.results.reader import last_epochs
+from tune_qat.results.reader import last_epochs, read_file
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.study import Arm, Study
@@ -91,9 +91,12 @@ class Record:
 
     def decided(self, decision: Decision) -> None:
         """What ASHA decided about a trial at a rung."""
-        rows = self._decisions.setdefault(decision.trial_key, [])
-        rows.append({**asdict(decision), "decided_at": now()})
-        write_rows(self._path("decisions", decision.trial_key), "decisions", rows, self.write)
+        path, key = self._path("decisions", decision.trial_key), decision.trial_key
+        if key not in self._decisions:
+            # A trial that goes on was judged at earlier rungs by an earlier run.
+            self._decisions[key] = read_file(path).to_pylist() if path.exists() else []
+        self._decisions[key].append({**asdict(decision), "decided_at": now()})
+        write_rows(path, "decisions", self._decisions[key], self.write)
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
         """All arms of the study; `best` holds the chosen configuration of those that have one."""
