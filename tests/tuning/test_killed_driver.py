@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
 
 KILLS = 10
 LONGEST_S = 2.0
-"""After the first trial of a run has started: by then it trains, ends trials or starts others."""
+"""After a run has recorded its first epoch: by then it trains, ends trials or starts others, on any machine."""
 START_S = 180.0
 
 
 def stamps(results: Path) -> dict[Path, int]:
-    """When each row of a trial was last written; files come and go meanwhile."""
+    """When the epochs of each attempt were last written; files come and go meanwhile."""
     found = {}
-    for path in (results / "trials").rglob("[!.]*.parquet"):
+    for path in (results / "epochs").rglob("[!.]*.parquet"):
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:
