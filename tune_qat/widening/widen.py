@@ -157,8 +157,10 @@ def _widest(edges: pd.DataFrame) -> Span | None:
 
 
 def _train_size(results: str | Place, study: str) -> int:
-    found = analysis.frame(results, "SELECT study_id, n_train FROM arms")
-    return int(found[found["study_id"] == study]["n_train"].iloc[0])
+    """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
+    question = "SELECT study_id, n_train AS n FROM arms UNION ALL SELECT study_id, epoch_samples FROM arm_trials"
+    found = analysis.frame(results, question)
+    return int(found[found["study_id"] == study]["n"].max())
 
 
 def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str]) -> str:
