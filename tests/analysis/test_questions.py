@@ -110,7 +110,7 @@ class TestEdgeOfRange:
 
     def test_patches_of_a_few_images_fill_larger_batches(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
-        seen = {"examples_seen": 2_000, "epochs_run": 10}
+        seen: dict[str, Any] = {"examples_seen": 2_000, "epochs_run": 10}
         study.trial(study.arm("adam", n_train=5), "default", val_metric=0.9, batch_size=64, **seen)
         row = self.rows(tmp_path, write=False).loc["batch_size"]
         assert (row["edge"], row["wide_high"]) == ("high", 128)
