@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.tuning.test_run import assert_whole
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.place import Place, place
 from tune_qat.results.reader import last_epochs, read_rows
+from tune_qat.study import Study
 from tune_qat.tuning import record
 from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
@@ -52,21 +54,8 @@ margin = 0.01
 """
 
 
-def small() -> Any:
-    from tune_qat.study import Study
-
-    return Study.model_validate(
-        {
-            "name": "small",
-            "workload": {"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128}},
-            "quantization": {"bits": [[4, 4]]},
-            "training": {"epochs": 4},
-            "pretrain": {"batch_size": 32, "epochs": 2},
-            "space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
-            "stages": {"search": 3, "retrain": 2},
-            "judgement": {"metric": "accuracy", "margin": 0.01},
-        }
-    )
+def small() -> Study:
+    return Study.model_validate(tomllib.loads(STUDY_FILE))
 
 
 @pytest.fixture
