@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,11 @@ import torch
 import analysis
 from tests.tuning.studies import tiny
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
-from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.place import Place
+from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.place import Place, remove_folder
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.views import connect
+from tune_qat.results.writer import write_rows
 from tune_qat.study import Study
 from tune_qat.training import train
 from tune_qat.tuning.budget import Budget
@@ -161,9 +163,45 @@ def test_the_leaderboard_has_every_arm_with_its_interval(finished: tuple[Study, 
     assert board["ci_low"].notna().all()
 
 
-def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
-    import shutil
+def test_a_driver_lost_while_it_ended_trials_is_made_up_for(
+    finished: tuple[Study, Path, Outcome], tmp_path: Path
+) -> None:
+    """Between ASHA's decision and the trial's row, and between a row and what is done with the checkpoint."""
+    study, results, _ = finished
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    rows = {row["trial_key"]: row for row in read_rows(copy, "trials")}
+    stopped = next(key for key, row in rows.items() if row["status"] == "stopped")
+    ended = next(key for key, row in rows.items() if row["stage"] == "default")
+    as_started = {name: value for name, value in rows[stopped].items() if name != "study_id"}
+    as_started |= {"status": "running", "stop_reason": None, "finished_at": None, "epochs_run": None, "rung": None}
+    write_rows(table_folder(copy, "trials", "tiny") / f"{stopped}.parquet", "trials", [as_started])
+    for key in (stopped, ended):
+        checkpoint_path(copy, key).parent.mkdir()
+        checkpoint_path(copy, key).write_bytes(b"never read")
+    assert run(study, results=copy).complete
+    after = {row["trial_key"]: row for row in read_rows(copy, "trials")}
+    outcome = ("status", "stop_reason", "epochs_run", "rung", "val_metric", "n_restarts")
+    assert [after[stopped][name] for name in outcome] == [rows[stopped][name] for name in outcome]
+    assert {epoch["attempt"] for epoch in last_epochs(copy, "tiny", stopped)} == {1}, "it did not run again"
+    assert not checkpoint_path(copy, stopped).exists() and not checkpoint_path(copy, ended).exists()
+    assert after.keys() == rows.keys()
 
+
+def test_a_trials_row_is_there_before_its_checkpoint_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = []
+
+    def look(folder: Place) -> None:
+        row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == folder.name)
+        seen.append(row["status"])
+        remove_folder(folder)
+
+    monkeypatch.setattr("tune_qat.tuning.record.remove_folder", look)
+    assert run(tiny(stages={"default": True, "search": 0, "retrain": 0}), results=tmp_path).complete
+    assert seen and not set(seen) & {"running", "interrupted"}
+
+
+def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
     _, results, _ = finished
     copy = tmp_path / "results"
     shutil.copytree(results, copy)

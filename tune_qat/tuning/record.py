@@ -76,14 +76,19 @@ class Record:
             "finished_at": now(),
             "checkpoint_sha256": report.get("checkpoint_sha256"),
         }
-        if status not in ("running", "interrupted") and plan.stage not in KEPT_STAGES:
-            remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
         self._write_trial(row)
         if status in FINAL:
+            # After the row: without either, the trial would begin anew.
+            self.forget_checkpoint(plan)
             # Nothing more is written of it; a study of many trials would keep it all in memory.
             self._decisions.pop(plan.trial_key, None)
             self._started.pop(plan.trial_key, None)
         return row
+
+    def forget_checkpoint(self, plan: Plan) -> None:
+        """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
+        if plan.stage not in KEPT_STAGES:
+            remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
 
     def weights_hash(self, plan: Plan) -> str:
         """Hash of the weights that a trial ended with."""
@@ -91,12 +96,20 @@ class Record:
 
     def decided(self, decision: Decision) -> None:
         """What ASHA decided about a trial at a rung."""
-        path, key = self._path("decisions", decision.trial_key), decision.trial_key
+        key = decision.trial_key
         if key not in self._decisions:
             # A trial that goes on was judged at earlier rungs by an earlier run.
-            self._decisions[key] = read_file(path).to_pylist() if path.exists() else []
+            self._decisions[key] = self._decided(key)
         self._decisions[key].append({**asdict(decision), "decided_at": now()})
-        write_rows(path, "decisions", self._decisions[key], self.write)
+        write_rows(self._path("decisions", key), "decisions", self._decisions[key], self.write)
+
+    def stopped_at(self, trial_key: str) -> int | None:
+        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
+
+    def _decided(self, trial_key: str) -> list[dict[str, Any]]:
+        path = self._path("decisions", trial_key)
+        return read_file(path).to_pylist() if path.exists() else []
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
         """All arms of the study; `best` holds the chosen configuration of those that have one."""

@@ -17,22 +17,29 @@ def recorded_start(queue: StudyQueue, record: Sequence[Mapping[str, Any]]) -> Ma
 
 def finish_rows(
     queue: StudyQueue,
-    last_status: Callable[[str], str | None],
-    ended: Callable[[Plan, str], Mapping[str, Any]],
+    last_epoch: Callable[[str], Mapping[str, Any] | None],
+    stopped_at: Callable[[str], int | None],
+    ended: Callable[[Plan, str, str | None], Mapping[str, Any]],
 ) -> None:
-    """End the trials whose epochs are all recorded, but not that they ended: they are not run again.
+    """End the trials of which all is recorded, but not that they ended: they are not run again.
 
     Args:
         queue: told of each.
-        last_status: status of the last recorded epoch of a trial; None without any.
-        ended: writes the row of a trial that ended with this status, and gives it.
+        last_epoch: `epoch` and `status` of the last recorded epoch of a trial; None without any.
+        stopped_at: epoch at which ASHA has decided to stop a trial; None where it has not.
+        ended: writes the row of a trial that ended with this status and stop reason, and gives it.
     """
     for state in queue.arms.values():
         for key, plan in list(state.cut_off.items()):
-            status = last_status(key)
-            if status is not None and status != "running":
+            last = last_epoch(key)
+            if last is None:
+                continue
+            status, reason = last["status"], None
+            if status == "running" and plan.stage == "search" and stopped_at(key) == last["epoch"]:
+                status, reason = "stopped", "asha"
+            if status != "running":
                 del state.cut_off[key]
-                queue.ended(plan, ended(plan, status))
+                queue.ended(plan, ended(plan, status, reason))
 
 
 def history(

@@ -119,6 +119,7 @@ class Session:
     def fit(self, given: Resources, device: str, backend: str) -> None:
         """All stages in one Tune run, so that worker processes are started once."""
         self._finish_rows()
+        self._forget_checkpoints()
         pretrain = self.queue.pretrain
         init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
         context = TrialContext(
@@ -242,11 +243,18 @@ class Session:
             self.queue.start_known(row["checkpoint_sha256"])
 
     def _finish_rows(self) -> None:
-        def last_status(trial_key: str) -> str | None:
-            epochs = last_epochs(self.results, self.study.name, trial_key)
-            return epochs[-1]["status"] if epochs else None
+        def last_epoch(trial_key: str) -> dict[str, Any] | None:
+            return next(reversed(last_epochs(self.results, self.study.name, trial_key)), None)
 
-        resume.finish_rows(self.queue, last_status, lambda plan, status: self.record.ended(plan, {}, status, None))
+        record = self.record
+        resume.finish_rows(self.queue, last_epoch, record.stopped_at, lambda plan, *how: record.ended(plan, {}, *how))
+
+    def _forget_checkpoints(self) -> None:
+        """Those of trials whose driver was lost between their row and their checkpoint."""
+        left = {folder.name for folder in self.results.glob("checkpoints/*")}
+        for state in self.queue.arms.values():
+            for key in left & state.done.keys():
+                self.record.forget_checkpoint(state.done[key][0])
 
     def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
         """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""

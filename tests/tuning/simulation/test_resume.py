@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.tuning.simulation.small import small
 from tune_qat.study import Study
 from tune_qat.tuning import resume
+from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.simulation.closed_form import ClosedForm
 from tune_qat.tuning.simulation.loop import Run, Simulation, simulate
 from tune_qat.tuning.simulation.memory import Memory
@@ -129,12 +131,38 @@ def test_a_trial_whose_last_epoch_was_not_told_is_ended_from_its_record() -> Non
 
     curves = ClosedForm.of(study)
     died = Simulation(study=study, curves=curves, workers=2, memory=memory, cut=last_epoch_of_a_default).run()
-    of_epochs = {key: memory.last_status(key) for key in memory.epochs}
+    of_epochs = {key: epochs[-1]["status"] for key, epochs in memory.epochs.items()}
     key = next(key for key, status in of_epochs.items() if status not in ("running", memory.outcomes[key]["status"]))
     assert memory.outcomes[key]["status"] == "running" and died.now > 0
     again = Simulation(study=study, curves=curves, workers=2, memory=memory)
-    assert memory.outcomes[key]["status"] == memory.last_status(key), "before anything runs"
+    assert memory.outcomes[key]["status"] == of_epochs[key], "before anything runs"
     assert key not in {run.plan.trial_key for run in again.run().runs}
+
+
+class DiesAtAStop(Memory):
+    """Its driver is lost between ASHA's recorded decision and the trial's row."""
+
+    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+        if status == "stopped":
+            raise InterruptedError(plan.trial_key)
+        return super().ended(plan, report, status, stop_reason)
+
+
+def test_a_trial_that_asha_had_stopped_is_ended_and_not_gone_on_with() -> None:
+    study, memory = small(), DiesAtAStop(init_sha256="stand-in")
+    curves = ClosedForm.of(study)
+    with pytest.raises(InterruptedError) as died:
+        Simulation(study=study, curves=curves, workers=2, memory=memory).run()
+    key = str(died.value)
+    assert memory.outcomes[key]["status"] == "running"
+    kept = Memory(memory.init_sha256, memory.plans, memory.outcomes, memory.epochs, memory.decisions)
+    again = Simulation(study=study, curves=curves, workers=2, memory=kept)
+    assert (kept.outcomes[key]["status"], kept.outcomes[key]["stop_reason"]) == ("stopped", "asha")
+    epochs = list(kept.epochs[key])
+    assert key not in {run.plan.trial_key for run in again.run().runs}
+    assert kept.epochs[key] == epochs
+    assert_whole(study, kept)
+    assert_rungs(study, again)
 
 
 @pytest.mark.parametrize("lost", ["refill", "history"])

@@ -85,7 +85,9 @@ class Simulation:
             self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
         )
         memory = self.memory
-        resume.finish_rows(self.queue, memory.last_status, lambda plan, status: memory.ended(plan, {}, status, None))
+        resume.finish_rows(
+            self.queue, memory.last_epoch, memory.stopped_at, lambda plan, *how: memory.ended(plan, {}, *how)
+        )
         history = resume.history(self.queue, memory.searched_epochs)
         self.scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided)
         resume.refill(self.scheduler, self.queue)

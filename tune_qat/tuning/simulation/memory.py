@@ -74,7 +74,12 @@ class Memory:
             for row in epochs:
                 yield key, row["epoch"], row["val_metric"]
 
-    def last_status(self, trial_key: str) -> str | None:
-        """Status of a trial after its last epoch; None without any."""
+    def last_epoch(self, trial_key: str) -> dict[str, Any] | None:
+        """The last epoch of a trial; None without any."""
         epochs = self.epochs.get(trial_key)
-        return str(epochs[-1]["status"]) if epochs else None
+        return epochs[-1] if epochs else None
+
+    def stopped_at(self, trial_key: str) -> int | None:
+        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        of_trial = (decision for decision in self.decisions.values() if decision.trial_key == trial_key)
+        return next((decision.epoch for decision in of_trial if decision.action == "stop"), None)
