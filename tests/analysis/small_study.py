@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tests.results.rows import filled, write
+from tune_qat.results.place import Place
 
 SPACE = {
     "adam": {"learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}, "batch_size": {"low": 8, "high": 64}},
@@ -16,7 +16,7 @@ SPACE = {
 class SmallStudy:
     """A study whose arms and trials are given one by one; a metric is better the larger it is, unless `sign` is -1."""
 
-    def __init__(self, results: Path, name: str, *, sign: int = 1, mode: str = "comparison") -> None:
+    def __init__(self, results: Place, name: str, *, sign: int = 1, mode: str = "comparison") -> None:
         self.results, self.name, self.sign, self.mode = results, name, sign, mode
         self._arms: list[dict[str, Any]] = []
         self._trials = 0

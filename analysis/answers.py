@@ -1,0 +1,49 @@
+"""One connection that many questions are asked of, each once: what tables, figures and the report stand on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.bundled import query_text, sql_of
+from analysis.connection import ask, asked_again, explained, open, to_pandas
+from tune_qat.results.place import Place, RemotePath
+
+Results = str | Place | Sequence[str | Place]
+"""One results folder or URI, or several."""
+
+
+class Answers:
+    """Answers about one or more results folders, kept. They are of the moment when they were first asked for."""
+
+    def __init__(self, *paths: str | Place) -> None:
+        """Open the record; errors as of `analysis.open`."""
+        self.paths = paths
+        self._connection = open(*paths)
+        self._frames: dict[str, pd.DataFrame] = {}
+        with explained(paths):
+            # Every question starts from them. A temporary table is found before a view of the same name.
+            asked_again(lambda: self._connection.execute("CREATE TEMP TABLE arm_trials AS FROM memory.main.arm_trials"))
+
+    def frame(self, query: str) -> pd.DataFrame:
+        """The answer to a bundled question, or to SQL, asked once and kept: do not change it.
+
+        Errors as of `analysis.frame`.
+        """
+        if query not in self._frames:
+            self._frames[query] = to_pandas(ask(self._connection, sql_of(query), self.paths))
+        return self._frames[query]
+
+    def sql(self, name: str) -> str:
+        """The text of a bundled question."""
+        return query_text(name)
+
+
+def answers(results: "Results | Answers") -> Answers:
+    """Results that a table or a figure is asked for: `Answers` as they are, paths opened."""
+    return results if isinstance(results, Answers) else Answers(*paths_of(results))
+
+
+def paths_of(results: Results) -> list[str | Place]:
+    """One path, or several, as a list."""
+    return [results] if isinstance(results, str | Path | RemotePath) else list(results)

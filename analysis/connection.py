@@ -1,0 +1,105 @@
+"""Opens the record, and asks it: errors of DuckDB become messages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy.special import stdtrit
+
+from analysis.bundled import HERE, read
+from tune_qat.config import UsageError
+from tune_qat.results.place import Place
+from tune_qat.results.reader import AGAIN, check_files
+from tune_qat.results.views import connect, vanished
+
+_LARGEST_DF = 1000
+"""Of `student_t`; the normal distribution's quantile is only 0.12 % smaller."""
+T = TypeVar("T")
+
+
+def open(*paths: str | Place) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `analysis.open`, as `gzip.open`
+    """A DuckDB connection over one or more results folders, or their URIs.
+
+    Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
+    for the bundled questions `arm_trials` (trials that fit their arm, beside the arm's reference points) and
+    `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of freedom, 1 to 1000).
+
+    Raises:
+        TuneQatError: a path that holds no record, or a damaged file.
+        UsageError: no path, a results folder of another schema version, or one study in two folders.
+    """
+    if not paths:
+        raise UsageError('Name at least one results folder, as in analysis.open("results").')
+    connection = connect(*paths, reference=sorted((HERE / "published").glob("*.csv")))
+    connection.register("student_t", _student_t())
+    connection.execute(f"CREATE VIEW arm_trials AS {read(HERE / 'arm_trials.sql')}")
+    return connection
+
+
+def ask(connection: duckdb.DuckDBPyConnection, text: str, paths: Sequence[str | Place]) -> pa.Table:
+    """The answer to one SQL statement that only reads, over a connection to these results.
+
+    Raises:
+        TuneQatError: a damaged file, named.
+        UsageError: a query that does more than read; SQL that DuckDB refuses.
+    """
+    with explained(paths):
+        _check_reads_only(connection.extract_statements(text))
+        answer = asked_again(lambda: connection.sql(text).to_arrow_table())
+    # Sums of integers are decimals in DuckDB; pandas has none.
+    fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in answer.schema]
+    return answer.cast(pa.schema(fields))
+
+
+def to_pandas(answer: pa.Table) -> pd.DataFrame:
+    """An answer as pandas has it. Not DuckDB's own `.df()`, which warns under pandas 3."""
+    return answer.to_pandas()
+
+
+@contextmanager
+def explained(paths: Sequence[str | Place]) -> Iterator[None]:
+    """Errors of DuckDB as ours; a damaged file of these results is named before the query is blamed."""
+    try:
+        yield
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
+        raise _refused(error) from None
+    except duckdb.Error as error:
+        for path in paths:
+            check_files(path)
+        raise _refused(error) from None
+
+
+def asked_again(ask: Callable[[], T]) -> T:
+    """What `ask` gives, begun again where a running study or `compact` took a file away under it."""
+    for _ in range(AGAIN):
+        try:
+            return ask()
+        except duckdb.IOException as error:
+            if not vanished(error):
+                raise
+    return ask()
+
+
+def _student_t() -> pa.Table:
+    df = np.arange(1, _LARGEST_DF + 1)
+    return pa.table({"df": df, "t": stdtrit(df, 0.975)})
+
+
+def _check_reads_only(statements: Sequence[duckdb.Statement]) -> None:
+    # FROM, WITH, VALUES, DESCRIBE, SUMMARIZE and SHOW are SELECT too; MULTI is a PIVOT that looks up its values.
+    # EXPLAIN is left out: EXPLAIN ANALYZE does what it explains, such as writing a file.
+    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
+    if len(statements) != 1:
+        raise UsageError(f"A query is one SQL statement, but got {len(statements)}.")
+    if statements[0].type not in reading:
+        raise UsageError(
+            f"A query only reads, but got {statements[0].type.name}. Ask with SELECT; -o FILE keeps the answer."
+        )
+
+
+def _refused(error: duckdb.Error) -> UsageError:
+    return UsageError(f"DuckDB cannot answer this query. {error}")

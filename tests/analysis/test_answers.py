@@ -1,0 +1,120 @@
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import analysis
+from analysis import Answers, answers, connection
+from tests.analysis.small_study import SmallStudy
+from tests.results.rows import filled, write
+from tests.storage import Bucket
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.results.compaction import compact
+from tune_qat.results.place import Place, place
+
+
+def small(results: Place, name: str = "2026") -> None:
+    study = SmallStudy(results, name)
+    study.retrain(study.arm("adam"), 0.8, None, val_metric=0.7)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    small(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", sorted(analysis.queries()))
+def test_an_answer_is_that_of_frame(results: Path, name: str) -> None:
+    asked = Answers(results)
+    pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(results, name))
+    assert asked.sql(name) == analysis.query_text(name)
+
+
+def test_a_question_is_asked_once_and_other_sql_is_too(results: Path) -> None:
+    asked = Answers(results)
+    assert asked.frame("leaderboard") is asked.frame("leaderboard")
+    assert asked.frame("SELECT count(*) AS n FROM trials")["n"].tolist() == [2]
+    with pytest.raises(UsageError, match="Did you mean 'leaderboard'"):
+        asked.frame("leaderbord")
+    with pytest.raises(UsageError, match="syntax error"):
+        asked.frame("SELEC 1")
+
+
+def test_trials_of_arms_are_the_same_rows_kept(results: Path) -> None:
+    kept, looked_up = Answers(results).frame("FROM arm_trials"), analysis.frame(results, "FROM arm_trials")
+    pd.testing.assert_frame_equal(kept.sort_values("trial_key"), looked_up.sort_values("trial_key"))
+
+
+def test_paths_and_answers_are_taken_alike(results: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    small(other, "second")
+    one = answers(results)
+    assert answers(one) is one
+    assert len(answers(str(results)).frame("leaderboard")) == 1
+    both = answers([results, str(other)])
+    assert both.frame("leaderboard")["study_id"].tolist() == ["2026", "second"]
+    assert both.paths == (results, str(other))
+
+
+def test_a_local_and_a_remote_record_together(results: Path, bucket: Bucket) -> None:
+    remote = f"{bucket.uri}/answers"
+    small(place(remote), "remote")
+    assert answers([results, remote]).frame("leaderboard")["study_id"].tolist() == ["2026", "remote"]
+
+
+def test_no_results_and_no_record(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one results folder"):
+        Answers()
+    with pytest.raises(TuneQatError, match="holds no record of a study"):
+        answers(tmp_path)
+
+
+def test_a_damaged_file_is_named(results: Path) -> None:
+    path = write(results, "2026", "trials", "zz", filled("trials"))
+    data = bytearray(path.read_bytes())
+    data[4:400] = bytes(396)  # the head of the columns; the footer stays whole
+    path.write_bytes(data)
+    with pytest.raises(TuneQatError, match="zz.parquet cannot be read as Parquet"):
+        Answers(results)
+
+
+def test_a_record_that_is_compacted_between_two_questions_gives_the_same_answers(results: Path) -> None:
+    asked = Answers(results)
+    before = analysis.frame(results, "FROM trials")
+    compact(results)
+    pd.testing.assert_frame_equal(asked.frame("FROM trials").sort_values("trial_key"), before.sort_values("trial_key"))
+
+
+def test_a_file_that_vanishes_under_a_question_is_no_error_and_another_is() -> None:
+    gone = [duckdb.IOException('No such file or directory: "a.parquet"')] * 3
+    calls: list[Exception] = [*gone]
+
+    def ask() -> str:
+        if calls:
+            raise calls.pop()
+        return "answer"
+
+    assert connection.asked_again(ask) == "answer"
+    calls = [duckdb.IOException("permission denied")]
+    with pytest.raises(duckdb.IOException, match="permission denied"):
+        connection.asked_again(ask)
+
+
+class TestFrames:
+    def test_of_pandas_polars_and_pyarrow_hold_the_same(self, results: Path) -> None:
+        frames = analysis.frame(results, "leaderboard")
+        polars, arrow = analysis.polars(results, "leaderboard"), analysis.arrow(results, "leaderboard")
+        assert isinstance(polars, pl.DataFrame) and isinstance(arrow, pa.Table)
+        assert list(frames) == polars.columns == arrow.column_names
+        assert frames["mean"].tolist() == polars["mean"].to_list() == arrow["mean"].to_pylist()
+        assert frames["mean"].tolist() == [pytest.approx((0.8 + 0.4) / 2)]
+
+    def test_polars_that_is_not_installed_is_said(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "polars", None)
+        with pytest.raises(TuneQatError, match="pip install polars"):
+            analysis.polars(results, "leaderboard")
