@@ -11,8 +11,9 @@ SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metri
 FROM trials t JOIN arms a USING (study_id, arm_id)
 WHERE t.epochs = a.max_epochs
   AND t.quantizer = a.quantizer
-  AND t.params_json ->> '$.scheme.ste' = a.ste
-  AND CAST(t.params_json ->> '$.scheme.first_last_bits' AS INTEGER) = a.first_last_bits
+  -- An imported study says neither.
+  AND t.params_json ->> '$.scheme.ste' IS NOT DISTINCT FROM a.ste
+  AND CAST(t.params_json ->> '$.scheme.first_last_bits' AS INTEGER) IS NOT DISTINCT FROM a.first_last_bits
   -- Records from before there were recipes have none.
   AND (t.recipe_hash IS NULL OR a.recipe_hashes_json IS NULL
        OR list_contains(json_extract_string(a.recipe_hashes_json, '$[*]'), t.recipe_hash))

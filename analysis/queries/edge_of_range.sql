@@ -18,7 +18,7 @@ ranged AS (
     FROM best CROSS JOIN (VALUES ('learning_rate', sqrt(10), 10), ('batch_size', 2, 2)) AS d(dimension, near, step)),
 judged AS (
     SELECT *, best < low * near AND NOT (dimension = 'batch_size' AND low <= 1) AS at_low,
-           best > high / near AND NOT (dimension = 'batch_size' AND 2 * high > epoch_samples) AS at_high
+           best > high / near AND NOT (dimension = 'batch_size' AND coalesce(2 * high > epoch_samples, false)) AS at_high
     FROM ranged
     WHERE low < high)
 SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, dimension, best, low, high,

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import table_folder
 from tune_qat.results.place import Place
-from tune_qat.results.schema import TABLES
+from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import write_rows
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -17,7 +17,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 def filled(table: str, **values: Any) -> dict[str, Any]:
     """A row with `values`, and something of the right type in every other required column."""
-    return {**{field.name: _something(field.type) for field in TABLES[table] if not field.nullable}, **values}
+    return {**{field.name: _something(field.type) for field in TABLES[table] if required(field)}, **values}
 
 
 def full(table: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from tune_qat.config import EpochResult, LayerResult
-from tune_qat.results.schema import KEYS, REFERENCE, TABLES
+from tune_qat.results.schema import KEYS, REFERENCE, TABLES, required
 
 
 def test_epochs_are_the_fields_of_epoch_result() -> None:
@@ -22,8 +22,8 @@ def test_what_may_be_none_may_be_null_and_nothing_else(table: str, result: type)
     for field in fields(result):
         if field.name != "layers":
             optional = type(None) in getattr(field.type, "__args__", ())
-            assert TABLES[table].field(field.name).nullable == optional, field.name
-    assert TABLES["epochs"].field("val_metric").nullable and not TABLES["epochs"].field("step").nullable
+            assert required(TABLES[table].field(field.name)) == (not optional), field.name
+    assert not required(TABLES["epochs"].field("val_metric")) and required(TABLES["epochs"].field("step"))
     assert TABLES["epochs"].field("test_n").type == pa.int64()
 
 

@@ -10,11 +10,11 @@ import pytest
 from tests.results.rows import epoch_result, filled, full, layer_result, write
 from tune_qat.config import UsageError
 from tune_qat.results.reader import last_epochs, read_file, read_rows
-from tune_qat.results.schema import TABLES
+from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import EpochLog, write_rows
 
 FLOATS = [(table, f.name) for table, schema in TABLES.items() for f in schema if pa.types.is_floating(f.type)]
-REQUIRED = [(table, f.name) for table, schema in TABLES.items() for f in schema if not f.nullable]
+REQUIRED = [(table, f.name) for table, schema in TABLES.items() for f in schema if required(f)]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -145,3 +145,16 @@ class TestEpochLog:
     def test_epoch_that_is_not_finite_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="grad_norm"):
             EpochLog(tmp_path, "study", "key").append(epoch_result(1, grad_norm=math.nan))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_imported_rows_may_lack_what_their_study_does_not_say_and_nothing_else(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "file.parquet"
+    for field in TABLES[table]:
+        row = filled(table, **{field.name: None})
+        if field.nullable:
+            write_rows(path, table, [row], imported=True)
+            assert read_file(path).to_pylist()[0][field.name] is None
+        else:
+            with pytest.raises(ValueError, match="must have a value"):
+                write_rows(path, table, [row], imported=True)

@@ -11,13 +11,13 @@ from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.place import Place, move, place, remove_folder
 from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
-from tune_qat.results.schema import KEYS, TABLES
+from tune_qat.results.schema import KEYS, TABLES, required
 from tune_qat.results.writer import write_rows
 
 ASIDE = "damaged"
 """Folder of the results that holds what was set aside, in the layout of the record."""
 _BEFORE_STATUS = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
-PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or not field.nullable]
+PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or required(field)]
 """Columns that are known before a trial runs."""
 
 

@@ -12,10 +12,23 @@ VERSION_KEY = b"tune_qat.schema_version"
 
 text, integer, small, number, flag = pa.string(), pa.int64(), pa.int32(), pa.float64(), pa.bool_()
 moment = pa.timestamp("us", tz="UTC")
+_OF_OURS = b"required unless imported"
+
+
+def required(field: pa.Field, *, imported: bool = False) -> bool:
+    """Whether a column must have a value.
+
+    Some may be NULL where a study was `imported`: whatever ran it did not say, and nothing is made up for it.
+    """
+    return not field.nullable or (not imported and _OF_OURS in (field.metadata or {}))
 
 
 def _required(name: str, kind: pa.DataType, description: str) -> pa.Field:
     return pa.field(name, kind, nullable=False, metadata={"description": description})
+
+
+def _of_ours(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"description": description, _OF_OURS: "yes"})
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
@@ -28,7 +41,7 @@ STUDIES = pa.schema(
         _required("schema_version", small, "version of these tables"),
         _required("prereg_hash", text, "hash of what is judged: metric, margin, alpha, seeds"),
         _required("mode", text, "comparison or joint"),
-        _required("seed", integer, "seed that all others follow from"),
+        _of_ours("seed", integer, "seed that all others follow from"),
         _required("started_at", moment, "start of the last run"),
         _field("finished_at", moment, "end of the run that completed it"),
         _field("wall_s", number, "seconds of that run"),
@@ -36,6 +49,7 @@ STUDIES = pa.schema(
         _field("git_commit", text, "commit, in a checkout"),
         _field("command", text, "command line of the last run"),
         _required("complete", flag, "whether every planned trial has ended"),
+        _field("origin", text, "what ran an imported study, with its version; NULL: this program"),
     ]
 )
 
@@ -50,36 +64,36 @@ ARMS = pa.schema(
         _required("dataset_options_json", text, "every option of the dataset"),
         _required("data_fingerprint", text, "hash of the data"),
         _required("split_fingerprint", text, "hash of which sample is in which split"),
-        _required("n_train", small, "samples of the training split"),
-        _required("n_val", small, "samples of the validation split"),
-        _required("n_test", small, "samples of the test split"),
+        _of_ours("n_train", small, "samples of the training split"),
+        _of_ours("n_val", small, "samples of the validation split"),
+        _of_ours("n_test", small, "samples of the test split"),
         _field("split_json", text, "names by split, where samples have names"),
         _required("metric", text, "accuracy or psnr"),
         _required("unit", text, "of the metric"),
         _required("sign", pa.int8(), "1: larger is better; -1: smaller is"),
-        _required("trivial_score", number, "best constant prediction, validation split"),
-        _required("trivial_test_score", number, "best constant prediction, test split"),
+        _of_ours("trivial_score", number, "best constant prediction, validation split"),
+        _of_ours("trivial_test_score", number, "best constant prediction, test split"),
         _required("baselines_json", text, "metric of what needs no training, by split and name"),
         _field("margin", number, "practical equivalence, in the metric's unit"),
         _field("weight_bits", pa.int8(), "32: not quantized; NULL where bits are searched"),
         _field("activation_bits", pa.int8(), "32: not quantized; NULL where bits are searched"),
-        _required("first_last_bits", pa.int8(), "of the first and the last layer"),
+        _of_ours("first_last_bits", pa.int8(), "of the first and the last layer"),
         _field("method", text, "what the study calls the method; its quantizer where it has one alone"),
         _required("quantizer", text, "none at 32/32"),
         _field("activation_quantizer", text, "as quantizer, of activations"),
         _field("quantizer_options_json", text, "options of both methods"),
         _field("recipe_hashes_json", text, "recipe_hash of the trials that fit the arm as its study is now"),
-        _required("ste", text, "clip_then_round or round_then_clip"),
+        _of_ours("ste", text, "clip_then_round or round_then_clip"),
         _field("optimizer", text, "NULL in joint mode"),
         _required("repeat", pa.int16(), "from 0"),
         _required("init", text, "pretrain, scratch or path"),
         _field("init_checkpoint_sha256", text, "hash of the starting weights"),
         _required("sampler", text, "tpe or random"),
-        _required("sampler_seed", integer, "seed of the sampler"),
+        _of_ours("sampler_seed", integer, "seed of the sampler"),
         _required("scheduler", text, "asha or none"),
         _required("max_epochs", small, "epochs of a whole trial"),
-        _required("grace_epochs", small, "first rung"),
-        _required("reduction_factor", number, "eta of ASHA"),
+        _of_ours("grace_epochs", small, "first rung"),
+        _of_ours("reduction_factor", number, "eta of ASHA"),
         _required("planned_default", small, "trials"),
         _required("planned_random", small, "trials"),
         _required("planned_search", small, "trials"),
@@ -112,21 +126,21 @@ TRIALS = pa.schema(
         _field("momentum", number, "NULL where the optimizer has none"),
         _field("max_norm", number, "global-norm clipping"),
         _field("clip_factor", number, "adaptive gradient clipping"),
-        _required("quantizer_lr_multiplier", number, "learning rate of step sizes over that of weights"),
+        _of_ours("quantizer_lr_multiplier", number, "learning rate of step sizes over that of weights"),
         _field("quantizer_optimizer", text, "of the quantizers' parameters; NULL: the same as of the weights"),
         _required("schedule", text, "cosine, step or constant"),
-        _required("warmup_epochs", number, "linear warm-up"),
+        _of_ours("warmup_epochs", number, "linear warm-up"),
         _required("epochs", small, "planned"),
-        _required("seed", integer, "data order and calibration"),
-        _required("init_seed", integer, "initial weights, from scratch"),
+        _of_ours("seed", integer, "data order and calibration"),
+        _of_ours("init_seed", integer, "initial weights, from scratch"),
         _field("recipe_hash", text, "hash of what is not proposed by a sampler nor varied by a seed"),
         _required("params_json", text, "the whole configuration"),
         _field("init_checkpoint_sha256", text, "hash of the starting weights; NULL from scratch"),
         _required("data_fingerprint", text, "hash of the data"),
         _required("split_fingerprint", text, "hash of the splits"),
-        _required("source", text, "plan, default, random, sampler or record"),
+        _required("source", text, "plan, default, random, sampler, record or import"),
         _required("status", text, "running, completed, stopped, diverged, oom, error or interrupted"),
-        _field("stop_reason", text, "asha, budget or user"),
+        _field("stop_reason", text, "asha, budget or user; pruner or scheduler in an imported study"),
         _field("rung", small, "last rung reached, in epochs"),
         _field("error_type", text, "class of the exception"),
         _field("error_text", text, "its traceback"),
@@ -179,8 +193,11 @@ def _from_dataclass(result: type, first: list[pa.Field], leave_out: tuple[str, .
     for field in fields(result):
         if field.name in leave_out:
             continue
-        optional = _is_optional(field.type)
-        columns.append(pa.field(field.name, _OF_EPOCH[_plain(field.type)], nullable=optional))
+        kind = _OF_EPOCH[_plain(field.type)]
+        if field.name in UNKNOWN_OF_IMPORTED:
+            columns.append(pa.field(field.name, kind, metadata={_OF_OURS: "yes"}))
+        else:
+            columns.append(pa.field(field.name, kind, nullable=_is_optional(field.type)))
     return pa.schema(columns)
 
 
@@ -193,6 +210,8 @@ def _is_optional(annotation: object) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
 
 
+UNKNOWN_OF_IMPORTED = ("step", "examples", "learning_rate", "nonfinite_steps", "wall_s", "device_s")
+"""Of an epoch: what an imported study may leave unsaid."""
 _OF_TRIAL = [
     _required("trial_key", text, "hash of configuration, data, start and stage"),
     _required("attempt", pa.int16(), "from 1; a trial that goes on from its checkpoint starts the next one"),

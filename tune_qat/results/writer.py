@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.place import Place, Write, write_whole
-from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
 
 _FEW_ROWS: Mapping[str, Any] = {
     "compression": "snappy",
@@ -26,8 +26,17 @@ _PLAIN = {name: pa.schema([field.remove_metadata() for field in schema]) for nam
 """Without descriptions, which would be most of a small file."""
 
 
-def write_rows(path: Place, table: str, rows: Sequence[Mapping[str, Any]], write: Write = write_whole) -> None:
+def write_rows(
+    path: Place,
+    table: str,
+    rows: Sequence[Mapping[str, Any]],
+    write: Write = write_whole,
+    *,
+    imported: bool = False,
+) -> None:
     """Replace `path` by a file with these rows: a reader finds the old file or the new one, never half of one.
+
+    `imported`: of a study that something else ran, in which some columns that are required of ours may be NULL.
 
     Raises:
         ValueError: a column that the table does not have, a required one without a value, a value of another type,
@@ -38,7 +47,7 @@ def write_rows(path: Place, table: str, rows: Sequence[Mapping[str, Any]], write
         unknown = set(row) - set(schema.names)
         if unknown:
             raise ValueError(f"{_where(table, row)}: unknown columns {sorted(unknown)}")
-    columns = [_column(table, field, rows) for field in schema]
+    columns = [_column(table, field, rows, imported) for field in schema]
     write(path, parquet(pa.Table.from_arrays(columns, schema=_PLAIN[table]), **_FEW_ROWS))
 
 
@@ -94,7 +103,7 @@ def _attempts(folder: Place, trial_key: str) -> list[int]:
     return [int(match[1]) for match in names if match]
 
 
-def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
+def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]], imported: bool) -> pa.Array:
     """One column of the table, typed and checked."""
     values = [row.get(field.name) for row in rows]
     try:
@@ -104,7 +113,7 @@ def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> p
         column = pa.array(values, field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"table {table!r}: column {field.name!r} holds {field.type}: {error}") from error
-    if column.null_count and not field.nullable:
+    if column.null_count and required(field, imported=imported):
         row = rows[values.index(None)]
         raise ValueError(f"{_where(table, row)}: column {field.name!r} must have a value")
     if pa.types.is_floating(field.type) and not all(value is None or math.isfinite(value) for value in values):
