@@ -78,6 +78,21 @@ class SmallStudy:
         write(self.results, self.name, "trials", row["trial_key"], row)
         return str(row["trial_key"])
 
+    def curve(self, trial_key: str, *metrics: float | None, **columns: Sequence[Any]) -> None:
+        """The first epochs of a trial, with these validation metrics; any other column has a value for each."""
+        rows = [
+            {"trial_key": trial_key, "attempt": 1, "epoch": number, "val_metric": metric}
+            | {name: values[number - 1] for name, values in columns.items()}
+            for number, metric in enumerate(metrics, start=1)
+        ]
+        write(self.results, self.name, "epochs", f"{trial_key}.1", *(filled("epochs", **row) for row in rows))
+
+    def whole_trial(self, arm_id: str, stage: str, **values: Any) -> None:
+        """A completed trial with all its epochs and a layer."""
+        key = self.trial(arm_id, stage, val_metric=0.75, **values)
+        self.last_epoch(key, [{"oscillation_frequency": 0.01}], val_metric_pre_bn=0.7)
+        self.curve(key, 0.6, 0.65, 0.7, 0.75, val_metric_pre_bn=[0.7] * 4)
+
     def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
         """The fourth and last epoch of a trial, with the rows of its layers."""
         known = {"trial_key": trial_key, "attempt": 1, "epoch": 4}
@@ -90,3 +105,15 @@ class SmallStudy:
         for seed, score in enumerate(scores):
             status = "diverged" if score is None else "completed"
             self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)
+
+
+def whole_study(results: Place) -> None:
+    """The study `whole`, about which every bundled question has something to answer."""
+    study = SmallStudy(results, "whole")
+    for bits in (32, 4):
+        for optimizer in ("adam", "sgd"):
+            arm = study.arm(optimizer, bits)
+            for stage in ("default", "random", "search"):
+                study.whole_trial(arm, stage)
+            for seed in (1, 2):
+                study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import SmallStudy
+from tests.analysis.small_study import SmallStudy, whole_study
 from tests.results.rows import filled, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.schema import TABLES
@@ -33,11 +33,13 @@ def test_questions_are_named_and_say_what_they_answer() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(analysis.queries()))
-def test_every_question_is_answered_by_name_by_its_text_and_without_trials(results: Path, name: str) -> None:
+def test_every_question_is_answered_by_name_by_its_text_and_without_trials(tmp_path: Path, name: str) -> None:
+    results = tmp_path / "whole"
+    whole_study(results)
     found = analysis.frame(results, name)
-    assert len(found) and "2026" in set(found["study_id"])
+    assert len(found) and "whole" in set(found["study_id"])
     pd.testing.assert_frame_equal(found, analysis.frame([str(results)], analysis.query_text(name)))
-    empty = results / "empty"
+    empty = tmp_path / "empty"
     write(empty, "s", "studies", "study", filled("studies"))
     assert list(analysis.frame(empty, name)) == list(found) and not len(analysis.frame(empty, name))
 
