@@ -32,16 +32,23 @@ def test_questions_are_named_and_say_what_they_answer() -> None:
         assert analysis.query_text(name).startswith(f"-- {question}\n")
 
 
-@pytest.mark.parametrize("name", sorted(analysis.queries()))
-def test_every_question_is_answered_by_name_by_its_text_and_without_trials(tmp_path: Path, name: str) -> None:
-    results = tmp_path / "whole"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("whole")
     whole_study(results)
-    found = analysis.frame(results, name)
+    return results
+
+
+@pytest.mark.parametrize("name", sorted(analysis.queries()))
+def test_every_question_is_answered_by_name_by_its_text_and_without_trials(
+    whole: Path, tmp_path: Path, name: str
+) -> None:
+    found = analysis.frame(whole, name)
     assert len(found) and "whole" in set(found["study_id"])
-    pd.testing.assert_frame_equal(found, analysis.frame([str(results)], analysis.query_text(name)))
-    empty = tmp_path / "empty"
-    write(empty, "s", "studies", "study", filled("studies"))
-    assert list(analysis.frame(empty, name)) == list(found) and not len(analysis.frame(empty, name))
+    pd.testing.assert_frame_equal(found, analysis.frame([str(whole)], analysis.query_text(name)))
+    write(tmp_path, "s", "studies", "study", filled("studies"))
+    empty = analysis.frame(tmp_path, name)
+    assert list(empty) == list(found) and not len(empty)
 
 
 def test_numbers_are_numbers_of_pandas(results: Path) -> None:

@@ -28,11 +28,17 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("whole")
+    whole_study(results)
+    return results
+
+
 @pytest.mark.parametrize("name", sorted(analysis.queries()))
-def test_an_answer_is_that_of_frame(tmp_path: Path, name: str) -> None:
-    whole_study(tmp_path)
-    asked = Answers(tmp_path)
-    pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(tmp_path, name))
+def test_an_answer_is_that_of_frame(whole: Path, name: str) -> None:
+    asked = Answers(whole)
+    pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(whole, name))
     assert asked.sql(name) == analysis.query_text(name)
 
 

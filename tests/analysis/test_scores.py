@@ -14,14 +14,14 @@ EXACT = 1e-12  # a few double-precision operations on numbers near 1
 
 def rows(found: pd.DataFrame, *columns: str) -> list[list[Any]]:
     """Values of columns, None where there is none."""
-    return found[list(columns)].astype(object).where(found[list(columns)].notna(), None).values.tolist()  # type: ignore[no-any-return]
+    return found[list(columns)].astype(object).where(found[list(columns)].notna(), None).values.tolist()
 
 
 class TestRetrainScores:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_failures_have_the_trivial_score_of_their_split(self, tmp_path: Path, sign: int) -> None:
         study = SmallStudy(tmp_path, "s", sign=sign)
-        trivial = {"trivial_score": sign * 0.5, "trivial_test_score": sign * 0.4}
+        trivial: dict[str, Any] = {"trivial_score": sign * 0.5, "trivial_test_score": sign * 0.4}
         arm = study.arm("adam", margin=0.01, n_test=200, **trivial)
         study.trial(arm, "retrain", seed=1, test_metric=sign * 0.8, val_metric=sign * 0.9)
         study.trial(arm, "retrain", "diverged", seed=2)
