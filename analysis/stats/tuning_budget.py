@@ -1,0 +1,187 @@
+"""How good is an optimizer after k random trials: expected and median best, with a band, and one number for it.
+
+Only stage `random` is read: its trials are drawn independently and none is stopped early. One that diverged or failed
+counts as the trivial score.
+"""
+
+import functools
+import warnings
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats.boards import ARM, BOARD, compared, in_order
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+LARGEST_BUDGET = 100
+"""Trials: the end of a curve, however many there are."""
+BOUNDS = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}
+"""What a score in this unit can be at all; a score in another unit has no bounds."""
+_SIMULATED = 64
+"""Largest n whose band is simulated. Above, it is of Kolmogorov and Smirnov, as time and memory grow with n."""
+
+
+def tuning_curves(results: Results | Answers) -> pd.DataFrame:
+    """Best validation score after `k` of an arm's `n` random trials, k = 1 .. n (100 at most).
+
+    Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high`
+    (95 % band of the median, for all k together), `informative`, metric, unit. An end of the band that only says what
+    every score obeys (0 or 1 for a fraction, nothing for dB) is NULL. `informative`: the band's better end is known;
+    beyond that k the curve is not to be read.
+    """
+    rows = []
+    for arm, trials in random_trials(results).groupby(ARM):
+        scores, sign, unit = trials["score"].to_numpy(float), int(trials["sign"].iloc[0]), trials["unit"].iloc[0]
+        curve = tuning_curve(scores, sign, _bounds(unit, scores))
+        rows.append(curve.assign(**dict(zip(ARM, arm, strict=True)), metric=trials["metric"].iloc[0], unit=unit))
+    columns = [*ARM, "k", "n", "expected_best", "median_best", "ci_low", "ci_high", "informative", "metric", "unit"]
+    return in_order(pd.concat(rows)[columns], "optimizer", "k") if rows else pd.DataFrame(columns=columns)
+
+
+def tunability(results: Results | Answers) -> pd.DataFrame:
+    """The expected best as one number, weighted over budgets of 1 .. K trials (Sivaprasad et al., ICML 2020).
+
+    `early` weighs budget k by K + 1 - k, `mean` all alike, `peak` K alone. K is the smallest n of the board, 100 at
+    most: every optimizer of a board is judged at the same budgets.
+    """
+    columns = [*ARM, "n", "K", "early", "mean", "peak", "metric", "unit"]
+    trials = random_trials(results)
+    rows = []
+    for board, group in trials.groupby(BOARD):
+        budget = _common_budget(group)
+        for optimizer, arm in group.groupby("optimizer"):
+            sign = int(arm["sign"].iloc[0])
+            best = sign * expected_best(sign * arm["score"].to_numpy(float), np.arange(1, budget + 1))
+            summary = [np.average(best, weights=np.arange(budget, 0, -1)), best.mean(), best[-1]]
+            told = [arm["metric"].iloc[0], arm["unit"].iloc[0]]
+            rows.append([*board, optimizer, len(arm), budget, *summary, *told])
+    return in_order(pd.DataFrame(rows, columns=columns), "optimizer")
+
+
+def probability_of_best(results: Results | Answers) -> pd.DataFrame:
+    """How often an optimizer is the best of its board, each given `k` of its random trials (Sivaprasad et al., 2020).
+
+    k = 1, 2, 4, ... up to half of the board's smallest n: draws of nearly all trials are nearly the same draw, and
+    would make a choice look certain that is not. No rows for a board of one optimizer or of fewer than 2 trials each.
+    """
+    rows = []
+    for board, group in random_trials(results).groupby(BOARD):
+        arms = {name: arm["score"].to_numpy(float) * arm["sign"].iloc[0] for name, arm in group.groupby("optimizer")}
+        if len(arms) < 2:
+            continue
+        for power in range(max(_common_budget(group) // 2, 0).bit_length()):
+            won = chances_of_best(list(arms.values()), 2**power)
+            rows += [[*board, name, 2**power, chance] for name, chance in zip(arms, won, strict=True)]
+    return in_order(pd.DataFrame(rows, columns=[*ARM, "k", "probability"]), "k", "optimizer")
+
+
+def random_trials(results: Results | Answers) -> pd.DataFrame:
+    """Trials of stage `random` in comparison mode, with a score each."""
+    scores = compared(answers(results).frame("tuning_scores"))
+    return scores[(scores["stage"] == "random") & scores["score"].notna()]
+
+
+def tuning_curve(scores: Floats, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:
+    """Columns k, n, expected_best, median_best, ci_low, ci_high, informative; a row for each k up to n, 100 at most.
+
+    Args:
+        scores: final metric of each random trial.
+        sign: 1 where larger is better, -1 where smaller is.
+        bounds: smallest and largest possible score; infinite where there is none.
+    """
+    ks = np.arange(1, min(len(scores), LARGEST_BUDGET) + 1)
+    worst, best = bounds if sign > 0 else (-bounds[1], -bounds[0])
+    median, worse, better = median_band(sign * scores, ks, worst, best)
+    worse[worse <= worst] = np.nan
+    better[better >= best] = np.nan
+    low, high = (worse, better) if sign > 0 else (-better, -worse)
+    return pd.DataFrame(
+        {
+            "k": ks,
+            "n": len(scores),
+            "expected_best": sign * expected_best(sign * scores, ks),
+            "median_best": sign * median,
+            "ci_low": low,
+            "ci_high": high,
+            "informative": np.isfinite(better),
+        }
+    )
+
+
+def expected_best(objectives: Floats, ks: NDArray[np.int64]) -> Floats:
+    """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019, eq. 4)."""
+    from opda.nonparametric import EmpiricalDistribution
+
+    curve: Floats = EmpiricalDistribution(objectives).v_tuning_curve(ks)
+    return curve
+
+
+def median_band(objectives: Floats, ks: NDArray[np.int64], worst: float, best: float) -> tuple[Floats, Floats, Floats]:
+    """Median of the best of k objectives, and its simultaneous 95 % band: worse end, better end (Lourie et al., 2024).
+
+    The median, as a band of the mean would be infinite wherever a score has no bounds. `worst` and `best` are what an
+    objective can be at all.
+    """
+    from opda.nonparametric import EmpiricalDistribution
+
+    method = "ld_equal_tailed" if len(objectives) <= _SIMULATED else "ks"
+    with warnings.catch_warnings():
+        # Of equal scores (diverged trials are all trivial) the band covers more often than it says, never less.
+        warnings.filterwarnings("ignore", "Duplicates detected", RuntimeWarning)
+        lower, middle, upper = EmpiricalDistribution.confidence_bands(
+            objectives, LEVEL, worst, best, generator=_generator(len(objectives)), method=method, n_jobs=1
+        )
+    # The upper CDF has the smaller objectives.
+    median, worse, better = (cdf.quantile_tuning_curve(ks) for cdf in (middle, upper, lower))
+    return median, worse, better
+
+
+def _bounds(unit: str, scores: Floats) -> tuple[float, float]:
+    """Of the unit, unless imported scores do not keep to it."""
+    low, high = BOUNDS.get(unit, (-np.inf, np.inf))
+    return (low, high) if low <= scores.min() and scores.max() <= high else (-np.inf, np.inf)
+
+
+@functools.cache
+def _generator(_n: int) -> np.random.Generator:
+    # One for each n: opda keeps the weights by generator, and they must not depend on what was asked before.
+    return np.random.default_rng(0)
+
+
+def chances_of_best(arms: list[Floats], k: int) -> Floats:
+    """Chance of each arm to hold the best of all, if k of its objectives are drawn without replacement.
+
+    Exact, where a bootstrap would sample: the best of k is at most v with chance C(#{x <= v}, k) / C(n, k). A tie of t
+    arms counts 1/t for each, and 1/t is the integral of u^(t-1) over 0 .. 1, taken by Gauss and Legendre's rule, which
+    is exact for polynomials of this degree.
+
+    Args:
+        arms: objectives (larger is better) of each arm, at least k of them.
+        k: trials of each arm.
+    """
+    values = np.unique(np.concatenate(arms))
+    at_most = np.stack([_best_at_most(np.sort(arm), values, k) for arm in arms])
+    exactly = np.diff(at_most, prepend=0.0)
+    nodes, weights = np.polynomial.legendre.leggauss(len(arms) // 2 + 1)
+    chances = np.zeros(len(arms))
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        below = at_most - (1 - node) * exactly
+        for arm in range(len(arms)):
+            others = np.delete(below, arm, axis=0).prod(axis=0)
+            chances[arm] += weight * float(exactly[arm] @ others)
+    return chances
+
+
+def _best_at_most(ordered: Floats, values: Floats, k: int) -> Floats:
+    counts = np.searchsorted(ordered, values, side="right")
+    steps = np.arange(k)
+    chance: Floats = (np.maximum(counts[:, None] - steps, 0) / (len(ordered) - steps)).prod(axis=1)
+    return chance
+
+
+def _common_budget(board: pd.DataFrame) -> int:
+    return min(int(board.groupby("optimizer").size().min()), LARGEST_BUDGET)

@@ -1,0 +1,49 @@
+"""What tuning brings: the tuned configuration minus the documented default, on validation data."""
+
+import pandas as pd
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats.boards import ARM, compared, in_order
+
+_TOLD = ["metric", "unit"]
+
+
+def gain_from_tuning(results: Results | Answers) -> pd.DataFrame:
+    """Tuned minus default on validation data, above 0 where tuning helped; no interval, as the default is one trial.
+
+    Columns: those of a board, optimizer, `n` (tuning trials that have a score, the default among them), `default`,
+    `tuned` (best of the n), `gain` (tuned - default, never below 0: the default is one of the n, and the best of many
+    flatters itself), `retrained` (mean over fresh seeds of the tuned configuration), `retrained_n`, `retrained_gain`
+    (the honest one), metric, unit. Trials that diverged or failed count as the trivial score. NULL without a default
+    trial, or without retrain trials. Repeats of an arm are averaged.
+    """
+    asked = answers(results)
+    return gains(compared(asked.frame("tuning_scores")), compared(asked.frame("retrain_scores")))
+
+
+def gains(tuning: pd.DataFrame, retrain: pd.DataFrame) -> pd.DataFrame:
+    """`gain_from_tuning` of the rows of `tuning_scores` and `retrain_scores`."""
+    scored = tuning[tuning["score"].notna()]
+    scored = scored.assign(objective=scored["sign"] * scored["score"])
+    repeats = scored.groupby([*ARM, "arm_id", "sign", "trivial", *_TOLD]).agg(
+        n=("score", "size"), tuned=("objective", "max")
+    )
+    default = scored[scored["stage"] == "default"].groupby([*ARM, "arm_id"])["objective"].max()
+    repeats = repeats.join(default.rename("default")).reset_index()
+    table = repeats.groupby([*ARM, "sign", "trivial", *_TOLD], as_index=False).agg(
+        n=("n", "sum"), default=("default", "mean"), tuned=("tuned", "mean")
+    )
+    table = table.merge(_retrained(retrain, table), on=ARM, how="left")
+    table["gain"] = table["tuned"] - table["default"]
+    table["retrained_gain"] = table["retrained"] - table["default"]
+    for column in ("default", "tuned", "retrained"):
+        table[column] *= table["sign"]
+    columns = ["n", "default", "tuned", "gain", "retrained", "retrained_n", "retrained_gain", *_TOLD]
+    return in_order(table[[*ARM, *columns]], "optimizer")
+
+
+def _retrained(retrain: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Mean objective over seeds, by arm; the trivial validation score for those that failed."""
+    told = retrain[[*ARM, "val_score", "failed"]].merge(table[[*ARM, "sign", "trivial"]], on=ARM)
+    told["objective"] = told["sign"] * told["val_score"].mask(told["failed"], told["trivial"])
+    return told.groupby(ARM, as_index=False).agg(retrained=("objective", "mean"), retrained_n=("objective", "size"))

@@ -1,0 +1,159 @@
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from opda.nonparametric import EmpiricalDistribution
+
+from analysis.stats.tuning_budget import (
+    chances_of_best,
+    expected_best,
+    median_band,
+    probability_of_best,
+    tunability,
+    tuning_curve,
+    tuning_curves,
+)
+from tests.analysis.stats.told import Told, tuning
+
+EXACT = 1e-12  # a few double-precision operations on numbers near 1
+OPEN = (-math.inf, math.inf)
+
+
+class TestExpectedBest:
+    def test_of_an_even_grid_is_near_that_of_the_uniform_distribution(self) -> None:
+        n, ks = 2000, np.array([1, 2, 5, 10])
+        grid = (np.arange(n) + 0.5) / n
+        # k / (k + 1) is the mean of the best of k uniform scores; the grid is within 1 / 2n of them.
+        assert expected_best(grid, ks) == pytest.approx(ks / (ks + 1), abs=1 / (2 * n))
+
+    def test_is_the_mean_over_all_draws_with_replacement(self) -> None:
+        scores = [0.2, 0.9, 0.1, 0.1]
+        for sign, best in ((1, max), (-1, min)):
+            expected = [np.mean([best(draw) for draw in itertools.product(scores, repeat=k)]) for k in (1, 2, 3, 4)]
+            curve = tuning_curve(np.array(scores), sign, OPEN)["expected_best"]
+            assert curve.tolist() == pytest.approx(expected, abs=EXACT)
+
+
+class TestBand:
+    # Methodology: with 24, 32 and 64 trials a band is informative up to k = 3, 4 and 7 with highest-density intervals;
+    # equal-tailed ones are a fifth of the cost, and reach one trial less.
+    @pytest.mark.parametrize(("n", "largest"), [(8, 1), (24, 2), (32, 3), (64, 6)])
+    def test_largest_budget_that_may_be_read(self, n: int, largest: int) -> None:
+        scores = np.random.default_rng(0).random(n)
+        informative = tuning_curve(scores, 1, (0.0, 1.0))["informative"]
+        assert informative.tolist() == [True] * largest + [False] * (n - largest)
+
+    @pytest.mark.parametrize("ties", [False, True])
+    def test_covers_the_whole_curve_at_least_as_often_as_it_says(self, ties: bool) -> None:
+        generator = np.random.default_rng(1)
+        ks = np.arange(1, 17)
+        truth = 0.5 ** (1 / ks)  # median of the best of k uniform scores
+        held = []
+        for _ in range(500):
+            scores = generator.random(16)
+            if ties:  # four in ten are one value, as trials are that diverged
+                scores, truth = np.maximum(scores, 0.4), np.maximum(0.5 ** (1 / ks), 0.4)
+            _, low, high = median_band(scores, ks, *OPEN)
+            held.append(bool(((low <= truth) & (truth <= high)).all()))
+        assert np.mean(held) >= 0.93  # 95 % less two standard errors of 500 studies
+
+    @pytest.mark.parametrize("n", [10, 100])  # simulated, and of Kolmogorov and Smirnov
+    def test_minimised_curve_is_the_mirror_of_the_maximised_one(self, n: int) -> None:
+        scores = np.random.default_rng(2).normal(size=n)
+        up, down = tuning_curve(scores, 1, OPEN), tuning_curve(-scores, -1, OPEN)
+        for column, mirror in (("expected_best",) * 2, ("median_best",) * 2, ("ci_low", "ci_high")):
+            np.testing.assert_allclose(up[column], -down[mirror], rtol=EXACT)
+        assert up["informative"].tolist() == down["informative"].tolist()
+
+    def test_is_the_one_of_the_library(self) -> None:
+        scores, ks = np.random.default_rng(3).random(12), np.arange(1, 13)
+        lower, _, upper = EmpiricalDistribution.confidence_bands(
+            scores, 0.95, 0.0, 1.0, generator=np.random.default_rng(0), method="ld_equal_tailed", n_jobs=1
+        )
+        _, low, high = median_band(scores, ks, 0.0, 1.0)
+        np.testing.assert_array_equal(low, upper.quantile_tuning_curve(ks))
+        np.testing.assert_array_equal(high, lower.quantile_tuning_curve(ks))
+
+    def test_does_not_depend_on_what_was_asked_before(self) -> None:
+        scores = np.random.default_rng(4).random(9)
+        first = tuning_curve(scores, 1, OPEN)
+        tuning_curve(np.random.default_rng(5).random(11), 1, OPEN)
+        pd.testing.assert_frame_equal(first, tuning_curve(scores, 1, OPEN))
+
+
+class TestTuningCurves:
+    def test_rows_are_random_trials_of_comparison_mode_alone(self) -> None:
+        scores = pd.concat(
+            [
+                tuning([0.5, 0.7, 0.1]),
+                tuning([0.9], "default"),
+                tuning([0.95, None], "search"),
+                tuning([0.3, 0.4], mode="joint"),
+                tuning([20.0, 25.0], workload="sr", unit="dB", metric="psnr"),
+                tuning([0.3, 0.2], optimizer="sgd", study_id="other", sign=-1, metric="error"),
+            ]
+        )
+        found = tuning_curves(Told(tuning_scores=scores))
+        assert found.groupby(["study_id", "workload", "optimizer"])["k"].agg(list).to_dict() == {
+            ("s", "m-d", "adam"): [1, 2, 3],
+            ("s", "sr", "adam"): [1, 2],
+            ("other", "m-d", "sgd"): [1, 2],
+        }
+        first = found.groupby("workload")["expected_best"].first()
+        assert first["sr"] == pytest.approx(22.5, abs=1e-9)  # mean of two
+        minimised = found[found["study_id"] == "other"]["expected_best"]
+        assert minimised.tolist() == pytest.approx([0.25, 0.225], abs=EXACT)  # (0.3 + 3 x 0.2) / 4
+        assert found[found["workload"] == "sr"]["ci_high"].isna().all()  # two trials say nothing of the best
+
+    def test_only_diverged_trials_make_a_flat_curve(self) -> None:
+        found = tuning_curves(Told(tuning_scores=tuning([0.1] * 5)))
+        assert found["expected_best"].tolist() == pytest.approx([0.1] * 5, abs=EXACT)
+
+    def test_nothing_random_makes_an_empty_table_with_its_columns(self) -> None:
+        found = tuning_curves(Told(tuning_scores=tuning([0.5], "search")))
+        assert not len(found) and {"k", "expected_best", "informative"} <= set(found)
+
+    def test_score_outside_its_unit_has_no_bounds(self) -> None:
+        # Imported under a unit that it does not keep to.
+        assert len(tuning_curves(Told(tuning_scores=tuning([50.0, 99.0])))) == 2
+
+
+def test_tunability_weighs_budgets_that_all_optimizers_have() -> None:
+    scores = pd.concat([tuning([0.2, 0.6]), tuning([0.4, 0.4, 0.8, 0.9], optimizer="sgd")])
+    found = tunability(Told(tuning_scores=scores)).set_index("optimizer")
+    # adam: S(1) = 0.4, S(2) = (0.2 + 3 x 0.6) / 4 = 0.5; sgd: S(1) = 0.625,
+    # S(2) = (0.4 x 4 + 0.8 x 5 + 0.9 x 7) / 16 = 0.74375.
+    for name, first, second in (("adam", 0.4, 0.5), ("sgd", 0.625, 0.74375)):
+        expected = [2, (2 * first + second) / 3, (first + second) / 2, second]
+        assert found.loc[name, ["K", "early", "mean", "peak"]].tolist() == pytest.approx(expected, abs=EXACT)
+    assert found["n"].to_dict() == {"adam": 2, "sgd": 4}
+
+
+class TestProbabilityOfBest:
+    def test_is_the_share_of_all_draws_with_ties_shared(self) -> None:
+        arms = [[0.1, 0.5, 0.9, 0.1], [0.5, 0.6, 0.2], [0.5, 0.1, 0.6]]
+        won = np.zeros(3)
+        for draw in itertools.product(*(itertools.combinations(arm, 2) for arm in arms)):
+            bests = np.array([max(part) for part in draw])
+            won += (bests == bests.max()) / (bests == bests.max()).sum()
+        assert chances_of_best([np.array(arm) for arm in arms], 2) == pytest.approx(won / won.sum(), abs=EXACT)
+
+    def test_ten_arms_that_are_all_alike_share_it(self) -> None:
+        assert chances_of_best([np.array([0.1, 0.2, 0.2])] * 10, 2) == pytest.approx([0.1] * 10, abs=EXACT)
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_table_goes_by_powers_of_two_up_to_half_of_the_trials(self, sign: int) -> None:
+        better = 0.9 if sign > 0 else 0.05
+        scores = pd.concat(
+            [tuning([better] * 9, sign=sign), tuning([0.5] * 8, optimizer="sgd", sign=sign), tuning([0.5], method="m")]
+        )
+        found = probability_of_best(Told(tuning_scores=scores))
+        assert found["k"].tolist() == [1, 1, 2, 2, 4, 4]
+        assert found[found["optimizer"] == "adam"]["probability"].tolist() == pytest.approx([1.0] * 3, abs=EXACT)
+        assert set(found["method"]) == {"lsq"}  # one optimizer has no rival
+
+    def test_one_trial_each_says_nothing(self) -> None:
+        scores = pd.concat([tuning([0.9]), tuning([0.5], optimizer="sgd")])
+        assert not len(probability_of_best(Told(tuning_scores=scores)))
