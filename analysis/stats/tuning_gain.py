@@ -25,25 +25,18 @@ def gains(tuning: pd.DataFrame, retrain: pd.DataFrame) -> pd.DataFrame:
     """`gain_from_tuning` of the rows of `tuning_scores` and `retrain_scores`."""
     scored = tuning[tuning["score"].notna()]
     scored = scored.assign(objective=scored["sign"] * scored["score"])
-    repeats = scored.groupby([*ARM, "arm_id", "sign", "trivial", *_TOLD]).agg(
-        n=("score", "size"), tuned=("objective", "max")
-    )
+    repeats = scored.groupby([*ARM, "arm_id", "sign", *_TOLD]).agg(n=("score", "size"), tuned=("objective", "max"))
     default = scored[scored["stage"] == "default"].groupby([*ARM, "arm_id"])["objective"].max()
     repeats = repeats.join(default.rename("default")).reset_index()
-    table = repeats.groupby([*ARM, "sign", "trivial", *_TOLD], as_index=False).agg(
+    table = repeats.groupby([*ARM, "sign", *_TOLD], as_index=False).agg(
         n=("n", "sum"), default=("default", "mean"), tuned=("tuned", "mean")
     )
-    table = table.merge(_retrained(retrain, table), on=ARM, how="left")
+    fresh = retrain.assign(objective=retrain["sign"] * retrain["val_score"])
+    means = fresh.groupby(ARM).agg(retrained=("objective", "mean"), retrained_n=("objective", "size"))
+    table = table.join(means, on=ARM)
     table["gain"] = table["tuned"] - table["default"]
     table["retrained_gain"] = table["retrained"] - table["default"]
     for column in ("default", "tuned", "retrained"):
         table[column] *= table["sign"]
     columns = ["n", "default", "tuned", "gain", "retrained", "retrained_n", "retrained_gain", *_TOLD]
     return in_order(table[[*ARM, *columns]], "optimizer")
-
-
-def _retrained(retrain: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Mean objective over seeds, by arm; the trivial validation score for those that failed."""
-    told = retrain[[*ARM, "val_score", "failed"]].merge(table[[*ARM, "sign", "trivial"]], on=ARM)
-    told["objective"] = told["sign"] * told["val_score"].mask(told["failed"], told["trivial"])
-    return told.groupby(ARM, as_index=False).agg(retrained=("objective", "mean"), retrained_n=("objective", "size"))
