@@ -3,4 +3,12 @@
 What is computed, from which source and with which measured coverage: docs/statistics.md.
 """
 
-__all__: list[str] = []
+from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
+from analysis.stats.tuning_gain import gain_from_tuning
+
+__all__ = [
+    "gain_from_tuning",
+    "probability_of_best",
+    "tunability",
+    "tuning_curves",
+]
