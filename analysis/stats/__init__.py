@@ -3,11 +3,14 @@
 What is computed, from which source and with which measured coverage: docs/statistics.md.
 """
 
+from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
 
 __all__ = [
     "gain_from_tuning",
+    "learning_rate_envelope",
+    "learning_rate_sensitivity",
     "probability_of_best",
     "tunability",
     "tuning_curves",

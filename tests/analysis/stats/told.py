@@ -46,6 +46,7 @@ def tuning(scores: Sequence[float | None], stage: str = "random", **values: Any)
         stage=stage,
         trial_key=[f"{stage}{i}" for i in range(len(scores))],
         learning_rate=1e-3,
+        default_learning_rate=1e-3,
         batch_size=32,
         status=["stopped" if score is None else "completed" for score in scores],
         epochs_run=4,

@@ -1,0 +1,153 @@
+"""How sensitive is an optimizer to its learning rate: the envelope of its best scores, and numbers for its shape.
+
+Over default, random and search trials. One that diverged or failed counts as the trivial score; one that was stopped
+early has no score here.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats.boards import ARM, in_order
+
+Floats = NDArray[np.float64]
+
+STEP = 0.25
+"""Decades of learning rate that share a point of the envelope."""
+NEAR_BEST = {"fraction": 0.01, "percent": 1.0, "dB": 0.2}
+"""What counts as near the best, by unit: a point of accuracy, a fifth of a dB."""
+SMOOTHED = 6
+"""Points of the envelope under a line of LOWESS, a decade and a half; no line through fewer."""
+
+
+def learning_rate_envelope(results: Results | Answers) -> pd.DataFrame:
+    """Best validation score in each quarter decade of learning rate, over all other hyperparameters.
+
+    Columns: those of a board, optimizer, `learning_rate` (of the best trial), `best`, `smooth` (LOWESS over log rate;
+    NULL below 6 points), `n` scored trials of the quarter decade, metric, unit. After Shallue et al., JMLR 2019.
+    """
+    columns = [*ARM, "learning_rate", "best", "smooth", "n", "metric", "unit"]
+    rows = []
+    for arm, trials in _scored(results).groupby(ARM):
+        sign = trials["sign"].iloc[0]
+        shape = envelope(trials["learning_rate"].to_numpy(float), trials["objective"].to_numpy(float))
+        line = sign * smooth(shape.log10_rate, shape.best)
+        told = (trials["metric"].iloc[0], trials["unit"].iloc[0])
+        points = zip(10**shape.log10_rate, sign * shape.best, line, shape.n, strict=True)
+        rows += [(*arm, *point, *told) for point in points]
+    return in_order(pd.DataFrame(rows, columns=columns), "optimizer", "learning_rate")
+
+
+def learning_rate_sensitivity(results: Results | Answers) -> pd.DataFrame:
+    """The shape of each envelope in numbers.
+
+    Columns: those of a board, optimizer, `n` scored trials, `best`, `best_learning_rate` (NULL where every trial
+    failed), `default_learning_rate`, `near_best`, `basin_width` (decades of learning rate whose best score is within
+    `near_best` of the best; NULL below two points of the envelope), `low_open` and `high_open` (still near the best at
+    the lowest or highest rate tried: the basin is at least this wide), `mean_loss` (see `mean_loss`), `rate_ratio`
+    (best rate over that of the optimizer's 32/32 arm), metric, unit.
+
+    `near_best` is 0.01 of a fraction, 1 percent or 0.2 dB, and twice the study's margin in another unit; never below
+    the margin, as scores within it are equal by the study's own word.
+    """
+    columns = [*ARM, "n", "best", "best_learning_rate", "default_learning_rate", "near_best", "basin_width"]
+    columns += ["low_open", "high_open", "mean_loss", "metric", "unit"]
+    rows = [(*arm, *_shape(trials)) for arm, trials in _scored(results).groupby(ARM)]
+    table = in_order(pd.DataFrame(rows, columns=columns), "optimizer")
+    table.insert(table.columns.get_loc("metric"), "rate_ratio", _rate_ratio(table))
+    return table
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Points of an envelope, by rising rate."""
+
+    log10_rate: Floats
+    """Of the best trial of each quarter decade."""
+    best: Floats
+    """Its objective: larger is better."""
+    n: NDArray[np.int64]
+    """Trials of the quarter decade."""
+
+
+def envelope(rates: Floats, objectives: Floats) -> Envelope:
+    """The best objective in each quarter decade that has a trial; of equal ones, the lowest rate."""
+    trials = pd.DataFrame({"x": np.log10(rates), "y": objectives}).sort_values(["y", "x"], ascending=[False, True])
+    groups = trials.groupby(np.round(trials["x"] / STEP))
+    best = groups.first()
+    return Envelope(best["x"].to_numpy(), best["y"].to_numpy(), groups.size().to_numpy())
+
+
+def smooth(x: Floats, y: Floats) -> Floats:
+    """LOWESS (Cleveland, JASA 1979) at each x, over the nearest 6 points; NaN below 6.
+
+    Without its robust iterations: they take the drop to diverged rates for outliers.
+    """
+    if len(x) < SMOOTHED:
+        return np.full(len(x), np.nan)
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    line: Floats = lowess(y, x, frac=SMOOTHED / len(x), it=0, return_sorted=False)
+    return line
+
+
+def basin_width(x: Floats, y: Floats, near: float) -> float:
+    """Length of x over which the line through the points is within `near` of its highest point.
+
+    NaN below 2 points, or where `near` is not known. Stretches count together: one poor trial in the middle does not
+    cut a basin to half.
+    """
+    if len(x) < 2 or math.isnan(near):
+        return math.nan
+    high, low = np.maximum(y[:-1], y[1:]), np.minimum(y[:-1], y[1:])
+    above = high - (y.max() - near)
+    rise = high - low
+    share = np.where(rise > above, np.divide(above, rise, out=np.zeros_like(rise), where=rise > 0), 1.0)
+    return float(np.diff(x) @ np.clip(share, 0.0, 1.0))
+
+
+def mean_loss(y: Floats, trivial: float) -> float:
+    """Mean over the points of how much is lost to the best, where nothing is worse than the trivial objective.
+
+    Each quarter decade counts once, however many trials a sampler spent on it. After Wortsman et al., ICLR 2024.
+    """
+    return float(np.mean(y.max() - np.fmax(y, trivial)))
+
+
+def near_best(unit: str, margin: float) -> float:
+    """What counts as near the best; NaN where neither the unit nor a margin says it."""
+    return float(np.fmax(NEAR_BEST.get(unit, 2 * margin), margin))
+
+
+def _scored(results: Results | Answers) -> pd.DataFrame:
+    scores = answers(results).frame("tuning_scores")
+    scores = scores[scores["score"].notna() & (scores["learning_rate"] > 0)]
+    return scores.assign(objective=scores["sign"] * scores["score"])
+
+
+def _shape(trials: pd.DataFrame) -> list[object]:
+    first = trials.iloc[0]
+    shape = envelope(trials["learning_rate"].to_numpy(float), trials["objective"].to_numpy(float))
+    near = near_best(first["unit"], float("nan") if pd.isna(first["margin"]) else float(first["margin"]))
+    floor = shape.best.max() - near
+    done = trials[trials["status"] == "completed"]
+    best = done["objective"].eq(shape.best.max())
+    rate = done.loc[best, "learning_rate"].min() if best.any() else math.nan
+    numbers = [len(trials), first["sign"] * shape.best.max(), rate, first["default_learning_rate"], near]
+    edges = [bool(shape.best[0] >= floor), bool(shape.best[-1] >= floor)]
+    width = basin_width(shape.log10_rate, shape.best, near)
+    lost = mean_loss(shape.best, first["sign"] * first["trivial"])
+    return [*numbers, width, *edges, lost, first["metric"], first["unit"]]
+
+
+def _rate_ratio(table: pd.DataFrame) -> "pd.Series[float]":
+    """Of quantized arms; the floating-point control has no method, so that one serves all methods of its study."""
+    same = ["study_id", "mode", "workload", "optimizer"]
+    control = (table["weight_bits"] == 32) & (table["activation_bits"] == 32)
+    rates = table[control].groupby(same)["best_learning_rate"].first().rename("control")
+    ratio = table["best_learning_rate"] / table.join(rates, on=same)["control"]
+    return ratio.mask(control)
