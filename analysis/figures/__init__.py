@@ -1,0 +1,23 @@
+"""Every figure of the report, as a function from results to a plotly figure.
+
+analysis.figures.learning_rate("results").show()
+analysis.figures.learning_rate("results", study_id="quickstart", workload="espcn-photos")
+
+Each takes results folders or URIs, or `analysis.Answers`, and by name the values of columns (study_id, workload, ...)
+that it is to be about. Colours, dashes and markers belong to optimizers, over all figures and studies.
+"""
+
+from tune_qat.config import TuneQatError
+
+try:
+    import plotly  # noqa: F401 - everything below needs it
+except ModuleNotFoundError:
+    raise TuneQatError("Figures and the report need further packages: pip install 'tune-qat[analysis]'") from None
+
+from analysis.figures.divergence import divergence
+from analysis.figures.layers import oscillation, step_size
+from analysis.figures.learning_curves import learning_curves
+from analysis.figures.learning_rate import learning_rate
+from analysis.figures.quantization import bit_widths
+
+__all__ = ["bit_widths", "divergence", "learning_curves", "learning_rate", "oscillation", "step_size"]

@@ -1,0 +1,48 @@
+"""Boards: what may be compared with what. Scores are compared within one, never across."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+BOARD = ["study_id", "mode", "workload", "method", "weight_bits", "activation_bits"]
+SCOPE = ["study_id", "mode", "workload"]
+
+
+def only(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+    """The rows in which every named column has the given value; a column that the table lacks says nothing."""
+    for name, value in where.items():
+        if name in frame:
+            frame = frame[frame[name] == value]
+    return frame
+
+
+def bits(row: Any) -> str:
+    """`4/4`, or `32/32 float`."""
+    both = f"{row.weight_bits:g}/{row.activation_bits:g}"
+    return f"{both} float" if both == "32/32" else both
+
+
+def labels(frame: pd.DataFrame) -> pd.Series:
+    """The label of each row's board: its bits, and what else is needed to tell it from the frame's others."""
+    quantized = frame[(frame.weight_bits < 32) | (frame.activation_bits < 32)]
+    parts = [name for name in ("study_id", "workload") if frame[name].nunique() > 1]
+    several = quantized["method"].nunique() > 1
+    named = [
+        " ".join(
+            [*(str(getattr(row, part)) for part in parts)]
+            + ([str(row.method)] if several and (row.weight_bits < 32 or row.activation_bits < 32) else [])
+            + [bits(row)]
+        )
+        for row in frame.itertuples()
+    ]
+    return pd.Series(named, index=frame.index, dtype=object)
+
+
+def boards(frame: pd.DataFrame, by: Sequence[str] = BOARD) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Label and rows of each board in the order of the table."""
+    if not len(frame):
+        return
+    named = frame.assign(label=labels(frame))
+    for _, rows in named.groupby([*by], sort=False, dropna=False):
+        yield str(rows["label"].iloc[0]), rows

@@ -1,0 +1,49 @@
+"""How often training diverges."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.answers import Answers, Results, answers
+from analysis.figures.boards import boards, only
+from analysis.figures.panels import Panels
+from analysis.figures.style import marker, sentence, style, text
+
+
+def divergence(results: Results | Answers, **where: Any) -> go.Figure:
+    """Share of tuning trials that diverged, with its Wilson interval: a panel for each board, a row for each optimizer."""
+    found = only(answers(results).frame("divergence"), where)
+    if not len(found):
+        return sentence("No default, random or search trial has ended.")
+    names = sorted(found["optimizer"].unique(), reverse=True)
+    parts = list(boards(found))
+    panels = Panels(
+        [label for label, _ in parts],
+        x={"title": "share of trials that diverged", "tickformat": ".0%", "range": [-0.02, 1.02], "dtick": 0.5},
+        y={"categoryorder": "array", "categoryarray": [text(name) for name in names], **_rows(names)},
+        columns=4,
+        row_height=max(120, 22 * len(names)),
+        least=240,
+    )
+    for number, (_, rows) in enumerate(parts):
+        for row in rows.itertuples():
+            error = {"type": "data", "symmetric": False, "array": [row.ci_high - row.rate], "thickness": 2, "width": 0}
+            panels.add(
+                number,
+                go.Scatter(
+                    x=[row.rate],
+                    y=[text(row.optimizer)],
+                    error_x={**error, "arrayminus": [row.rate - row.ci_low], "color": style(row.optimizer).colour},
+                    mode="markers",
+                    marker=marker(row.optimizer),
+                    showlegend=False,
+                    hovertemplate=f"{text(row.optimizer)}: {row.diverged} of {row.n} diverged, %{{x:.1%}}<br>"
+                    f"95 % interval {row.ci_low:.1%} .. {row.ci_high:.1%}<extra></extra>",
+                ),
+            )
+    return panels.figure
+
+
+def _rows(names: list[str]) -> dict[str, Any]:
+    """Properties of an axis with a row for each name, room above the first and below the last."""
+    return {"type": "category", "range": [-0.6, len(names) - 0.4]}

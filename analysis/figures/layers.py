@@ -1,0 +1,94 @@
+"""What quantizers do, layer by layer."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.answers import Answers, Results, answers
+from analysis.figures.boards import labels, only
+from analysis.figures.panels import Panels
+from analysis.figures.style import sentence, text
+
+LARGEST = 60
+"""Panels of one figure: beyond it the page would be of these alone."""
+
+
+def step_size(results: Results | Answers, **where: Any) -> go.Figure:
+    """Step size over that at the start, by layer and epoch: a panel for each optimizer and board. Blue has shrunk."""
+    return _heatmaps(
+        results,
+        "step_size_ratio",
+        "step size / step size at the start",
+        {"colorscale": "RdBu_r", "zmid": 0, "tickvals": [-1, 0, 1], "ticktext": ["half", "same", "double"]},
+        where,
+    )
+
+
+def oscillation(results: Results | Answers, **where: Any) -> go.Figure:
+    """Share of a layer's weights that oscillate, by layer and epoch: a panel for each optimizer and board."""
+    colours = {"colorscale": "Cividis_r", "zmin": 0, "tickformat": ".1%"}
+    return _heatmaps(results, "oscillating", "share of oscillating weights", colours, where)
+
+
+def _heatmaps(
+    results: Results | Answers, column: str, title: str, colours: dict[str, Any], where: dict[str, Any]
+) -> go.Figure:
+    import numpy as np
+
+    found = only(answers(results).frame("layer_quantities"), where).dropna(subset=[column])
+    if not len(found):
+        return sentence("No quantized retrain trial was completed with quantities of its layers.")
+    ratio = column.endswith("_ratio")
+    found = found.assign(
+        label=labels(found),
+        row=found["layer"].map(text) + found["kind"].map({"weight": "", "activation": " in"}),
+        drawn=np.log2(found[column]) if ratio else found[column],
+    )
+    groups = list(found.groupby(["label", "optimizer"], sort=False))[:LARGEST]
+    several = found["label"].nunique() > 1
+    order = list(dict.fromkeys(found.sort_values(["layer_index", "kind"], ascending=[True, False])["row"]))
+    panels = Panels(
+        [f"{name} {label}" if several else name for (label, name), _ in groups],
+        x={"title": "epoch", "showgrid": False},
+        y={
+            "type": "category",
+            "categoryarray": order[::-1],
+            "categoryorder": "array",
+            "range": [-0.5, len(order) - 0.5],
+        },
+        row_height=max(120, 18 * len(order)),
+        least=220,
+        columns=4,
+    )
+    scale = {key: colours[key] for key in ("colorscale",)}
+    bar = {key: colours[key] for key in ("tickvals", "ticktext", "tickformat") if key in colours}
+    limits = _limits(found["drawn"], ratio)
+    panels.figure.update_layout(
+        coloraxis={**scale, **limits, "colorbar": {**bar, "title": {"text": title, "side": "top"}, "orientation": "h",
+                   "y": 1, "yanchor": "bottom", "ypad": 34, "x": 1, "xanchor": "right", "len": 0.35, "thickness": 10}},
+        margin={"l": 110, "t": 120},
+    )  # fmt: skip
+    for number, (_, rows) in enumerate(groups):
+        panels.add(number, _heatmap(rows, order, column, title))
+    return panels.figure
+
+
+def _heatmap(rows: pd.DataFrame, order: list[str], column: str, title: str) -> go.Heatmap:
+    drawn = rows.pivot_table(index="row", columns="epoch", values="drawn").reindex(order[::-1])
+    exact = rows.pivot_table(index="row", columns="epoch", values=column).reindex(order[::-1])
+    return go.Heatmap(
+        x=drawn.columns.to_numpy(),
+        y=list(drawn.index),
+        z=drawn.to_numpy(),
+        customdata=exact.to_numpy(),
+        coloraxis="coloraxis",
+        hovertemplate=f"%{{y}}, epoch %{{x}}: {title} %{{customdata:.4g}}<extra></extra>",
+    )
+
+
+def _limits(drawn: pd.Series, ratio: bool) -> dict[str, float]:
+    if not ratio:
+        return {"cmin": 0.0, "cmax": float(drawn.max()) or 1.0}
+    far = max(1.0, float(drawn.abs().max()))
+    return {"cmin": -far, "cmax": far}

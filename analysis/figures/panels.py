@@ -1,0 +1,97 @@
+"""Small multiples: panels that share their axes, in as many columns as there is room for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.figures.style import MUTED, figure, text
+
+
+class Panels:
+    """A figure of panels with one scale; `meta.panels` tells the page how to lay them out again on a narrow screen."""
+
+    def __init__(
+        self,
+        titles: Sequence[str],
+        *,
+        x: dict[str, Any],
+        y: dict[str, Any],
+        columns: int = 5,
+        row_height: int = 220,
+        least: int = 170,
+        shared: bool = True,
+    ) -> None:
+        """Panels with these titles.
+
+        Args:
+            titles: one for each panel.
+            x: properties of every horizontal axis; its title stands once.
+            y: properties of every vertical axis; its title stands once.
+            columns: panels beside one another where there is room.
+            row_height: pixels of a row.
+            least: width in pixels below which the page takes fewer columns.
+            shared: whether all panels have one scale.
+        """
+        self.figure = figure()
+        count, columns = len(titles), max(1, min(columns, len(titles)))
+        rows = -(-count // columns)
+        top, bottom = 72, 64
+        height = rows * row_height + top + bottom
+        gap_x, gap_y = 0.03, 48 / (rows * row_height)
+        width, tall = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows
+        layout: dict[str, Any] = {"height": height, "margin": {"l": 64, "r": 16, "t": top, "b": bottom}}
+        annotations = []
+        for number, title in enumerate(titles):
+            row, column = divmod(number, columns)
+            left, high = column * (width + gap_x), 1 - row * (tall + gap_y)
+            share_x = {"matches": "x"} if shared and number else {}
+            share_y = {"matches": "y"} if shared and number else {}
+            plain_x = {key: value for key, value in x.items() if key != "title"}
+            plain_y = {key: value for key, value in y.items() if key != "title"}
+            layout[f"xaxis{_suffix(number)}"] = {
+                "tickangle": 0,
+                "tickfont": {"size": 11},
+                **plain_x,
+                **share_x,
+                "domain": [left, left + width],
+                "anchor": f"y{_suffix(number)}",
+                "showticklabels": not shared or number + columns >= count,
+            }
+            layout[f"yaxis{_suffix(number)}"] = {
+                "tickfont": {"size": 11},
+                **plain_y,
+                **share_y,
+                "domain": [max(0.0, high - tall), high],
+                "anchor": f"x{_suffix(number)}",
+                "showticklabels": not shared or column == 0,
+            }
+            place = {"x": left, "y": high, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+            annotations.append({"text": f"<b>{text(title)}</b>", "showarrow": False, **place})
+        below = {"x": 0.5, "y": 0, "yshift": -bottom + 4, "yanchor": "bottom"}
+        # Upright above the first panel: read without turning the head.
+        above = {"x": 0, "y": 1, "xshift": -56, "yshift": 24, "xanchor": "left", "yanchor": "bottom"}
+        for place, axis in ((below, x), (above, y)):
+            said = {"text": axis.get("title", ""), "showarrow": False, "font": {"color": MUTED}}
+            annotations.append({**said, "xref": "paper", "yref": "paper", **place})
+        meta = {"panels": {"count": count, "columns": columns, "row": row_height, "least": least, "shared": shared}}
+        self.figure.update_layout(**layout, annotations=annotations, meta=meta)
+
+    def add(self, panel: int, trace: Any) -> None:
+        """A trace into the panel of this number, from 0."""
+        trace.update(xaxis=f"x{_suffix(panel)}", yaxis=f"y{_suffix(panel)}")
+        self.figure.add_trace(trace)
+
+    def mark(self, panel: int, **line: Any) -> None:
+        """A straight line (`x0, x1, y0, y1`, in data coordinates unless said otherwise) into a panel."""
+        line = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)}", **line}
+        self.figure.add_shape(type="line", **line)
+
+
+def legend(entries: Sequence[go.Scatter]) -> list[go.Scatter]:
+    """Traces that draw nothing and stand in the legend, once each."""
+    return [entry.update(x=[None], y=[None], showlegend=True) for entry in entries]
+
+
+def _suffix(number: int) -> str:
+    return "" if number == 0 else str(number + 1)

@@ -1,0 +1,20 @@
+"""Ranges of axes that a few far-off values do not spoil for the others."""
+
+import pandas as pd
+
+
+def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
+    """The range of values and of the ends of their intervals, without those beyond Tukey's outer fences.
+
+    Three interquartile ranges from the quartiles (Tukey, 1977); None where no value is known.
+    """
+    known = values.dropna()
+    if not len(known):
+        return None
+    first, third = known.quantile(0.25), known.quantile(0.75)
+    fence = 3 * (third - first)
+    inside = values.between(first - fence, third + fence)
+    shown = pd.concat([values[inside], *(end[inside] for end in ends)]).dropna()
+    low, high = float(shown.min()), float(shown.max())
+    room = 0.04 * (high - low) or abs(high) * 0.01 or 1.0
+    return low - room, high + room

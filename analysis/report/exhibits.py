@@ -1,0 +1,61 @@
+"""What a block of the page shows: a figure, the table behind it, and where both come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.answers import Answers
+from analysis.report.studies import Scope
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One figure or table for each workload of each study; its name is also that of its files."""
+
+    name: str
+    title: str
+    table: Callable[[Answers], pd.DataFrame]
+    questions: tuple[str, ...]
+    """Bundled questions whose answers it is made from."""
+    python: str
+    """How to get the table in Python."""
+    figure: Callable[..., Any] | None = None
+    """From results, and a study and workload by name, to a plotly figure."""
+    missing: Callable[[Scope], str | None] = lambda scope: None
+    """What is not in the record that it would need."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A numbered part of the page."""
+
+    key: str
+    short: str
+    title: str
+    lead: str
+    exhibits: tuple[Exhibit, ...]
+
+
+def asked(question: str) -> Callable[[Answers], pd.DataFrame]:
+    """The table that is the answer to a bundled question."""
+    return lambda answers: answers.frame(question)
+
+
+def of_question(name: str, title: str, question: str, **more: Any) -> Exhibit:
+    """An exhibit whose table is the answer to a bundled question."""
+    python = f'analysis.frame("RESULTS", "{question}")'
+    return Exhibit(name, title, asked(question), (question,), python, **more)
+
+
+def of_statistic(name: str, title: str, statistic: str, questions: tuple[str, ...], **more: Any) -> Exhibit:
+    """An exhibit whose table is one of `analysis.stats`."""
+
+    def table(answers: Answers) -> pd.DataFrame:
+        from analysis import stats
+
+        found: pd.DataFrame = getattr(stats, statistic)(answers)
+        return found
+
+    return Exhibit(name, title, table, questions, f'analysis.stats.{statistic}("RESULTS")', **more)

@@ -1,0 +1,134 @@
+"""The report: one self-contained page that needs no network."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from analysis.answers import Answers, answers
+from analysis.figures.boards import only
+from analysis.report.blocks import BLOCKS, Block, Exhibit
+from analysis.report.board import leaderboards
+from analysis.report.cells import rows
+from analysis.report.studies import Scope, notices, scopes, studies
+
+HERE = Path(__file__).parent
+ROWS_OF_PAGE = 3_000
+"""Rows behind figures on the whole page; what is left out is in the files of --static."""
+SAID_ABOVE = ("study_id", "mode", "workload")
+
+
+def page(results: Any, *, live: str | None = None) -> str:
+    """The whole report as HTML.
+
+    Args:
+        results: one or more results folders or URIs, or `Answers`.
+        live: of a served page, the version that it asks for the next one with.
+
+    Raises:
+        TuneQatError: as `analysis.open`.
+        UsageError: as `analysis.open`.
+    """
+    asked = answers(results)
+    found, known = scopes(asked), studies(asked)
+    exhibits = max(1, len(found) * sum(len(block.exhibits) for block in BLOCKS))
+    cap = max(5, min(100, ROWS_OF_PAGE // exhibits))
+    return _rendered(
+        title=", ".join(known["study_id"]) or "No study",
+        notices=notices(known, found),
+        blocks=[_block(number, block, asked, found, cap) for number, block in enumerate(BLOCKS)],
+        several=len(found) > 1,
+        paths=[str(path) for path in asked.paths],
+        live=live,
+    )
+
+
+def empty_page(why: str, *, live: str | None = None) -> str:
+    """A page that says why there is nothing to show yet."""
+    return _rendered(title="No study yet", notices=[why], blocks=[], several=False, paths=[], live=live)
+
+
+def _rendered(**values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["json"] = safe_json
+    return environment.get_template("page.html.j2").render(
+        css=_inlined("page.css"),
+        script=_inlined("page.js"),
+        plotly=Markup(_plotly()),
+        version=metadata.version("tune-qat"),
+        **values,
+    )
+
+
+def safe_json(value: Any) -> Markup:
+    """JSON for a script element: nothing in it can end the element or begin a comment."""
+    text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def compact_json(figure: go.Figure) -> str:
+    """A figure as JSON; the template with the shared look stays, plotly's own defaults are in its script."""
+    text: str = figure.to_json()
+    return text
+
+
+def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: int) -> dict[str, Any]:
+    questions = dict.fromkeys(name for exhibit in block.exhibits for name in exhibit.questions)
+    return {
+        "number": number,
+        "key": block.key,
+        "short": block.short,
+        "title": block.title,
+        "lead": block.lead,
+        "questions": {name: asked.sql(name) for name in questions},
+        "scopes": [
+            {
+                "title": f"{scope.study_id}: {scope.workload}",
+                "exhibits": [_exhibit(exhibit, asked, scope, cap) for exhibit in block.exhibits],
+            }
+            for scope in found
+        ],
+    }
+
+
+def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[str, Any]:
+    missing = exhibit.missing(scope)
+    table = pd.DataFrame() if missing else only(exhibit.table(asked), scope.where)
+    if not missing and not len(table):
+        missing = "The record has no rows for this."
+    made: dict[str, Any] = {
+        "id": f"{exhibit.name}-{scope.study_id}-{scope.workload}",
+        "name": exhibit.name,
+        "title": exhibit.title,
+        "missing": missing,
+        "questions": exhibit.questions,
+        "python": exhibit.python,
+        "boards": leaderboards(table) if exhibit.name == "leaderboard" and not missing else [],
+    }
+    if not missing:
+        made["rows"] = rows(table, cap, SAID_ABOVE)
+        if exhibit.figure is not None:
+            figure = exhibit.figure(asked, **scope.where)
+            made["figure"], made["height"] = compact_json(figure), figure.layout.height
+    return made
+
+
+def _inlined(name: str) -> Markup:
+    # Files of this package, not of the record.
+    return Markup((HERE / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    script: str = get_plotlyjs()
+    return script
