@@ -11,7 +11,7 @@ from analysis.figures.style import marker, sentence, style, text
 
 
 def divergence(results: Results | Answers, **where: Any) -> go.Figure:
-    """Share of tuning trials that diverged, with its Wilson interval: a panel for each board, a row for each optimizer."""
+    """Share of tuning trials that diverged, with its Wilson interval: a panel a board, a row an optimizer."""
     found = only(answers(results).frame("divergence"), where)
     if not len(found):
         return sentence("No default, random or search trial has ended.")

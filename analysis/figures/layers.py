@@ -55,19 +55,22 @@ def _heatmaps(
             "type": "category",
             "categoryarray": order[::-1],
             "categoryorder": "array",
+            "dtick": 1,
             "range": [-0.5, len(order) - 0.5],
         },
         row_height=max(120, 18 * len(order)),
         least=220,
         columns=4,
     )
-    scale = {key: colours[key] for key in ("colorscale",)}
-    bar = {key: colours[key] for key in ("tickvals", "ticktext", "tickformat") if key in colours}
+    scale: dict[str, Any] = {"colorscale": colours["colorscale"]}
+    bar: dict[str, Any] = {key: colours[key] for key in ("tickvals", "ticktext", "tickformat") if key in colours}
     limits = _limits(found["drawn"], ratio)
     panels.figure.update_layout(
         coloraxis={**scale, **limits, "colorbar": {**bar, "title": {"text": title, "side": "top"}, "orientation": "h",
-                   "y": 1, "yanchor": "bottom", "ypad": 34, "x": 1, "xanchor": "right", "len": 0.35, "thickness": 10}},
-        margin={"l": 110, "t": 120},
+                   "yref": "container", "y": 1, "yanchor": "top", "ypad": 4, "x": 1, "xanchor": "right", "len": 220,
+                   "lenmode": "pixels", "thickness": 10}},
+        margin={"l": 110, "t": 96},
+        height=panels.figure.layout.height + 24,
     )  # fmt: skip
     for number, (_, rows) in enumerate(groups):
         panels.add(number, _heatmap(rows, order, column, title))
@@ -87,7 +90,7 @@ def _heatmap(rows: pd.DataFrame, order: list[str], column: str, title: str) -> g
     )
 
 
-def _limits(drawn: pd.Series, ratio: bool) -> dict[str, float]:
+def _limits(drawn: pd.Series, ratio: bool) -> dict[str, Any]:
     if not ratio:
         return {"cmin": 0.0, "cmax": float(drawn.max()) or 1.0}
     far = max(1.0, float(drawn.abs().max()))

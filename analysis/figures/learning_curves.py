@@ -38,7 +38,7 @@ def learning_curve_quartiles(results: Results | Answers) -> pd.DataFrame:
 
 
 def learning_curves(results: Results | Answers, **where: Any) -> go.Figure:
-    """Median of the validation metric over retrain seeds, quartiles shaded: a panel a board; by epoch, step or second."""
+    """Median of the validation metric over retrain seeds, quartiles shaded: a panel a board."""
     found = only(learning_curve_quartiles(results), where)
     if not len(found):
         return sentence("No retrain trial has ended.")

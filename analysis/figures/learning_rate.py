@@ -54,6 +54,7 @@ def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Sca
         },
         showlegend=False,
         customdata=rows[["n", "median", "diverged", "stopped"]].to_numpy(),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>around %{{x:.2g}}: best %{{y}}, median %{{customdata[1]:.4g}}"
-        "<br>%{customdata[0]:.0f} trials, %{customdata[2]:.0%} diverged, %{customdata[3]:.0%} stopped<extra></extra>",
+        hovertemplate=f"{text(optimizer)}, {text(label)}<br>around %{{x:.2g}}: best %{{y}}"
+        "<br>median %{customdata[1]:.4g} of %{customdata[0]:.0f} trials,"
+        " %{customdata[2]:.0%} diverged, %{customdata[3]:.0%} stopped<extra></extra>",
     )

@@ -15,7 +15,7 @@ NONE = "no quantized arm"
 
 
 def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
-    """Mean on test data from floating point down to the fewest bits, with intervals: a panel a method, a line an optimizer.
+    """Mean on test data from floating point to the fewest bits, with intervals: a panel a method, a line an optimizer.
 
     Points stand a little apart, so that their intervals do not cover one another.
     """

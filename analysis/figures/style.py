@@ -79,14 +79,7 @@ def metric_title(metric: str, unit: str) -> str:
 def figure(height: int = 360) -> go.Figure:
     """An empty figure with the shared look: little ink beside the data."""
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": INK}
-    axis = {
-        "gridcolor": GRID,
-        "zeroline": False,
-        "linecolor": MUTED,
-        "ticks": "outside",
-        "ticklen": 4,
-        "automargin": True,
-    }
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": MUTED, "ticks": "outside", "ticklen": 4}
     template = go.layout.Template(
         layout={
             "font": font,
@@ -95,7 +88,14 @@ def figure(height: int = 360) -> go.Figure:
             "xaxis": {**axis, "showgrid": False, "showline": True},
             "yaxis": axis,
             "hoverlabel": {"bgcolor": "white", "font": {"color": INK}},
-            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": {"text": ""}},
+            "legend": {
+                "orientation": "h",
+                "yref": "container",
+                "yanchor": "top",
+                "y": 0.99,
+                "x": 0,
+                "title": {"text": ""},
+            },
             "annotationdefaults": {"font": {"size": 13, "color": INK}, "showarrow": False},
         }
     )

@@ -32,7 +32,8 @@ SELECT a.study_id, a.mode, a.workload, any_value(a.metric) AS metric, any_value(
        count(DISTINCT a.optimizer) AS optimizers,
        bool_or(a.weight_bits = 32 AND a.activation_bits = 32) AS control,
        bool_or(a.weight_bits < 32 OR a.activation_bits < 32 OR a.weight_bits IS NULL) AS quantized,
-       coalesce(any_value(c.tuning_trials), 0) AS tuning_trials, coalesce(any_value(c.random_trials), 0) AS random_trials,
+       coalesce(any_value(c.tuning_trials), 0) AS tuning_trials,
+       coalesce(any_value(c.random_trials), 0) AS random_trials,
        coalesce(any_value(c.completed_trials), 0) AS completed_trials,
        coalesce(any_value(c.diverged_trials), 0) AS diverged_trials,
        coalesce(any_value(c.retrain_trials), 0) AS retrain_trials, coalesce(any_value(c.seeds), 0) AS seeds
@@ -132,7 +133,7 @@ def notices(known: pd.DataFrame, found: list[Scope]) -> list[str]:
                 f"Study {name} is not finished: {int(study['ended'])} of {planned} planned trials have ended. "
                 "Everything below is of what there is, and may change."
             )
-        if study["origin"]:
+        if isinstance(study["origin"], str):
             said.append(f"Study {name} was not run by tune_qat but brought in from {study['origin']}.")
         if study["mode"] == "joint":
             said.append(

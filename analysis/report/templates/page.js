@@ -9,10 +9,11 @@
     const { count, row, least, shared } = panels;
     const columns = Math.max(1, Math.min(panels.columns, Math.floor(width / least)));
     const rows = Math.ceil(count / columns);
-    const { t, b } = layout.margin;
+    const b = layout.margin.b, t = layout.margin.t + legendRows(layout, width) * 20;
     const gapX = 0.03, gapY = 48 / (rows * row);
     const wide = (1 - gapX * (columns - 1)) / columns, tall = (1 - gapY * (rows - 1)) / rows;
     const copy = structuredClone(layout);
+    copy.margin.t = t;
     copy.height = rows * row + t + b;
     for (let number = 0; number < count; number++) {
       const suffix = number ? number + 1 : "", column = number % columns;
@@ -26,14 +27,20 @@
     return copy;
   }
 
+  // Lines that the legend, and buttons beside it, need beyond the first.
+  function legendRows(layout, width) {
+    const entries = layout.meta.entries || 0, besides = layout.updatemenus && width < 700 ? 2 : 0;
+    return besides + Math.max(0, Math.ceil(entries / Math.max(1, Math.floor(width / 140))) - 1);
+  }
+
   const drawn = new Map();
   function draw(plot) {
     const script = plot.closest("figure").querySelector("script.figure");
     const figure = drawn.get(plot) || JSON.parse(script.textContent);
+    if (figure.layout.meta) figure.layout.meta.entries = figure.data.filter((trace) => trace.name && trace.showlegend !== false).length;
     drawn.set(plot, figure);
     const width = plot.clientWidth;
     const layout = arranged(figure.layout, width);
-    // Legends of narrow screens stand below the axis, where they push nothing aside.
     Plotly.react(plot, figure.data, { ...layout, width, autosize: false }, config);
     plot.style.minHeight = (layout.height || 360) + "px";
     plot.dataset.drawn = width;
@@ -76,7 +83,43 @@
     setTimeout(() => { button.textContent = "copy"; }, 2000);
   });
 
+  // Two configurations side by side, from what the page holds.
   function compare() {}
 
+  // A served page asks whether there is a newer one, and takes its content over in place.
+  async function follow() {
+    const page = document.getElementById("page");
+    try {
+      const version = await (await fetch("version", { cache: "no-store" })).text();
+      if (version !== page.dataset.live) await renew(page);
+      document.body.classList.remove("lost");
+    } catch { document.body.classList.add("lost"); }
+    setTimeout(follow, 2000);
+  }
+
+  async function renew(page) {
+    const text = await (await fetch(".", { cache: "no-store" })).text();
+    const next = new DOMParser().parseFromString(text, "text/html");
+    const fresh = next.getElementById("page"), scroll = scrollY;
+    const path = (node) => (node.closest("[id]") || page).id + ":" + node.firstElementChild.textContent;
+    const open = new Set([...page.querySelectorAll("details[open]")].map(path));
+    const chosen = [...page.querySelectorAll("select")].map((select) => [select.id, select.value]);
+    const heights = new Map([...page.querySelectorAll(".plot")].map((plot) => [plot.closest("figure").id, plot.style.minHeight]));
+    drawn.forEach((_, plot) => Plotly.purge(plot));
+    page.replaceWith(fresh);
+    document.title = next.title;
+    fresh.querySelectorAll("details").forEach((node) => { node.open = open.has(path(node)); });
+    for (const [id, value] of chosen) {
+      const select = document.getElementById(id);
+      if (select && [...select.options].some((option) => option.value === value)) select.value = value;
+    }
+    fresh.querySelectorAll(".plot").forEach((plot) => {
+      plot.style.minHeight = heights.get(plot.closest("figure").id) || plot.style.minHeight;
+    });
+    watch();
+    scrollTo(0, scroll);
+  }
+
   watch();
+  if (document.getElementById("page").dataset.live) setTimeout(follow, 2000);
 })();
