@@ -67,7 +67,7 @@ def _heatmaps(
     limits = _limits(found["drawn"], ratio)
     panels.figure.update_layout(
         coloraxis={**scale, **limits, "colorbar": {**bar, "title": {"text": title, "side": "top"}, "orientation": "h",
-                   "yref": "container", "y": 1, "yanchor": "top", "ypad": 4, "x": 1, "xanchor": "right", "len": 220,
+                   "yref": "container", "y": 1, "yanchor": "top", "ypad": 20, "x": 1, "xanchor": "right", "len": 220,
                    "lenmode": "pixels", "thickness": 10}},
         margin={"l": 110, "t": 96},
         height=panels.figure.layout.height + 24,
