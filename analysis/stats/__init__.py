@@ -3,15 +3,18 @@
 What is computed, from which source and with which measured coverage: docs/statistics.md.
 """
 
+from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
 
 __all__ = [
+    "critical_batch_size",
     "gain_from_tuning",
     "learning_rate_envelope",
     "learning_rate_sensitivity",
     "probability_of_best",
+    "rate_scaling",
     "tunability",
     "tuning_curves",
 ]

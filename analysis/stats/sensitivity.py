@@ -12,9 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, in_order
-
-Floats = NDArray[np.float64]
+from analysis.stats.boards import ARM, Floats, in_order
 
 STEP = 0.25
 """Decades of learning rate that share a point of the envelope."""

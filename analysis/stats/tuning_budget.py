@@ -12,9 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, BOARD, compared, in_order
-
-Floats = NDArray[np.float64]
+from analysis.stats.boards import ARM, BOARD, Floats, compared, in_order
 
 LEVEL = 0.95
 LARGEST_BUDGET = 100
