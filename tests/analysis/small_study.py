@@ -4,9 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from tests.results.rows import filled, write
 from tune_qat.results.place import Place
 
+BOARD = ("study_id", "mode", "workload", "method", "weight_bits", "activation_bits")
 SPACE = {
     "adam": {"learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}, "batch_size": {"low": 8, "high": 64}},
     "sgd": {"learning_rate": {"low": 1e-4, "high": 1.0, "log": True}, "batch_size": {"low": 8, "high": 64}},
@@ -91,7 +94,7 @@ class SmallStudy:
         """A completed trial with all its epochs and a layer."""
         key = self.trial(arm_id, stage, val_metric=0.75, **values)
         self.last_epoch(key, [{"oscillation_frequency": 0.01}], val_metric_pre_bn=0.7)
-        self.curve(key, 0.6, 0.65, 0.7, 0.75, val_metric_pre_bn=[0.7] * 4)
+        self.curve(key, 0.6, 0.65, 0.7, 0.75, val_metric_pre_bn=[0.7] * 4, train_loss=[0.5] * 4)
 
     def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
         """The fourth and last epoch of a trial, with the rows of its layers."""
@@ -110,10 +113,18 @@ class SmallStudy:
 def whole_study(results: Place) -> None:
     """The study `whole`, about which every bundled question has something to answer."""
     study = SmallStudy(results, "whole")
+    published = {"workload": "espcn-div2k", "metric": "psnr", "unit": "dB"}
+    asha = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
     for bits in (32, 4):
         for optimizer in ("adam", "sgd"):
-            arm = study.arm(optimizer, bits)
-            for stage in ("default", "random", "search"):
+            arm = study.arm(optimizer, bits, quantizer="lsq" if bits < 32 else "none", **published, **asha)
+            for stage in ("default", "random", "random", "search"):
                 study.whole_trial(arm, stage)
             for seed in (1, 2):
                 study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)
+
+
+def rows(found: pd.DataFrame, *columns: str) -> list[list[Any]]:
+    """Values of columns, None where there is none."""
+    chosen = found[list(columns)]
+    return chosen.astype(object).where(chosen.notna(), None).values.tolist()

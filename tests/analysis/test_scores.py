@@ -6,15 +6,9 @@ import pandas as pd
 import pytest
 
 import analysis
-from tests.analysis.small_study import SmallStudy
+from tests.analysis.small_study import BOARD, SmallStudy, rows
 
-BOARD = ["study_id", "mode", "workload", "method", "weight_bits", "activation_bits", "optimizer"]
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
-
-
-def rows(found: pd.DataFrame, *columns: str) -> list[list[Any]]:
-    """Values of columns, None where there is none."""
-    return found[list(columns)].astype(object).where(found[list(columns)].notna(), None).values.tolist()
 
 
 class TestRetrainScores:
@@ -36,7 +30,7 @@ class TestRetrainScores:
             [4, sign * 0.4, sign * 0.5, True],
             [5, sign * 0.4, sign * 0.5, True],
         ]
-        assert rows(found[:1], *BOARD, "repeat", "trial_key", "config_id", "metric", "unit", "sign") == [
+        assert rows(found[:1], *BOARD, "optimizer", "repeat", "trial_key", "config_id", "metric", "unit", "sign") == [
             ["s", "comparison", "m-d", "lsq", 4, 4, "adam", 1, "t001", "best"]
             + ["accuracy" if sign > 0 else "error", "fraction", sign]
         ]
@@ -97,9 +91,9 @@ class TestTuningScores:
             ["search", "completed", 4, sign * 0.5, None],
         ]
         assert found["default_learning_rate"].tolist() == [2e-3] * 7
-        assert rows(found[:1], *BOARD, "arm_id", "trial_key", "learning_rate", "batch_size", "epochs", "steps_run") == [
-            ["s", "comparison", "m-d", "lsq", 4, 4, "adam", "adam-w4a4", "t001", 2e-3, 32, 4, 40]
-        ]
+        assert rows(
+            found[:1], *BOARD, "optimizer", "arm_id", "trial_key", "learning_rate", "batch_size", "epochs", "steps_run"
+        ) == [["s", "comparison", "m-d", "lsq", 4, 4, "adam", "adam-w4a4", "t001", 2e-3, 32, 4, 40]]
         assert rows(found[:1], "metric", "unit", "sign", "margin", "trivial", "params_json") == [
             ["accuracy" if sign > 0 else "error", "fraction", sign, 0.02, sign * 0.5]
             + ['{"scheme": {"ste": "clip_then_round", "first_last_bits": 8}}']
