@@ -113,8 +113,8 @@ class SmallStudy:
 def whole_study(results: Place) -> None:
     """The study `whole`, about which every bundled question has something to answer."""
     study = SmallStudy(results, "whole")
-    published = {"workload": "espcn-div2k", "metric": "psnr", "unit": "dB"}
-    asha = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
+    published: dict[str, Any] = {"workload": "espcn-div2k", "metric": "psnr", "unit": "dB"}
+    asha: dict[str, Any] = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
     for bits in (32, 4):
         for optimizer in ("adam", "sgd"):
             arm = study.arm(optimizer, bits, quantizer="lsq" if bits < 32 else "none", **published, **asha)

@@ -138,7 +138,12 @@ class TestPublished:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_our_means_stand_beside_published_numbers_in_our_unit(self, tmp_path: Path, sign: int) -> None:
         study = SmallStudy(tmp_path, "s", sign=sign)
-        dogs = {"workload": "resnet18-tsinghua_dogs", "metric": "accuracy", "unit": "fraction", "quantizer": "lsq"}
+        dogs: dict[str, Any] = {
+            "workload": "resnet18-tsinghua_dogs",
+            "metric": "accuracy",
+            "unit": "fraction",
+            "quantizer": "lsq",
+        }
         study.retrain(study.arm("adagrad", **dogs), 0.6, None, 0.7)
         study.arm("lion", **dogs)
         found = analysis.frame(tmp_path, "published").set_index("optimizer")

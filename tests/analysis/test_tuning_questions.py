@@ -100,7 +100,7 @@ class TestRungCorrelation:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_is_spearmans_with_failures_and_ties(self, tmp_path: Path, sign: int) -> None:
         study = SmallStudy(tmp_path, "s", sign=sign)
-        asha = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
+        asha: dict[str, Any] = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
         trivial: dict[str, Any] = {"trivial_score": sign * 0.5}
         arm = study.arm("adam", **trivial, **asha)
         curves: list[list[float | None]] = [
