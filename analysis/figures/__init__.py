@@ -18,6 +18,17 @@ from analysis.figures.divergence import divergence
 from analysis.figures.layers import oscillation, step_size
 from analysis.figures.learning_curves import learning_curves
 from analysis.figures.learning_rate import learning_rate
+from analysis.figures.parallel import parallel_coordinates
 from analysis.figures.quantization import bit_widths
+from analysis.figures.tuning import tuning_budget
 
-__all__ = ["bit_widths", "divergence", "learning_curves", "learning_rate", "oscillation", "step_size"]
+__all__ = [
+    "bit_widths",
+    "divergence",
+    "learning_curves",
+    "learning_rate",
+    "oscillation",
+    "parallel_coordinates",
+    "step_size",
+    "tuning_budget",
+]

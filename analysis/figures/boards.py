@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-BOARD = ["study_id", "mode", "workload", "method", "weight_bits", "activation_bits"]
+from analysis.stats.boards import BOARD
+
 SCOPE = ["study_id", "mode", "workload"]
 
 

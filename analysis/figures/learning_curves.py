@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
-from analysis.figures.boards import BOARD, boards, only
+from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
 from analysis.figures.style import faded, line, metric_title, number_format, sentence, style, text
+from analysis.stats.boards import BOARD
 
 AXES = {"epoch": "epoch", "step": "optimizer step", "device_s": "device seconds"}
 SHOWN = 10

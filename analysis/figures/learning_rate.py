@@ -2,59 +2,114 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
-from analysis.figures.style import MUTED, metric_title, number_format, sentence, style, text
+from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
+from analysis.stats import learning_rate_envelope
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+POINTS = 1_500
+"""Trials drawn in one figure: the best of each optimizer and board, and others spread over its learning rates."""
 
 
 def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
-    """Best final validation metric by quarter decade of the learning rate: a panel for each optimizer, a line a board.
+    """Final validation metric by learning rate: a panel for each optimizer, its envelope a line for each board.
 
-    Floating point is grey and dotted; quantized boards have the optimizer's colour, the widest a solid line.
+    Floating point is grey; quantized boards have the optimizer's colour. A cross is a trial that diverged or failed and
+    counts as the trivial score. A tick at the bottom is the optimizer's default. Of very many trials not all are drawn;
+    the envelope is of all of them.
     """
-    found = only(answers(results).frame("learning_rate"), where)
-    if not len(found):
-        return sentence("No default, random or search trial has ended.")
-    names = list(dict.fromkeys(found["optimizer"]))
-    first = found.iloc[0]
+    asked = answers(results)
+    trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score"])
+    if not len(trials):
+        return sentence("No default, random or search trial was completed.")
+    envelope = only(learning_rate_envelope(asked), where)
+    names, first = list(dict.fromkeys(trials["optimizer"])), trials.iloc[0]
     panels = Panels(
         names,
         x={"title": "learning rate", "type": "log", "dtick": 2, "exponentformat": "power"},
         y={"title": metric_title(first["metric"], first["unit"]), "tickformat": number_format(first["unit"])},
     )
+    cells = max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups)
     for panel, name in enumerate(names):
-        for number, (label, rows) in enumerate(boards(found)):
-            mine = rows[rows["optimizer"] == name].dropna(subset=["best"])
+        for label, rows in boards(trials):
+            mine = rows[rows["optimizer"] == name]
+            if len(mine):
+                panels.add(panel, _points(thinned(mine, max(8, POINTS // cells)), name, label))
+        for number, (label, rows) in enumerate(boards(envelope)):
+            mine = rows[rows["optimizer"] == name]
             if len(mine):
                 panels.add(panel, _line(mine, name, label, number))
+        for default in trials.loc[trials["optimizer"] == name, "default_learning_rate"].dropna().unique()[:1]:
+            at = {
+                "x0": default,
+                "x1": default,
+                "y0": 0,
+                "y1": 0.06,
+                "yref": f"y{'' if not panel else panel + 1} domain",
+            }
+            panels.mark(panel, **at, line={"color": MUTED, "width": 2})
     return panels.figure
 
 
-def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Scatter:
-    control = (rows["weight_bits"].iloc[0], rows["activation_bits"].iloc[0]) == (32, 32)
-    colour = MUTED if control else style(optimizer).colour
-    lost = (rows["diverged"] + rows["failed"]) >= 1
+def names_of_boards(frame: pd.DataFrame) -> list[str]:
+    """The columns of a board that tell the frame's boards apart."""
+    return [name for name in ("study_id", "workload", "method", "weight_bits", "activation_bits") if name in frame]
+
+
+def thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many trials: half of them the best, the others evenly spread over the learning rates."""
+    if len(trials) <= most:
+        return trials
+    ordered = trials.assign(objective=trials["sign"] * trials["score"])
+    best = ordered.nlargest(most // 2, "objective")
+    rest = ordered.drop(best.index).sort_values("learning_rate")
+    return pd.concat([best, rest.iloc[np.linspace(0, len(rest) - 1, most - len(best)).astype(int)]])
+
+
+def _control(rows: pd.DataFrame) -> bool:
+    return bool((rows["weight_bits"].iloc[0], rows["activation_bits"].iloc[0]) == (32, 32))
+
+
+def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
+    colour = MUTED if _control(rows) else style(optimizer).colour
+    lost = rows["status"] != "completed"
     return go.Scatter(
         x=rows["learning_rate"].to_numpy(),
-        y=rows["best"].to_numpy(),
-        name=text(label),
-        mode="lines+markers",
-        line={"color": colour, "width": 1.5, "dash": "dot" if control else DASHES[max(0, number - 1) % len(DASHES)]},
+        y=rows["score"].to_numpy(float),
+        mode="markers",
         marker={
-            "color": "white" if control else colour,
-            "line": {"color": colour, "width": 1.5},
-            "size": 6,
+            "size": 5,
+            "color": faded(colour, 0.35),
             "symbol": ["x-thin" if gone else "circle" for gone in lost],
+            "line": {"width": [1.2 if gone else 0 for gone in lost], "color": faded(colour, 0.6)},
         },
         showlegend=False,
-        customdata=rows[["n", "median", "diverged", "stopped"]].to_numpy(),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>around %{{x:.2g}}: best %{{y}}"
-        "<br>median %{customdata[1]:.4g} of %{customdata[0]:.0f} trials,"
-        " %{customdata[2]:.0%} diverged, %{customdata[3]:.0%} stopped<extra></extra>",
+        customdata=rows[["trial_key", "batch_size", "status"]].to_numpy(),
+        hovertemplate=f"{text(optimizer)}, {text(label)}<br>%{{x:.3g}}, batch %{{customdata[1]}}: %{{y}}"
+        "<br>%{customdata[2]}, trial %{customdata[0]}<extra></extra>",
+    )
+
+
+def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Scatter:
+    control = _control(rows)
+    return go.Scatter(
+        x=rows["learning_rate"].to_numpy(),
+        y=rows["best"].to_numpy(float),
+        mode="lines",
+        line={
+            "color": MUTED if control else style(optimizer).colour,
+            "width": 1.8,
+            "dash": "dot" if control else DASHES[max(0, number - 1) % len(DASHES)],
+        },
+        showlegend=False,
+        name=text(label),
+        hovertemplate=f"{text(optimizer)}, {text(label)}<br>best of %{{customdata}} around %{{x:.2g}}: %{{y}}"
+        "<extra></extra>",
+        customdata=rows["n"].to_numpy(),
     )

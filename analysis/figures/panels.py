@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from analysis.figures.style import MUTED, figure, text
 
 
@@ -87,10 +85,13 @@ class Panels:
         line = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)}", **line}
         self.figure.add_shape(type="line", **line)
 
-
-def legend(entries: Sequence[go.Scatter]) -> list[go.Scatter]:
-    """Traces that draw nothing and stand in the legend, once each."""
-    return [entry.update(x=[None], y=[None], showlegend=True) for entry in entries]
+    def note(self, panel: int, x: float, y: float, words: str) -> None:
+        """Small words just above or, at 0, just below a point of a panel, in data coordinates."""
+        place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)}", "showarrow": False}
+        font = {"size": 10, "color": MUTED}
+        self.figure.add_annotation(
+            text=text(words), x=x, y=y, yanchor="bottom" if y else "top", font=font, bgcolor="white", **place
+        )
 
 
 def _suffix(number: int) -> str:

@@ -9,23 +9,22 @@ from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
 from analysis.figures.style import faded, line, metric_title, number_format, sentence, style, text
+from analysis.stats import tuning_curves
 
 
 def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
     """Expected best validation metric after k random trials: a panel for each board, the bands of the two best shaded.
 
-    A curve ends where its band no longer tells anything about the better end. Bands of all of them would cover one
+    A curve is faint where its band no longer tells anything about the better end. Bands of all of them would cover one
     another; hovering has their ends.
     """
-    from analysis.stats import tuning_curves
-
     found = only(tuning_curves(answers(results)), where)
     if not len(found):
         return sentence("No random trial has ended.")
-    parts, first = list(boards(found)), found.iloc[0]
+    parts, first, longest = list(boards(found)), found.iloc[0], found["k"].max()
     panels = Panels(
         [label for label, _ in parts],
-        x={"title": "random trials", "type": "log", "dtick": "D2"},
+        x={"title": "random trials", "type": "log", "dtick": "L1" if longest < 12 else "D2"},
         y={"title": metric_title(first["metric"], first["unit"]), "tickformat": number_format(first["unit"])},
         columns=3,
         row_height=300,
@@ -37,6 +36,9 @@ def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
         leading = set((sign * ends.set_index("optimizer")["expected_best"].astype(float)).nlargest(2).index)
         for name, mine in rows.groupby("optimizer", sort=False):
             told = mine[mine["informative"] | (mine["k"] == 1)]
+            beyond = mine[mine["k"] >= told["k"].max()]
+            if len(beyond) > 1:
+                panels.add(panel, _curve(beyond, str(name), False).update(opacity=0.3, mode="lines"))
             if name in leading:
                 panels.add(panel, _band(told, str(name)))
             panels.add(panel, _curve(told, str(name), panel == 0))

@@ -5,8 +5,10 @@ import pandas as pd
 from analysis import figures
 from analysis.answers import Answers
 from analysis.figures.learning_curves import learning_curve_quartiles
-from analysis.report.exhibits import Block, Exhibit, of_question
-from analysis.report.studies import Scope, compared, retrained, tuned
+from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
+from analysis.report.studies import Scope, compared, randomly, retrained, tuned
+from analysis.stats import probability_of_best
+from analysis.stats.boards import BOARD
 
 __all__ = ["BLOCKS", "Block", "Exhibit"]
 
@@ -21,6 +23,16 @@ def _of_layers(quantity: str, title: str, figure: object) -> Exhibit:
 
 def _curves(answers: Answers) -> pd.DataFrame:
     return learning_curve_quartiles(answers)
+
+
+def _chances(answers: Answers) -> pd.DataFrame:
+    """A row for each optimizer, a column for each budget."""
+    chances = probability_of_best(answers)
+    columns = [*BOARD, "optimizer"]
+    wide = chances.assign(percent=(100 * chances["probability"].astype(float)).round(1)).pivot_table(
+        index=columns, columns="k", values="percent", sort=False
+    )
+    return wide.rename(columns=lambda k: f"{k} trials").reset_index().rename_axis(columns=None)
 
 
 BLOCKS: tuple[Block, ...] = (
@@ -51,13 +63,60 @@ BLOCKS: tuple[Block, ...] = (
         "learning_rate",
         "Learning rate",
         "How sensitive is each optimizer to its learning rate?",
-        "A panel for each optimizer: the best final validation metric in each quarter decade. A trial that diverged or "
-        "failed lies at the best constant prediction, as a cross. Grey is floating point.",
+        "A panel for each optimizer, a point for each trial that ran to its end, a line through the best of each "
+        "quarter decade. A trial that diverged or failed lies at the best constant prediction, as a cross. Grey is "
+        "floating point, the tick at the bottom the optimizer's default.",
         (
-            of_question(
-                "learning_rate", "Best by learning rate", "learning_rate", figure=figures.learning_rate, missing=tuned
+            of_statistic(
+                "learning_rate",
+                "Final validation metric by learning rate",
+                "learning_rate_envelope",
+                ("tuning_scores",),
+                figure=figures.learning_rate,
+                missing=tuned,
             ),
+            of_statistic(
+                "learning_rate_sensitivity",
+                "The shape of each curve in numbers",
+                "learning_rate_sensitivity",
+                ("tuning_scores",),
+                missing=tuned,
+            ),
+            of_question("learning_rate_bins", "Trials by quarter decade", "learning_rate", missing=tuned, folded=True),
             of_question("edge_of_range", "Best values and the ends of their ranges", "edge_of_range", missing=tuned),
+        ),
+    ),
+    Block(
+        "tuning_budget",
+        "Tuning budget",
+        "What does a tuning budget buy?",
+        "Expected best validation metric after so many random trials. The 95 % bands (of the median) of the two that "
+        "lead at the end are shaded. A curve is faint where its band no longer tells how good the best can be.",
+        (
+            of_statistic(
+                "tuning_budget",
+                "Expected best by number of random trials",
+                "tuning_curves",
+                ("tuning_scores",),
+                figure=figures.tuning_budget,
+                missing=randomly,
+            ),
+            of_statistic(
+                "gain_from_tuning",
+                "Tuned minus documented default",
+                "gain_from_tuning",
+                ("tuning_scores", "retrain_scores"),
+                missing=tuned,
+            ),
+            Exhibit(
+                "probability_of_best",
+                "Chance in percent to be the best of all, each given so many random trials",
+                _chances,
+                ("tuning_scores",),
+                'analysis.stats.probability_of_best("RESULTS")',
+                missing=randomly,
+            ),
+            of_statistic("tunability", "Tunability", "tunability", ("tuning_scores",), missing=randomly, folded=True),
         ),
     ),
     Block(
@@ -74,6 +133,21 @@ BLOCKS: tuple[Block, ...] = (
                 'analysis.figures.learning_curves.learning_curve_quartiles("RESULTS")',
                 figures.learning_curves,
                 retrained,
+            ),
+        ),
+    ),
+    Block(
+        "parallel_coordinates",
+        "Parallel coordinates",
+        "Which configurations are good?",
+        "A line for each trial that ran to its end, the best tenth in its optimizer's colour.",
+        (
+            of_question(
+                "parallel_coordinates",
+                "Searched values beside the metric",
+                "tuning_scores",
+                figure=figures.parallel_coordinates,
+                missing=tuned,
             ),
         ),
     ),

@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.boards import BOARD, bits, labels
+from analysis.figures.boards import bits, labels
 from analysis.report.bars import bar, scale, swatch
 from analysis.report.cells import NOTHING, cell, number, score, unit_name
+from analysis.stats.boards import BOARD
 
 REFERENCES = {"trivial": "best constant prediction", "nearest": "nearest neighbour", "bicubic": "bicubic"}
 

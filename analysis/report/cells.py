@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.figures.boards import labels
+
 NOTHING = "–"
 
 
@@ -41,16 +43,30 @@ def unit_name(unit: str) -> str:
 
 
 def rows(frame: pd.DataFrame, cap: int, constant: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A table for the page: at most `cap` rows, without the columns named as constant, its whole length said.
+    """A table for the page: at most `cap` rows, its whole length said.
 
-    The same value in every row of those columns is said by the heading above the table.
+    Without the columns named as constant where they are (the heading above says them), without a metric and unit that
+    never change (the caption says them), and with one column for the bits.
     """
-    shown = frame.drop(columns=[name for name in constant if name in frame and frame[name].nunique(dropna=False) <= 1])
-    body = shown.head(cap)
-    numeric = [name for name in shown if shown[name].dtype.kind in "iuf"]
+    spoken = [name for name in (*constant, "metric", "unit", "sign") if name in frame and _same(frame[name])]
+    shown = frame.head(cap)
+    if {"method", "weight_bits", "activation_bits"} <= set(frame):
+        shown = shown.assign(weight_bits=labels(frame).head(cap)).rename(columns={"weight_bits": "at bits"})
+        spoken += ["method", "activation_bits"]
+    shown = shown.drop(columns=spoken)
     return {
-        "columns": list(shown.columns),
-        "numeric": set(numeric),
-        "rows": [[cell(value) for value in row] for row in body.itertuples(index=False)],
+        "columns": [str(name).replace("_", " ") for name in shown],
+        "numeric": [shown[name].dtype.kind in "iuf" or _numbers(shown[name]) for name in shown],
+        "rows": [[cell(value) for value in row] for row in shown.itertuples(index=False)],
         "total": len(frame),
+        "metric": f"{frame['metric'].iloc[0]} in {frame['unit'].iloc[0]}" if "metric" in spoken else "",
     }
+
+
+def _same(values: pd.Series) -> bool:
+    return bool(values.nunique(dropna=False) <= 1)
+
+
+def _numbers(values: pd.Series) -> bool:
+    known = values.dropna()
+    return bool(len(known) and known.map(lambda value: isinstance(value, int | float)).all() and known.dtype != bool)

@@ -25,6 +25,8 @@ class Exhibit:
     """From results, and a study and workload by name, to a plotly figure."""
     missing: Callable[[Scope], str | None] = lambda scope: None
     """What is not in the record that it would need."""
+    folded: bool = False
+    """Whether a table without a figure waits to be opened."""
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[s
         "title": exhibit.title,
         "missing": missing,
         "questions": exhibit.questions,
+        "folded": exhibit.folded and not missing,
+        "open": exhibit.figure is None and exhibit.name != "leaderboard" and not exhibit.folded,
         "python": exhibit.python,
         "boards": leaderboards(table) if exhibit.name == "leaderboard" and not missing else [],
     }

@@ -1,0 +1,119 @@
+"""Which configurations are good: every searched value beside the metric."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.answers import Answers, Results, answers
+from analysis.figures.boards import boards, only
+from analysis.figures.panels import Panels
+from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
+
+TOP = 0.1
+"""Share of trials that are coloured."""
+LINES = 150
+"""Trials drawn in a panel: the coloured ones first, the others evenly spread over the scores."""
+DIMENSIONS = ("learning_rate", "batch_size", "weight_decay", "momentum", "max_norm", "clip_factor")
+POWERS = 3.0
+"""Ratio of largest to smallest from which an axis is logarithmic."""
+
+
+def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
+    """A line for each trial that ran to its end, over what was searched: a panel a board, the best tenth in colour.
+
+    Random trials where the study has them, as a sampler crowds where it looks; else all that were completed.
+    """
+    trials = only(answers(results).frame("tuning_scores"), where).dropna(subset=["score"])
+    if (trials["stage"] == "random").any():
+        trials = trials[trials["stage"] == "random"]
+    if not len(trials):
+        return sentence("No default, random or search trial was completed.")
+    parts = list(boards(trials))
+    first = trials.iloc[0]
+    panels = Panels(
+        [label for label, _ in parts],
+        x={"title": "", "showgrid": False, "showline": False, "ticks": ""},
+        y={"title": "", "visible": False, "range": [-0.12, 1.04], "fixedrange": True},
+        columns=2,
+        row_height=320,
+        least=420,
+        shared=False,
+    )
+    names: set[str] = set()
+    for panel, (_, rows) in enumerate(parts):
+        _draw(panels, panel, _chosen(rows), names, metric_title(first["metric"], first["unit"]))
+    return panels.figure
+
+
+def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    ordered = rows.assign(objective=rows["sign"] * rows["score"]).sort_values("objective", ascending=False)
+    top = max(1, round(TOP * len(ordered)))
+    best = ordered.head(min(top, LINES // 2)).assign(top=True)
+    rest = ordered.iloc[top:]
+    if len(rest) > LINES - len(best):
+        rest = rest.iloc[np.linspace(0, len(rest) - 1, LINES - len(best)).astype(int)]
+    drawn = pd.concat([rest.assign(top=False), best])
+    values = drawn["params_json"].map(json.loads)
+    for name in DIMENSIONS[2:]:
+        drawn[name] = pd.to_numeric(values.map(lambda of, name=name: of.get(name)), errors="coerce")
+    return drawn
+
+
+def _draw(panels: Panels, panel: int, rows: pd.DataFrame, names: set[str], metric: str) -> None:
+    shown = [name for name in DIMENSIONS if rows[name].notna().any() and rows[name].nunique() > 1]
+    axes = [*(Axis(rows[name]) for name in shown), Axis(rows["score"], number_format(rows["unit"].iloc[0]))]
+    places = np.column_stack([axis.places for axis in axes])
+    ticks = list(range(len(axes)))
+    titles = [*(name.replace("_", "<br>") for name in shown), metric]
+    suffix = "" if panel == 0 else panel + 1
+    panels.figure.layout[f"xaxis{suffix}"].update(
+        tickvals=ticks, ticktext=titles, range=[-0.3, len(axes) - 0.6], showticklabels=True
+    )
+    for at, axis in enumerate(axes):
+        panels.mark(panel, x0=at, x1=at, y0=0, y1=1, line={"color": MUTED, "width": 1}, layer="below")
+        for end, value in ((0, axis.low), (1, axis.high)):
+            panels.note(panel, at, end, value)
+    for name in ("", *dict.fromkeys(rows.loc[rows["top"], "optimizer"])):
+        mine = rows["top"] & (rows["optimizer"] == name) if name else ~rows["top"]
+        if mine.any():
+            panels.add(panel, _lines(rows[mine], places[mine.to_numpy()], name, name not in names))
+            names.add(name)
+
+
+class Axis:
+    """One vertical axis: where its values lie between 0 and 1, and what its ends are."""
+
+    def __init__(self, values: pd.Series, form: str = ".3g") -> None:
+        known = values.astype(float)
+        log = bool((known.dropna() > 0).all() and known.max() / known.min() > POWERS)
+        drawn = np.log10(known) if log else known
+        low, high = drawn.min(), drawn.max()
+        self.places = ((drawn - low) / ((high - low) or 1.0)).to_numpy()
+        self.low, self.high = format(known.min(), form), format(known.max(), form)
+
+
+def _lines(rows: pd.DataFrame, places: Any, optimizer: str, legend: bool) -> go.Scatter:
+    width = places.shape[1] + 1  # a gap after each line
+    x = np.tile(np.append(np.arange(width - 1, dtype=float), np.nan), len(rows))
+    y = np.column_stack([places, np.full(len(rows), np.nan)]).ravel()
+    said = [
+        f"{text(row.optimizer)}: {row.score:.4g}, learning rate {row.learning_rate:.3g}, batch {row.batch_size:g}"
+        f"<br>trial {text(row.trial_key)}"
+        for row in rows.itertuples()
+    ]
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": style(optimizer).colour, "dash": style(optimizer).dash, "width": 1.6}
+        if optimizer
+        else {"color": faded(MUTED, 0.25), "width": 0.8},
+        name=text(optimizer) or "other trials",
+        legendgroup=optimizer or "other",
+        showlegend=legend,
+        text=np.repeat(said, width).tolist() if optimizer else None,
+        hoverinfo="text" if optimizer else "skip",
+    )
