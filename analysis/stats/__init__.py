@@ -4,11 +4,13 @@ What is computed, from which source and with which measured coverage: docs/stati
 """
 
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
+from analysis.stats.comparisons import comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
 
 __all__ = [
+    "comparisons",
     "critical_batch_size",
     "gain_from_tuning",
     "learning_rate_envelope",

@@ -1,0 +1,23 @@
+-- Where did trials start, which optimizer pretrained it, and what is each study judged by?
+-- `init` is pretrain (one floating-point model that all arms share), scratch (a seed varies the initial weights, too) or
+-- path (a checkpoint from elsewhere, whose training is not in the record). `pretrained_by` and what follows it is NULL
+-- but for pretrain; `pretrain_val_metric` is NULL until that model is trained. `alpha` and `margin` were fixed in the
+-- study file before it ran.
+WITH begun AS (
+    SELECT study_id, any_value(init) AS init, any_value(workload) AS workload, any_value(metric) AS metric,
+           any_value(unit) AS unit, any_value(margin) AS margin, max(planned_retrain) AS planned_retrain,
+           count(DISTINCT repeat) AS repeats
+    FROM arms GROUP BY study_id),
+pretrained AS (
+    SELECT study_id, arg_max(val_metric, finished_at) AS pretrain_val_metric
+    FROM trials WHERE stage = 'pretrain' AND status = 'completed' GROUP BY study_id)
+SELECT s.study_id, s.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
+       CASE WHEN b.init = 'pretrain' THEN s.definition_json ->> '$.pretrain.optimizer' END AS pretrained_by,
+       CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END
+           AS pretrain_epochs,
+       CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.learning_rate' AS DOUBLE) END
+           AS pretrain_learning_rate,
+       p.pretrain_val_metric, b.metric, b.unit, b.margin,
+       CAST(s.definition_json ->> '$.judgement.alpha' AS DOUBLE) AS alpha, b.planned_retrain, b.repeats
+FROM studies s LEFT JOIN begun b USING (study_id) LEFT JOIN pretrained p USING (study_id)
+ORDER BY s.study_id

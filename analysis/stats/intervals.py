@@ -1,0 +1,125 @@
+"""Intervals, and when there is none: Student's t, Wilson's, and the percentile bootstrap by block."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+LEVEL = 0.95
+"""Of every interval."""
+FEWEST_RUNS = 10
+"""In a block, for the bootstrap: below, its intervals are too narrow (docs/statistics.md has their coverage)."""
+TOO_FEW = "fewer than two values"
+ALL_THE_SAME = "all values are the same"
+
+Numbers = npt.NDArray[np.floating[Any]]
+Statistic = Callable[[Sequence[Numbers]], Numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval, or with `why` there is none."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    why: str | None = None
+
+
+class Estimates(NamedTuple):
+    """Means of many columns, each with its 95 % interval and the p of a mean of 0, or with `why` there is none."""
+
+    estimate: Numbers
+    low: Numbers
+    high: Numbers
+    n: npt.NDArray[np.int64]
+    p: Numbers
+    why: npt.NDArray[np.object_]
+    """None where there is an interval; elsewhere `low`, `high` and `p` are NaN."""
+
+    def where(self, chosen: npt.NDArray[np.bool_], other: "Estimates") -> "Estimates":
+        """These where `chosen`, the others elsewhere."""
+        return Estimates(*(np.where(chosen, mine, theirs) for mine, theirs in zip(self, other, strict=True)))
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Mean of the values with Student's t interval (Student, Biometrika 1908); none below two distinct values."""
+    found = t_intervals(np.asarray(values, dtype=float)[:, None])
+    estimate, n, why = float(found.estimate[0]), int(found.n[0]), found.why[0]
+    low, high = (None, None) if why else (float(found.low[0]), float(found.high[0]))
+    return Interval(estimate, low, high, n, why)
+
+
+def t_intervals(values: Numbers, *, rounding: float = 0.0) -> Estimates:
+    """As `t_interval`, for each column at once.
+
+    Values that are all the same have no interval: they are one run, repeated, and say nothing of the spread.
+
+    Args:
+        values: (n, columns); NaN where a column has no value in a row.
+        rounding: of the subtraction that made the values: a spread up to it is none.
+    """
+    n, mean, variance = moments(values)
+    spread = np.nanmax(values, axis=0, initial=-np.inf) - np.nanmin(values, axis=0, initial=np.inf)
+    error = np.sqrt(variance / np.maximum(n, 1))
+    return with_intervals(mean, error, n - 1.0, n, same=spread <= rounding)
+
+
+def moments(values: Numbers) -> tuple[npt.NDArray[np.int64], Numbers, Numbers]:
+    """How many each column has, their mean (NaN of none) and their variance (0 below two)."""
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(n, 1)
+    squares = np.where(known, values - mean, 0.0) ** 2
+    return n, np.where(n > 0, mean, np.nan), squares.sum(axis=0) / np.maximum(n - 1, 1)
+
+
+def with_intervals(
+    estimate: Numbers, error: Numbers, df: Numbers, n: npt.NDArray[np.int64], *, same: npt.NDArray[np.bool_]
+) -> Estimates:
+    """Intervals from standard errors and degrees of freedom; none below 1, nor where values are all the `same`."""
+    told = (df >= 1) & ~same
+    why = np.where(df < 1, TOO_FEW, ALL_THE_SAME).astype(object)
+    why[told] = None
+    df, error = np.where(told, df, np.nan), np.where(told, error, np.nan)
+    half = stdtrit(df, (1 + LEVEL) / 2) * error
+    return Estimates(estimate, estimate - half, estimate + half, n, 2 * stdtr(df, -np.abs(estimate) / error), why)
+
+
+def wilson(successes: int, n: int) -> tuple[float, float] | None:
+    """Interval of a share of n (Wilson, JASA 1927); None where n is 0."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    if n == 0:
+        return None
+    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    blocks: Sequence[Sequence[float]], statistic: Statistic, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """Percentile interval from resampling runs within each block (Efron 1979; Agarwal et al., NeurIPS 2021).
+
+    Args:
+        blocks: the runs of each block; blocks are never resampled.
+        statistic: of the blocks, each an array (resamples, its runs); returns (resamples,).
+        resamples: how many.
+        seed: of the resampling.
+
+    Returns:
+        None where a block has fewer than ten runs, or where there is no block.
+    """
+    if not blocks or min(map(len, blocks)) < FEWEST_RUNS:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for block in blocks:
+        runs = np.asarray(block, dtype=float)
+        drawn.append(runs[rng.integers(0, len(runs), (resamples, len(runs)))])
+    low, high = np.quantile(statistic(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,96 @@
+"""Retrain scores by board, the arms that may be compared, and what of them repeats the experiment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.stats.boards import BOARD
+from analysis.stats.intervals import Numbers
+
+WORKLOAD = ["study_id", "mode", "workload"]
+FACTS = ["metric", "unit", "sign", "margin", "trivial"]
+"""What all arms of a board share."""
+FLOAT_BITS = 32
+
+
+Indices = npt.NDArray[np.int64]
+
+
+class Board(NamedTuple):
+    """Scores of one board: rows are what repeats the experiment, columns are optimizers."""
+
+    key: tuple[str | int, ...]
+    """Values of `BOARD`."""
+    optimizers: list[str]
+    repetitions: list[int]
+    """Seeds, or repeats."""
+    scores: Numbers
+    """(repetitions, optimizers); NaN where an arm has no score there."""
+    unit: str
+    """What a row is: a seed, or a repeat."""
+    facts: dict[str, Any]
+    """`FACTS`."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.key[-2:] == (FLOAT_BITS, FLOAT_BITS)
+
+    @property
+    def oriented(self) -> Numbers:
+        """Scores of which the larger is better."""
+        return self.scores * self.facts["sign"]
+
+    @property
+    def rounding(self) -> float:
+        """Of a difference of two of the scores: differences that vary less do not vary."""
+        return float(8 * np.finfo(float).eps * np.nanmax(np.abs(self.scores)))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Values that every row of a table about the board has."""
+        return {**dict(zip(BOARD, self.key, strict=True)), **self.facts}
+
+
+def boards(scores: pd.DataFrame) -> Iterator[Board]:
+    """The boards of `retrain_scores`, joint searches left out: one search over optimizers ranks none of them.
+
+    Seeds of one repeat share what its search chose. Where a board has several repeats, these are what repeats the
+    experiment, and a repeat's score is the mean of its seeds.
+    """
+    ranked = scores[scores["mode"] != "joint"]
+    for key, rows in ranked.groupby(BOARD, dropna=False, sort=False):
+        unit = "repeat" if rows["repeat"].nunique() > 1 else "seed"
+        optimizers, column = np.unique(rows["optimizer"].to_numpy(dtype=object), return_inverse=True)
+        repetitions, row = np.unique(rows[unit], return_inverse=True)
+        sums, counts = np.zeros((2, len(repetitions), len(optimizers)))
+        np.add.at(sums, (row, column), rows["score"].to_numpy(dtype=float))
+        np.add.at(counts, (row, column), 1)
+        facts = {name: rows[name].iloc[0] for name in FACTS}
+        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        yield Board(key, list(optimizers), list(repetitions), means, unit, facts)
+
+
+def pairs_of(optimizers: int) -> tuple[Indices, Indices]:
+    """Columns of the first and of the second of each pair."""
+    first, second = np.triu_indices(optimizers, 1)
+    return first, second
+
+
+def stacked(tables: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One frame of many tables, each with arrays of one length and values that all its rows share."""
+    lengths = [next(len(value) for value in table.values() if isinstance(value, np.ndarray)) for table in tables]
+    return pd.DataFrame(
+        {
+            name: np.concatenate(
+                [
+                    table[name] if isinstance(table[name], np.ndarray) else np.full(length, table[name])
+                    for table, length in zip(tables, lengths, strict=True)
+                ]
+            )
+            for name in tables[0]
+        }
+    )

@@ -1,0 +1,52 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.stats.comparisons import alphas
+from tests.analysis.small_study import SmallStudy
+from tests.results.rows import filled, write
+
+DEFINITION = {
+    "training": {"init": "pretrain", "init_path": None},
+    "pretrain": {"optimizer": "lion", "epochs": 7, "learning_rate": 1e-4},
+    "judgement": {"metric": "accuracy", "margin": 0.002, "alpha": 0.01},
+}
+
+
+def study(results: Path, name: str, definition: object, **values: Any) -> SmallStudy:
+    write(results, name, "studies", "studies", filled("studies", definition_json=json.dumps(definition)))
+    made = SmallStudy(results, name)
+    made.arm("adam", margin=0.002, **values)
+    return made
+
+
+def test_pretrained_start_is_told_with_the_last_model_that_was_trained(tmp_path: Path) -> None:
+    made = study(tmp_path, "s", DEFINITION)
+    for day, metric in ((2, 0.9), (1, 0.8)):
+        moment = datetime(2026, 1, day, tzinfo=UTC)
+        made.trial("adam-w4a4", "pretrain", val_metric=metric, finished_at=moment)
+    row = analysis.frame(tmp_path, "start").iloc[0]
+    assert row[["init", "pretrained_by", "pretrain_epochs"]].tolist() == ["pretrain", "lion", 7]
+    assert row[["pretrain_learning_rate", "pretrain_val_metric"]].tolist() == [1e-4, 0.9]
+    assert row[["margin", "alpha", "planned_retrain", "repeats"]].tolist() == [0.002, 0.01, 3, 1]
+
+
+@pytest.mark.parametrize("init", ["scratch", "path"])
+def test_other_starts_have_no_pretraining(tmp_path: Path, init: str) -> None:
+    study(tmp_path, "s", {**DEFINITION, "training": {"init": init, "init_path": "start.pt"}}, init=init)
+    row = analysis.frame(tmp_path, "start").iloc[0]
+    assert row["init"] == init and row["init_path"] == "start.pt"
+    assert row[["pretrained_by", "pretrain_epochs", "pretrain_learning_rate", "pretrain_val_metric"]].isna().all()
+
+
+def test_a_study_that_says_nothing_of_it_has_no_level_of_its_own(tmp_path: Path) -> None:
+    study(tmp_path, "s", DEFINITION)
+    study(tmp_path, "imported", {})
+    assert alphas(analysis.answers(tmp_path)) == {"s": 0.01}
+    found = analysis.frame(tmp_path, "start").set_index("study_id")
+    assert pd.isna(found.loc["imported", "alpha"])
