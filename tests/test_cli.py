@@ -16,10 +16,12 @@ import analysis
 from tests.analysis.small_study import SmallStudy
 from tests.results.rows import filled
 from tests.results.rows import write as write_record
+from tests.storage import Bucket
 from tests.study_files import write
 from tests.widening.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
+from tune_qat.results.place import place
 from tune_qat.results.schema import TABLES
 from tune_qat.study import Study
 from tune_qat.training import train
@@ -77,7 +79,9 @@ class TestHelp:
         done = tune_qat(*([command] if command else []), "--help")
         assert done.code == 0
         assert done.out.startswith("Usage: tune-qat")
-        assert "..." not in done.out.replace("[ARGS]...", ""), "the first sentence of a command fits its line"
+        assert command or "..." not in done.out.replace("[ARGS]...", ""), (
+            "the first sentence of a command fits its line"
+        )
         assert all(len(line) <= 80 for line in done.out.splitlines())
 
     @pytest.mark.parametrize("command", COMMANDS)
@@ -448,10 +452,31 @@ class TestReading:
         assert done.code == 0
         assert [line.split()[0] for line in done.out.splitlines()] == list(analysis.queries())
 
+        assert tune_qat("query", "nowhere", "--list") == done
+
+    def test_query_asks_several_results_at_once(self, tune_qat: Any, results: str, bucket: Bucket) -> None:
+        remote = f"{bucket.uri}/several"
+        study = SmallStudy(place(remote), "remote")
+        study.retrain(study.arm("lion"), 0.8, None)
+        SmallStudy(Path("here"), "here").arm("sgd")
+        counted = "SELECT study_id, optimizer FROM arms ORDER BY ALL"
+        done = tune_qat("query", results, remote, "here", counted, "--format", "csv")
+        assert (done.code, done.out) == (0, "study_id,optimizer\n2026,adam\nhere,sgd\nremote,lion\n")
+        assert "remote" in tune_qat("query", remote, results, "leaderboard").out
+
+    def test_query_says_which_study_is_in_two_results(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        SmallStudy(tmp_path / "other", "2026").arm("adam")
+        assert_refused(tune_qat("query", results, str(tmp_path / "other"), "budget"), 2, "Study '2026' is in", "other")
+
+    def test_query_names_a_file_that_is_not_parquet(self, tune_qat: Any, results: str) -> None:
+        path = Path(results) / "trials" / "study_id=2026" / "notes.parquet"
+        path.write_text("not Parquet")
+        assert_refused(tune_qat("query", results, "leaderboard"), 1, f"{path} cannot be read as Parquet")
+
     @pytest.mark.parametrize(
         ("arguments", "part"),
         [
-            ((), "query takes a results folder and a question"),
+            ((), "query takes results folders and then a question: SQL, or one of batch_norm_gap"),
             (("leaderbord",), "No question 'leaderbord'. Did you mean 'leaderboard'?"),
             (("SELECT nope FROM trials",), '"nope" not found'),
             (("SELEC 1",), "DuckDB cannot answer"),

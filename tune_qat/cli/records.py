@@ -12,7 +12,7 @@ from tune_qat.config import UsageError
 
 @app.command()
 def query(
-    results: Annotated[str | None, typer.Argument(help="A results folder, or its URI.")] = None,
+    results: Annotated[list[str] | None, typer.Argument(help="Results folders, or their URIs.")] = None,
     question: Annotated[str | None, typer.Argument(help="SQL, or the name of a bundled question.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
@@ -26,9 +26,9 @@ def query(
         for name, text in analysis.queries().items():
             print(f"{name:24} {text}")
         return
-    if results is None or question is None:
+    if not results or question is None:
         known = ", ".join(analysis.queries())
-        raise UsageError(f"query takes a results folder and a question: SQL, or one of {known} (see --list).")
+        raise UsageError(f"query takes results folders and then a question: SQL, or one of {known} (see --list).")
     check_format(format_, output)
     write_frame(analysis.frame(results, question), format_, output)
 
