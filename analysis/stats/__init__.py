@@ -5,6 +5,7 @@ What is computed, from which source and with which measured coverage: docs/stati
 
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
+from analysis.stats.ranks import mean_ranks, rank_comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
@@ -15,7 +16,9 @@ __all__ = [
     "gain_from_tuning",
     "learning_rate_envelope",
     "learning_rate_sensitivity",
+    "mean_ranks",
     "probability_of_best",
+    "rank_comparisons",
     "rate_scaling",
     "tunability",
     "tuning_curves",
