@@ -4,14 +4,14 @@
 -- but for pretrain; `pretrain_val_metric` is NULL until that model is trained. `alpha` and `margin` were fixed in the
 -- study file before it ran.
 WITH begun AS (
-    SELECT study_id, any_value(init) AS init, any_value(workload) AS workload, any_value(metric) AS metric,
+    SELECT study_id, any_value(mode) AS mode, any_value(init) AS init, any_value(workload) AS workload, any_value(metric) AS metric,
            any_value(unit) AS unit, any_value(margin) AS margin, max(planned_retrain) AS planned_retrain,
            count(DISTINCT repeat) AS repeats
     FROM arms GROUP BY study_id),
 pretrained AS (
     SELECT study_id, arg_max(val_metric, finished_at) AS pretrain_val_metric
     FROM trials WHERE stage = 'pretrain' AND status = 'completed' GROUP BY study_id)
-SELECT s.study_id, s.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
+SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
        CASE WHEN b.init = 'pretrain' THEN s.definition_json ->> '$.pretrain.optimizer' END AS pretrained_by,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END
            AS pretrain_epochs,
@@ -19,5 +19,5 @@ SELECT s.study_id, s.mode, b.workload, s.complete, b.init, s.definition_json ->>
            AS pretrain_learning_rate,
        p.pretrain_val_metric, b.metric, b.unit, b.margin,
        CAST(s.definition_json ->> '$.judgement.alpha' AS DOUBLE) AS alpha, b.planned_retrain, b.repeats
-FROM studies s LEFT JOIN begun b USING (study_id) LEFT JOIN pretrained p USING (study_id)
-ORDER BY s.study_id
+FROM begun b LEFT JOIN studies s USING (study_id) LEFT JOIN pretrained p USING (study_id)
+ORDER BY b.study_id
