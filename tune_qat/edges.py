@@ -26,11 +26,12 @@ def describe(results: str | Place, study: str | None = None) -> str:
 
 
 def recorded_studies(results: str | Place, name: str | None) -> pd.DataFrame:
-    """Rows of `studies` with `study_id`, `mode`, `complete` and `definition_json`; of the one that is named.
+    """Rows of `studies` with `study_id`, `mode`, `complete`, `origin` and `definition_json`; of the one that is named.
 
     `alone` says whether the results hold no other.
     """
-    found = analysis.frame(results, "SELECT study_id, mode, complete, definition_json FROM studies ORDER BY study_id")
+    columns = "study_id, mode, complete, origin, definition_json"
+    found = analysis.frame(results, f"SELECT {columns} FROM studies ORDER BY study_id")
     found["alone"] = len(found) == 1
     if name is None:
         return found
@@ -55,14 +56,18 @@ def span(low: float, high: float) -> str:
 def _block(study: "pd.Series", edges: pd.DataFrame, results: str | Place) -> str:
     state = "" if study.complete else ", not complete yet"
     title = f"study {study.study_id} ({study.mode} mode{state})"
+    if not len(edges) and not pd.isna(study.origin):
+        return f"{title}: imported from {study.origin}, which does not say what its ranges were."
     if not len(edges):
         return f"{title}: no trial has been completed yet, so that no best value is known."
     count = int((edges["edge"] != "none").sum())
     if not count:
         return f"{title}: no best value lies near an edge of its range.\n\n{_table(edges, study.mode)}"
     lie = "best value lies near an edge of its range" if count == 1 else "best values lie near an edge of their ranges"
-    command = widen_command(results, study.study_id, alone=study.alone)
-    return f"{title}: {count} {lie}.\n\n{_table(edges, study.mode)}\n\nwiden    {command}"
+    found = f"{title}: {count} {lie}.\n\n{_table(edges, study.mode)}"
+    if not pd.isna(study.origin):
+        return found  # what ran it has to be told
+    return f"{found}\n\nwiden    {widen_command(results, study.study_id, alone=study.alone)}"
 
 
 def _table(edges: pd.DataFrame, mode: str) -> str:

@@ -31,15 +31,16 @@ FROM counted GROUP BY arm_id ORDER BY arm_id
 def describe(results: str | Place) -> str:
     """A block per study: whether it is complete, its start, and a line per arm."""
     connection = analysis.open(results)
-    studies = connection.execute("SELECT study_id, complete FROM studies ORDER BY study_id").fetchall()
+    studies = connection.execute("SELECT study_id, complete, origin FROM studies ORDER BY study_id").fetchall()
     blocks = []
-    for study_id, complete in studies:
+    for study_id, complete, origin in studies:
         pretrain = connection.execute(
             "SELECT status FROM trials WHERE study_id = ? AND stage = 'pretrain' ORDER BY started_at DESC LIMIT 1",
             [study_id],
         ).fetchall()
         frame = connection.sql(PER_ARM, params=[study_id]).to_arrow_table().to_pandas()
-        state = "complete" if complete else "not complete; the same `tune-qat run` goes on with it"
+        goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` goes on with it"
+        state = "complete" if complete else f"not complete; {goes_on}"
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
         blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}")
     return "\n\n".join(blocks)

@@ -2,11 +2,11 @@
 
 import sys
 
-from tune_qat.cli import clusters, records, reports, simulations, studies, trials, widening
+from tune_qat.cli import clusters, imports, records, reports, simulations, studies, trials, widening
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError
 
-__all__ = ["app", "clusters", "main", "records", "reports", "simulations", "studies", "trials", "widening"]
+__all__ = ["app", "clusters", "imports", "main", "records", "reports", "simulations", "studies", "trials", "widening"]
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
 from tune_qat.results.layout import check_name
+from tune_qat.results.origin import check_own
 from tune_qat.results.place import Place
+from tune_qat.results.reader import read_rows
 
 KEPT = """
 SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
@@ -46,6 +48,8 @@ def choose(results: str | Place, trial_key: str | None) -> Choice:
 
 def _best(best: pd.DataFrame, results: str | Place) -> str:
     if not len(best):
+        for study in read_rows(results, "studies", columns=["origin"]):
+            check_own(results, study["study_id"], "exported")
         raise UsageError(
             f"No retrain trial of {results} has been completed yet, and only their models and the shared start's are "
             "kept. See `tune-qat status`; the same `tune-qat run` goes on with the study."

@@ -10,6 +10,7 @@ from tune_qat.checkpoints import load_weights, weights_sha256
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.lookup import did_you_mean
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.origin import check_own
 from tune_qat.results.place import Place
 from tune_qat.results.views import connect
 
@@ -49,6 +50,7 @@ def find(results: str | Place, key: str) -> Recorded:
     """
     record = _Record(results)
     row = record.trial(key)
+    check_own(results, row["study_id"], "run again")
     of_trial = [row["study_id"], row["trial_key"]]
     epochs = record.rows("SELECT * FROM epochs WHERE study_id = ? AND trial_key = ? ORDER BY epoch", of_trial)
     if not epochs and row["status"] not in FAILED:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.lookup import did_you_mean
+from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.study_file import bundled, is_study, recorded_study
@@ -75,6 +76,7 @@ def _record(results: str, rows: Mapping[str, Any], study_id: str | None, overrid
         raise UsageError(
             f"{results} holds no study {name!r}.{did_you_mean(name, rows)} It has {', '.join(sorted(rows))}."
         )
+    check_own(results, name, "simulated")
     if "name" in overrides:
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")

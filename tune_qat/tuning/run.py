@@ -8,6 +8,7 @@ from typing import Any, Literal
 from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
 from tune_qat.results.claim import claimed
+from tune_qat.results.origin import check_own
 from tune_qat.results.patience import Patience
 from tune_qat.results.place import Place, place
 from tune_qat.results.reader import read_rows
@@ -78,6 +79,7 @@ def run(
 
     with stops() as signals:
         check_results_folder(folder)
+        check_own(folder, study.name, "run")
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)

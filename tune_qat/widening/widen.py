@@ -13,6 +13,7 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.edges import recorded_studies
 from tune_qat.lookup import did_you_mean
+from tune_qat.results.origin import check_own
 from tune_qat.results.place import Place
 from tune_qat.space import BATCH_SIZE, Dimensions
 from tune_qat.study import Arm, Study
@@ -70,6 +71,7 @@ def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
         TuneQatError: a folder that holds no record.
     """
     row = _one(recorded_studies(results, name), results)
+    check_own(results, row.study_id, "widened")
     study, values = _as_last_run(row.definition_json)
     arms = _chosen(study, wanted.arms)
     edges = analysis.frame(results, "edge_of_range")

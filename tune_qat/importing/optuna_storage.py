@@ -1,0 +1,215 @@
+"""Reads a study from an Optuna storage: SQLite (opened read-only), a journal file, or another database."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.importing.found import FoundStudy, FoundTrial, Range, finite
+from tune_qat.lookup import did_you_mean
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+_KINDS = "sqlite:///study.db, the path of a journal file, or a database's URL such as mysql://user@host/name"
+_MAGIC = b"SQLite format 3\0"
+
+
+def read(storage: str, name: str | None = None, metric: str | None = None) -> FoundStudy:
+    """A study of an Optuna storage.
+
+    Args:
+        storage: URL of a database, or path of an SQLite or journal file. Files are never written to.
+        name: of the study; may be left out where there is one alone.
+        metric: one of the study's objectives where it has several; else what its only one is called here.
+
+    Raises:
+        TuneQatError: no such storage, or one that cannot be read.
+        UsageError: no such study, or several and no name; several objectives and no metric.
+    """
+    import optuna
+
+    with _readable(storage):
+        opened, shown, version = _open(storage)
+        study = optuna.load_study(study_name=_name(opened, shown, name), storage=opened)
+        index, called, sign = _objective(study, metric)
+        trials = study.get_trials(deepcopy=False)
+    first = min((step for trial in trials for step in trial.intermediate_values), default=0)
+    begun = [trial for trial in trials if trial.state.name != "WAITING"]
+    return FoundStudy(
+        tool="optuna",
+        version=version,
+        name=study.study_name,
+        place=shown,
+        metric=called,
+        sign=sign,
+        # Steps begin at 0 or 1, epochs at 1.
+        trials=[_trial(trial, index, shift=1 if first == 0 else 0) for trial in begun],
+        planned=len(trials),
+    )
+
+
+@contextmanager
+def _readable(storage: str) -> Iterator[None]:
+    """Whatever a library says of a storage that it cannot read, as one sentence."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except TuneQatError:
+        raise
+    except ImportError as error:
+        raise TuneQatError(f"The storage needs a database driver that is not installed: {error}") from None
+    except RuntimeError as error:  # another version's tables: Optuna says what to do
+        raise TuneQatError(f"Optuna cannot read the storage. {error}") from None
+    except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        cause = str(error).partition("\n")[0]
+        where = storage if "@" not in storage else "The storage"  # a URL may hold a password
+        raise TuneQatError(
+            f"{where} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
+            f"A storage is {_KINDS}; is it one, and whole?"
+        ) from None
+
+
+def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
+    """The storage, how it is shown, and the version of Optuna that made it where it says."""
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy.engine import make_url
+
+    if "://" not in storage:
+        path = _file(Path(storage))
+        if _is_sqlite(path):
+            return _open_sqlite(path)
+        if not path.read_bytes()[:1] == b"{":
+            raise TuneQatError(f"{path} is neither an SQLite file nor a journal file of Optuna.")
+        return JournalStorage(JournalFileBackend(str(path))), str(path), None
+    if storage.startswith(("redis:", "rediss:", "grpc:")):
+        raise UsageError(f"{storage.partition(':')[0]} storages cannot be imported from. A storage is {_KINDS}.")
+    url = make_url(storage)
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise UsageError(f"{storage} names no file. A storage is {_KINDS}.")
+        return _open_sqlite(_file(Path(url.database)))
+    return RDBStorage(storage, skip_table_creation=True), url.render_as_string(hide_password=True), None
+
+
+def _open_sqlite(path: Path) -> "tuple[BaseStorage, str, str | None]":
+    from optuna.storages import RDBStorage
+
+    def connect() -> sqlite3.Connection:
+        # SQLAlchemy hands connections from thread to thread.
+        return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, check_same_thread=False)
+
+    if not _is_sqlite(path):
+        raise TuneQatError(f"{path} is no SQLite file.")
+    connection = connect()
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"studies", "trials", "version_info"} <= tables:
+            raise TuneQatError(f"{path} is an SQLite file without the tables of an Optuna storage.")
+        (version,) = connection.execute("SELECT library_version FROM version_info").fetchone() or (None,)
+    finally:
+        connection.close()
+    opened = RDBStorage("sqlite://", engine_kwargs={"creator": connect}, skip_table_creation=True)
+    return opened, f"sqlite:///{path}", version
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise TuneQatError(f"There is no storage {path}. A storage is {_KINDS}.")
+    return path
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _name(storage: "BaseStorage", shown: str, name: str | None) -> str:
+    import optuna
+
+    known = sorted(optuna.get_all_study_names(storage))
+    if not known:
+        raise UsageError(f"{shown} holds no study.")
+    if name is None and len(known) > 1:
+        raise UsageError(f"{shown} holds several studies: name one with --study, of {', '.join(known)}.")
+    if name is not None and name not in known:
+        raise UsageError(f"{shown} holds no study {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}.")
+    return name or known[0]
+
+
+def _objective(study: "Study", metric: str | None) -> tuple[int, str, int]:
+    """Which objective is taken, its name and its sign."""
+    signs = [1 if direction.name == "MAXIMIZE" else -1 for direction in study.directions]
+    names = study.metric_names
+    if names is None and len(signs) == 1:
+        return 0, metric or "value", signs[0]
+    names = names or [str(index) for index in range(len(signs))]
+    if metric is None and len(names) > 1:
+        raise UsageError(
+            f"Study {study.study_name!r} has {len(names)} objectives: name one with --metric, of {', '.join(names)}."
+        )
+    wanted = metric or names[0]
+    if wanted not in names:
+        raise UsageError(f"Study {study.study_name!r} has no objective {wanted!r}. It has {', '.join(names)}.")
+    return names.index(wanted), wanted, signs[names.index(wanted)]
+
+
+def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
+    reports = {step + shift: finite(value) for step, value in sorted(trial.intermediate_values.items())}
+    values = trial.values
+    value = finite(values[index]) if values is not None else None
+    if not reports and value is not None:
+        reports = {1: value}
+    status = _status(trial.state.name, value, reports)
+    last = list(reports.values())[-1] if reports else None
+    return FoundTrial(
+        number=trial.number,
+        parameters=trial.params,
+        attributes=trial.user_attrs,
+        ranges={name: known for name, one in trial.distributions.items() if (known := _range(one)) is not None},
+        status=status,
+        stop_reason="pruner" if status == "stopped" else None,
+        reports=reports,
+        # A pruned trial's value is its last report; one that was cut off has nothing else.
+        result=value if status == "completed" else last if status in ("stopped", "interrupted") else None,
+        duration=None if trial.duration is None else trial.duration.total_seconds(),
+        started_at=_moment(trial.datetime_start),
+        finished_at=_moment(trial.datetime_complete),
+    )
+
+
+def _status(state: str, value: float | None, reports: Mapping[int, float | None]) -> str:
+    """Optuna keeps no reason of a failure: one that reported a number that is not finite has diverged."""
+    if state == "RUNNING":
+        return "interrupted"
+    if state == "COMPLETE":
+        return "completed" if value is not None else "diverged"
+    if state == "PRUNED":
+        return "diverged" if reports and list(reports.values())[-1] is None else "stopped"
+    return "diverged" if None in reports.values() else "error"
+
+
+def _range(distribution: "BaseDistribution") -> Range | None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return Range(low=distribution.low, high=distribution.high, log=distribution.log)
+    if isinstance(distribution, CategoricalDistribution):
+        numbers = [one for one in distribution.choices if isinstance(one, int | float) and not isinstance(one, bool)]
+        if numbers and len(numbers) == len(distribution.choices):
+            return Range(low=min(numbers), high=max(numbers), log=False)
+    return None
+
+
+def _moment(local: datetime | None) -> Any:
+    """Optuna writes the time of its machine without a zone."""
+    return None if local is None else local.astimezone()

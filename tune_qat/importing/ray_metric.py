@@ -1,0 +1,62 @@
+"""Which of the reported values of a Ray Tune experiment is its metric, and which way is better."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.lookup import did_you_mean
+
+_OF_RAY = {
+    *("timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s"),
+    *("time_total_s", "pid", "hostname", "node_ip", "time_since_restore", "iterations_since_restore", "warmup_time"),
+    *("timesteps_total", "episodes_total", "timesteps_since_restore", "experiment_id", "experiment_tag"),
+    *("should_checkpoint", "epoch", "step"),
+}
+_LARGER = {"acc", "accuracy", "psnr", "ssim", "f1", "auc", "auroc", "top1", "top5", "iou", "miou", "map", "reward"}
+_SMALLER = {"loss", "error", "err", "rmse", "mse", "mae", "perplexity", "ppl", "nll"}
+
+
+def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported: Sequence[str]) -> str:
+    """The metric that the user wants, else that which the experiment names, else the only one that was reported.
+
+    Raises:
+        UsageError: it was not reported, or cannot be told.
+    """
+    numbers = [
+        name
+        for name in reported
+        if name not in _OF_RAY
+        and not name.startswith("config/")
+        and any(_is_number(result.get(name)) for trial in trials for result in trial.results)
+    ]
+    listed = ", ".join(numbers) or "none"
+    metric = wanted or (named if named in numbers else None) or (numbers[0] if len(numbers) == 1 else None)
+    if metric is None:
+        raise UsageError(f"Which value are trials judged by? Name it with --metric, of those reported: {listed}.")
+    if metric not in numbers:
+        raise UsageError(
+            f"No trial reports {metric!r} as a number (--metric).{did_you_mean(metric, numbers)} Reported: {listed}."
+        )
+    return metric
+
+
+def find_sign(metric: str, mode: str | None) -> int:
+    """1 where larger is better, -1 where smaller is: as `mode` says, else as the metric's name does.
+
+    Raises:
+        UsageError: another mode, or a name that says nothing.
+    """
+    if mode not in (None, "max", "min"):
+        raise UsageError(f"--mode must be max or min, but got {mode!r}.")
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    larger, smaller = bool(words & _LARGER), bool(words & _SMALLER)
+    if mode is None and larger == smaller:
+        raise UsageError(
+            f"Is a larger {metric!r} better or a smaller one? The experiment does not say: --mode max|min."
+        )
+    return 1 if (mode == "max" if mode else larger) else -1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,94 @@
+"""Writes an imported study's rows: in the place of an earlier import of the same, never of anything else."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tune_qat.config import PLAIN_NAME, TuneQatError, UsageError
+from tune_qat.importing.found import FoundStudy
+from tune_qat.importing.roles import Taken
+from tune_qat.importing.rows import UNKNOWN, Rows
+from tune_qat.provenance import versions
+from tune_qat.results.claim import claimed
+from tune_qat.results.layout import FILES, table_folder
+from tune_qat.results.place import Place, place
+from tune_qat.results.reader import check_version, read_rows
+from tune_qat.results.schema import SCHEMA_VERSION, TABLES
+from tune_qat.results.writer import write_rows
+
+_FILES = {"epochs": "compact-1", "trials": "compact-1", "arms": "arms", "studies": "study"}
+"""One file a table, as `compact` would leave them; the study last, as it says that the others are whole."""
+
+
+def check_id(name: str) -> str:
+    """The name itself, if a study may be called so here; `UsageError` before it becomes a path."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise UsageError(
+            f"A study's name here must be made of letters, digits, '.', '_' and '-', begin with a letter, digit or "
+            f"'_', and have at most 100 characters, but got {name!r}. Give it another: --as NAME."
+        )
+    return name
+
+
+def write(results: str | Place, study_id: str, study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> bool:
+    """Write the study; whether it replaced an earlier import of the same.
+
+    Raises:
+        UsageError: the results hold a study of this name that is another one, or a record of another version.
+        TuneQatError: another process has it in its hands, or storage refuses.
+    """
+    root = place(results)
+    check_version(root)
+    found: dict[str, Sequence[Mapping[str, Any]]] = {
+        "epochs": rows.epochs,
+        "trials": rows.trials,
+        "arms": [rows.arm],
+        "studies": [_study_row(study, taken, rows)],
+    }
+    try:
+        with claimed(root, study_id, "run"):
+            before = _check_place(root, study_id, study)
+            for table, name in _FILES.items():
+                path = table_folder(root, table, study_id) / f"{name}.parquet"
+                write_rows(path, table, found[table], imported=True)
+    except OSError as error:
+        raise TuneQatError(f"{root} cannot be written ({error}).") from None
+    return before
+
+
+def _check_place(root: Place, study_id: str, study: FoundStudy) -> bool:
+    """Whether the same study was imported before; an error where the name is another's."""
+    used = [table for table in TABLES if any(table_folder(root, table, study_id).glob(FILES))]
+    if not used:
+        return False
+    known: Sequence[Mapping[str, Any]] = read_rows(root, "studies", study_id)
+    source = json.loads(known[0]["definition_json"]).get("imported", {}) if known and known[0]["origin"] else {}
+    if source and all(source.get(name) == value for name, value in _source(study).items()):
+        return True
+    other = f"one imported from {source['tool']}, {source['place']}" if source else "one that tune-qat ran"
+    raise UsageError(
+        f"{root} already holds a study {study_id!r}, {other}, which is not overwritten. "
+        "Give this one another name, --as NAME, or use another --results folder."
+    )
+
+
+def _source(study: FoundStudy) -> dict[str, Any]:
+    return {"tool": study.tool, "place": study.place, "study": study.name}
+
+
+def _study_row(study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> dict[str, Any]:
+    moments = [row[name] for row in rows.trials for name in ("started_at", "finished_at") if row[name] is not None]
+    names = {name: one.fixed if one.fixed is not None else list(one.names) for name, one in taken.items()}
+    definition = {"imported": {**_source(study), "version": study.version, "taken": names}}
+    return {
+        "definition_json": json.dumps(definition),
+        "schema_version": SCHEMA_VERSION,
+        "prereg_hash": UNKNOWN,
+        "mode": "joint",
+        "started_at": min(moments, default=datetime.now(UTC)),
+        "finished_at": max(moments, default=None) if study.complete else None,
+        "tune_qat_version": str(versions()["tune_qat_version"]),
+        "complete": study.complete,
+        "origin": study.origin,
+    }

@@ -1,0 +1,142 @@
+"""Which of a study's own names stands for what: as the user says, else as names usually do."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.importing.found import FoundStudy, FoundTrial
+from tune_qat.lookup import did_you_mean
+
+ENDED_WELL = ("completed", "stopped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """Something that a trial has here, and what it is usually called. Names are compared without case and `_`."""
+
+    name: str
+    words: frozenset[str]
+    needed: bool = False
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def _role(name: str, *words: str, needed: bool = False) -> Role:
+    return Role(name=name, words=frozenset((name.replace("_", ""), *words)), needed=needed)
+
+
+OPTIMIZER = _role("optimizer", "optim", "opt", "optimizername", "optimizertype", "optname", needed=True)
+LEARNING_RATE = _role("learning_rate", "lr", "baselr", "initlr", "initiallr", "maxlr", needed=True)
+BATCH_SIZE = _role("batch_size", "batch", "bs", "trainbatchsize", "perdevicetrainbatchsize", needed=True)
+SEED = _role("seed", "randomseed", "randomstate")
+WEIGHT_BITS = _role("weight_bits", "wbits", "weightbitwidth", "bits")
+ACTIVATION_BITS = _role("activation_bits", "abits", "actbits", "activationbitwidth", "bits")
+WEIGHT_DECAY = _role("weight_decay", "wd")
+MOMENTUM = _role("momentum")
+ROLES = (OPTIMIZER, LEARNING_RATE, BATCH_SIZE, SEED, WEIGHT_BITS, ACTIVATION_BITS, WEIGHT_DECAY, MOMENTUM)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Where a role's values come from: one of `names` in each trial, or a value that all trials share."""
+
+    role: Role
+    names: Sequence[str] = ()
+    fixed: str | None = None
+
+    def name_in(self, trial: FoundTrial) -> str | None:
+        """The name that stands for the role in this trial; None where none does.
+
+        Raises:
+            UsageError: several do.
+        """
+        present = [name for name in self.names if trial.named.get(name) is not None]
+        if len(present) > 1:
+            raise UsageError(
+                f"Both {' and '.join(map(repr, present))} of trial {trial.number} may be its "
+                f"{self.role.name.replace('_', ' ')}. Say which: {self.role.option} NAME."
+            )
+        return present[0] if present else None
+
+    def value(self, trial: FoundTrial) -> Any:
+        """The trial's value; None where it has none."""
+        name = self.name_in(trial)
+        return self.fixed if name is None else trial.named[name]
+
+
+def take(study: FoundStudy, given: Mapping[str, Sequence[str]]) -> dict[str, Taken]:
+    """Every role, by name, with where its values come from.
+
+    Args:
+        study: what was found.
+        given: by role, the names that the user gave, or one `=VALUE` that all trials share.
+
+    Raises:
+        UsageError: a name that no trial has; a needed role that no name stands for, or several in one trial.
+    """
+    known = list(dict.fromkeys(name for trial in study.trials for name in trial.named))
+    taken = {OPTIMIZER.name: _take(OPTIMIZER, study, given.get(OPTIMIZER.name, ()), known, ())}
+    spellings = sorted({plain(str(value)) for trial in study.trials if (value := taken["optimizer"].value(trial))})
+    for role in ROLES[1:]:
+        taken[role.name] = _take(role, study, given.get(role.name, ()), known, spellings)
+    return taken
+
+
+def plain(name: str) -> str:
+    """A name without case and what joins its words."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _take(
+    role: Role, study: FoundStudy, given: Sequence[str], known: Sequence[str], optimizers: Sequence[str]
+) -> Taken:
+    if given:
+        return _as_given(role, study, given, known)
+    taken = Taken(role=role, names=[name for name in known if _stands_for(role, name, optimizers)])
+    if role.needed and study.trials and not taken.names:
+        raise UsageError(
+            f"No name of study {study.name!r} reads like a {role.name.replace('_', ' ')}. Say which it is, "
+            f"{role.option} NAME, or {role.option} =VALUE where all trials had the same. "
+            f"It has {', '.join(known) or 'no parameters'}."
+        )
+    try:
+        for trial in study.trials:
+            taken.name_in(trial)
+    except UsageError:
+        if role.needed:
+            raise
+        return Taken(role=role)  # what nobody asked for is not guessed either
+    return taken
+
+
+def _as_given(role: Role, study: FoundStudy, given: Sequence[str], known: Sequence[str]) -> Taken:
+    fixed = [one.removeprefix("=") for one in given if one.startswith("=")]
+    if fixed and (len(given) > 1 or not fixed[0]):
+        raise UsageError(f"{role.option} takes names, or one =VALUE, but got {' '.join(given)!r}.")
+    for name in given:
+        if name not in known and not fixed:
+            raise UsageError(
+                f"No trial of study {study.name!r} has {name!r} ({role.option}).{did_you_mean(name, known)} "
+                f"It has {', '.join(known) or 'no parameters'}. A value that all trials shared is given as ={name}."
+            )
+    return Taken(role=role, fixed=fixed[0]) if fixed else Taken(role=role, names=list(given))
+
+
+def _stands_for(role: Role, name: str, optimizers: Sequence[str]) -> bool:
+    """Whether a name is one of the role's words, alone, inside a nested name, or joined with an optimizer's."""
+    return any(word in role.words for word in _spellings(name, optimizers))
+
+
+def _spellings(name: str, optimizers: Sequence[str]) -> Iterator[str]:
+    whole, last = plain(name), plain(re.split(r"[/.]", name)[-1])
+    for word in (whole, last):
+        yield word
+        for optimizer in optimizers:
+            if word.startswith(optimizer):
+                yield word.removeprefix(optimizer)
+            if word.endswith(optimizer):
+                yield word.removesuffix(optimizer)

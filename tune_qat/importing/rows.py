@@ -1,0 +1,182 @@
+"""Rows of our tables from a study that was found. What it does not say is NULL or `unknown`, never made up."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat.config import stable_hash
+from tune_qat.importing.found import FoundStudy, FoundTrial
+from tune_qat.importing.roles import Taken
+from tune_qat.importing.values import NOT_QUANTIZED, values_of
+from tune_qat.provenance import versions
+
+UNKNOWN = "unknown"
+ARM = "joint"
+"""One search went over everything: there is one arm, and its optimizers are never ranked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What is written, and what was left out."""
+
+    arm: Mapping[str, Any]
+    trials: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    left_out: int
+    """Trials that failed or were cut off before they had what a trial needs."""
+    optimizers: Mapping[str, str]
+    """Our spelling by theirs."""
+
+
+def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: float | None) -> Rows:
+    """The study's arm, trials and epochs.
+
+    Args:
+        study: what was found.
+        taken: where the values of each role come from.
+        study_id: what the study is called here.
+        trivial: the best constant prediction's score, where the user knows it.
+
+    Raises:
+        UsageError: a trial that ended well without a needed value; a value that is none of its role's.
+    """
+    placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
+    longest = max((max(trial.reports, default=1) for trial, _ in placed), default=1)
+    bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
+    shared = {
+        "workload": study_id,
+        "model": UNKNOWN,
+        "dataset": UNKNOWN,
+        "quantizer": "none" if bits <= {(NOT_QUANTIZED, NOT_QUANTIZED)} else UNKNOWN,
+        "data_fingerprint": UNKNOWN,
+        "split_fingerprint": UNKNOWN,
+    }
+    arm = _arm(study, _space(taken, placed), longest, trivial)
+    weight_bits, activation_bits = bits.pop() if len(bits) == 1 else (None, None)
+    about = {"epochs": longest, "tune_qat_version": str(versions()["tune_qat_version"]), **shared}
+    return Rows(
+        arm={**shared, "weight_bits": weight_bits, "activation_bits": activation_bits, **arm},
+        trials=[{**about, **values, **_trial(study, trial, taken, values, trivial)} for trial, values in placed],
+        epochs=[row for trial, _ in placed for row in _epochs(trial, _key(study, trial))],
+        left_out=len(study.trials) - len(placed),
+        optimizers=dict(
+            sorted((str(taken["optimizer"].value(trial)), values["optimizer"]) for trial, values in placed)
+        ),
+    )
+
+
+def _key(study: FoundStudy, trial: FoundTrial) -> str:
+    return stable_hash([study.tool, study.place, study.name, trial.number])
+
+
+def _trial(
+    study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken], values: Mapping[str, Any], trivial: float | None
+) -> dict[str, Any]:
+    named = {name: _plain(value) for name, value in trial.named.items()}
+    roles = {one.name_in(trial) for one in taken.values()}
+    others = {name: value for name, value in named.items() if name in trial.parameters and name not in roles}
+    config = {
+        **{name: values[name] for name in ("optimizer", "learning_rate", "batch_size")},
+        "optimizer_options": {name: value for name, value in others.items() if _is_number(value)},
+        "imported": named,
+    }
+    scored = [(epoch, value) for epoch, value in trial.reports.items() if value is not None]
+    best = max(scored, key=lambda one: study.sign * one[1], default=(None, None))
+    learned = None if trivial is None or trial.result is None else study.sign * (trial.result - trivial) > 0
+    return {
+        "trial_key": _key(study, trial),
+        "arm_id": ARM,
+        "stage": "search",
+        "trial_number": trial.number,
+        "config_id": stable_hash(config),
+        "schedule": UNKNOWN,
+        "params_json": json.dumps(config, allow_nan=False),
+        "source": "import",
+        "status": trial.status,
+        "stop_reason": trial.stop_reason,
+        "error_text": trial.error_text,
+        "epochs_run": max(trial.reports, default=0),
+        "val_metric": trial.result,
+        "val_metric_best": best[1],
+        "val_best_epoch": best[0],
+        "learned": learned,
+        "wall_s": trial.duration,
+        "started_at": trial.started_at,
+        "finished_at": trial.finished_at,
+    }
+
+
+def _epochs(trial: FoundTrial, trial_key: str) -> list[dict[str, Any]]:
+    last = max(trial.reports, default=0)
+    ended = trial.status if trial.status in ("completed", "diverged") else "running"
+    return [
+        {
+            "trial_key": trial_key,
+            "attempt": 1,
+            "epoch": epoch,
+            "status": ended if epoch == last else "running",
+            "val_metric": value,
+            "wall_s": trial.seconds.get(epoch),
+        }
+        for epoch, value in trial.reports.items()
+    ]
+
+
+def _arm(study: FoundStudy, space: Mapping[str, Any], longest: int, trivial: float | None) -> dict[str, Any]:
+    return {
+        "arm_id": ARM,
+        "mode": "joint",
+        "task": UNKNOWN,
+        "dataset_options_json": "{}",
+        "metric": study.metric,
+        "unit": UNKNOWN,
+        "sign": study.sign,
+        "trivial_score": trivial,
+        "baselines_json": "{}",
+        "repeat": 0,
+        "init": UNKNOWN,
+        "sampler": UNKNOWN,
+        "scheduler": UNKNOWN,
+        "max_epochs": longest,
+        "planned_default": 0,
+        "planned_random": 0,
+        "planned_search": study.planned,
+        "planned_retrain": 0,
+        "space_json": json.dumps(space),
+        "space_hash": stable_hash(space),
+        "prereg_hash": UNKNOWN,
+    }
+
+
+def _space(
+    taken: Mapping[str, Taken], placed: list[tuple[FoundTrial, dict[str, Any]]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Known ranges by optimizer and dimension, over all its trials: a later one may have drawn from a wider range."""
+    space: dict[str, dict[str, dict[str, Any]]] = {}
+    for trial, values in placed:
+        for dimension in ("learning_rate", "batch_size"):
+            drawn = trial.ranges.get(taken[dimension].name_in(trial) or "")
+            if drawn is None:
+                continue
+            known = space.setdefault(values["optimizer"], {}).setdefault(
+                dimension, {"low": drawn.low, "high": drawn.high}
+            )
+            known["low"], known["high"] = min(known["low"], drawn.low), max(known["high"], drawn.high)
+            known["log"] = drawn.log
+    return space
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a value."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

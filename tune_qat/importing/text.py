@@ -1,0 +1,49 @@
+"""What was taken for what, for people."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+
+from tune_qat.importing.found import FoundStudy
+from tune_qat.importing.roles import LEARNING_RATE, OPTIMIZER, Taken
+from tune_qat.importing.rows import Rows
+
+_WORDS = {"stopped": "stopped early", "error": "failed", "interrupted": "not ended"}
+
+
+def summary(study: FoundStudy, study_id: str, taken: Mapping[str, Taken], rows: Rows, results: str, again: bool) -> str:
+    """A line for each thing that was taken, what was left out, and what to do next."""
+    counts = Counter(row["status"] for row in rows.trials)
+    ended = ", ".join(f"{number} {_WORDS.get(status, status)}" for status, number in counts.most_common())
+    waiting = study.planned - len(study.trials)
+    lines = {
+        "metric": f"{study.metric}, {'larger' if study.sign > 0 else 'smaller'} is better",
+        **{name.replace("_", " "): _source(one) for name, one in taken.items()},
+        "trials": ended or "none",
+        "left out": f"{rows.left_out} that ended before they had a learning rate, an optimizer and a batch size"
+        if rows.left_out
+        else "",
+        "not begun": str(waiting) if waiting else "",
+        "trivial score": "unknown: trials that failed are counted, and have no score (--trivial SCORE)"
+        if rows.arm["trivial_score"] is None
+        else f"{rows.arm['trivial_score']:g}",
+    }
+    spelt = {theirs: ours for theirs, ours in rows.optimizers.items() if theirs != ours}
+    if spelt:
+        lines["optimizer"] += f" ({', '.join(f'{theirs} is {ours}' for theirs, ours in spelt.items())})"
+    width = max(map(len, lines))
+    done = "imported again" if again else "imported"
+    title = f"study {study_id}: {done} from {study.origin}, {study.name!r} in {study.place}"
+    body = [f"  {name:{width}}  {line}" for name, line in lines.items() if line]
+    ask = f"tune-qat query {shlex.quote(results)} learning_rate"
+    return "\n".join([title, *body, "", f"ask      {ask}"])
+
+
+def _source(taken: Taken) -> str:
+    if taken.fixed is not None:
+        return f"{taken.fixed} in all trials, as given"
+    if taken.names:
+        return ", ".join(taken.names)
+    if taken.role.name.endswith("_bits"):
+        return f"32, not quantized: nothing says otherwise ({taken.role.option})"
+    return "" if taken.role in (OPTIMIZER, LEARNING_RATE) else "unknown"

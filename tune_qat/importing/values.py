@@ -1,0 +1,86 @@
+"""What the roles of a trial hold, read as what they must be."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.importing.found import FoundStudy, FoundTrial
+from tune_qat.importing.roles import ENDED_WELL, Role, Taken
+
+NOT_QUANTIZED = 32
+
+
+def values_of(study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken]) -> dict[str, Any] | None:
+    """What a trial's roles hold; None for one that failed before it had what every trial needs.
+
+    Raises:
+        UsageError: a trial that ended well without it; a value that is none of its role's.
+    """
+    values = {}
+    for name, one in taken.items():
+        found = one.value(trial)
+        if found is None and one.role.needed:
+            if trial.status not in ENDED_WELL:
+                return None
+            raise UsageError(
+                f"Trial {trial.number} of study {study.name!r} has no {name.replace('_', ' ')} ({one.role.option}). "
+                f"It has {', '.join(trial.named) or 'no parameters'}."
+            )
+        values[name] = None if found is None else _read(one.role, found, trial)
+    for name in ("weight_bits", "activation_bits"):
+        values[name] = NOT_QUANTIZED if values[name] is None else values[name]
+    return values
+
+
+def _read(role: Role, value: Any, trial: FoundTrial) -> Any:
+    read, rule = _RULES[role.name]
+    try:
+        return read(value)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(
+            f"The {role.name.replace('_', ' ')} of trial {trial.number} must be {rule}, but is {value!r} "
+            f"({role.option})."
+        ) from None
+
+
+def _rate(value: Any) -> float:
+    return _checked(float(value), lambda number: number > 0)
+
+
+def _number(value: Any) -> float:
+    return _checked(float(value), lambda number: True)
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        return int(_checked(float(value), lambda number: number.is_integer() and low <= number <= high))
+
+    return read
+
+
+def _checked(number: float, rule: Callable[[float], bool]) -> float:
+    if not math.isfinite(number) or not rule(number):
+        raise ValueError(number)
+    return number
+
+
+def _optimizer(value: Any) -> str:
+    """`AdamW` is adamw, `torch.optim.SGD` is sgd, as in the table of optimizers."""
+    name = re.sub(r"[^a-z0-9]+", "_", str(value).lower().rpartition(".")[2]).strip("_")
+    if not name:
+        raise ValueError(value)
+    return name
+
+
+_RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "optimizer": (_optimizer, "a name"),
+    "learning_rate": (_rate, "a number above 0"),
+    "batch_size": (_whole(1, 2**31 - 1), "a whole number from 1"),
+    "seed": (_whole(0, 2**63 - 1024), "a whole number from 0"),
+    "weight_bits": (_whole(1, 32), "a whole number from 1 to 32"),
+    "activation_bits": (_whole(1, 32), "a whole number from 1 to 32"),
+    "weight_decay": (_number, "a number"),
+    "momentum": (_number, "a number"),
+}
