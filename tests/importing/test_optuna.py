@@ -131,7 +131,7 @@ def test_ranges_are_those_of_the_distributions(imported: tuple[optuna.Study, str
             for trial in study.trials
             if trial.state.name == "COMPLETE" and trial.params["optimizer"].lower() == optimizer
         ]
-        best = (max if study.direction.name == "MAXIMIZE" else min)(completed, key=lambda trial: trial.value)
+        best = (max if study.direction.name == "MAXIMIZE" else min)(completed, key=lambda trial: trial.values[0])
         assert row["best"] == rate(best)
     assert (edges.loc["adam", "batch_size"]["low"], edges.loc["adam", "batch_size"]["high"]) == (16, 64)
 
@@ -192,7 +192,7 @@ def test_names_that_are_given_and_values_that_all_trials_shared(
     assert [row["weight_bits"] for row in rows] == [trial.params["w_bits"] for trial in study.trials]
     # No intermediate values: the result is the only epoch there is. Below 3.5 is better, as the study minimizes.
     assert [row["val_metric"] for row in read_rows(results, "epochs")] == [row["val_metric"] for row in rows]
-    assert [row["learned"] for row in rows] == [trial.value < 3.5 for trial in study.trials]
+    assert [row["learned"] for row in rows] == [trial.values[0] < 3.5 for trial in study.trials]
     (arm,) = read_rows(results, "arms")
     assert (arm["metric"], arm["sign"], arm["trivial_score"], arm["weight_bits"]) == ("loss", -1, 3.5, None)
     assert len(analysis.frame(results, "learning_rate"))

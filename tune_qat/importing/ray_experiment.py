@@ -6,6 +6,7 @@ wrote them.
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +55,9 @@ def read(
     """
     root = Path(folder)
     state = _state(root)
-    trials = [_read_trial(root, number, *both) for number, both in enumerate(_of_trials(root, state))]
+    trials = [
+        _read_trial(root, number, *both) for number, both in enumerate(sorted(_of_trials(root, state), key=_begun))
+    ]
     reported = {name: None for trial in trials for result in trial.results for name in result}
     called = find_metric(metric, state.get("runner_data", {}).get("_metric"), trials, list(reported))
     counter = epoch or ITERATION
@@ -103,6 +106,12 @@ def _of_trials(root: Path, state: Mapping[str, Any]) -> Iterator[tuple[dict[str,
                 f"Trial {number} of {root} cannot be read from {_STATES} ({type(error).__name__}: {error}). "
                 "The file is damaged, or of a version of Ray that writes another form."
             ) from None
+
+
+def _begun(both: tuple[Mapping[str, Any], Mapping[str, Any]]) -> tuple[float, str]:
+    """The order in which trials began; those that did not come last."""
+    trial, went = both
+    return went.get("start_time") or math.inf, str(trial["folder"])
 
 
 def _read_trial(root: Path, number: int, trial: dict[str, Any], went: Mapping[str, Any]) -> _Trial:

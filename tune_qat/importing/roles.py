@@ -97,11 +97,11 @@ def _take(
     if given:
         return _as_given(role, study, given, known)
     taken = Taken(role=role, names=[name for name in known if _stands_for(role, name, optimizers)])
-    if role.needed and study.trials and not taken.names:
+    if role.needed and known and not taken.names:
         raise UsageError(
             f"No name of study {study.name!r} reads like a {role.name.replace('_', ' ')}. Say which it is, "
             f"{role.option} NAME, or {role.option} =VALUE where all trials had the same. "
-            f"It has {', '.join(known) or 'no parameters'}."
+            f"It has {', '.join(known)}."
         )
     try:
         for trial in study.trials:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_qat.config import stable_hash
+from tune_qat.config import UsageError, stable_hash
 from tune_qat.importing.found import FoundStudy, FoundTrial
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
@@ -40,10 +40,12 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
         trivial: the best constant prediction's score, where the user knows it.
 
     Raises:
-        UsageError: a trial that ended well without a needed value; a value that is none of its role's.
+        UsageError: no trial at all; a trial that ended well without a needed value; a value that is none of its role's.
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
-    longest = max((max(trial.reports, default=1) for trial, _ in placed), default=1)
+    if not placed:
+        raise UsageError(f"Study {study.name!r} in {study.place} has no trial that could be imported.")
+    longest = max(max(trial.reports, default=1) for trial, _ in placed)
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {
         "workload": study_id,
