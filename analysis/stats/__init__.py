@@ -3,6 +3,7 @@
 What is computed, from which source and with which measured coverage: docs/statistics.md.
 """
 
+from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
 from analysis.stats.ranks import mean_ranks, rank_comparisons
@@ -14,12 +15,15 @@ __all__ = [
     "comparisons",
     "critical_batch_size",
     "gain_from_tuning",
+    "interquartile_means",
     "learning_rate_envelope",
     "learning_rate_sensitivity",
     "mean_ranks",
+    "probabilities_of_improvement",
     "probability_of_best",
     "rank_comparisons",
     "rate_scaling",
+    "time_to_target_scores",
     "tunability",
     "tuning_curves",
 ]

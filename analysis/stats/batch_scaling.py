@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, Floats, compared, in_order
+from analysis.stats.boards import ARM, compared, in_order
+from analysis.stats.intervals import LEVEL, Numbers
 
-LEVEL = 0.95
 TRIALS = 5
 """Completed trials from which the best rate of a batch size is taken; of fewer, it is where they happened to lie."""
 SIZES = 3
@@ -78,7 +78,7 @@ def critical_batch_size(results: Results | Answers) -> pd.DataFrame:
     return in_order(pd.DataFrame(rows, columns=[*ARM, "sizes", "s_min", "b_crit", "reason"]), "optimizer")
 
 
-def rate_exponent(batch_sizes: Floats, rates: Floats, objectives: Floats, seed: int = 0) -> Exponent:
+def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, seed: int = 0) -> Exponent:
     """Least squares of the log of the best rate at each batch size on the log of the batch size.
 
     The interval resamples the trials of each batch size, so that it knows how sharply they tell their best rate. Its
@@ -113,7 +113,7 @@ def rate_exponent(batch_sizes: Floats, rates: Floats, objectives: Floats, seed: 
     return Exponent(exponent, float(low), float(high), intercept, "")
 
 
-def critical_batch(batch_sizes: Floats, steps: Floats) -> CriticalBatch:
+def critical_batch(batch_sizes: Numbers, steps: Numbers) -> CriticalBatch:
     """S(B) = s_min (1 + b_crit / B) with the least sum of squared relative errors.
 
     It is linear in s_min and s_min b_crit, neither of which can be below 0. A critical batch size beyond the sizes that

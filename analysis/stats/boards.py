@@ -1,12 +1,6 @@
 """A board: what is compared with what. One study, mode, workload, method and pair of bit widths."""
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-
-Floats = NDArray[np.floating[Any]]
 
 BOARD = ["study_id", "mode", "workload", "method", "weight_bits", "activation_bits"]
 """Columns that begin every table."""

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, Floats, compared
+from analysis.stats.boards import ARM, compared
+from analysis.stats.intervals import Numbers
 
 ALPHA = 0.05
 BLOCKS = 6
@@ -83,7 +84,7 @@ def block_ranks(scores: pd.DataFrame) -> pd.DataFrame:
     return ranks.groupby(level=BLOCK).mean().rank(axis=1) if len(ranks) else pd.DataFrame(index=means.index)
 
 
-def rank_test(ranks: Floats) -> RankTest:
+def rank_test(ranks: Numbers) -> RankTest:
     """Friedman's test of (blocks, optimizers) ranks, where there are enough of both.
 
     Nemenyi's critical difference is q_alpha sqrt(k (k + 1) / (6 N)).

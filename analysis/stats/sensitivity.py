@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, Floats, in_order
+from analysis.stats.boards import ARM, in_order
+from analysis.stats.intervals import Numbers
 
 STEP = 0.25
 """Decades of learning rate that share a point of the envelope."""
@@ -64,15 +65,15 @@ def learning_rate_sensitivity(results: Results | Answers) -> pd.DataFrame:
 class Envelope:
     """Points of an envelope, by rising rate."""
 
-    log10_rate: Floats
+    log10_rate: Numbers
     """Of the best trial of each quarter decade."""
-    best: Floats
+    best: Numbers
     """Its objective: larger is better."""
     n: NDArray[np.int64]
     """Trials of the quarter decade."""
 
 
-def envelope(rates: Floats, objectives: Floats) -> Envelope:
+def envelope(rates: Numbers, objectives: Numbers) -> Envelope:
     """The best objective in each quarter decade that has a trial; of equal ones, the lowest rate."""
     trials = pd.DataFrame({"x": np.log10(rates), "y": objectives}).sort_values(["y", "x"], ascending=[False, True])
     groups = trials.groupby(np.round(trials["x"] / STEP))
@@ -80,7 +81,7 @@ def envelope(rates: Floats, objectives: Floats) -> Envelope:
     return Envelope(best["x"].to_numpy(), best["y"].to_numpy(), groups.size().to_numpy())
 
 
-def smooth(x: Floats, y: Floats) -> Floats:
+def smooth(x: Numbers, y: Numbers) -> Numbers:
     """LOWESS (Cleveland, JASA 1979) at each x, over the nearest 6 points; NaN below 6.
 
     Without its robust iterations: they take the drop to diverged rates for outliers.
@@ -89,11 +90,11 @@ def smooth(x: Floats, y: Floats) -> Floats:
         return np.full(len(x), np.nan)
     from statsmodels.nonparametric.smoothers_lowess import lowess
 
-    line: Floats = lowess(y, x, frac=SMOOTHED / len(x), it=0, return_sorted=False)
+    line: Numbers = lowess(y, x, frac=SMOOTHED / len(x), it=0, return_sorted=False)
     return line
 
 
-def basin_width(x: Floats, y: Floats, near: float) -> float:
+def basin_width(x: Numbers, y: Numbers, near: float) -> float:
     """Length of x over which the line through the points is within `near` of its highest point.
 
     NaN below 2 points, or where `near` is not known. Stretches count together: one poor trial in the middle does not
@@ -108,7 +109,7 @@ def basin_width(x: Floats, y: Floats, near: float) -> float:
     return float(np.diff(x) @ np.clip(share, 0.0, 1.0))
 
 
-def mean_loss(y: Floats, trivial: float) -> float:
+def mean_loss(y: Numbers, trivial: float) -> float:
     """Mean over the points of how much is lost to the best, where nothing is worse than the trivial objective.
 
     Each quarter decade counts once, however many trials a sampler spent on it. After Wortsman et al., ICLR 2024.

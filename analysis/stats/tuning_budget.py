@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, BOARD, Floats, compared, in_order
+from analysis.stats.boards import ARM, BOARD, compared, in_order
+from analysis.stats.intervals import LEVEL, Numbers
 
-LEVEL = 0.95
 LARGEST_BUDGET = 100
 """Trials: the end of a curve, however many there are."""
 BOUNDS = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}
@@ -83,7 +83,7 @@ def random_trials(results: Results | Answers) -> pd.DataFrame:
     return scores[(scores["stage"] == "random") & scores["score"].notna()]
 
 
-def tuning_curve(scores: Floats, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:
+def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:
     """Columns k, n, expected_best, median_best, ci_low, ci_high, informative; a row for each k up to n, 100 at most.
 
     Args:
@@ -110,15 +110,17 @@ def tuning_curve(scores: Floats, sign: int, bounds: tuple[float, float]) -> pd.D
     )
 
 
-def expected_best(objectives: Floats, ks: NDArray[np.int64]) -> Floats:
+def expected_best(objectives: Numbers, ks: NDArray[np.int64]) -> Numbers:
     """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019, eq. 4)."""
     from opda.nonparametric import EmpiricalDistribution
 
-    curve: Floats = EmpiricalDistribution(objectives).v_tuning_curve(ks)
+    curve: Numbers = EmpiricalDistribution(objectives).v_tuning_curve(ks)
     return curve
 
 
-def median_band(objectives: Floats, ks: NDArray[np.int64], worst: float, best: float) -> tuple[Floats, Floats, Floats]:
+def median_band(
+    objectives: Numbers, ks: NDArray[np.int64], worst: float, best: float
+) -> tuple[Numbers, Numbers, Numbers]:
     """Median of the best of k objectives, and its simultaneous 95 % band: worse end, better end (Lourie et al., 2024).
 
     The median, as a band of the mean would be infinite wherever a score has no bounds. `worst` and `best` are what an
@@ -138,7 +140,7 @@ def median_band(objectives: Floats, ks: NDArray[np.int64], worst: float, best: f
     return median, worse, better
 
 
-def _bounds(unit: str, scores: Floats) -> tuple[float, float]:
+def _bounds(unit: str, scores: Numbers) -> tuple[float, float]:
     """Of the unit, unless imported scores do not keep to it."""
     low, high = BOUNDS.get(unit, (-np.inf, np.inf))
     return (low, high) if low <= scores.min() and scores.max() <= high else (-np.inf, np.inf)
@@ -150,7 +152,7 @@ def _generator(_n: int) -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def chances_of_best(arms: list[Floats], k: int) -> Floats:
+def chances_of_best(arms: list[Numbers], k: int) -> Numbers:
     """Chance of each arm to hold the best of all, if k of its objectives are drawn without replacement.
 
     Exact, where a bootstrap would sample: the best of k is at most v with chance C(#{x <= v}, k) / C(n, k). A tie of t
@@ -174,10 +176,10 @@ def chances_of_best(arms: list[Floats], k: int) -> Floats:
     return chances
 
 
-def _best_at_most(ordered: Floats, values: Floats, k: int) -> Floats:
+def _best_at_most(ordered: Numbers, values: Numbers, k: int) -> Numbers:
     counts = np.searchsorted(ordered, values, side="right")
     steps = np.arange(k)
-    chance: Floats = (np.maximum(counts[:, None] - steps, 0) / (len(ordered) - steps)).prod(axis=1)
+    chance: Numbers = (np.maximum(counts[:, None] - steps, 0) / (len(ordered) - steps)).prod(axis=1)
     return chance
 
 

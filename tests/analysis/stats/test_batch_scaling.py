@@ -10,14 +10,14 @@ from scipy.optimize import curve_fit
 
 import analysis
 from analysis.stats.batch_scaling import critical_batch, critical_batch_size, rate_exponent, rate_scaling
-from analysis.stats.boards import Floats
+from analysis.stats.intervals import Numbers
 from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.told import Told, tuning
 
 EXACT = 1e-9  # logs of rates and their powers
 
 
-def simulated(generator: np.random.Generator, n: int, exponent: float) -> tuple[Floats, Floats, Floats]:
+def simulated(generator: np.random.Generator, n: int, exponent: float) -> tuple[Numbers, Numbers, Numbers]:
     """n random trials at batch sizes 32 .. 512: a parabola over log rate around rate ~ size ^ exponent, with noise."""
     sizes = 2.0 ** generator.integers(5, 10, n)
     log_rate = generator.uniform(-5, -1, n)

@@ -1,0 +1,124 @@
+"""Scores of many workloads as one number: interquartile means, probability of improvement, time to a target.
+
+After Agarwal et al., "Deep RL at the edge of the statistical precipice", NeurIPS 2021. A score is put between the
+trivial score (0) and the best floating-point arm of its study (1); a run that diverged is at 0 and never dropped.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats.boards import BOARD
+from analysis.stats.intervals import FEWEST_RUNS, Numbers, Statistic, bootstrap_interval
+from analysis.stats.retrained import Board, boards
+
+SCHEME = ["method", "weight_bits", "activation_bits"]
+"""What is aggregated over workloads."""
+TRIMMED = 0.25
+"""Share that is cut off at either end."""
+NO_CONTROL = "no 32/32 arm of the study beats the trivial score: nothing to put scores between"
+FEW_RUNS = f"a workload has fewer than {FEWEST_RUNS} runs: no interval"
+
+
+def interquartile_means(results: Results | Answers) -> pd.DataFrame:
+    """Mean of the middle half of all normalised runs over all workloads, for each method, bits and optimizer.
+
+    Columns: method, weight_bits, activation_bits, optimizer, `workloads`, `n` (runs), `iqm`, `ci_low`, `ci_high` (95 %,
+    bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). An optimizer
+    stands on the workloads that it was run on; where these differ, the means are not to be compared.
+    """
+    runs: dict[tuple[Any, ...], list[Numbers]] = {}
+    told = list(boards(answers(results).frame("retrain_scores")))
+    tops = {board.key[:3]: _best_mean(board) for board in told if board.is_control}
+    for board in told:
+        floor, top = board.facts["sign"] * board.facts["trivial"], tops.get(board.key[:3], np.nan)
+        for optimizer, scores in _runs(board):
+            blocks = runs.setdefault((*board.key[3:], optimizer), [])
+            if top > floor:
+                blocks.append((scores - floor) / (top - floor))
+    rows = [[*key, len(blocks), sum(map(len, blocks)), *_with_interval(blocks, _iqm)] for key, blocks in runs.items()]
+    return _table(rows, [*SCHEME, "optimizer", "workloads", "n", "iqm", "ci_low", "ci_high", "reason"], "optimizer")
+
+
+def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
+    """Chance that a run of optimizer `a` beats a run of optimizer `b`, the mean over workloads; ties count half.
+
+    Columns: method, weight_bits, activation_bits, a, b, `workloads` (that both were run on), `probability`, `ci_low`,
+    `ci_high`, `reason` (why there is no interval, else empty). The chance of b over a is the rest to 1.
+    """
+    runs: dict[tuple[Any, ...], list[Numbers]] = {}
+    for board in boards(answers(results).frame("retrain_scores")):
+        for (a, scores_of_a), (b, scores_of_b) in combinations(_runs(board), 2):
+            runs.setdefault((*board.key[3:], a, b), []).extend([scores_of_a, scores_of_b])
+    rows = [[*key, len(blocks) // 2, *_with_interval(blocks, _improvement)] for key, blocks in runs.items()]
+    return _table(rows, [*SCHEME, "a", "b", "workloads", "probability", "ci_low", "ci_high", "reason"], "a", "b")
+
+
+def time_to_target_scores(results: Results | Answers) -> pd.DataFrame:
+    """AlgoPerf's score of each optimizer: mean over boards of `score` in `time_to_target`; 1 is fastest everywhere.
+
+    Columns: optimizer, `boards`, `score`. Only optimizers that every board has. After Dahl et al., arXiv 2306.07179:
+    performance profiles integrated over time ratios from 1 to 4, which is max(0, (4 - ratio) / 3) for each board.
+    """
+    times = answers(results).frame("time_to_target")
+    wide = times.pivot(index=BOARD, columns="optimizer", values="score").dropna(axis=1)
+    table = pd.DataFrame({"optimizer": wide.columns, "boards": len(wide), "score": wide.mean().to_numpy(float)})
+    return table.sort_values(["score", "optimizer"], ascending=[False, True], ignore_index=True)
+
+
+def iqm(blocks: Sequence[Numbers]) -> float:
+    """Mean of the middle half of all values of all blocks; a quarter is cut off at either end, rounded down."""
+    return float(_iqm([np.asarray(block)[None, :] for block in blocks])[0])
+
+
+def improvement(pairs: Sequence[Numbers]) -> float:
+    """P(A > B) + P(A = B) / 2, the mean over workloads of Mann and Whitney's U / (n m).
+
+    Args:
+        pairs: runs of A and of B on the first workload, on the second, and so on; larger is better.
+    """
+    return float(_improvement([np.asarray(runs)[None, :] for runs in pairs])[0])
+
+
+def _iqm(blocks: Sequence[Numbers]) -> Numbers:
+    means: Numbers = stats.trim_mean(np.concatenate(blocks, axis=1), TRIMMED, axis=1)
+    return means
+
+
+def _improvement(blocks: Sequence[Numbers]) -> Numbers:
+    won = []
+    for a, b in zip(blocks[::2], blocks[1::2], strict=True):
+        more = np.sign(a[:, :, None] - b[:, None, :])
+        won.append((more.mean(axis=(1, 2)) + 1) / 2)
+    chances: Numbers = np.mean(won, axis=0)
+    return chances
+
+
+def _with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
+    """Estimate, ends of its interval, and why one of them is missing."""
+    if not blocks:
+        return [np.nan, np.nan, np.nan, NO_CONTROL]
+    estimate = float(statistic([block[None, :] for block in blocks])[0])
+    low, high = bootstrap_interval([list(block) for block in blocks], statistic) or (np.nan, np.nan)
+    return [estimate, low, high, FEW_RUNS if np.isnan(low) else ""]
+
+
+def _runs(board: Board) -> list[tuple[str, Numbers]]:
+    """Objectives of each optimizer; a repetition that an arm has not run yet is not among them."""
+    columns = zip(board.optimizers, board.oriented.T, strict=True)
+    return [(optimizer, column[~np.isnan(column)]) for optimizer, column in columns]
+
+
+def _best_mean(control: Board) -> float:
+    return float(np.nanmean(control.oriented, axis=0).max())
+
+
+def _table(rows: list[list[Any]], columns: list[str], *last: str) -> pd.DataFrame:
+    by = ["weight_bits", "activation_bits", "method", *last]
+    rising = [not column.endswith("_bits") for column in by]
+    return pd.DataFrame(rows, columns=columns).sort_values(by, ascending=rising, ignore_index=True)
