@@ -14,21 +14,26 @@ try:
 except ModuleNotFoundError:
     raise TuneQatError("Figures and the report need further packages: pip install 'tune-qat[analysis]'") from None
 
+from analysis.figures.batch_size import batch_size
 from analysis.figures.divergence import divergence
 from analysis.figures.layers import oscillation, step_size
 from analysis.figures.learning_curves import learning_curves
 from analysis.figures.learning_rate import learning_rate
 from analysis.figures.parallel import parallel_coordinates
-from analysis.figures.quantization import bit_widths
+from analysis.figures.published import published
+from analysis.figures.quantization import bit_widths, quantization_effect
 from analysis.figures.tuning import tuning_budget
 
 __all__ = [
+    "batch_size",
     "bit_widths",
     "divergence",
     "learning_curves",
     "learning_rate",
     "oscillation",
     "parallel_coordinates",
+    "published",
+    "quantization_effect",
     "step_size",
     "tuning_budget",
 ]

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
-from analysis.figures.panels import Panels
+from analysis.figures.panels import Panels, rows_axis
 from analysis.figures.style import marker, sentence, style, text
 
 
@@ -20,7 +20,7 @@ def divergence(results: Results | Answers, **where: Any) -> go.Figure:
     panels = Panels(
         [label for label, _ in parts],
         x={"title": "share of trials that diverged", "tickformat": ".0%", "range": [-0.02, 1.02], "dtick": 0.5},
-        y={"categoryorder": "array", "categoryarray": [text(name) for name in names], **_rows(names)},
+        y=rows_axis(names),
         columns=4,
         row_height=max(120, 22 * len(names)),
         least=240,
@@ -42,8 +42,3 @@ def divergence(results: Results | Answers, **where: Any) -> go.Figure:
                 ),
             )
     return panels.figure
-
-
-def _rows(names: list[str]) -> dict[str, Any]:
-    """Properties of an axis with a row for each name, room above the first and below the last."""
-    return {"type": "category", "range": [-0.6, len(names) - 0.4]}

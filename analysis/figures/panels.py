@@ -93,6 +93,31 @@ class Panels:
             text=text(words), x=x, y=y, yanchor="bottom" if y else "top", font=font, bgcolor="white", **place
         )
 
+    def beyond(self, panel: int, x: float, words: str, below: bool) -> None:
+        """Small words at the lower or upper edge of a panel, of a value that lies beyond it."""
+        place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)} domain", "showarrow": False}
+        edge = {"y": 0, "yanchor": "bottom"} if below else {"y": 1, "yanchor": "top"}
+        self.figure.add_annotation(text=text(words), x=x, **edge, font={"size": 11}, bgcolor="white", **place)
+
+    def corner(self, panel: int, words: str) -> None:
+        """Small words in the lower right corner of a panel."""
+        domain = {"xref": f"x{_suffix(panel)} domain", "yref": f"y{_suffix(panel)} domain", "showarrow": False}
+        font = {"size": 10, "color": MUTED}
+        place = {"x": 1, "y": 0, "xanchor": "right", "yanchor": "bottom"}
+        self.figure.add_annotation(text=text(words), font=font, bgcolor="rgba(255,255,255,0.8)", **domain, **place)
+
+    def shade(self, panel: int, low: float, high: float) -> None:
+        """A pale band between two values of a panel's horizontal axis, over its whole height."""
+        place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)} domain", "x0": low, "x1": high}
+        self.figure.add_shape(type="rect", **place, y0=0, y1=1, fillcolor="#efefef", line={"width": 0}, layer="below")
+
+
+def rows_axis(names: Sequence[str]) -> dict[str, Any]:
+    """Properties of a vertical axis with a row for each name, the first at the bottom."""
+    drawn = [text(name) for name in names]
+    order = {"type": "category", "categoryorder": "array", "categoryarray": drawn, "dtick": 1}
+    return {**order, "range": [-0.6, len(drawn) - 0.4]}
+
 
 def _suffix(number: int) -> str:
     return "" if number == 0 else str(number + 1)

@@ -6,10 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
-from analysis.figures.boards import only
-from analysis.figures.panels import Panels
+from analysis.figures.boards import boards, only
+from analysis.figures.panels import Panels, rows_axis
 from analysis.figures.scales import fenced
-from analysis.figures.style import line, marker, metric_title, number_format, sentence, style, text
+from analysis.figures.style import MUTED, line, marker, metric_title, number_format, sentence, style, text
 
 NONE = "no quantized arm"
 
@@ -17,7 +17,8 @@ NONE = "no quantized arm"
 def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
     """Mean on test data from floating point to the fewest bits, with intervals: a panel a method, a line an optimizer.
 
-    Points stand a little apart, so that their intervals do not cover one another.
+    Points stand a little apart, so that their intervals do not cover one another. A mean far from all others is written
+    at the edge, so that the others can be told apart.
     """
     found = only(answers(results).frame("leaderboard"), where).dropna(subset=["mean"])
     found = found[(found["mode"] != "joint") & found["weight_bits"].notna()]
@@ -46,12 +47,20 @@ def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
         row_height=420,
         least=320,
     )
+    assert range_ is not None  # there are means
+    inside = found["mean"].between(*range_)
     for panel, method in enumerate(methods):
         rows = pd.concat([control, quantized[quantized["method"] == method]])
         for place, name in enumerate(names):
             mine = rows[rows["optimizer"] == name]
             shift = 0.4 * ((place + 0.5) / len(names) - 0.5)
-            panels.add(panel, _line(mine, name, widths, shift, panel == 0))
+            shown = mine.assign(**{end: mine[end].where(inside[mine.index]) for end in ("ci_low", "ci_high")})
+            panels.add(panel, _line(shown, name, widths, shift, panel == 0))
+            for row in mine[~inside[mine.index]].itertuples():
+                below = row.mean < range_[0]
+                value = format(row.mean, number_format(first["unit"]))
+                at = widths[row.weight_bits, row.activation_bits] + shift
+                panels.beyond(panel, at, f"{'▼' if below else '▲'} {name} {value}", below)
     return panels.figure
 
 
@@ -84,4 +93,69 @@ def _line(rows: pd.DataFrame, optimizer: str, widths: dict[Any, int], shift: flo
         customdata=rows[["n", "ci_low", "ci_high", "diverged"]].to_numpy(float),
         hovertemplate=f"{text(optimizer)}: %{{y}} (%{{customdata[1]:.4g}} .. %{{customdata[2]:.4g}})"
         "<br>%{customdata[0]:.0f} seeds, %{customdata[3]:.0f} diverged<extra></extra>",
+    )
+
+
+def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
+    """Difference of differences, with its interval: a panel for each quantized board, a row for each optimizer.
+
+    Right of zero, quantization costs the optimizer less than it costs the reference, which is named in the title. The
+    shaded band is the margin of practical equivalence.
+    """
+    found = only(answers(results).frame("quantization_effect"), where).dropna(subset=["gain"])
+    if not len(found):
+        return sentence("No optimizer has retrain trials of the same seed at 32/32 and at fewer bits.")
+    parts, first = list(boards(found)), found.iloc[0]
+    names = sorted(found["optimizer"].unique(), reverse=True)
+    points = first["unit"] == "fraction"
+    scale = 100.0 if points else 1.0
+    panels = Panels(
+        [f"{label}: beside {rows['reference'].iloc[0]}" for label, rows in parts],
+        x={
+            "title": f"lost less than the reference ({'percentage points' if points else text(first['unit'])})",
+            "range": _around_zero(found, scale),
+        },
+        y=rows_axis(names),
+        columns=3,
+        row_height=max(140, 24 * len(names)),
+        least=300,
+    )
+    for panel, (_, rows) in enumerate(parts):
+        margin = rows["margin"].iloc[0]
+        if pd.notna(margin):
+            panels.shade(panel, -scale * margin, scale * margin)
+        panels.mark(panel, x0=0, x1=0, y0=-0.6, y1=len(names) - 0.4, line={"color": MUTED, "width": 1})
+        for row in rows.itertuples():
+            panels.add(panel, _gain(row, scale))
+    return panels.figure
+
+
+def _around_zero(found: pd.DataFrame, scale: float) -> list[float]:
+    """A range that holds zero and all but far-off gains; a wide interval may leave it."""
+    ends = fenced(found["gain"], found["gain_ci_low"], found["gain_ci_high"])
+    assert ends is not None
+    low, high = (scale * end for end in ends)
+    room = 0.08 * (max(high, 0) - min(low, 0))
+    return [min(low, -room), max(high, room)]
+
+
+def _gain(row: Any, scale: float) -> go.Scatter:
+    name, gain, low, high = text(row.optimizer), row.gain * scale, row.gain_ci_low * scale, row.gain_ci_high * scale
+    said = f"95 % interval {low:.3g} .. {high:.3g}" if pd.notna(low) else "one seed: no interval"
+    return go.Scatter(
+        x=[gain],
+        y=[name],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [high - gain if pd.notna(high) else 0],
+            "arrayminus": [gain - low if pd.notna(low) else 0],
+            "color": style(row.optimizer).colour,
+            "thickness": 2,
+            "width": 0,
+        },
+        mode="markers",
+        marker=marker(row.optimizer),
+        showlegend=False,
+        hovertemplate=f"{name}: %{{x:.3g}}<br>{said}, {row.n_gain} pairs of seeds<extra></extra>",
     )

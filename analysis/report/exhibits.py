@@ -25,6 +25,8 @@ class Exhibit:
     """From results, and a study and workload by name, to a plotly figure."""
     missing: Callable[[Scope], str | None] = lambda scope: None
     """What is not in the record that it would need."""
+    empty: str = "The record has no rows for this."
+    """What an empty table means."""
     folded: bool = False
     """Whether a table without a figure waits to be opened."""
 
@@ -38,6 +40,8 @@ class Block:
     title: str
     lead: str
     exhibits: tuple[Exhibit, ...]
+    before: str | None = None
+    """Template of what stands before the exhibits, for all studies together."""
 
 
 def asked(question: str) -> Callable[[Answers], pd.DataFrame]:

@@ -12,9 +12,12 @@ from markupsafe import Markup
 
 from analysis.answers import Answers, answers
 from analysis.figures.boards import only
-from analysis.report.blocks import BLOCKS, Block, Exhibit
+from analysis.report.blocks import BLOCKS
 from analysis.report.board import leaderboards
 from analysis.report.cells import rows
+from analysis.report.configurations import configurations
+from analysis.report.exhibits import Block, Exhibit
+from analysis.report.made import made
 from analysis.report.studies import Scope, notices, scopes, studies
 
 HERE = Path(__file__).parent
@@ -43,6 +46,8 @@ def page(results: Any, *, live: str | None = None) -> str:
         notices=notices(known, found),
         blocks=[_block(number, block, asked, found, cap) for number, block in enumerate(BLOCKS)],
         several=len(found) > 1,
+        configurations=configurations(asked),
+        studies=made(asked),
         paths=[str(path) for path in asked.paths],
         live=live,
     )
@@ -83,19 +88,21 @@ def compact_json(figure: go.Figure) -> str:
 
 def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: int) -> dict[str, Any]:
     questions = dict.fromkeys(name for exhibit in block.exhibits for name in exhibit.questions)
+    shown = found if block.exhibits else []
     return {
         "number": number,
         "key": block.key,
         "short": block.short,
         "title": block.title,
         "lead": block.lead,
+        "before": block.before,
         "questions": {name: asked.sql(name) for name in questions},
         "scopes": [
             {
                 "title": f"{scope.study_id}: {scope.workload}",
                 "exhibits": [_exhibit(exhibit, asked, scope, cap) for exhibit in block.exhibits],
             }
-            for scope in found
+            for scope in shown
         ],
     }
 
@@ -104,8 +111,8 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[s
     missing = exhibit.missing(scope)
     table = pd.DataFrame() if missing else only(exhibit.table(asked), scope.where)
     if not missing and not len(table):
-        missing = "The record has no rows for this."
-    made: dict[str, Any] = {
+        missing = exhibit.empty
+    shown: dict[str, Any] = {
         "id": f"{exhibit.name}-{scope.study_id}-{scope.workload}",
         "name": exhibit.name,
         "title": exhibit.title,
@@ -117,11 +124,11 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[s
         "boards": leaderboards(table) if exhibit.name == "leaderboard" and not missing else [],
     }
     if not missing:
-        made["rows"] = rows(table, cap, SAID_ABOVE)
+        shown["rows"] = rows(table, cap, SAID_ABOVE)
         if exhibit.figure is not None:
             figure = exhibit.figure(asked, **scope.where)
-            made["figure"], made["height"] = compact_json(figure), figure.layout.height
-    return made
+            shown["figure"], shown["height"] = compact_json(figure), figure.layout.height
+    return shown
 
 
 def _inlined(name: str) -> Markup:

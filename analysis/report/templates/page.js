@@ -58,15 +58,17 @@
       }
     }, { rootMargin: "600px" });
     document.querySelectorAll(".plot").forEach((plot) => near.observe(plot));
-    document.querySelectorAll(".compare").forEach(compare);
   }
 
   let waiting = 0;
   addEventListener("resize", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => drawn.forEach((_, plot) => {
-      if (plot.isConnected && +plot.dataset.drawn !== plot.clientWidth) draw(plot);
-    }), 150);
+    waiting = setTimeout(() => {
+      drawn.forEach((_, plot) => {
+        if (plot.isConnected && +plot.dataset.drawn !== plot.clientWidth) draw(plot);
+      });
+      document.querySelectorAll(".compare").forEach(compare);
+    }, 150);
   });
 
   addEventListener("click", async (event) => {
@@ -84,7 +86,62 @@
   });
 
   // Two configurations side by side, from what the page holds.
-  function compare() {}
+  function compare(box) {
+    const all = JSON.parse(box.querySelector("script").textContent);
+    const [a, b] = box.querySelectorAll("select"), body = box.querySelector("tbody"), plot = box.querySelector(".curves");
+    if (!a.options.length) {
+      for (const select of [a, b]) {
+        const groups = new Map();
+        all.forEach((one, number) => {
+          if (!groups.has(one.group)) {
+            groups.set(one.group, document.createElement("optgroup"));
+            groups.get(one.group).label = one.group;
+            select.append(groups.get(one.group));
+          }
+          groups.get(one.group).append(new Option(one.label, number));
+        });
+      }
+      // Two chosen configurations, where there are two.
+      const chosen = [...all.keys()].filter((number) => all[number].scores.seeds);
+      a.value = chosen[0] ?? 0;
+      b.value = chosen[1] ?? Math.min(1, all.length - 1);
+    }
+    const shown = (value) => value === null || value === undefined ? "–"
+      : typeof value === "number" && !Number.isInteger(value) ? +value.toPrecision(5) : String(value);
+    function show() {
+      const two = [all[a.value], all[b.value]];
+      const rows = [];
+      for (const part of ["scores", "values"]) {
+        const names = [...new Set(two.flatMap((one) => Object.keys(one[part])))];
+        for (const name of names) rows.push([name.replaceAll("_", " "), ...two.map((one) => shown(one[part][name]))]);
+      }
+      rows.push(["trial", two[0].trial, two[1].trial]);
+      body.replaceChildren(...rows.map(([name, left, right]) => {
+        const row = document.createElement("tr");
+        row.append(...[name, left, right].map((text, at) => {
+          const cell = document.createElement(at ? "td" : "th");
+          cell.textContent = text;
+          return cell;
+        }));
+        row.classList.toggle("differs", left !== right);
+        return row;
+      }));
+      const traces = two.map((one, at) => ({
+        x: one.curve ? one.curve[0] : [], y: one.curve ? one.curve[1] : [], mode: "lines", name: "AB"[at],
+        line: { color: ["#0072b2", "#d55e00"][at], dash: ["solid", "dash"][at] },
+        hovertemplate: "AB"[at] + ": %{y:.4g} after epoch %{x}<extra></extra>" }));
+      const metric = two[0].metric === two[1].metric ? two[0].metric : "the metric of each";
+      Plotly.react(plot, traces, {
+        height: 300, width: plot.clientWidth, margin: { l: 60, r: 16, t: 32, b: 44 }, hovermode: "closest",
+        font: { family: "system-ui, sans-serif", size: 12, color: "#1a1a1a" },
+        legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
+        xaxis: { title: { text: "epoch" }, showgrid: false, showline: true, zeroline: false, rangemode: "tozero" },
+        yaxis: { title: { text: metric.replace(/[<>&]/g, "") }, gridcolor: "#e4e4e4", zeroline: false },
+      }, config);
+    }
+    a.onchange = b.onchange = show;
+    if (all.length) show();
+  }
 
   // A served page asks whether there is a newer one, and takes its content over in place.
   async function follow() {
@@ -108,11 +165,13 @@
     drawn.forEach((_, plot) => Plotly.purge(plot));
     page.replaceWith(fresh);
     document.title = next.title;
+    fresh.querySelectorAll(".compare").forEach(compare);
     fresh.querySelectorAll("details").forEach((node) => { node.open = open.has(path(node)); });
     for (const [id, value] of chosen) {
       const select = document.getElementById(id);
       if (select && [...select.options].some((option) => option.value === value)) select.value = value;
     }
+    document.querySelectorAll(".compare").forEach(compare);
     fresh.querySelectorAll(".plot").forEach((plot) => {
       plot.style.minHeight = heights.get(plot.closest("figure").id) || plot.style.minHeight;
     });
@@ -121,5 +180,6 @@
   }
 
   watch();
+  document.querySelectorAll(".compare").forEach(compare);
   if (document.getElementById("page").dataset.live) setTimeout(follow, 2000);
 })();

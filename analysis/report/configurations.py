@@ -1,0 +1,120 @@
+"""Configurations that the page can set side by side: values, scores and learning curves."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from analysis.answers import Answers
+from analysis.figures.boards import labels
+from analysis.figures.learning_curves import learning_curve_quartiles
+from analysis.stats.boards import ARM, BOARD
+
+TRIALS = 240
+"""Tuning trials on the page, the best of each arm first; the chosen configurations come besides."""
+LEAST = 2
+"""Tuning trials of each arm, however many arms."""
+
+
+def configurations(answers: Answers) -> list[dict[str, Any]]:
+    """Every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials."""
+    chosen, tuned = _chosen(answers), _tuned(answers)
+    both = pd.concat([chosen, tuned])
+    if not len(both):
+        return []
+    both["label"] = labels(both)
+    if both["study_id"].nunique() == 1 and both["workload"].nunique() == 1:
+        both["group"] = both["label"] + " bits"
+    else:
+        both["group"] = both["label"]
+    curves = _curves(answers, list(tuned["trial_key"]))
+    medians = {key: rows for key, rows in learning_curve_quartiles(answers).groupby(ARM, dropna=False)}
+    return [_one(row, curves, medians) for row in both.sort_values(ARM, kind="stable").to_dict("records")]
+
+
+def _chosen(answers: Answers) -> pd.DataFrame:
+    board = answers.frame("leaderboard")
+    runs = answers.frame("retrain_scores")
+    keys = (
+        runs.groupby(ARM, dropna=False).agg(trial_key=("trial_key", "first"), val=("val_score", "mean")).reset_index()
+    )
+    found = board[board["n"] > 0].merge(keys, on=ARM)
+    found = found.merge(_params(answers, list(found["trial_key"])), on="trial_key", how="left")
+    return found.assign(what="chosen, " + found["n"].astype(str) + " seeds", stage="retrain")
+
+
+def _params(answers: Answers, keys: list[str]) -> pd.DataFrame:
+    return answers.frame(f"SELECT trial_key, params_json FROM trials WHERE trial_key IN ({_listed(keys)})")
+
+
+def _tuned(answers: Answers) -> pd.DataFrame:
+    trials = answers.frame("tuning_scores")
+    trials = trials[trials["status"] == "completed"].dropna(subset=["score"])
+    if not len(trials):
+        return trials.assign(what="", val=pd.NA)
+    objective = trials["sign"] * trials["score"]
+    place = objective.groupby([trials[name] for name in ARM], dropna=False).rank(ascending=False, method="first")
+    each = max(LEAST, TRIALS // max(1, trials.groupby(ARM, dropna=False).ngroups))
+    kept = trials[(place <= each) | (trials["stage"] == "default")].assign(val=lambda rows: rows["score"])
+    place = place[kept.index].astype(int).astype(str)
+    return kept.assign(what=kept["stage"] + ", place " + place + " in validation")
+
+
+def _curves(answers: Answers, keys: list[str]) -> dict[str, list[list[float]]]:
+    if not keys:
+        return {}
+    rows = answers.frame(
+        "SELECT trial_key, epoch, val_metric FROM epochs WHERE val_metric IS NOT NULL "
+        f"AND trial_key IN ({_listed(keys)}) ORDER BY trial_key, epoch"
+    )
+    return {str(key): _pairs(of["epoch"], of["val_metric"]) for key, of in rows.groupby("trial_key")}
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join("'" + key.replace("'", "''") + "'" for key in keys) or "NULL"
+
+
+def _pairs(x: pd.Series, y: pd.Series) -> list[list[float]]:
+    return [[float(value) for value in x], [round(float(value), 6) for value in y]]
+
+
+def _one(row: dict[str, Any], curves: dict[str, Any], medians: dict[Any, pd.DataFrame]) -> dict[str, Any]:
+    chosen = row["stage"] == "retrain"
+    curve = curves.get(row["trial_key"])
+    if chosen:
+        rows = medians.get(tuple(row[name] for name in ARM))
+        curve = None if rows is None else _pairs(rows["epoch"], rows["median"])
+    values: dict[str, Any] = {name: row[name] for name in (*BOARD, "optimizer")}
+    values |= {"learning_rate": row["learning_rate"], "batch_size": row["batch_size"]}
+    if isinstance(row.get("params_json"), str):
+        values |= _flat(json.loads(row["params_json"]))
+    scores = {"validation": row["val"]}
+    if chosen:
+        scores |= {"test": row["mean"], "95 % from": row["ci_low"], "95 % to": row["ci_high"]}
+        scores |= {"seeds": row["n"], "diverged": row["diverged"]}
+    return {
+        "label": f"{row['optimizer']}: {row['what']}",
+        "group": row["group"],
+        "metric": f"{row['metric']} ({row['unit']})",
+        "values": {name: _plain(value) for name, value in values.items()},
+        "scores": {name: _plain(value) for name, value in scores.items()},
+        "trial": row["trial_key"],
+        "curve": curve,
+    }
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{name}.")
+        elif value is not None:
+            flat[f"{before}{name}"] = value if not isinstance(value, list) else json.dumps(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value

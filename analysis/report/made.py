@@ -1,0 +1,97 @@
+"""How a study was made, in words and facts."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from analysis.answers import Answers
+from analysis.report.cells import cell
+from analysis.report.studies import studies
+
+HASHES = """
+SELECT study_id, string_agg(DISTINCT data_fingerprint, ', ') AS data,
+       string_agg(DISTINCT split_fingerprint, ', ') AS split,
+       string_agg(DISTINCT space_hash, ', ') AS space, string_agg(DISTINCT init_checkpoint_sha256, ', ') AS start,
+       string_agg(DISTINCT init, ', ') AS init, any_value(n_train) AS n_train, any_value(n_val) AS n_val,
+       any_value(n_test) AS n_test, string_agg(DISTINCT sampler, ', ') AS sampler,
+       string_agg(DISTINCT scheduler, ', ') AS scheduler
+FROM arms GROUP BY study_id
+"""
+
+VARIED = {
+    "pretrain": "All arms start from the same trained floating-point weights: a seed varied the order of the data "
+    "and the batches that quantizers are calibrated on, not the initial weights.",
+    "path": "All arms start from the same weights of a checkpoint: a seed varied the order of the data and the batches "
+    "that quantizers are calibrated on, not the initial weights.",
+    "scratch": "Trials start from scratch: a seed varied the initial weights, the order of the data and the batches "
+    "that quantizers are calibrated on.",
+}
+
+
+def made(answers: Answers) -> list[dict[str, Any]]:
+    """What the template needs of each study."""
+    start = answers.frame("start").set_index("study_id")
+    hashes = answers.frame(HASHES).set_index("study_id")
+    return [_study(row, _row(start, row["study_id"]), _row(hashes, row["study_id"])) for row in _records(answers)]
+
+
+def _records(answers: Answers) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = studies(answers).to_dict("records")
+    return found
+
+
+def _row(frame: pd.DataFrame, study: str) -> dict[str, Any]:
+    return dict(frame.loc[study]) if study in frame.index else {}
+
+
+def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any]) -> dict[str, Any]:
+    facts = {
+        "state": "complete" if study["complete"] else "not complete",
+        "trials": f"{study['ended']} of {cell(study['planned'])} planned have ended",
+        "command": study["command"],
+        "run": f"{cell(study['started_at'])} to {cell(study['finished_at'])}",
+        "tune_qat": f"{study['tune_qat_version']}, commit {cell(study['git_commit'])}",
+        "brought in from": study["origin"],
+        "mode": study["mode"],
+        "sampler and scheduler": f"{cell(hashes.get('sampler'))}, {cell(hashes.get('scheduler'))}",
+        "samples (train, validation, test)": ", ".join(
+            cell(hashes.get(f"n_{part}")) for part in ("train", "val", "test")
+        ),
+        "margin of practical equivalence": f"{cell(start.get('margin'))} {start.get('unit') or ''}",
+        "alpha": start.get("alpha"),
+        "hash of what is judged": study["prereg_hash"],
+        "hash of the ranges": hashes.get("space"),
+        "hash of the data": hashes.get("data"),
+        "hash of the split": hashes.get("split"),
+        "hash of the start": hashes.get("start"),
+    }
+    return {
+        "study_id": study["study_id"],
+        "varied": _varied(start, str(hashes.get("init"))),
+        "facts": [(name, cell(value)) for name, value in facts.items() if not _unknown(value)],
+        "definition": _pretty(study["definition_json"]),
+    }
+
+
+def _varied(start: dict[str, Any], init: str) -> str:
+    said = VARIED.get(init, "The record does not say what a seed varied.")
+    by = start.get("pretrained_by")
+    if isinstance(by, str):
+        rate, epochs = cell(start.get("pretrain_learning_rate")), cell(start.get("pretrain_epochs"))
+        said += (
+            f" Those weights were trained by {by} ({epochs} epochs, learning rate {rate}), which may favour optimizers "
+            "that are like it."
+        )
+    return said
+
+
+def _unknown(value: Any) -> bool:
+    return value is None or (not isinstance(value, str) and pd.isna(value))
+
+
+def _pretty(definition: Any) -> str:
+    try:
+        return json.dumps(json.loads(definition), indent=2)
+    except (TypeError, ValueError):
+        return str(definition)

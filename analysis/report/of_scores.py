@@ -1,0 +1,67 @@
+"""Blocks of what the chosen configurations score on test data."""
+
+from analysis import figures
+from analysis.report.exhibits import Block, of_question, of_statistic
+from analysis.report.studies import compared, ranked, retrained
+
+UNPUBLISHED = "Nothing that we know of was published for this model on this dataset."
+
+LEADERBOARD = Block(
+    "leaderboard",
+    "Leaderboard",
+    "Which optimizer is best?",
+    "Mean on test data over retrain seeds, with a 95 % interval of Student's t. A trial that diverged, ran out of "
+    "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale.",
+    (
+        of_question("leaderboard", "Leaderboard", "leaderboard", missing=retrained),
+        of_statistic(
+            "comparisons",
+            "Every two optimizers: differences with intervals, corrected over all pairs (Holm)",
+            "comparisons",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_question("time_to_target", "Device seconds to a good result", "time_to_target", missing=ranked, folded=True),
+    ),
+)
+
+QUANTIZATION = Block(
+    "quantization",
+    "Quantization",
+    "Does quantization change the ranking?",
+    "What an optimizer loses against its own 32/32 control, less what another one loses: an interval that leaves out "
+    "zero is an effect of quantization on the ranking. A ranking that is the same at 32/32 is not quantization's.",
+    (
+        of_question(
+            "quantization_effect",
+            "Lost less than the reference optimizer, paired by seed",
+            "quantization_effect",
+            figure=figures.quantization_effect,
+            missing=compared,
+        ),
+        of_question(
+            "bit_widths",
+            "From floating point to few bits",
+            "leaderboard",
+            figure=figures.bit_widths,
+            missing=compared,
+        ),
+        of_question(
+            "generalization_gap",
+            "Does quantization regularise: train metric less test metric",
+            "generalization_gap",
+            missing=retrained,
+            folded=True,
+        ),
+    ),
+)
+
+PUBLISHED = Block(
+    "published",
+    "Published numbers",
+    "What was published for this workload?",
+    "Published numbers stand open, ours filled, the best constant prediction as a dashed line. Splits, budgets and "
+    "starts differ: the recipe and the note of each number say how.",
+    (of_question("published", "Published beside ours", "published", figure=figures.published, empty=UNPUBLISHED),),
+)

@@ -1,0 +1,120 @@
+"""Blocks of what the tuning stages found, on validation data."""
+
+import pandas as pd
+
+from analysis import figures
+from analysis.answers import Answers
+from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
+from analysis.report.studies import randomly, tuned
+from analysis.stats import probability_of_best
+from analysis.stats.boards import ARM
+
+LEARNING_RATE = Block(
+    "learning_rate",
+    "Learning rate",
+    "How sensitive is each optimizer to its learning rate?",
+    "A panel for each optimizer, a point for each trial that ran to its end, a line through the best of each "
+    "quarter decade. A trial that diverged or failed lies at the best constant prediction, as a cross. Grey is "
+    "floating point, the tick at the bottom the optimizer's default.",
+    (
+        of_statistic(
+            "learning_rate",
+            "Final validation metric by learning rate",
+            "learning_rate_envelope",
+            ("tuning_scores",),
+            figure=figures.learning_rate,
+            missing=tuned,
+        ),
+        of_statistic(
+            "learning_rate_sensitivity",
+            "The shape of each curve in numbers",
+            "learning_rate_sensitivity",
+            ("tuning_scores",),
+            missing=tuned,
+        ),
+        of_question("learning_rate_bins", "Trials by quarter decade", "learning_rate", missing=tuned, folded=True),
+        of_question("edge_of_range", "Best values and the ends of their ranges", "edge_of_range", missing=tuned),
+    ),
+)
+
+BATCH_SIZE = Block(
+    "batch_size",
+    "Batch size",
+    "Which learning rate does each batch size want?",
+    "Best validation metric by batch size and half decade of learning rate. Rings are the best rate of each batch "
+    "size, the line is the fitted law rate ~ batch size ^ p: p = 1 is linear scaling, 0.5 square-root scaling.",
+    (
+        of_question(
+            "batch_size", "Learning rate by batch size", "batch_size", figure=figures.batch_size, missing=tuned
+        ),
+        of_statistic("rate_scaling", "The fitted exponent", "rate_scaling", ("tuning_scores",), missing=tuned),
+        of_statistic(
+            "critical_batch_size",
+            "Critical batch size: where larger batches stop saving steps",
+            "critical_batch_size",
+            ("steps_to_target",),
+            missing=tuned,
+            folded=True,
+        ),
+    ),
+)
+
+
+def _chances(answers: Answers) -> pd.DataFrame:
+    """A row for each optimizer, a column for each budget."""
+    chances = probability_of_best(answers)
+    percent = (100 * chances["probability"].astype(float)).round(1)
+    wide = chances.assign(percent=percent).pivot_table(index=ARM, columns="k", values="percent", sort=False)
+    return wide.rename(columns=lambda k: f"{k} trials").reset_index().rename_axis(columns=None)
+
+
+TUNING_BUDGET = Block(
+    "tuning_budget",
+    "Tuning budget",
+    "What does a tuning budget buy?",
+    "Expected best validation metric after so many random trials. The 95 % bands (of the median) of the two that "
+    "lead at the end are shaded. A curve is faint where its band no longer tells how good the best can be.",
+    (
+        of_statistic(
+            "tuning_budget",
+            "Expected best by number of random trials",
+            "tuning_curves",
+            ("tuning_scores",),
+            figure=figures.tuning_budget,
+            missing=randomly,
+        ),
+        of_statistic(
+            "gain_from_tuning",
+            "Tuned minus documented default",
+            "gain_from_tuning",
+            ("tuning_scores", "retrain_scores"),
+            missing=tuned,
+        ),
+        Exhibit(
+            "probability_of_best",
+            "Chance in percent to be the best of all, each given so many random trials",
+            _chances,
+            ("tuning_scores",),
+            'analysis.stats.probability_of_best("RESULTS")',
+            missing=randomly,
+        ),
+        of_statistic("tunability", "Tunability", "tunability", ("tuning_scores",), missing=randomly, folded=True),
+        of_question("expected_best", "Expected best in SQL alone", "expected_best", missing=randomly, folded=True),
+    ),
+)
+
+PARALLEL_COORDINATES = Block(
+    "parallel_coordinates",
+    "Parallel coordinates",
+    "Which configurations are good?",
+    "A line for each trial that ran to its end, the best tenth in its optimizer's colour.",
+    (
+        of_question(
+            "parallel_coordinates",
+            "Searched values beside the metric",
+            "tuning_scores",
+            figure=figures.parallel_coordinates,
+            missing=tuned,
+        ),
+    ),
+)
