@@ -6,8 +6,10 @@ What is computed, from which source and with which measured coverage: docs/stati
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
+from analysis.stats.interaction import interaction, interaction_test, quantization_effects
 from analysis.stats.ranks import mean_ranks, rank_comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
+from analysis.stats.standings import standings
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
 
@@ -15,14 +17,18 @@ __all__ = [
     "comparisons",
     "critical_batch_size",
     "gain_from_tuning",
+    "interaction",
+    "interaction_test",
     "interquartile_means",
     "learning_rate_envelope",
     "learning_rate_sensitivity",
     "mean_ranks",
     "probabilities_of_improvement",
     "probability_of_best",
+    "quantization_effects",
     "rank_comparisons",
     "rate_scaling",
+    "standings",
     "time_to_target_scores",
     "tunability",
     "tuning_curves",

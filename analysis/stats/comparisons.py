@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
@@ -76,19 +77,18 @@ def _pairs(board: Board) -> dict[str, Any]:
     welch = _welch(a, b)
     unpaired = (paired.n < 2) & (welch.n >= 2)
     found = paired.where(~unpaired, welch)
-    by = np.where(unpaired, "nothing (Welch)", board.unit).astype(object)
-    by[np.isnan(found.p)] = None
-    return {
-        **better_first(found, board.optimizers, first, second),
-        **board.columns,
-        "paired_by": by,
-    }
+    by = np.where(unpaired, "nothing (Welch)", board.unit)
+    return {**better_first(found, board.optimizers, first, second, by), **board.columns}
 
 
-def better_first(found: Estimates, optimizers: list[str], first: Indices, second: Indices) -> dict[str, Any]:
+def better_first(
+    found: Estimates, optimizers: list[str], first: Indices, second: Indices, paired_by: str | npt.NDArray[np.str_]
+) -> dict[str, Any]:
     """Columns with `difference` at least 0: names and ends of the interval are turned around where it was below."""
     names = np.array(optimizers, dtype=object)
     turned = found.estimate < 0
+    by = np.full(len(turned), paired_by, dtype=object)
+    by[np.isnan(found.p)] = None
     return {
         "optimizer": np.where(turned, names[second], names[first]),
         "other": np.where(turned, names[first], names[second]),
@@ -96,6 +96,7 @@ def better_first(found: Estimates, optimizers: list[str], first: Indices, second
         "ci_low": np.where(turned, -found.high, found.low),
         "ci_high": np.where(turned, -found.low, found.high),
         "n": found.n,
+        "paired_by": by,
         "p": found.p,
         "why": found.why,
     }

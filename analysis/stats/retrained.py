@@ -16,13 +16,14 @@ FACTS = ["metric", "unit", "sign", "margin", "trivial"]
 FLOAT_BITS = 32
 
 
+Key = tuple[Any, ...]
 Indices = npt.NDArray[np.int64]
 
 
 class Board(NamedTuple):
     """Scores of one board: rows are what repeats the experiment, columns are optimizers."""
 
-    key: tuple[str | int, ...]
+    key: Key
     """Values of `BOARD`."""
     optimizers: list[str]
     repetitions: list[int]
@@ -71,7 +72,17 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
         np.add.at(counts, (row, column), 1)
         facts = {name: rows[name].iloc[0] for name in FACTS}
         means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        yield Board(key, list(optimizers), list(repetitions), means, unit, facts)
+        yield Board(_plain(key), list(optimizers), list(repetitions), means, unit, facts)
+
+
+def by_board(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """The rows of each board, by its key."""
+    return {_plain(key): rows for key, rows in table.groupby(BOARD, dropna=False, sort=False)}
+
+
+def _plain(key: Key) -> Key:
+    # NaN is not equal to itself, so that a key with one would not be found again.
+    return tuple(None if pd.isna(value) else value for value in key)
 
 
 def pairs_of(optimizers: int) -> tuple[Indices, Indices]:
