@@ -6,6 +6,7 @@ What is computed, from which source and with which measured coverage: docs/stati
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
+from analysis.stats.importance import importances
 from analysis.stats.interaction import interaction, interaction_test, quantization_effects
 from analysis.stats.ranks import mean_ranks, rank_comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
@@ -19,6 +20,7 @@ __all__ = [
     "gain_from_tuning",
     "interaction",
     "interaction_test",
+    "importances",
     "interquartile_means",
     "learning_rate_envelope",
     "learning_rate_sensitivity",

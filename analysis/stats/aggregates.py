@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import BOARD
@@ -86,6 +85,8 @@ def improvement(pairs: Sequence[Numbers]) -> float:
 
 
 def _iqm(blocks: Sequence[Numbers]) -> Numbers:
+    from scipy import stats
+
     means: Numbers = stats.trim_mean(np.concatenate(blocks, axis=1), TRIMMED, axis=1)
     return means
 

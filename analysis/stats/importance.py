@@ -1,0 +1,149 @@
+"""Which hyperparameter matters most for reaching an arm's best trials: PED-ANOVA, with its spread over resamples.
+
+Importance is the share of the Pearson divergence between where the best tenth of the trials lie and where all lie
+(Watanabe et al., IJCAI 2023), by Optuna. Over default, random and search trials that have a score: all of them at the
+last epoch, and those that diverged or failed at the trivial score. One that was stopped early has none.
+"""
+
+import json
+import math
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats.boards import ARM, in_order
+from analysis.stats.intervals import LEVEL, Numbers
+from analysis.stats.retrained import Indices
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+SPACES = "SELECT study_id, arm_id, space_json FROM arms"
+TRIALS = 20
+"""Fewest, a quarter of which is the best part; below, where the best lie is chance."""
+MOST_TRIALS = 400
+"""Of more, as many are drawn at random: the result hardly changes, its cost does."""
+BEST = 0.1
+"""Share of the trials that is the best part; at least 5 of them, as Optuna advises."""
+RESAMPLES = 100
+
+Ranges = dict[str, dict[str, Any]]
+"""By hyperparameter: `low`, `high` and, where it was searched by its logarithm, `log`."""
+
+
+def importances(results: Results | Answers) -> pd.DataFrame:
+    """Importance of each searched hyperparameter, for each arm; those of an arm sum to 1.
+
+    Columns: those of a board, optimizer, `n` trials, `parameter`, `importance`, `ci_low`, `ci_high` (where it lies in
+    95 % of resamples of the trials), `reason` (why there is no number, else empty).
+    """
+    asked = answers(results)
+    scores = asked.frame("tuning_scores")
+    scores = scores[scores["score"].notna()].merge(asked.frame(SPACES), on=["study_id", "arm_id"])
+    rows = []
+    for arm, trials in scores.groupby(ARM):
+        ranges = _ranges(trials["space_json"], arm[-1])
+        values = _values(trials["params_json"], ranges)
+        objectives = (trials["sign"] * trials["score"]).to_numpy(float)
+        rows += [[*arm, len(trials), *found] for found in importance(values, objectives, ranges)]
+    columns = [*ARM, "n", "parameter", "importance", "ci_low", "ci_high", "reason"]
+    return in_order(pd.DataFrame(rows, columns=columns), "optimizer", "parameter")
+
+
+class Importance(NamedTuple):
+    """Of one hyperparameter; NaN where `reason` says why."""
+
+    parameter: str
+    share: float
+    low: float
+    high: float
+    reason: str
+
+
+def importance(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, seed: int = 0) -> list[Importance]:
+    """Importance of each column of `values`, with its spread over resamples of the trials.
+
+    Args:
+        values: a row for each trial, a column for each hyperparameter.
+        objectives: what the trials reached; larger is better.
+        ranges: of the hyperparameters; wider where a value lies outside.
+        seed: of the resampling.
+    """
+    why = _too_little(values, objectives)
+    if why:
+        return [Importance(name, math.nan, math.nan, math.nan, why) for name in values]
+    generator = np.random.default_rng(seed)
+    if len(values) > MOST_TRIALS:
+        kept = generator.choice(len(values), MOST_TRIALS, replace=False)
+        values, objectives = values.iloc[kept], objectives[kept]
+    own = _evaluate(values, objectives, ranges, np.arange(len(values))[None, :])[0]
+    draws = generator.integers(len(values), size=(RESAMPLES, len(values)))
+    ends = np.quantile(_evaluate(values, objectives, ranges, draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return [Importance(name, own[i], ends[0, i], ends[1, i], "") for i, name in enumerate(values)]
+
+
+def _too_little(values: pd.DataFrame, objectives: Numbers) -> str:
+    if len(values) < TRIALS:
+        return f"{len(values)} trials have a score, and importance takes {TRIALS}"
+    if len(values.columns) == 1:
+        return "it is the only one that was searched"
+    return "all trials reached the same" if np.ptp(objectives) == 0 else ""
+
+
+def _evaluate(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, draws: Indices) -> Numbers:
+    """Importances (draws, hyperparameters) of the trials of each draw."""
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    class Resampled(optuna.Study):
+        """A study whose trials are drawn anew, without being copied."""
+
+        def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[Any]:
+            return drawn
+
+    distributions = {name: _distribution(values[name], ranges[name]) for name in values}
+    storage, told = optuna.storages.InMemoryStorage(), optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # that a study was created is no news
+    study = optuna.create_study(study_name="record", storage=storage, direction="maximize")
+    optuna.logging.set_verbosity(told)
+    for params, objective in zip(values.astype(object).to_dict("records"), objectives, strict=True):
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=objective))
+    trials, resampled = study.get_trials(deepcopy=False), Resampled("record", storage)
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(BEST, 5 / len(trials)))
+    found = []
+    with warnings.catch_warnings():
+        # A resample may hold one value alone of a hyperparameter, or as its best part all there is.
+        warnings.simplefilter("ignore", UserWarning)
+        for draw in draws:
+            drawn = [trials[number] for number in draw]
+            shares = get_param_importances(resampled, evaluator=evaluator, params=list(values))
+            found.append([shares[name] for name in values])
+    return np.array(found)
+
+
+def _distribution(values: "pd.Series[Any]", searched: dict[str, Any]) -> "BaseDistribution":
+    """As the sampler searched it; a batch size is a power of two."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high = min(searched["low"], values.min()), max(searched["high"], values.max())
+    if values.name == "batch_size":
+        return IntDistribution(int(low), int(high), log=True)
+    return FloatDistribution(float(low), float(high), log=bool(searched.get("log")))
+
+
+def _ranges(spaces: "pd.Series[str]", optimizer: str) -> Ranges:
+    """Of the last version of the arm; what had no range was not searched."""
+    space = json.loads(spaces.iloc[-1]).get(optimizer, {})
+    return {name: bounds for name, bounds in space.items() if bounds["low"] < bounds["high"]}
+
+
+def _values(params: "pd.Series[str]", ranges: Ranges) -> pd.DataFrame:
+    """Searched values of each trial; what not every trial has is left out."""
+    configs = [json.loads(text) for text in params]
+    found = [
+        {name: {**config, **config.get("optimizer_options", {})}.get(name) for name in ranges} for config in configs
+    ]
+    return pd.DataFrame(found, columns=list(ranges)).dropna(axis=1)
