@@ -20,6 +20,7 @@ SIZES = 3
 """Batch sizes from which a line or a curve is drawn."""
 SIZES_WITH_INTERVAL = 4
 RESAMPLES = 1000
+_ENOUGH = f"batch sizes with {TRIALS} completed trials or more"
 LAWS = {"linear": 1.0, "square root": 0.5}
 """Exponents of the two scaling rules: usual for SGD, and for optimizers of Adam's family."""
 
@@ -92,7 +93,7 @@ def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, see
     """
     sizes = np.unique(batch_sizes)
     if len(sizes) < SIZES:
-        why = f"{len(sizes)} batch sizes have {TRIALS} completed trials or more, and a line takes {SIZES}"
+        why = f"{_ENOUGH}: {len(sizes)}, and a line takes {SIZES}"
         return Exponent(math.nan, math.nan, math.nan, math.nan, why)
     groups = [np.flatnonzero(batch_sizes == size) for size in sizes]
     centred = np.log10(sizes) - np.log10(sizes).mean()
@@ -101,9 +102,7 @@ def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, see
     exponent = float(weights @ best)
     intercept = float(best.mean() - exponent * np.log10(sizes).mean())
     if len(sizes) < SIZES_WITH_INTERVAL:
-        why = (
-            f"{len(sizes)} batch sizes have {TRIALS} completed trials or more; an interval takes {SIZES_WITH_INTERVAL}"
-        )
+        why = f"{_ENOUGH}: {len(sizes)}, and an interval takes {SIZES_WITH_INTERVAL}"
         return Exponent(exponent, math.nan, math.nan, intercept, why)
     generator = np.random.default_rng(seed)
     drawn = [group[generator.integers(len(group), size=(RESAMPLES, len(group)))] for group in groups]
@@ -124,7 +123,7 @@ def critical_batch(batch_sizes: Numbers, steps: Numbers) -> CriticalBatch:
         steps: fewest steps to the target at each, above 0.
     """
     if len(batch_sizes) < SIZES:
-        why = f"the target was reached at {len(batch_sizes)} batch sizes, and a fit takes {SIZES}"
+        why = f"batch sizes at which the target was reached: {len(batch_sizes)}, and a fit takes {SIZES}"
         return CriticalBatch(math.nan, math.nan, why)
     from scipy.optimize import nnls
 

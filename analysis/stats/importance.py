@@ -46,7 +46,7 @@ def importances(results: Results | Answers) -> pd.DataFrame:
     rows = []
     for arm, trials in scores.groupby(ARM):
         ranges = _ranges(trials["space_json"], arm[-1])
-        values = _values(trials["params_json"], ranges)
+        values = _values(trials, ranges)
         objectives = (trials["sign"] * trials["score"]).to_numpy(float)
         rows += [[*arm, len(trials), *found] for found in importance(values, objectives, ranges)]
     columns = [*ARM, "n", "parameter", "importance", "ci_low", "ci_high", "reason"]
@@ -140,10 +140,11 @@ def _ranges(spaces: "pd.Series[str]", optimizer: str) -> Ranges:
     return {name: bounds for name, bounds in space.items() if bounds["low"] < bounds["high"]}
 
 
-def _values(params: "pd.Series[str]", ranges: Ranges) -> pd.DataFrame:
+def _values(trials: pd.DataFrame, ranges: Ranges) -> pd.DataFrame:
     """Searched values of each trial; what not every trial has is left out."""
-    configs = [json.loads(text) for text in params]
-    found = [
-        {name: {**config, **config.get("optimizer_options", {})}.get(name) for name in ranges} for config in configs
-    ]
-    return pd.DataFrame(found, columns=list(ranges)).dropna(axis=1)
+    configs = [json.loads(text) for text in trials["params_json"]]
+    named = [{**config, **config.get("optimizer_options", {})} for config in configs]
+    values = pd.DataFrame([[config.get(name) for name in ranges] for config in named], columns=list(ranges))
+    for name in {"learning_rate", "batch_size"} & set(ranges):
+        values[name] = trials[name].to_numpy()
+    return values.dropna(axis=1)

@@ -33,15 +33,10 @@ def drawn(n: int, seed: int = 0) -> tuple[pd.DataFrame, "np.ndarray"]:
 
 
 def frame(values: pd.DataFrame, scores: "np.ndarray", **more: Any) -> pd.DataFrame:
-    params = [
-        {
-            "learning_rate": row.learning_rate,
-            "batch_size": int(row.batch_size),
-            "optimizer_options": {"momentum": row.momentum},
-        }
-        for row in values.itertuples()
-    ]
-    return tuning(list(scores), params_json=[json.dumps(config) for config in params], **more)
+    options = [{"optimizer_options": {"momentum": momentum}} for momentum in values["momentum"]]
+    rates, sizes = values["learning_rate"].tolist(), values["batch_size"].tolist()
+    params = [json.dumps(config) for config in options]
+    return tuning(list(scores), params_json=params, learning_rate=rates, batch_size=sizes, **more)
 
 
 def spaces(**ranges: Any) -> pd.DataFrame:
