@@ -69,9 +69,9 @@ def ray_tune(
     activation_bits: ActivationBits = None,
     trivial: Trivial = None,
 ) -> None:
-    """An experiment of Ray Tune, from its JSON and CSV files; nothing is unpickled.
+    """An experiment of Ray Tune, from its JSON and CSV files.
 
-    Names are those of the config, nested ones as a/b. docs/importing.md says what is taken for what.
+    Nothing is unpickled. Names are those of the config, nested ones as a/b. docs/importing.md says what is taken for what.
     """
     from tune_qat.importing import ray_experiment
 
