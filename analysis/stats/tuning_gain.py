@@ -33,7 +33,8 @@ def gains(tuning: pd.DataFrame, retrain: pd.DataFrame) -> pd.DataFrame:
     )
     fresh = retrain.assign(objective=retrain["sign"] * retrain["val_score"])
     means = fresh.groupby(ARM).agg(retrained=("objective", "mean"), retrained_n=("objective", "size"))
-    table = table.join(means, on=ARM)
+    # pandas cannot join by text where both sides are empty.
+    table = table.join(means, on=ARM) if len(table) else table.reindex(columns=[*table, *means])
     table["gain"] = table["tuned"] - table["default"]
     table["retrained_gain"] = table["retrained"] - table["default"]
     for column in ("default", "tuned", "retrained"):

@@ -71,7 +71,8 @@ def ray_tune(
 ) -> None:
     """An experiment of Ray Tune, from its JSON and CSV files.
 
-    Nothing is unpickled. Names are those of the config, nested ones as a/b. docs/importing.md says what is taken for what.
+    Nothing is unpickled. Names are those of the config, nested ones as a/b. docs/importing.md says what is taken
+    for what.
     """
     from tune_qat.importing import ray_experiment
 
