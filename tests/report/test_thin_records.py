@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,10 +25,8 @@ def thin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def tables(answers: Answers) -> dict[str, Callable[[], Any]]:
-    found: dict[str, Callable[[], Any]] = {
-        f"question {name}": lambda name=name: answers.frame(name) for name in queries()
-    }
-    found |= {f"stats.{name}": lambda name=name: getattr(stats, name)(answers) for name in stats.__all__}
+    found: dict[str, Callable[[], Any]] = {f"question {name}": partial(answers.frame, name) for name in queries()}
+    found |= {f"stats.{name}": partial(getattr(stats, name), answers) for name in stats.__all__}
     return found
 
 
