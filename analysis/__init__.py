@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from analysis.answers import Answers, Results, answers, paths_of
 from analysis.bundled import queries, query_text, sql_of
-from analysis.connection import ask, open, to_pandas
+from analysis.connection import answer, explained, open, to_pandas
 from tune_qat.config import TuneQatError
 
 if TYPE_CHECKING:
@@ -34,8 +34,12 @@ def frame(paths: Results, query: str) -> pd.DataFrame:
 def arrow(paths: Results, query: str) -> pa.Table:
     """As `frame`, a pyarrow table."""
     text, folders = sql_of(query), paths_of(paths)
-    with open(*folders) as connection:
-        return ask(connection, text, folders)
+
+    def ask() -> pa.Table:
+        with open(*folders, follow=False) as connection:
+            return answer(connection, text)
+
+    return explained(ask, folders)
 
 
 def polars(paths: Results, query: str) -> "pl.DataFrame":

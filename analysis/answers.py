@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from analysis.bundled import query_text, sql_of
-from analysis.connection import ask, asked_again, explained, open, to_pandas
+from analysis.connection import answer, explained, open, to_pandas
 from tune_qat.results.place import Place, RemotePath
 
 Results = str | Place | Sequence[str | Place]
@@ -19,11 +21,8 @@ class Answers:
     def __init__(self, *paths: str | Place) -> None:
         """Open the record; errors as of `analysis.open`."""
         self.paths = paths
-        self._connection = open(*paths)
         self._frames: dict[str, pd.DataFrame] = {}
-        with explained(paths):
-            # Every question starts from them. A temporary table is found before a view of the same name.
-            asked_again(lambda: self._connection.execute("CREATE TEMP TABLE arm_trials AS FROM memory.main.arm_trials"))
+        self._connection = explained(self._opened, paths)
 
     def frame(self, query: str) -> pd.DataFrame:
         """The answer to a bundled question, or to SQL, asked once and kept: do not change it.
@@ -31,12 +30,27 @@ class Answers:
         Errors as of `analysis.frame`.
         """
         if query not in self._frames:
-            self._frames[query] = to_pandas(ask(self._connection, sql_of(query), self.paths))
+            text = sql_of(query)
+            self._frames[query] = to_pandas(explained(lambda: self._answer(text), self.paths))
         return self._frames[query]
 
     def sql(self, name: str) -> str:
         """The text of a bundled question."""
         return query_text(name)
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        connection = open(*self.paths, follow=False)
+        # Every question starts from them. A temporary table is found before a view of the same name.
+        connection.execute("CREATE TEMP TABLE arm_trials AS FROM memory.main.arm_trials")
+        return connection
+
+    def _answer(self, text: str) -> pa.Table:
+        try:
+            return answer(self._connection, text)
+        except duckdb.IOException:
+            # Its files may have been compacted into another one.
+            self._connection = self._opened()
+            raise
 
 
 def answers(results: "Results | Answers") -> Answers:

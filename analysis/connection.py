@@ -1,7 +1,6 @@
 """Opens the record, and asks it: errors of DuckDB become messages."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import duckdb
@@ -21,12 +20,16 @@ _LARGEST_DF = 1000
 T = TypeVar("T")
 
 
-def open(*paths: str | Place) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `analysis.open`, as `gzip.open`
+def open(*paths: str | Place, follow: bool = True) -> duckdb.DuckDBPyConnection:  # noqa: A001 - as `gzip.open`
     """A DuckDB connection over one or more results folders, or their URIs.
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
     for the bundled questions `arm_trials` (trials that fit their arm, beside the arm's reference points) and
     `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of freedom, 1 to 1000).
+
+    Args:
+        paths: results folders or their URIs.
+        follow: whether the views show what a running study writes later; without it a compacted record is read faster.
 
     Raises:
         TuneQatError: a path that holds no record, or a damaged file.
@@ -34,37 +37,35 @@ def open(*paths: str | Place) -> duckdb.DuckDBPyConnection:  # noqa: A001 - `ana
     """
     if not paths:
         raise UsageError('Name at least one results folder, as in analysis.open("results").')
-    connection = connect(*paths, reference=sorted((HERE / "published").glob("*.csv")))
+    connection = connect(*paths, reference=sorted((HERE / "published").glob("*.csv")), follow=follow)
     connection.register("student_t", _student_t())
     connection.execute(f"CREATE VIEW arm_trials AS {read(HERE / 'arm_trials.sql')}")
     return connection
 
 
-def ask(connection: duckdb.DuckDBPyConnection, text: str, paths: Sequence[str | Place]) -> pa.Table:
-    """The answer to one SQL statement that only reads, over a connection to these results.
+def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+    """The answer to one SQL statement that only reads; `UsageError` for more than that, else DuckDB's own errors."""
+    _check_reads_only(connection.extract_statements(text))
+    found = connection.sql(text).to_arrow_table()
+    # Sums of integers are decimals in DuckDB; pandas has none.
+    fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in found.schema]
+    return found.cast(pa.schema(fields))
+
+
+def to_pandas(found: pa.Table) -> pd.DataFrame:
+    """An answer as pandas has it. Not DuckDB's own `.df()`, which warns under pandas 3."""
+    return found.to_pandas()
+
+
+def explained(ask: Callable[[], T], paths: Sequence[str | Place]) -> T:
+    """What `ask` gives, begun again where a running study or `compact` took a file away under it.
 
     Raises:
-        TuneQatError: a damaged file, named.
-        UsageError: a query that does more than read; SQL that DuckDB refuses.
+        TuneQatError: a damaged file of these results, which is named before the query is blamed.
+        UsageError: SQL that DuckDB refuses.
     """
-    with explained(paths):
-        _check_reads_only(connection.extract_statements(text))
-        answer = asked_again(lambda: connection.sql(text).to_arrow_table())
-    # Sums of integers are decimals in DuckDB; pandas has none.
-    fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in answer.schema]
-    return answer.cast(pa.schema(fields))
-
-
-def to_pandas(answer: pa.Table) -> pd.DataFrame:
-    """An answer as pandas has it. Not DuckDB's own `.df()`, which warns under pandas 3."""
-    return answer.to_pandas()
-
-
-@contextmanager
-def explained(paths: Sequence[str | Place]) -> Iterator[None]:
-    """Errors of DuckDB as ours; a damaged file of these results is named before the query is blamed."""
     try:
-        yield
+        return _again(ask)
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
         raise _refused(error) from None
     except duckdb.Error as error:
@@ -73,8 +74,7 @@ def explained(paths: Sequence[str | Place]) -> Iterator[None]:
         raise _refused(error) from None
 
 
-def asked_again(ask: Callable[[], T]) -> T:
-    """What `ask` gives, begun again where a running study or `compact` took a file away under it."""
+def _again(ask: Callable[[], T]) -> T:
     for _ in range(AGAIN):
         try:
             return ask()

@@ -2,7 +2,8 @@
 -- Over the stage random, which nothing stops early; without it there is no answer. A trial that diverged, ran out of
 -- memory or failed counts as the trivial score. k goes up to n, the trials there are; repeats of an arm are pooled.
 -- The V-statistic of Dodge et al., "Show Your Work", EMNLP 2019: with scores sorted from worst to best,
--- sum of y_i ((i/n)^k - ((i-1)/n)^k). Biased low, the more the nearer k is to n.
+-- sum of y_i ((i/n)^k - ((i-1)/n)^k). Biased low, the more the nearer k is to n. NULL where a trial failed and its
+-- trivial score is not known, as in imported studies.
 WITH scored AS (
     SELECT *, sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score) ELSE trivial_score END
                AS objective
@@ -17,7 +18,8 @@ budgets AS (
     SELECT *, unnest(range(1, n + 1)) AS k
     FROM ranked)
 SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, k, n,
-       sign * sum(objective * (pow(i / n, k) - pow((i - 1) / n, k))) AS expected_best, metric, unit
+       CASE WHEN count(objective) = n THEN sign * sum(objective * (pow(i / n, k) - pow((i - 1) / n, k))) END
+           AS expected_best, metric, unit
 FROM budgets
 GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, k, n, metric, unit, sign
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, k

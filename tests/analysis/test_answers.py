@@ -90,27 +90,34 @@ def test_a_damaged_file_is_named(results: Path) -> None:
         Answers(results)
 
 
-def test_a_record_that_is_compacted_between_two_questions_gives_the_same_answers(results: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_record_that_is_compacted_between_two_questions_gives_the_same_answers(results: Path, times: int) -> None:
+    """Once from the files of trials, once from a compacted one that is replaced by the next."""
+    for _ in range(times - 1):
+        compact(results)
     asked = Answers(results)
-    question = "FROM trials ORDER BY trial_key"
+    question = "SELECT trial_key, status, test_metric FROM trials ORDER BY trial_key"
     before = analysis.frame(results, question)
+    write(results, "2026", "trials", "new", filled("trials", trial_key="new", status="completed"))
     compact(results)
-    pd.testing.assert_frame_equal(asked.frame(question), before)
+    assert (results / "trials" / "study_id=2026" / f"compact-{times}.parquet").exists()
+    found = asked.frame(question)
+    pd.testing.assert_frame_equal(found[found["trial_key"] != "new"].reset_index(drop=True), before)
 
 
-def test_a_file_that_vanishes_under_a_question_is_no_error_and_another_is() -> None:
-    gone = [duckdb.IOException('No such file or directory: "a.parquet"')] * 3
-    calls: list[Exception] = [*gone]
+def test_a_file_that_vanishes_under_a_question_is_no_error_and_another_is(results: Path) -> None:
+    gone = 'No such file or directory: "a.parquet"'
+    errors = [duckdb.IOException(gone)] * 3
 
     def ask() -> str:
-        if calls:
-            raise calls.pop()
+        if errors:
+            raise errors.pop()
         return "answer"
 
-    assert connection.asked_again(ask) == "answer"
-    calls = [duckdb.IOException("permission denied")]
-    with pytest.raises(duckdb.IOException, match="permission denied"):
-        connection.asked_again(ask)
+    assert connection.explained(ask, [results]) == "answer"
+    errors = [duckdb.IOException("permission denied")]
+    with pytest.raises(UsageError, match="permission denied"):
+        connection.explained(ask, [results])
 
 
 class TestFrames:

@@ -2,12 +2,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from opda.nonparametric import EmpiricalDistribution
 from scipy import stats
 
 import analysis
 from tests.analysis.small_study import SmallStudy, rows
+from tune_qat.results.layout import table_folder
+from tune_qat.results.writer import write_rows
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 
@@ -81,6 +84,16 @@ class TestExpectedBest:
         expected = EmpiricalDistribution(scores).v_tuning_curve(ks, minimize=sign < 0)
         assert found["expected_best"].tolist() == pytest.approx(expected.tolist(), abs=EXACT)
         assert found["expected_best"][0] == pytest.approx(np.mean(scores), abs=EXACT)
+
+    def test_a_failure_without_a_known_score_leaves_nothing_to_expect(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "random", "diverged")
+        study.trial(arm, "random", val_metric=0.9)
+        arms = pq.ParquetFile(next(tmp_path.glob("arms/*/*.parquet"))).read().to_pylist()
+        path = table_folder(tmp_path, "arms", "s") / "arms.parquet"
+        write_rows(path, "arms", [{**arms[0], "trivial_score": None}], imported=True)
+        assert rows(analysis.frame(tmp_path, "expected_best"), "k", "expected_best") == [[1, None], [2, None]]
 
     def test_arms_are_apart_and_without_random_trials_there_is_no_answer(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")

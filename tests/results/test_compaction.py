@@ -46,10 +46,11 @@ def write_trial(
 
 def everything(results: Place) -> dict[str, Any]:
     """What readers give: views, rows and single trials."""
-    connection = connect(results)
+    following, once = connect(results), connect(results, follow=False)
     answers: dict[str, Any] = {}
     for table in TABLES:
-        answers[table] = connection.sql(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+        answers[table] = following.sql(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+        assert once.sql(f"SELECT * FROM {table} ORDER BY ALL").fetchall() == answers[table]
     answers["rows"] = sorted(map(repr, read_rows(results, "trials")))
     answers["epochs of"] = {key: last_epochs(results, "study", key) for key in ("a", "b", "running")}
     return answers
@@ -90,6 +91,26 @@ def test_a_file_of_a_trial_counts_before_a_compacted_one(tmp_path: Path) -> None
     compact(tmp_path)
     assert [path.name for path in record_files(table_folder(tmp_path, "trials", "study"))] == ["compact-2.parquet"]
     assert connect(tmp_path).sql("SELECT status FROM trials").fetchall() == [("diverged",)]
+
+
+def test_attempts_are_looked_for_unless_all_files_are_merged_into_one(tmp_path: Path) -> None:
+    asked = "SELECT contains(sql, 'row_number') FROM duckdb_views() WHERE view_name = 'epochs'"
+
+    def looks(*, follow: bool = False) -> bool:
+        everything(tmp_path)
+        return bool(connect(tmp_path, follow=follow).execute(asked).fetchall()[0][0])
+
+    write_trial(tmp_path, "a")
+    assert looks()
+    compact(tmp_path)
+    assert not looks() and looks(follow=True)
+    merged = table_folder(tmp_path, "epochs", "study") / "compact-1.parquet"
+    merged.with_name("compact-2.parquet").write_bytes(merged.read_bytes())  # cut off before the first is removed
+    assert looks()
+    merged.unlink()
+    assert not looks()
+    write_trial(tmp_path, "b", "running")
+    assert looks()
 
 
 @pytest.mark.parametrize("stop_at", range(12))

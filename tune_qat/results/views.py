@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.results.layout import FILES, record_files, study_folders, study_of
+from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
 from tune_qat.results.place import Place, place
 from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
@@ -26,16 +26,19 @@ _SQL_TYPES = {
 }
 
 
-def connect(*paths: str | Place, reference: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+def connect(*paths: str | Place, reference: Sequence[Path] = (), follow: bool = True) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view for each table over one or more results folders.
 
     `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch; of what is in
     a compacted file and in one of its own, the latter counts. Timestamps are UTC without a zone, which DuckDB hands to
     Python without further packages. Views of local folders follow a running study; a remote record is read once, now.
+    Views that need not follow take what `compact` has merged as it is, without looking for attempts of an epoch in it;
+    once those files are gone, such a connection cannot answer (`vanished`).
 
     Args:
         paths: results folders or their URIs.
         reference: CSV files with the columns of `schema.REFERENCE`: the view `reference`.
+        follow: whether the views of local folders show what is written later.
 
     Raises:
         TuneQatError: a path that holds no record, or a file that cannot be read.
@@ -55,9 +58,12 @@ def connect(*paths: str | Place, reference: Sequence[Path] = ()) -> duckdb.DuckD
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE VIEW reference AS {_select_reference(reference)}")
     for table in TABLES:
-        sources = _sources(connection, table, roots)
+        merged = [] if follow else _merged(roots, table)
+        query = _select(
+            table, [_read_parquet(merged)] if merged else _sources(connection, table, roots), once=bool(merged)
+        )
         try:
-            while_compacted(partial(_create_view, connection, table, sources))
+            while_compacted(partial(_create_view, connection, table, query))
         except duckdb.Error:
             for root in roots:
                 check_files(root)
@@ -67,12 +73,13 @@ def connect(*paths: str | Place, reference: Sequence[Path] = ()) -> duckdb.DuckD
 
 def vanished(error: duckdb.Error) -> bool:
     """Whether a file was gone between listing and reading: the record is being compacted, and asking again helps."""
-    return isinstance(error, duckdb.IOException) and "No such file" in str(error)
+    gone = ("No such file", "No files found")
+    return isinstance(error, duckdb.IOException) and any(words in str(error) for words in gone)
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, table: str, sources: Sequence[str]) -> None:
+def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
     try:
-        connection.execute(f"CREATE VIEW {table} AS {_select(table, sources)}")
+        connection.execute(f"CREATE VIEW {table} AS {query}")
     except duckdb.IOException as error:
         if vanished(error):
             raise FileNotFoundError(str(error)) from error
@@ -89,17 +96,29 @@ def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[
         if isinstance(root, Path) and _has_files(root, table)
     ]
     if patterns:
-        # Every column is there with its type, even if older files lack it.
-        sources.append(
-            f"read_parquet({_list(patterns)}, union_by_name = true, filename = true, hive_partitioning = true, "
-            "hive_types = {'study_id': VARCHAR})"
-        )
+        sources.append(_read_parquet(patterns))
     for number, root in enumerate(roots):
         if not isinstance(root, Path) and _has_files(root, table):
             name = f"remote_{number}_{table}"
             connection.register(name, while_compacted(partial(_read_remote, root, table)))
             sources.append(name)
     return sources
+
+
+def _merged(roots: Sequence[Place], table: str) -> list[str]:
+    """The files of a table if there is one compacted file for each study and nothing else: no row is in them twice."""
+    files = [record_files(folder) for root in roots for folder in study_folders(root, table)]
+    whole = all(len(found) == 1 and compact_number(found[0]) is not None for found in files)
+    local = all(isinstance(root, Path) for root in roots)
+    return [glob.escape(str(found[0])) for found in files] if whole and local else []
+
+
+def _read_parquet(patterns: Sequence[str]) -> str:
+    # Every column is there with its type, even if older files lack it.
+    return (
+        f"read_parquet({_list(patterns)}, union_by_name = true, filename = true, hive_partitioning = true, "
+        "hive_types = {'study_id': VARCHAR})"
+    )
 
 
 def _read_remote(root: Place, table: str) -> pa.Table:
@@ -113,14 +132,15 @@ def _read_remote(root: Place, table: str) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _select(table: str, sources: Sequence[str]) -> str:
+def _select(table: str, sources: Sequence[str], *, once: bool) -> str:
+    """All rows of the sources; of those with the same key the one that counts, unless each is there `once`."""
     columns = [pa.field("study_id", pa.string()), *TABLES[table]]
     empty = _empty(pa.schema([*columns, pa.field("filename", pa.string())]))
     selected = empty + "".join(f" UNION ALL BY NAME SELECT * FROM {source}" for source in sources)
     moments = [f"{field.name} AT TIME ZONE 'UTC' AS {field.name}" for field in columns if _is_moment(field)]
     replaced = f" REPLACE ({', '.join(moments)})" if moments else ""
     query = f"SELECT * EXCLUDE (filename){replaced} FROM ({selected})"
-    if "trial_key" in KEYS[table]:
+    if "trial_key" in KEYS[table] and not once:
         known_by = ", ".join(("study_id", *(name for name in KEYS[table] if name != "attempt")))
         last = "attempt DESC, " if "attempt" in KEYS[table] else ""
         # A trial's own file counts before a compacted one, and of those the one with the higher number.
