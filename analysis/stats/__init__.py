@@ -13,8 +13,10 @@ from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sen
 from analysis.stats.standings import standings
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
+from analysis.stats.verdict import Verdict, verdicts
 
 __all__ = [
+    "Verdict",
     "comparisons",
     "critical_batch_size",
     "gain_from_tuning",
@@ -34,4 +36,5 @@ __all__ = [
     "time_to_target_scores",
     "tunability",
     "tuning_curves",
+    "verdicts",
 ]

@@ -81,8 +81,9 @@ def by_board(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
 
 
 def _plain(key: Key) -> Key:
-    # NaN is not equal to itself, so that a key with one would not be found again.
-    return tuple(None if pd.isna(value) else value for value in key)
+    # NaN is not equal to itself, so that a key with one would not be found again; bits are floats where some are NULL.
+    known = (None if pd.isna(value) else value for value in key)
+    return tuple(int(value) if isinstance(value, float) else value for value in known)
 
 
 def pairs_of(optimizers: int) -> tuple[Indices, Indices]:

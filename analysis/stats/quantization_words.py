@@ -1,0 +1,64 @@
+"""Whether quantization changes which optimizer is best, in words."""
+
+import pandas as pd
+
+from analysis.stats.comparisons import EQUIVALENT
+from analysis.stats.interaction import GAINS
+from analysis.stats.ranking_words import undominated
+from analysis.stats.words import amount, between, joined
+
+
+def change(bits: str, control: pd.DataFrame, pairs: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """Sentences on a quantized board beside the 32/32 arms.
+
+    The best optimizer is among those that no other is told to be better than, but in 1 of 20 studies (alpha). Where no
+    optimizer is among them at both bit widths, the best has changed; where each time there is the same one, it has not.
+
+    Args:
+        bits: how the board's are called.
+        control: rows of `comparisons` at 32/32.
+        pairs: rows of `comparisons` at these bits.
+        differences: rows of `interaction` at these bits.
+    """
+    tested = differences[differences["p"].notna()]
+    if tested.empty:
+        return untold(bits, _lacking(differences))
+    names = sorted({*tested["optimizer"], *tested["other"]})
+    before, after = undominated(names, control), undominated(names, pairs)
+    return f"{_best(bits, before, after)} {_apart(tested)}"
+
+
+def untold(bits: str, why: str = "") -> str:
+    """That it cannot be told, and `why` where that is known."""
+    said = f"Whether quantization to {bits} bits changes which optimizer is best cannot be told"
+    return f"{said}: {why}." if why else f"{said}."
+
+
+def _lacking(differences: pd.DataFrame) -> str:
+    if differences.empty:
+        return "fewer than two optimizers have scores there and at 32/32"
+    return "no two seeds are shared" if differences["n"].max() < 2 else "no difference between two of them varies"
+
+
+def _best(bits: str, before: list[str], after: list[str]) -> str:
+    if not set(before) & set(after):
+        return (
+            f"Quantization to {bits} bits changes which optimizer is best: {joined(before, 'or')} at 32/32, "
+            f"{joined(after, 'or')} at {bits}."
+        )
+    if len(before) == len(after) == 1:
+        return f"Quantization to {bits} bits does not change which optimizer is best: {before[0]}."
+    return untold(bits)
+
+
+def _apart(tested: pd.DataFrame) -> str:
+    row = tested.loc[tested["p"].idxmin()]
+    if tested["outcome"].eq(EQUIVALENT).all():
+        return f"It changes no difference between two of them by as much as {amount(row['margin'], row['unit'])}."
+    gains = tested[tested["outcome"] == GAINS]
+    if gains.empty:
+        return "No difference between two of them is told to change."
+    row = gains.loc[gains["p"].idxmin()]
+    gained = between(row["difference"], row["ci_low"], row["ci_high"], row["unit"], f"on {row['other']}")
+    more = f", the surest of {len(gains)} changed differences" if len(gains) > 1 else ""
+    return f"It does change how far they lie apart: {row['optimizer']} gains {gained}{more}."
