@@ -22,11 +22,13 @@ from analysis.figures.learning_rate import learning_rate
 from analysis.figures.parallel import parallel_coordinates
 from analysis.figures.published import published
 from analysis.figures.quantization import bit_widths, quantization_effect
+from analysis.figures.ranks import critical_differences
 from analysis.figures.tuning import tuning_budget
 
 __all__ = [
     "batch_size",
     "bit_widths",
+    "critical_differences",
     "divergence",
     "learning_curves",
     "learning_rate",

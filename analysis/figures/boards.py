@@ -19,15 +19,16 @@ def only(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
 
 
 def bits(row: Any) -> str:
-    """`4/4`, or `32/32 float`."""
-    both = f"{row.weight_bits:g}/{row.activation_bits:g}"
-    return f"{both} float" if both == "32/32" else both
+    """`4/4`; of trials whose bits were searched, or are not known, `any`."""
+    if pd.isna(row.weight_bits) or pd.isna(row.activation_bits):
+        return "any"
+    return f"{row.weight_bits:g}/{row.activation_bits:g}"
 
 
 def labels(frame: pd.DataFrame) -> pd.Series:
     """The label of each row's board: its bits, and what else is needed to tell it from the frame's others."""
     quantized = frame[(frame.weight_bits < 32) | (frame.activation_bits < 32)]
-    parts = [name for name in ("study_id", "workload") if frame[name].nunique() > 1]
+    parts = [name for name in ("study_id", "workload") if name in frame and frame[name].nunique() > 1]
     several = quantized["method"].nunique() > 1
     named = [
         " ".join(

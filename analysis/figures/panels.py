@@ -36,7 +36,7 @@ class Panels:
         rows = -(-count // columns)
         top, bottom = 72, 64
         height = rows * row_height + top + bottom
-        gap_x, gap_y = 0.03, 48 / (rows * row_height)
+        gap_x, gap_y = 0.03 if shared else 0.05, 48 / (rows * row_height)
         width, tall = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows
         layout: dict[str, Any] = {"height": height, "margin": {"l": 64, "r": 16, "t": top, "b": bottom}}
         annotations = []
@@ -65,7 +65,7 @@ class Panels:
                 "showticklabels": not shared or column == 0,
             }
             place = {"x": left, "y": high, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-            annotations.append({"text": f"<b>{text(title)}</b>", "showarrow": False, **place})
+            annotations.append({"text": f"<b>{text(title)}</b>", "font": {"size": 12}, "showarrow": False, **place})
         below = {"x": 0.5, "y": 0, "yshift": -bottom + 4, "yanchor": "bottom"}
         # Upright above the first panel: read without turning the head.
         above = {"x": 0, "y": 1, "xshift": -56, "yshift": 24, "xanchor": "left", "yanchor": "bottom"}

@@ -2,7 +2,7 @@
 
 from analysis.report.exhibits import Block
 from analysis.report.of_record import COMPARED, MADE
-from analysis.report.of_scores import LEADERBOARD, PUBLISHED, QUANTIZATION
+from analysis.report.of_scores import LEADERBOARD, PUBLISHED, QUANTIZATION, RANKS
 from analysis.report.of_training import DIVERGENCE, LEARNING_CURVES, QUANTIZERS
 from analysis.report.of_tuning import BATCH_SIZE, LEARNING_RATE, PARALLEL_COORDINATES, TUNING_BUDGET
 
@@ -14,6 +14,7 @@ BLOCKS: tuple[Block, ...] = (
     LEARNING_RATE,
     BATCH_SIZE,
     TUNING_BUDGET,
+    RANKS,
     LEARNING_CURVES,
     PARALLEL_COORDINATES,
     DIVERGENCE,

@@ -40,6 +40,8 @@ class Block:
     title: str
     lead: str
     exhibits: tuple[Exhibit, ...]
+    whole: bool = False
+    """Whether its exhibits are about everything on the page, and stand once."""
     before: str | None = None
     """Template of what stands before the exhibits, for all studies together."""
 

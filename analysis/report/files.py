@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 from analysis.answers import Answers, answers
 from analysis.figures.boards import only
 from analysis.report.blocks import BLOCKS
-from analysis.report.exhibits import Exhibit
 from analysis.report.studies import Scope, scopes
 from tune_qat.config import TuneQatError
 
@@ -31,19 +30,21 @@ def write_files(results: Any, folder: Path, say: Callable[[str], None]) -> None:
         for exhibit in tables:
             exhibit.table(asked).to_csv(folder / f"{exhibit.name}.csv", index=False)
         say(f"{folder}: {len(tables)} tables as CSV")
-        drawn = _draw(list(_figures(tables, asked, found)), folder)
+        drawn = _draw(list(_figures(asked, found)), folder)
     except OSError as error:
         raise TuneQatError(f"{folder} cannot be written: {error}") from None
     say(f"{folder}: {drawn} figures as PNG and SVG")
 
 
-def _figures(exhibits: Sequence[Exhibit], asked: Answers, found: Sequence[Scope]) -> Iterator[tuple[str, go.Figure]]:
-    for exhibit in exhibits:
-        if exhibit.figure is None:
-            continue
-        for scope in found:
-            if exhibit.missing(scope) is None and len(only(exhibit.table(asked), scope.where)):
-                yield f"{exhibit.name}-{scope.study_id}-{scope.workload}", exhibit.figure(asked, **scope.where)
+def _figures(asked: Answers, found: Sequence[Scope]) -> Iterator[tuple[str, go.Figure]]:
+    for block in BLOCKS:
+        for exhibit in block.exhibits:
+            if exhibit.figure is None:
+                continue
+            for scope in [None] if block.whole else found:
+                where = scope.where if scope else {}
+                if (scope is None or exhibit.missing(scope) is None) and len(only(exhibit.table(asked), where)):
+                    yield "-".join([exhibit.name, *where.values()]), exhibit.figure(asked, **where)
 
 
 def _draw(figures: Sequence[tuple[str, go.Figure]], folder: Path) -> int:

@@ -57,6 +57,54 @@ QUANTIZATION = Block(
     ),
 )
 
+RANKS = Block(
+    "ranks",
+    "Ranks over workloads",
+    "Over all workloads and bits, which optimizers rank apart?",
+    "A block is a workload at one bit width, never a seed. A test of ranks takes six blocks or more; below, mean ranks "
+    "are shown and nothing is claimed.",
+    (
+        of_statistic(
+            "mean_ranks",
+            "Mean rank of each optimizer",
+            "mean_ranks",
+            ("retrain_scores",),
+            figure=figures.critical_differences,
+            empty="No optimizer has a retrain score in every block.",
+        ),
+        of_statistic(
+            "rank_comparisons",
+            "Every two optimizers by rank",
+            "rank_comparisons",
+            ("retrain_scores",),
+            folded=True,
+            empty="Mean ranks are not compared two by two, for the same reason.",
+        ),
+        of_statistic(
+            "interquartile_means",
+            "Interquartile means of normalised scores",
+            "interquartile_means",
+            ("retrain_scores",),
+            folded=True,
+        ),
+        of_statistic(
+            "probabilities_of_improvement",
+            "Chance that a run of a beats a run of b",
+            "probabilities_of_improvement",
+            ("retrain_scores",),
+            folded=True,
+        ),
+        of_statistic(
+            "time_to_target_scores",
+            "Time to a good result, scored as AlgoPerf does",
+            "time_to_target_scores",
+            ("time_to_target",),
+            folded=True,
+        ),
+    ),
+    whole=True,
+)
+
 PUBLISHED = Block(
     "published",
     "Published numbers",

@@ -88,7 +88,7 @@ def compact_json(figure: go.Figure) -> str:
 
 def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: int) -> dict[str, Any]:
     questions = dict.fromkeys(name for exhibit in block.exhibits for name in exhibit.questions)
-    shown = found if block.exhibits else []
+    shown: list[Scope | None] = [None] if block.whole else list(found) if block.exhibits else []
     return {
         "number": number,
         "key": block.key,
@@ -99,7 +99,7 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
         "questions": {name: asked.sql(name) for name in questions},
         "scopes": [
             {
-                "title": f"{scope.study_id}: {scope.workload}",
+                "title": f"{scope.study_id}: {scope.workload}" if scope else "",
                 "exhibits": [_exhibit(exhibit, asked, scope, cap) for exhibit in block.exhibits],
             }
             for scope in shown
@@ -107,13 +107,14 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
     }
 
 
-def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[str, Any]:
-    missing = exhibit.missing(scope)
-    table = pd.DataFrame() if missing else only(exhibit.table(asked), scope.where)
+def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) -> dict[str, Any]:
+    missing = exhibit.missing(scope) if scope else None
+    where = scope.where if scope else {}
+    table = pd.DataFrame() if missing else only(exhibit.table(asked), where)
     if not missing and not len(table):
         missing = exhibit.empty
     shown: dict[str, Any] = {
-        "id": f"{exhibit.name}-{scope.study_id}-{scope.workload}",
+        "id": "-".join([exhibit.name, *where.values()]),
         "name": exhibit.name,
         "title": exhibit.title,
         "missing": missing,
@@ -126,7 +127,7 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope, cap: int) -> dict[s
     if not missing:
         shown["rows"] = rows(table, cap, SAID_ABOVE)
         if exhibit.figure is not None:
-            figure = exhibit.figure(asked, **scope.where)
+            figure = exhibit.figure(asked, **where)
             shown["figure"], shown["height"] = compact_json(figure), figure.layout.height
     return shown
 

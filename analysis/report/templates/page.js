@@ -10,7 +10,8 @@
     const columns = Math.max(1, Math.min(panels.columns, Math.floor(width / least)));
     const rows = Math.ceil(count / columns);
     const b = layout.margin.b, t = layout.margin.t + legendRows(layout, width) * 20;
-    const gapX = 0.03, gapY = 48 / (rows * row);
+    const inner = width - layout.margin.l - layout.margin.r;
+    const gapX = shared ? 0.03 : Math.min(0.2, 52 / inner), gapY = 48 / (rows * row);
     const wide = (1 - gapX * (columns - 1)) / columns, tall = (1 - gapY * (rows - 1)) / rows;
     const copy = structuredClone(layout);
     copy.margin.t = t;
