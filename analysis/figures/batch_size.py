@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import labels, only
+from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
 from analysis.figures.style import INK, MUTED, number_format, sentence, text
 from analysis.stats import rate_scaling
@@ -30,7 +31,7 @@ def batch_size(results: Results | Answers, **where: Any) -> go.Figure:
     if not len(found):
         return sentence("No default, random or search trial was completed.")
     found = found.assign(label=labels(found))
-    fits = only(rate_scaling(asked), where)
+    fits = only(kept(rate_scaling, asked), where)
     groups = list(found.groupby([*ARM, "label"], sort=False, dropna=False))[:LARGEST]
     several, first = found["label"].nunique() > 1, found.iloc[0]
     fitted = [_fit(fits, key[: len(ARM)]) for key, _ in groups]

@@ -27,18 +27,17 @@ def bits(row: Any) -> str:
 
 def labels(frame: pd.DataFrame) -> pd.Series:
     """The label of each row's board: its bits, and what else is needed to tell it from the frame's others."""
-    quantized = frame[(frame.weight_bits < 32) | (frame.activation_bits < 32)]
-    parts = [name for name in ("study_id", "workload") if name in frame and frame[name].nunique() > 1]
-    several = quantized["method"].nunique() > 1
-    named = [
-        " ".join(
-            [*(str(getattr(row, part)) for part in parts)]
-            + ([str(row.method)] if several and (row.weight_bits < 32 or row.activation_bits < 32) else [])
-            + [bits(row)]
-        )
-        for row in frame.itertuples()
-    ]
-    return pd.Series(named, index=frame.index, dtype=object)
+    keys = [name for name in BOARD if name in frame and name != "mode"]
+    unique = frame[keys].drop_duplicates()
+    parts = [name for name in ("study_id", "workload") if name in frame and unique[name].nunique() > 1]
+    quantized = (unique["weight_bits"] != 32) | (unique["activation_bits"] != 32)
+    several = unique.loc[quantized, "method"].nunique() > 1
+    named = []
+    for row, reduced in zip(unique.itertuples(), quantized, strict=True):
+        words = [str(getattr(row, part)) for part in parts]
+        named.append(" ".join([*words, *([str(row.method)] if several and reduced else []), bits(row)]))
+    found = frame[keys].merge(unique.assign(label=named), on=keys, how="left")["label"]
+    return pd.Series(found.to_numpy(), index=frame.index, dtype=object)
 
 
 def boards(frame: pd.DataFrame, by: Sequence[str] = BOARD) -> Iterator[tuple[str, pd.DataFrame]]:

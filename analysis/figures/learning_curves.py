@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
 from analysis.figures.style import faded, line, metric_title, number_format, sentence, style, text
 from analysis.stats.boards import BOARD
@@ -27,20 +28,16 @@ def learning_curve_quartiles(results: Results | Answers) -> pd.DataFrame:
     keys = [*BOARD, "optimizer", "epoch", "metric", "unit", "sign"]
     grouped = rows.groupby(keys, sort=False, dropna=False)
     table = grouped.agg(
-        n=("score", "size"),
-        median=("score", "median"),
-        q25=("score", lambda scores: scores.quantile(0.25)),
-        q75=("score", lambda scores: scores.quantile(0.75)),
-        step=("step", "median"),
-        device_s=("device_s", "median"),
-    ).reset_index()
+        n=("score", "size"), median=("score", "median"), step=("step", "median"), device_s=("device_s", "median")
+    )
+    table = table.assign(q25=grouped["score"].quantile(0.25), q75=grouped["score"].quantile(0.75)).reset_index()
     table.loc[table["n"] < 2, ["q25", "q75"]] = np.nan
     return table
 
 
 def learning_curves(results: Results | Answers, **where: Any) -> go.Figure:
     """Median of the validation metric over retrain seeds, quartiles shaded: a panel a board."""
-    found = only(learning_curve_quartiles(results), where)
+    found = only(kept(learning_curve_quartiles, results), where)
     if not len(found):
         return sentence("No retrain trial has ended.")
     last = found[found["epoch"] == found.groupby("optimizer")["epoch"].transform("max")]

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
 from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
 from analysis.stats import learning_rate_envelope
@@ -28,7 +29,7 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score"])
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
-    envelope = only(learning_rate_envelope(asked), where)
+    envelope = only(kept(learning_rate_envelope, asked), where)
     names, first = list(dict.fromkeys(trials["optimizer"])), trials.iloc[0]
     panels = Panels(
         names,
@@ -36,12 +37,13 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
         y={"title": metric_title(first["metric"], first["unit"]), "tickformat": number_format(first["unit"])},
     )
     cells = max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups)
+    parts, lines = list(boards(trials)), list(boards(envelope))
     for panel, name in enumerate(names):
-        for label, rows in boards(trials):
+        for label, rows in parts:
             mine = rows[rows["optimizer"] == name]
             if len(mine):
                 panels.add(panel, _points(thinned(mine, max(8, POINTS // cells)), name, label))
-        for number, (label, rows) in enumerate(boards(envelope)):
+        for number, (label, rows) in enumerate(lines):
             mine = rows[rows["optimizer"] == name]
             if len(mine):
                 panels.add(panel, _line(mine, name, label, number))

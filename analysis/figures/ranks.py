@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
+from analysis.figures.kept import kept
 from analysis.figures.panels import rows_axis
 from analysis.figures.style import INK, figure, marker, sentence, text
 from analysis.stats import mean_ranks, rank_comparisons
@@ -17,7 +18,7 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
     A block is a workload at one bit width. Below the number of blocks that a test of ranks takes, a sentence.
     """
     asked = answers(results)
-    ranks = mean_ranks(asked)
+    ranks = kept(mean_ranks, asked)
     if not len(ranks):
         return sentence("No optimizer has a retrain score in every block.")
     if ranks["reason"].iloc[0]:
@@ -36,13 +37,17 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
             )
         )
     last = float(ranks["mean_rank"].max())
-    for number, (first, end) in enumerate(_groups(names, rank_comparisons(asked))):
+    groups = _groups(names, kept(rank_comparisons, asked))
+    for number, (first, end) in enumerate(groups):
         at = last + 0.25 + 0.15 * number
         line = {"color": INK, "width": 4}
         # Rows are counted from the bottom, names from the top.
         drawn.add_shape(type="line", x0=at, x1=at, y0=len(names) - 1 - first, y1=len(names) - 1 - end, line=line)
     drawn.update_layout(
-        xaxis={"title": {"text": f"mean rank over {ranks['blocks'].iloc[0]} blocks (1 is best)"}},
+        xaxis={
+            "title": {"text": f"mean rank over {ranks['blocks'].iloc[0]} blocks (1 is best)"},
+            "range": [float(ranks["mean_rank"].min()) - 0.2, last + 0.3 + 0.15 * len(groups)],
+        },
         yaxis=rows_axis(names[::-1]),
         margin={"l": 120, "t": 16},
     )

@@ -14,7 +14,11 @@ def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
     first, third = known.quantile(0.25), known.quantile(0.75)
     fence = 3 * (third - first)
     inside = values.between(first - fence, third + fence)
+    # An interval that is much wider than the values lie apart is cut.
+    least, most = values[inside].min(), values[inside].max()
     shown = pd.concat([values[inside], *(end[inside] for end in ends)]).dropna()
+    if most > least:
+        shown = shown.clip(2 * least - most, 2 * most - least)
     low, high = float(shown.min()), float(shown.max())
     room = 0.04 * (high - low) or abs(high) * 0.01 or 1.0
     return low - room, high + room

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
 from analysis.figures.style import faded, line, metric_title, number_format, sentence, style, text
 from analysis.stats import tuning_curves
@@ -18,7 +19,8 @@ def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
     A curve is faint where its band no longer tells anything about the better end. Bands of all of them would cover one
     another; hovering has their ends.
     """
-    found = only(tuning_curves(answers(results)), where)
+    asked = answers(results)
+    found = only(kept(tuning_curves, asked), where)
     if not len(found):
         return sentence("No random trial has ended.")
     parts, first, longest = list(boards(found)), found.iloc[0], found["k"].max()
@@ -30,7 +32,7 @@ def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
         row_height=300,
         least=300,
     )
-    sign = int(answers(results).frame("tuning_scores")["sign"].iloc[0])
+    sign = int(asked.frame("tuning_scores")["sign"].iloc[0])
     for panel, (_, rows) in enumerate(parts):
         ends = rows[rows["k"] == rows["k"].max()]
         leading = set((sign * ends.set_index("optimizer")["expected_best"].astype(float)).nlargest(2).index)

@@ -4,19 +4,40 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import bits, labels
+from analysis.figures.kept import kept
 from analysis.report.bars import bar, scale, swatch
-from analysis.report.cells import NOTHING, cell, number, score, unit_name
-from analysis.stats.boards import BOARD
+from analysis.report.cells import NOTHING, cell, score, unit_name
+from analysis.stats import standings
+from analysis.stats.boards import ARM, BOARD
 
 REFERENCES = {"trivial": "best constant prediction", "nearest": "nearest neighbour", "bicubic": "bicubic"}
+
+
+def standing(results: Results | Answers) -> pd.DataFrame:
+    """The leaderboard with what statistics add to it: letters, chances to be best, why there is no interval, hours.
+
+    Where repeats are counted instead of seeds, so are the mean and its interval.
+    """
+    asked = answers(results)
+    board = asked.frame("leaderboard")
+    hours = asked.frame("budget").groupby(ARM, dropna=False)["device_s"].sum().div(3600).rename("device_hours")
+    added = ["mean", "ci_low", "ci_high", "n", "counts", "why", "letters", "p_best"]
+    told = kept(standings, asked)[[*ARM, *added]]
+    merged = board.merge(told, on=ARM, how="left", suffixes=("", "_told"))
+    for name in ("mean", "ci_low", "ci_high", "n"):
+        stood = merged["letters"].notna()
+        merged[name] = merged[name].mask(stood, merged[f"{name}_told"])
+    merged = merged.drop(columns=[name for name in merged if str(name).endswith("_told")])
+    return merged.merge(hours.reset_index(), on=ARM, how="left")
 
 
 def leaderboards(board: pd.DataFrame) -> list[dict[str, Any]]:
     """What the template needs of each board of a workload, in the order of the table.
 
     Args:
-        board: rows of the question `leaderboard`, with `letters` and `p_best` where they could be computed.
+        board: rows of `standing`.
     """
     if not len(board):
         return []
@@ -43,9 +64,9 @@ def _one(rows: pd.DataFrame) -> dict[str, Any]:
                 "interval": _interval(row, unit),
                 "n": int(row["n"]),
                 "diverged": cell(row["diverged"]) if row["n"] else NOTHING,
-                "letters": row.get("letters") or "",
-                "p_best": "" if pd.isna(row.get("p_best")) else f"{100 * row['p_best']:.0f} %",
-                "device_hours": "" if pd.isna(row.get("device_hours")) else number(row["device_hours"]),
+                "letters": "" if pd.isna(row["letters"]) else row["letters"],
+                "p_best": "" if pd.isna(row["p_best"]) else f"{100 * row['p_best']:.0f} %",
+                "device_hours": "" if pd.isna(row["device_hours"]) else f"{row['device_hours']:.2g}",
                 "learning_rate": cell(row["learning_rate"]),
                 "batch_size": cell(row["batch_size"]),
             }
@@ -77,4 +98,6 @@ def _interval(row: dict[str, Any], unit: str) -> str:
         return f"{score(row['ci_low'], unit)} .. {score(row['ci_high'], unit)}"
     if not row["n"]:
         return "nothing completed"
-    return "one seed: no interval" if row["n"] == 1 else NOTHING
+    if isinstance(row["why"], str) and row["why"]:
+        return f"none: {row['why']}"
+    return "none: one seed" if row["n"] == 1 else NOTHING

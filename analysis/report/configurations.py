@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.answers import Answers
 from analysis.figures.boards import labels
+from analysis.figures.kept import kept
 from analysis.figures.learning_curves import learning_curve_quartiles
 from analysis.stats.boards import ARM, BOARD
 
@@ -16,20 +17,28 @@ LEAST = 2
 """Tuning trials of each arm, however many arms."""
 
 
-def configurations(answers: Answers) -> list[dict[str, Any]]:
-    """Every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials."""
+def configurations(answers: Answers) -> dict[str, Any]:
+    """Every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials.
+
+    `shared` are the values that all of them have, once.
+    """
     chosen, tuned = _chosen(answers), _tuned(answers)
     both = pd.concat([chosen, tuned])
     if not len(both):
-        return []
+        return {"shared": {}, "all": []}
     both["label"] = labels(both)
     if both["study_id"].nunique() == 1 and both["workload"].nunique() == 1:
         both["group"] = both["label"] + " bits"
     else:
         both["group"] = both["label"]
     curves = _curves(answers, list(tuned["trial_key"]))
-    medians = {key: rows for key, rows in learning_curve_quartiles(answers).groupby(ARM, dropna=False)}
-    return [_one(row, curves, medians) for row in both.sort_values(ARM, kind="stable").to_dict("records")]
+    medians = {key: rows for key, rows in kept(learning_curve_quartiles, answers).groupby(ARM, dropna=False)}
+    found = [_one(row, curves, medians) for row in both.sort_values(ARM, kind="stable").to_dict("records")]
+    first = found[0]["values"]
+    shared = {name: value for name, value in first.items() if all(one["values"].get(name) == value for one in found)}
+    for one in found:
+        one["values"] = {name: value for name, value in one["values"].items() if name not in shared}
+    return {"shared": shared, "all": found}
 
 
 def _chosen(answers: Answers) -> pd.DataFrame:

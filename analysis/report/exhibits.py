@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from analysis.answers import Answers
+from analysis import stats
+from analysis.answers import answers
+from analysis.figures.kept import Statistic
 from analysis.report.studies import Scope
 
 
@@ -16,7 +16,7 @@ class Exhibit:
 
     name: str
     title: str
-    table: Callable[[Answers], pd.DataFrame]
+    table: Statistic
     questions: tuple[str, ...]
     """Bundled questions whose answers it is made from."""
     python: str
@@ -46,9 +46,9 @@ class Block:
     """Template of what stands before the exhibits, for all studies together."""
 
 
-def asked(question: str) -> Callable[[Answers], pd.DataFrame]:
+def asked(question: str) -> Statistic:
     """The table that is the answer to a bundled question."""
-    return lambda answers: answers.frame(question)
+    return lambda results: answers(results).frame(question)
 
 
 def of_question(name: str, title: str, question: str, **more: Any) -> Exhibit:
@@ -59,11 +59,4 @@ def of_question(name: str, title: str, question: str, **more: Any) -> Exhibit:
 
 def of_statistic(name: str, title: str, statistic: str, questions: tuple[str, ...], **more: Any) -> Exhibit:
     """An exhibit whose table is one of `analysis.stats`."""
-
-    def table(answers: Answers) -> pd.DataFrame:
-        from analysis import stats
-
-        found: pd.DataFrame = getattr(stats, statistic)(answers)
-        return found
-
-    return Exhibit(name, title, table, questions, f'analysis.stats.{statistic}("RESULTS")', **more)
+    return Exhibit(name, title, getattr(stats, statistic), questions, f'analysis.stats.{statistic}("RESULTS")', **more)

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, answers
 from analysis.figures.boards import only
+from analysis.figures.kept import kept
 from analysis.report.blocks import BLOCKS
 from analysis.report.studies import Scope, scopes
 from tune_qat.config import TuneQatError
@@ -28,7 +29,7 @@ def write_files(results: Any, folder: Path, say: Callable[[str], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tables = [exhibit for block in BLOCKS for exhibit in block.exhibits]
         for exhibit in tables:
-            exhibit.table(asked).to_csv(folder / f"{exhibit.name}.csv", index=False)
+            kept(exhibit.table, asked).to_csv(folder / f"{exhibit.name}.csv", index=False)
         say(f"{folder}: {len(tables)} tables as CSV")
         drawn = _draw(list(_figures(asked, found)), folder)
     except OSError as error:
@@ -43,7 +44,7 @@ def _figures(asked: Answers, found: Sequence[Scope]) -> Iterator[tuple[str, go.F
                 continue
             for scope in [None] if block.whole else found:
                 where = scope.where if scope else {}
-                if (scope is None or exhibit.missing(scope) is None) and len(only(exhibit.table(asked), where)):
+                if (scope is None or exhibit.missing(scope) is None) and len(only(kept(exhibit.table, asked), where)):
                     yield "-".join([exhibit.name, *where.values()]), exhibit.figure(asked, **where)
 
 

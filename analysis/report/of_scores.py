@@ -1,7 +1,8 @@
 """Blocks of what the chosen configurations score on test data."""
 
 from analysis import figures
-from analysis.report.exhibits import Block, of_question, of_statistic
+from analysis.report.board import standing
+from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
 from analysis.report.studies import compared, ranked, retrained
 
 UNPUBLISHED = "Nothing that we know of was published for this model on this dataset."
@@ -11,9 +12,17 @@ LEADERBOARD = Block(
     "Leaderboard",
     "Which optimizer is best?",
     "Mean on test data over retrain seeds, with a 95 % interval of Student's t. A trial that diverged, ran out of "
-    "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale.",
+    "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale. "
+    "Optimizers that share a letter cannot be told apart; P(best) is the posterior probability of the best mean.",
     (
-        of_question("leaderboard", "Leaderboard", "leaderboard", missing=retrained),
+        Exhibit(
+            "leaderboard",
+            "Leaderboard",
+            standing,
+            ("leaderboard", "retrain_scores", "budget"),
+            'analysis.frame("RESULTS", "leaderboard") and analysis.stats.standings("RESULTS")',
+            missing=retrained,
+        ),
         of_statistic(
             "comparisons",
             "Every two optimizers: differences with intervals, corrected over all pairs (Holm)",

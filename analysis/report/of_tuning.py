@@ -3,7 +3,8 @@
 import pandas as pd
 
 from analysis import figures
-from analysis.answers import Answers
+from analysis.answers import Answers, Results
+from analysis.figures.kept import kept
 from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
 from analysis.report.studies import randomly, tuned
 from analysis.stats import probability_of_best
@@ -60,9 +61,9 @@ BATCH_SIZE = Block(
 )
 
 
-def _chances(answers: Answers) -> pd.DataFrame:
+def _chances(results: Results | Answers) -> pd.DataFrame:
     """A row for each optimizer, a column for each budget."""
-    chances = probability_of_best(answers)
+    chances = kept(probability_of_best, results)
     percent = (100 * chances["probability"].astype(float)).round(1)
     wide = chances.assign(percent=percent).pivot_table(index=ARM, columns="k", values="percent", sort=False)
     return wide.rename(columns=lambda k: f"{k} trials").reset_index().rename_axis(columns=None)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from analysis.answers import Answers, answers
 from analysis.figures.boards import only
+from analysis.figures.kept import kept
 from analysis.report.blocks import BLOCKS
 from analysis.report.board import leaderboards
 from analysis.report.cells import rows
@@ -100,19 +101,21 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
         "scopes": [
             {
                 "title": f"{scope.study_id}: {scope.workload}" if scope else "",
-                "exhibits": [_exhibit(exhibit, asked, scope, cap) for exhibit in block.exhibits],
+                "exhibits": [made for made in (_exhibit(one, asked, scope, cap) for one in block.exhibits) if made],
             }
             for scope in shown
         ],
     }
 
 
-def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) -> dict[str, Any]:
+def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) -> dict[str, Any] | None:
     missing = exhibit.missing(scope) if scope else None
     where = scope.where if scope else {}
-    table = pd.DataFrame() if missing else only(exhibit.table(asked), where)
+    table = pd.DataFrame() if missing else only(kept(exhibit.table, asked), where)
     if not missing and not len(table):
         missing = exhibit.empty
+    if missing and exhibit.folded:
+        return None
     shown: dict[str, Any] = {
         "id": "-".join([exhibit.name, *where.values()]),
         "name": exhibit.name,

@@ -88,7 +88,7 @@
 
   // Two configurations side by side, from what the page holds.
   function compare(box) {
-    const all = JSON.parse(box.querySelector("script").textContent);
+    const { all, shared } = JSON.parse(box.querySelector("script").textContent);
     const [a, b] = box.querySelectorAll("select"), body = box.querySelector("tbody"), plot = box.querySelector(".curves");
     if (!a.options.length) {
       for (const select of [a, b]) {
@@ -116,6 +116,7 @@
         const names = [...new Set(two.flatMap((one) => Object.keys(one[part])))];
         for (const name of names) rows.push([name.replaceAll("_", " "), ...two.map((one) => shown(one[part][name]))]);
       }
+      for (const [name, value] of Object.entries(shared)) rows.push([name.replaceAll("_", " "), shown(value), shown(value)]);
       rows.push(["trial", two[0].trial, two[1].trial]);
       body.replaceChildren(...rows.map(([name, left, right]) => {
         const row = document.createElement("tr");
