@@ -16,6 +16,7 @@ except ModuleNotFoundError:
 
 from analysis.figures.batch_size import batch_size
 from analysis.figures.divergence import divergence
+from analysis.figures.importance import importance
 from analysis.figures.layers import oscillation, step_size
 from analysis.figures.learning_curves import learning_curves
 from analysis.figures.learning_rate import learning_rate
@@ -30,6 +31,7 @@ __all__ = [
     "bit_widths",
     "critical_differences",
     "divergence",
+    "importance",
     "learning_curves",
     "learning_rate",
     "oscillation",

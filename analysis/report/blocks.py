@@ -2,13 +2,14 @@
 
 from analysis.report.exhibits import Block
 from analysis.report.of_record import COMPARED, MADE
-from analysis.report.of_scores import LEADERBOARD, PUBLISHED, QUANTIZATION, RANKS
+from analysis.report.of_scores import LEADERBOARD, PUBLISHED, QUANTIZATION, RANKS, VERDICT
 from analysis.report.of_training import DIVERGENCE, LEARNING_CURVES, QUANTIZERS
-from analysis.report.of_tuning import BATCH_SIZE, LEARNING_RATE, PARALLEL_COORDINATES, TUNING_BUDGET
+from analysis.report.of_tuning import BATCH_SIZE, IMPORTANCE, LEARNING_RATE, PARALLEL_COORDINATES, TUNING_BUDGET
 
 __all__ = ["BLOCKS"]
 
 BLOCKS: tuple[Block, ...] = (
+    VERDICT,
     LEADERBOARD,
     QUANTIZATION,
     LEARNING_RATE,
@@ -17,6 +18,7 @@ BLOCKS: tuple[Block, ...] = (
     RANKS,
     LEARNING_CURVES,
     PARALLEL_COORDINATES,
+    IMPORTANCE,
     DIVERGENCE,
     QUANTIZERS,
     PUBLISHED,

@@ -42,6 +42,8 @@ class Block:
     exhibits: tuple[Exhibit, ...]
     whole: bool = False
     """Whether its exhibits are about everything on the page, and stand once."""
+    questions: tuple[str, ...] = ()
+    """Bundled questions besides those of its exhibits."""
     before: str | None = None
     """Template of what stands before the exhibits, for all studies together."""
 

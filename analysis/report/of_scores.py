@@ -7,6 +7,16 @@ from analysis.report.studies import compared, ranked, retrained
 
 UNPUBLISHED = "Nothing that we know of was published for this model on this dataset."
 
+VERDICT = Block(
+    "verdict",
+    "Verdict",
+    "The verdict",
+    "Drawn from the intervals by fixed rules, which may say that nothing can be told.",
+    (),
+    before="verdict.html.j2",
+    questions=("retrain_scores", "budget", "leaderboard", "start"),
+)
+
 LEADERBOARD = Block(
     "leaderboard",
     "Leaderboard",
@@ -55,6 +65,30 @@ QUANTIZATION = Block(
             "leaderboard",
             figure=figures.bit_widths,
             missing=compared,
+        ),
+        of_statistic(
+            "interaction_test",
+            "Is there any difference between two optimizers that quantization changes?",
+            "interaction_test",
+            ("retrain_scores",),
+            missing=compared,
+            empty="No two optimizers have two seeds in common, at these bits and at 32/32: no interval, and no test.",
+        ),
+        of_statistic(
+            "interaction",
+            "Every two optimizers: what the first gains on the other from quantization",
+            "interaction",
+            ("retrain_scores", "start"),
+            missing=compared,
+            folded=True,
+        ),
+        of_statistic(
+            "quantization_effects",
+            "What quantization does to each optimizer",
+            "quantization_effects",
+            ("retrain_scores",),
+            missing=compared,
+            folded=True,
         ),
         of_question(
             "generalization_gap",

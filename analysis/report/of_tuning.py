@@ -104,6 +104,24 @@ TUNING_BUDGET = Block(
     ),
 )
 
+IMPORTANCE = Block(
+    "importance",
+    "Importance",
+    "Which hyperparameters matter?",
+    "Share of each hyperparameter in what sets the best trials of an arm apart from all (PED-ANOVA), with where it "
+    "lies in 95 % of resamples of the trials.",
+    (
+        of_statistic(
+            "importance",
+            "Importance of each hyperparameter",
+            "importances",
+            ("tuning_scores",),
+            figure=figures.importance,
+            missing=tuned,
+        ),
+    ),
+)
+
 PARALLEL_COORDINATES = Block(
     "parallel_coordinates",
     "Parallel coordinates",

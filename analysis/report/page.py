@@ -20,6 +20,7 @@ from analysis.report.configurations import configurations
 from analysis.report.exhibits import Block, Exhibit
 from analysis.report.made import made
 from analysis.report.studies import Scope, notices, scopes, studies
+from analysis.report.verdict import verdict
 
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
@@ -47,6 +48,7 @@ def page(results: Any, *, live: str | None = None) -> str:
         notices=notices(known, found),
         blocks=[_block(number, block, asked, found, cap) for number, block in enumerate(BLOCKS)],
         several=len(found) > 1,
+        verdict=verdict(asked),
         configurations=configurations(asked),
         studies=made(asked),
         paths=[str(path) for path in asked.paths],
@@ -88,7 +90,8 @@ def compact_json(figure: go.Figure) -> str:
 
 
 def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: int) -> dict[str, Any]:
-    questions = dict.fromkeys(name for exhibit in block.exhibits for name in exhibit.questions)
+    of_exhibits = (name for exhibit in block.exhibits for name in exhibit.questions)
+    questions = dict.fromkeys([*block.questions, *of_exhibits])
     shown: list[Scope | None] = [None] if block.whole else list(found) if block.exhibits else []
     return {
         "number": number,

@@ -1,0 +1,63 @@
+"""Which hyperparameters matter."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.answers import Answers, Results
+from analysis.figures.boards import boards, only
+from analysis.figures.kept import kept
+from analysis.figures.panels import Panels, rows_axis
+from analysis.figures.style import marker, sentence, style, text
+from analysis.stats import importances
+
+
+def importance(results: Results | Answers, **where: Any) -> go.Figure:
+    """Importance of each searched hyperparameter: a panel for each board and hyperparameter, a row for each optimizer.
+
+    The line is where it lies in 95 % of resamples of the trials. Those of one optimizer and board sum to 1.
+    """
+    table = only(kept(importances, results), where)
+    found = table.dropna(subset=["importance"])
+    if not len(found):
+        reasons = [reason for reason in table["reason"].unique() if reason]
+        return sentence(f"No importance: {'; '.join(reasons) or 'no trial has a score'}.")
+    names = sorted(found["optimizer"].unique(), reverse=True)
+    parts = [
+        (f"{label}: {str(parameter).replace('_', ' ')}", rows)
+        for label, of_board in boards(found)
+        for parameter, rows in of_board.groupby("parameter", sort=False)
+    ]
+    panels = Panels(
+        [title for title, _ in parts],
+        x={"title": "importance", "range": [-0.03, 1.03], "tickformat": ".1f"},
+        y=rows_axis(names),
+        columns=4,
+        row_height=max(120, 22 * len(names)),
+        least=230,
+    )
+    for panel, (_, rows) in enumerate(parts):
+        for row in rows.itertuples():
+            panels.add(panel, _dot(row))
+    return panels.figure
+
+
+def _dot(row: Any) -> go.Scatter:
+    return go.Scatter(
+        x=[row.importance],
+        y=[text(row.optimizer)],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, row.ci_high - row.importance)],
+            "arrayminus": [max(0.0, row.importance - row.ci_low)],
+            "color": style(row.optimizer).colour,
+            "thickness": 2,
+            "width": 0,
+        },
+        mode="markers",
+        marker=marker(row.optimizer),
+        showlegend=False,
+        hovertemplate=f"{text(row.optimizer)}, {text(row.parameter)}: %{{x:.2f}}"
+        f" ({row.ci_low:.2f} .. {row.ci_high:.2f})<br>{row.n} trials<extra></extra>",
+    )
