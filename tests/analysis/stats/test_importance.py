@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.stats.importance import SPACES, Ranges, importance, importances
-from tests.analysis.stats.told import Told, tuning
+from tests.analysis.stats.told import Told, spaces_of, tuning
 
 EXACT = 1e-12  # the same library on the same trials
 RANGES: Ranges = {
@@ -37,11 +37,6 @@ def frame(values: pd.DataFrame, scores: "np.ndarray", **more: Any) -> pd.DataFra
     rates, sizes = values["learning_rate"].tolist(), values["batch_size"].tolist()
     params = [json.dumps(config) for config in options]
     return tuning(list(scores), params_json=params, learning_rate=rates, batch_size=sizes, **more)
-
-
-def spaces(**ranges: Any) -> pd.DataFrame:
-    space = json.dumps({"adam": ranges or RANGES})
-    return pd.DataFrame({"study_id": ["s"], "arm_id": ["adam-w4"], "space_json": [space]})
 
 
 class TestImportance:
@@ -94,7 +89,7 @@ class TestTable:
         values, objectives = drawn(40)
         scores = frame(values, sign * objectives, sign=sign)
         stopped = frame(values[:5], np.zeros(5)).assign(score=np.nan, status="stopped")
-        found = importances(Told(tuning_scores=pd.concat([scores, stopped]), **{SPACES: spaces()}))
+        found = importances(Told(tuning_scores=pd.concat([scores, stopped]), **{SPACES: spaces_of("adam", **RANGES)}))
         assert found["parameter"].tolist() == ["batch_size", "learning_rate", "momentum"]
         assert found["n"].tolist() == [40] * 3
         expected = {one.parameter: one.share for one in importance(values, objectives, RANGES)}
@@ -104,9 +99,9 @@ class TestTable:
         values, objectives = drawn(40)
         values.loc[0, "learning_rate"] = 1.0
         fixed = {**RANGES, "momentum": {"low": 0.9, "high": 0.9}}
-        found = importances(Told(tuning_scores=frame(values, objectives), **{SPACES: spaces(**fixed)}))
+        found = importances(Told(tuning_scores=frame(values, objectives), **{SPACES: spaces_of("adam", **fixed)}))
         assert found["parameter"].tolist() == ["batch_size", "learning_rate"]
 
     def test_nothing_scored_makes_an_empty_table(self) -> None:
-        found = importances(Told(tuning_scores=tuning([None]), **{SPACES: spaces()}))
+        found = importances(Told(tuning_scores=tuning([None]), **{SPACES: spaces_of("adam", **RANGES)}))
         assert not len(found) and "importance" in found

@@ -1,11 +1,13 @@
 """Answers made by hand, for tests of the tables that stand on them."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.answers import Answers
+from tests.analysis.small_study import SPACE
 
 
 class Told(Answers):
@@ -67,3 +69,9 @@ def retrain(scores: Sequence[float], **values: Any) -> pd.DataFrame:
         batch_size=32,
     )
     return pd.DataFrame({**known, **values, "score": list(scores)})
+
+
+def spaces_of(optimizer: str, **ranges: Any) -> pd.DataFrame:
+    """The searched ranges of an optimizer at 4 bits."""
+    space = json.dumps({optimizer: ranges or SPACE[optimizer]})
+    return pd.DataFrame({"study_id": ["s"], "arm_id": [f"{optimizer}-w4"], "space_json": [space]})
