@@ -8,6 +8,7 @@ from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
 from analysis.stats.importance import importances
 from analysis.stats.interaction import interaction, interaction_test, quantization_effects
+from analysis.stats.power import detectable_differences
 from analysis.stats.ranks import mean_ranks, rank_comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.standings import standings
@@ -19,10 +20,11 @@ __all__ = [
     "Verdict",
     "comparisons",
     "critical_batch_size",
+    "detectable_differences",
     "gain_from_tuning",
+    "importances",
     "interaction",
     "interaction_test",
-    "importances",
     "interquartile_means",
     "learning_rate_envelope",
     "learning_rate_sensitivity",

@@ -23,7 +23,8 @@ def ranking(standing: pd.DataFrame, pairs: pd.DataFrame) -> str:
     if len(standing) == 1:
         return f"{standing['optimizer'].iloc[0]} is the only optimizer with retrain trials: it is compared with none."
     tested = pairs[pairs["p"].notna()]
-    able = [name for name in standing["optimizer"] if name in {*tested["optimizer"], *tested["other"]}]
+    in_pairs = {*tested["optimizer"], *tested["other"]}
+    able = [name for name in standing["optimizer"] if name in in_pairs]
     unable = [name for name in standing["optimizer"] if name not in able]
     if not able:
         return _untested(standing)

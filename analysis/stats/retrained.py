@@ -30,6 +30,8 @@ class Board(NamedTuple):
     """Seeds, or repeats."""
     scores: Numbers
     """(repetitions, optimizers); NaN where an arm has no score there."""
+    lost: npt.NDArray[np.bool_]
+    """(optimizers,): whether a trial of the arm failed."""
     unit: str
     """What a row is: a seed, or a repeat."""
     facts: dict[str, Any]
@@ -70,9 +72,10 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
         sums, counts = np.zeros((2, len(repetitions), len(optimizers)))
         np.add.at(sums, (row, column), rows["score"].to_numpy(dtype=float))
         np.add.at(counts, (row, column), 1)
+        lost = np.bincount(column, weights=rows["failed"].to_numpy(dtype=float)) > 0
         facts = {name: rows[name].iloc[0] for name in FACTS}
         means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        yield Board(_plain(key), list(optimizers), list(repetitions), means, unit, facts)
+        yield Board(_plain(key), list(optimizers), list(repetitions), means, lost, unit, facts)
 
 
 def by_board(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
