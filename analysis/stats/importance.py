@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 SPACES = "SELECT study_id, arm_id, space_json FROM arms"
 TRIALS = 20
 """Fewest, a quarter of which is the best part; below, where the best lie is chance."""
-MOST_TRIALS = 400
+MOST_TRIALS = 200
 """Of more, as many are drawn at random: the result hardly changes, its cost does."""
 BEST = 0.1
 """Share of the trials that is the best part; at least 5 of them, as Optuna advises."""
-RESAMPLES = 100
+RESAMPLES = 50
 
 Ranges = dict[str, dict[str, Any]]
 """By hyperparameter: `low`, `high` and, where it was searched by its logarithm, `log`."""
