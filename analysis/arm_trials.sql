@@ -2,10 +2,7 @@
 -- Left out: the shared start, trials of an earlier version of the study file (other recipe, data, start or quantizer),
 -- and retrain trials of a configuration that is no longer the arm's best.
 SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metric, a.unit, a.sign, a.margin,
-       a.trivial_score, a.trivial_test_score, a.baselines_json, a.n_test, a.space_json,
-       -- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
-       greatest(a.n_train, max(t.examples_seen // nullif(t.epochs_run, 0)) OVER (PARTITION BY t.study_id))
-           AS epoch_samples,
+       a.trivial_score, a.trivial_test_score, a.baselines_json, a.n_train, a.n_test, a.space_json,
        t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
        t.stage IN ('default', 'random', 'search') AS tuning
 FROM trials t JOIN arms a USING (study_id, arm_id)

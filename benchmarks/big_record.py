@@ -105,7 +105,9 @@ class BigRecord:
         """The quantizers of a trial after each epoch."""
         names = [field.name for field in TABLES["layers"] if hasattr(LayerResult, field.name)]
         return [
-            {"trial_key": plan.trial_key, "attempt": 1, "epoch": epoch} | {name: getattr(one, name) for name in names}
+            {"trial_key": plan.trial_key, "attempt": 1, "epoch": epoch}
+            | {name: getattr(one, name) for name in names}
+            | ({"oscillation_frequency": 0.001 * epoch} if one.kind == "weight" else {})
             for epoch in range(1, plan.config.epochs + 1)
             for one in self._quantizers[plan.arm_id]
         ]

@@ -11,6 +11,11 @@ WITH best AS (
     -- The key breaks ties, so that the answer does not depend on the order of files.
     QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer
                                ORDER BY sign * val_metric DESC, trial_key DESC) = 1),
+-- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
+seen AS (
+    SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) AS samples
+    FROM arm_trials
+    GROUP BY study_id),
 ranged AS (
     SELECT *, CASE dimension WHEN 'learning_rate' THEN learning_rate ELSE batch_size END AS best,
            CAST(space_json -> optimizer -> dimension ->> 'low' AS DOUBLE) AS low,
@@ -18,8 +23,9 @@ ranged AS (
     FROM best CROSS JOIN (VALUES ('learning_rate', sqrt(10), 10), ('batch_size', 2, 2)) AS d(dimension, near, step)),
 judged AS (
     SELECT *, best < low * near AND NOT (dimension = 'batch_size' AND low <= 1) AS at_low,
-           best > high / near AND NOT (dimension = 'batch_size' AND coalesce(2 * high > epoch_samples, false)) AS at_high
-    FROM ranged
+           best > high / near
+           AND NOT (dimension = 'batch_size' AND coalesce(2 * high > greatest(n_train, samples), false)) AS at_high
+    FROM ranged JOIN seen USING (study_id)
     WHERE low < high)
 SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, dimension, best, low, high,
        CASE WHEN at_low AND at_high THEN 'both' WHEN at_low THEN 'low' WHEN at_high THEN 'high' ELSE 'none' END AS edge,

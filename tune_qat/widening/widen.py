@@ -160,7 +160,10 @@ def _widest(edges: pd.DataFrame) -> Span | None:
 
 def _train_size(results: str | Place, study: str) -> int:
     """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
-    question = "SELECT study_id, n_train AS n FROM arms UNION ALL SELECT study_id, epoch_samples FROM arm_trials"
+    question = (
+        "SELECT study_id, n_train AS n FROM arms UNION ALL "
+        "SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) FROM arm_trials GROUP BY study_id"
+    )
     found = analysis.frame(results, question)
     return int(found[found["study_id"] == study]["n"].max())
 
