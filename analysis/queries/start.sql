@@ -5,7 +5,7 @@
 -- study file before it ran.
 WITH begun AS (
     SELECT study_id, any_value(mode) AS mode, any_value(init) AS init, any_value(workload) AS workload, any_value(metric) AS metric,
-           any_value(unit) AS unit, any_value(margin) AS margin, max(planned_retrain) AS planned_retrain,
+           any_value(unit) AS unit, any_value(sign) AS sign, any_value(margin) AS margin, max(planned_retrain) AS planned_retrain,
            count(DISTINCT repeat) AS repeats
     FROM arms GROUP BY study_id),
 pretrained AS (
@@ -17,7 +17,7 @@ SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->>
            AS pretrain_epochs,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.learning_rate' AS DOUBLE) END
            AS pretrain_learning_rate,
-       p.pretrain_val_metric, b.metric, b.unit, b.margin,
+       p.pretrain_val_metric, b.metric, b.unit, b.sign, b.margin,
        CAST(s.definition_json ->> '$.judgement.alpha' AS DOUBLE) AS alpha, b.planned_retrain, b.repeats
 FROM begun b LEFT JOIN studies s USING (study_id) LEFT JOIN pretrained p USING (study_id)
 ORDER BY b.study_id

@@ -4,6 +4,7 @@ What is computed, from which source and with which measured coverage: docs/stati
 """
 
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
+from analysis.stats.badges import Badge, badges
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
 from analysis.stats.importance import importances
@@ -12,12 +13,15 @@ from analysis.stats.power import detectable_differences
 from analysis.stats.ranks import mean_ranks, rank_comparisons
 from analysis.stats.sensitivity import learning_rate_envelope, learning_rate_sensitivity
 from analysis.stats.standings import standings
+from analysis.stats.starts import what_seeds_varied
 from analysis.stats.tuning_budget import probability_of_best, tunability, tuning_curves
 from analysis.stats.tuning_gain import gain_from_tuning
 from analysis.stats.verdict import Verdict, verdicts
 
 __all__ = [
+    "Badge",
     "Verdict",
+    "badges",
     "comparisons",
     "critical_batch_size",
     "detectable_differences",
@@ -39,4 +43,5 @@ __all__ = [
     "tunability",
     "tuning_curves",
     "verdicts",
+    "what_seeds_varied",
 ]

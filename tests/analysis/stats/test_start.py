@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from analysis.stats.comparisons import alphas
+from analysis.stats.starts import what_seeds_varied
 from tests.analysis.small_study import SmallStudy
 from tests.results.rows import filled, write
 
@@ -50,3 +51,36 @@ def test_a_study_that_says_nothing_of_it_has_no_level_of_its_own(tmp_path: Path)
     assert alphas(analysis.answers(tmp_path)) == {"s": 0.01}
     found = analysis.frame(tmp_path, "start").set_index("study_id")
     assert pd.isna(found.loc["imported", "alpha"])
+
+
+def test_what_a_seed_varied_is_said(tmp_path: Path) -> None:
+    made = study(tmp_path, "s", DEFINITION)
+    shared = "All arms start from one floating-point model, pretrained with lion (7 epochs, learning rate 0.0001"
+    assert what_seeds_varied(tmp_path)["s"].startswith(f"{shared}): a seed varies the order of the data and")
+    made.trial("adam-w4a4", "pretrain", val_metric=0.9876, finished_at=datetime(2026, 1, 1, tzinfo=UTC))
+    said = what_seeds_varied(tmp_path)["s"]
+    assert said.startswith(f"{shared}, accuracy 0.9876 on validation data): a seed varies")
+    assert "not the initial weights. It may favour optimizers that are like its own." in said
+    assert said.endswith("Nor do they say what another search would have chosen: that takes repeats.")
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("scratch", "Every seed starts from random weights of its own: a seed varies these and the order of the data."),
+        ("path", "All arms start from one checkpoint that was given, of whose training the record says nothing: a "),
+    ],
+)
+def test_what_a_seed_varied_from_another_start(tmp_path: Path, init: str, said: str) -> None:
+    study(tmp_path, "s", {**DEFINITION, "training": {"init": init}}, init=init)
+    assert what_seeds_varied(tmp_path)["s"].startswith(said)
+
+
+def test_what_a_seed_varied_may_not_be_known(tmp_path: Path) -> None:
+    study(tmp_path, "s", {})
+    assert what_seeds_varied(tmp_path)["s"].startswith("What trials started from, and so what a seed varied, is not in")
+
+
+def test_repeats_are_said(tmp_path: Path) -> None:
+    study(tmp_path, "s", DEFINITION).arm("adam", arm_id="adam-r2", repeat=2)
+    assert what_seeds_varied(tmp_path)["s"].endswith("hold the search's own chance, too.")

@@ -1,0 +1,176 @@
+"""The checks behind the badges: each reads the answers about one study and returns a state and a sentence."""
+
+import math
+
+import pandas as pd
+
+from analysis.answers import Answers
+from analysis.stats.comparisons import comparisons
+from analysis.stats.inclusions import checked, searched
+from analysis.stats.power import detectable_differences
+from analysis.stats.words import amount, between, counted, joined
+
+GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
+Finding = tuple[str, str]
+TOLERANCE = 0.1
+"""Of device time about the mean of a board, below which it counts as equal."""
+LISTED = 3
+SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM arms GROUP BY ALL ORDER BY ALL"
+TUNING = ("default", "random", "search")
+
+
+def equal_budget(asked: Answers, study_id: str) -> Finding:
+    """Whether every arm was planned the same, and what was spent."""
+    arms = _of(asked.frame("budget"), study_id)
+    planned, ended = (int(arms[[f"{what}_{stage}" for stage in TUNING]].sum().sum()) for what in ("planned", "ended"))
+    if arms["equal"].isna().any() or not planned:
+        return UNKNOWN, "What was planned for each arm is not in the record."
+    if not arms["equal"].all():
+        return BAD, f"Arms were planned different budgets: {_differing(arms)}."
+    if ended < planned:
+        return UNKNOWN, f"Every arm is planned the same; {ended} of {planned} tuning trials have ended so far."
+    ratio = arms.dropna(subset="device_s_ratio").sort_values("device_s_ratio")
+    same = "Every arm was planned the same trials and epochs"
+    if ratio.empty or ratio["device_s_ratio"].sub(1).abs().max() <= TOLERANCE:
+        return GOOD, f"{same}, and spent the same device time within {TOLERANCE:.0%}."
+    least, most = ratio.iloc[0], ratio.iloc[-1]
+    return GOOD, (
+        f"{same}. Device time differs, as early stopping and the cost of a step do: from {least['device_s_ratio']:.2f} "
+        f"({_arm(least)}) to {most['device_s_ratio']:.2f} ({_arm(most)}) of the mean at the same bits."
+    )
+
+
+def inside_range(asked: Answers, study_id: str) -> Finding:
+    """Whether best values lie inside the ranges that were searched."""
+    edges = _of(asked.frame("edge_of_range"), study_id)
+    if edges.empty:
+        return UNKNOWN, "No trial that says which values are best has been completed yet."
+    near = edges[edges["edge"] != "none"]
+    if near.empty:
+        return GOOD, "No arm's best learning rate or batch size lies near an edge of its range."
+    which = [f"{row['dimension'].replace('_', ' ')} of {_arm(row)} ({row['edge']})" for _, row in near.iterrows()]
+    count = f"{len(near)} of {counted(len(edges), 'best value')} near an edge of its range"
+    return BAD, f"{count}, with better ones beyond, perhaps: {_listed(which)}. `tune-qat widen` writes the wider study."
+
+
+def enough_seeds(asked: Answers, study_id: str) -> Finding:
+    """Whether the seeds can tell a difference as small as the margin."""
+    table = _of(detectable_differences(asked), study_id)
+    if table.empty:
+        return UNKNOWN, "No two optimizers have two seeds in common yet."
+    if table["margin"].isna().all():
+        return UNKNOWN, "The study names no margin below which a difference does not matter."
+    row = table.loc[table["detectable"].idxmax()]
+    margin, unit = float(row["margin"]), row["unit"]
+    told, alone = amount(row["detectable"], unit), amount(row["detectable_alone"], unit)
+    seeds = counted(int(row["n"]), "seed")
+    seen = f"With {seeds} at {_bits(row)}, 8 in 10 differences of {told} are told ({alone} were there one pair alone)"
+    if row["detectable"] <= margin:
+        return GOOD, f"{seen}; the margin is {amount(margin, unit)}."
+    needed = row["n_for_margin"]
+    takes = "more than 1,000" if math.isnan(needed) else f"{needed:.0f}"
+    return BAD, f"{seen}; for the margin of {amount(margin, unit)} it takes {takes} seeds."
+
+
+def inclusion(asked: Answers, study_id: str) -> Finding:
+    """Whether an optimizer lost to its own special case, so that its search was too short."""
+    arms = asked.frame(SPACES)
+    options = {row.optimizer: searched(row.space_json, row.optimizer) for row in _of(arms, study_id).itertuples()}
+    pairs = _of(comparisons(asked), study_id)
+    hold, violated = checked(pairs, options)
+    if not hold:
+        return UNKNOWN, "No optimizer of the study contains another one within the ranges that it searches."
+    which = joined([f"{one.special} in {one.general}" for one in hold])
+    if not violated.empty:
+        cases = [
+            f"{row['optimizer']} is better than {row['other']} by "
+            f"{between(row['difference'], row['ci_low'], row['ci_high'], row['unit'])} at {_bits(row)}"
+            for _, row in violated.iterrows()
+        ]
+        return BAD, f"A special case is better than what contains it, whose search was too short: {_listed(cases)}."
+    names = {(one.special, one.general) for one in hold} | {(one.general, one.special) for one in hold}
+    tested = [pair in names for pair in zip(pairs["optimizer"], pairs["other"], strict=True)]
+    if pairs[tested]["p"].notna().sum() == 0:
+        return UNKNOWN, f"No intervals yet for an optimizer and its special case ({which})."
+    return GOOD, f"No special case is told to be better than what contains it ({which})."
+
+
+def better_than_trivial(asked: Answers, study_id: str) -> Finding:
+    """How many arms beat the best constant prediction and what else needs no training."""
+    board = _of(asked.frame("leaderboard"), study_id)
+    scored = board[board["mean"].notna()]
+    if scored.empty:
+        return UNKNOWN, "No retrain trial has ended yet."
+    sign = int(_of(asked.frame("start"), study_id)["sign"].iloc[0])
+    beaten = _beaten(scored, "trivial", sign)
+    total = len(board)
+    said = [f"{beaten} of {counted(total, 'arm')} better than the best constant prediction, interval and all"]
+    for baseline in ("nearest", "bicubic"):
+        if scored[baseline].notna().any():
+            said.append(f"{_beaten(scored, baseline, sign)} better than {baseline}")
+    single = int(scored["ci_low"].isna().sum())
+    if single and beaten < total:
+        said.append(f"{single} without an interval")
+    unsure = beaten + single == total and single
+    return GOOD if beaten == total else UNKNOWN if unsure else BAD, "; ".join(said) + "."
+
+
+def one_environment(asked: Answers, study_id: str) -> Finding:
+    """Whether all trials come from the same code, libraries and devices."""
+    rows = _of(asked.frame("environments"), study_id)
+    if rows.empty:
+        return UNKNOWN, "No trial has ended yet."
+    described = ["tune_qat_version", "git_commit", "torch_version", "ray_version", "optuna_version", "python_version"]
+    described += ["cuda_version", "device", "backend", "precision", "threads"]
+    mixed = [name for name in described if rows[name].nunique(dropna=False) > 1]
+    if not mixed:
+        return (
+            GOOD,
+            f"All {counted(int(rows['n'].sum()), 'trial')} come from the same code, libraries and kind of device.",
+        )
+    said = [f"{name.replace('_', ' ')} ({_listed([str(value) for value in rows[name].unique()])})" for name in mixed]
+    return BAD, f"Trials come from {len(rows)} environments, which differ in {joined(said)}."
+
+
+def no_identical_runs(asked: Answers, study_id: str) -> Finding:
+    """Whether runs that should differ have the same curve to the last bit."""
+    rows = _of(asked.frame("identical_runs"), study_id)
+    if rows.empty:
+        ended = _of(asked.frame("environments"), study_id)
+        return (UNKNOWN, "No trial has ended yet.") if ended.empty else (GOOD, "No two runs have the same curve.")
+    shared = rows[rows["n_optimizers"] > 1]
+    alike = counted(len(rows), "curve")
+    if shared.empty:
+        return BAD, f"{alike} to the last bit in several runs that should differ, all of one optimizer each."
+    groups = list(dict.fromkeys(f"{row['optimizers']} at {_bits(row)}" for _, row in shared.iterrows()))
+    return BAD, f"{alike} to the last bit in several runs that should differ; one in effect are {_listed(groups)}."
+
+
+def _of(table: pd.DataFrame, study_id: str) -> pd.DataFrame:
+    return table[table["study_id"] == study_id]
+
+
+def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:
+    """Arms whose interval lies on the better side of a score that needs no training."""
+    worse_end = scored["ci_low"] if sign > 0 else -scored["ci_high"]
+    return int((worse_end > sign * scored[baseline]).sum())
+
+
+def _differing(arms: pd.DataFrame) -> str:
+    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*TUNING, "retrain")} | {"max_epochs": "epochs"}
+    return joined(
+        [f"from {arms[c].min()} to {arms[c].max()} {name}" for c, name in columns.items() if arms[c].nunique() > 1]
+    )
+
+
+def _arm(row: pd.Series) -> str:
+    return f"{row['optimizer']} at {_bits(row)}"
+
+
+def _bits(row: pd.Series) -> str:
+    return f"{row['weight_bits']:.0f}/{row['activation_bits']:.0f}"
+
+
+def _listed(items: list[str]) -> str:
+    """All of them, or the first three and how many more."""
+    return joined(items if len(items) <= LISTED + 1 else [*items[:LISTED], f"{len(items) - LISTED} more"])

@@ -1,0 +1,62 @@
+"""What a reader asks before believing a comparison, each answered from the record: good, bad or not known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from analysis.answers import Answers, Results, answers
+from analysis.stats import badge_checks as checks
+
+GOOD, BAD, UNKNOWN = checks.GOOD, checks.BAD, checks.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """One check of one study."""
+
+    study_id: str
+    name: str
+    state: str
+    """good, bad or unknown."""
+    sentence: str
+    question: str
+    """The bundled question whose rows are behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    question: str
+    of_study: Callable[[Answers, str], checks.Finding]
+    joint: bool = True
+    """Whether it is asked of a joint search, too, which compares no optimizers."""
+
+
+CHECKS = (
+    _Check("equal budget", "budget", checks.equal_budget, joint=False),
+    _Check("best inside its range", "edge_of_range", checks.inside_range),
+    _Check("enough seeds", "retrain_scores", checks.enough_seeds, joint=False),
+    _Check("special cases included", "retrain_scores", checks.inclusion, joint=False),
+    _Check("better than trivial", "leaderboard", checks.better_than_trivial),
+    _Check("one environment", "environments", checks.one_environment),
+    _Check("no two runs alike", "identical_runs", checks.no_identical_runs),
+)
+
+
+def badges(results: "Results | Answers") -> list[Badge]:
+    """Seven badges for each comparison study, four for each joint one, in the order of `start`.
+
+    Errors as of `analysis.open`.
+    """
+    asked = answers(results)
+    studies = asked.frame("start")[["study_id", "mode"]].itertuples(index=False)
+    return [
+        _badge(check, asked, study_id)
+        for study_id, mode in studies
+        for check in CHECKS
+        if check.joint or mode != "joint"
+    ]
+
+
+def _badge(check: _Check, asked: Answers, study_id: str) -> Badge:
+    state, sentence = check.of_study(asked, study_id)
+    return Badge(study_id=study_id, name=check.name, state=state, sentence=sentence, question=check.question)

@@ -1,0 +1,44 @@
+"""What a seed varied, and which optimizer pretrained the start: what intervals are intervals of."""
+
+import pandas as pd
+
+from analysis.answers import Answers, Results, answers
+
+
+def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
+    """Sentences for each study, by its `study_id`, from the question `start`. Errors as of `analysis.open`."""
+    return {str(row["study_id"]): _sentences(row) for _, row in answers(results).frame("start").iterrows()}
+
+
+def _sentences(row: pd.Series) -> str:
+    said = [_start(row), "Every seed sees the same splits: intervals say nothing of other test data."]
+    if row["repeats"] > 1:
+        said.append("A repeat searches anew, so that intervals over repeats hold the search's own chance, too.")
+    else:
+        said.append("Nor do they say what another search would have chosen: that takes repeats.")
+    return " ".join(said)
+
+
+def _start(row: pd.Series) -> str:
+    if row["init"] == "scratch":
+        return "Every seed starts from random weights of its own: a seed varies these and the order of the data."
+    if row["init"] == "path":
+        shared = "All arms start from one checkpoint that was given, of whose training the record says nothing: "
+    elif row["init"] == "pretrain" and not pd.isna(row["pretrained_by"]):
+        shared = f"All arms start from one floating-point model, pretrained with {_pretraining(row)}: "
+    else:
+        return "What trials started from, and so what a seed varied, is not in the record."
+    varied = "a seed varies the order of the data and what quantizers are calibrated on, not the initial weights."
+    favour = " It may favour optimizers that are like its own." if row["init"] == "pretrain" else ""
+    return shared + varied + favour
+
+
+def _pretraining(row: pd.Series) -> str:
+    details = []
+    if not pd.isna(row["pretrain_epochs"]):
+        details.append(f"{row['pretrain_epochs']:.0f} epochs")
+    if not pd.isna(row["pretrain_learning_rate"]):
+        details.append(f"learning rate {row['pretrain_learning_rate']:g}")
+    if not pd.isna(row["pretrain_val_metric"]):
+        details.append(f"{row['metric']} {row['pretrain_val_metric']:.4g} on validation data")
+    return row["pretrained_by"] + (f" ({', '.join(details)})" if details else "")
