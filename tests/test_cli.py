@@ -29,7 +29,7 @@ from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
     *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
-    *("launch", "doctor", "import"),
+    *("launch", "doctor", "import", "report"),
 )
 
 

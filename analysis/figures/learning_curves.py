@@ -50,6 +50,7 @@ def learning_curves(results: Results | Answers, **where: Any) -> go.Figure:
         columns=3,
         row_height=300,
         least=300,
+        legend=True,
     )
     by_axis: dict[str, list[Any]] = {axis: [] for axis in AXES}
     for panel, (_, rows) in enumerate(parts):

@@ -19,6 +19,7 @@ class Panels:
         row_height: int = 220,
         least: int = 170,
         shared: bool = True,
+        legend: bool = False,
     ) -> None:
         """Panels with these titles.
 
@@ -30,11 +31,12 @@ class Panels:
             row_height: pixels of a row.
             least: width in pixels below which the page takes fewer columns.
             shared: whether all panels have one scale.
+            legend: whether there is one above the panels.
         """
         self.figure = figure()
         count, columns = len(titles), max(1, min(columns, len(titles)))
         rows = -(-count // columns)
-        top, bottom = 72, 64
+        top, bottom = 72 if legend else 44, 64
         height = rows * row_height + top + bottom
         gap_x, gap_y = 0.03 if shared else 0.05, 48 / (rows * row_height)
         width, tall = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows

@@ -41,6 +41,7 @@ def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
         row_height=320,
         least=420,
         shared=False,
+        legend=True,
     )
     names: set[str] = set()
     for panel, (_, rows) in enumerate(parts):

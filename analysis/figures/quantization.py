@@ -46,6 +46,7 @@ def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
         columns=3,
         row_height=420,
         least=320,
+        legend=True,
     )
     assert range_ is not None  # there are means
     inside = found["mean"].between(*range_)

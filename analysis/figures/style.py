@@ -7,6 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+SENTENCE = "sentence"
+"""In `layout.meta` of a figure that is words alone."""
+
 INK, MUTED, GRID = "#1a1a1a", "#5c5c5c", "#e4e4e4"
 
 # Okabe and Ito, Color Universal Design (2008), without yellow, whose contrast on white is 1.3.
@@ -105,6 +108,7 @@ def figure(height: int = 360) -> go.Figure:
 def sentence(words: str) -> go.Figure:
     """A figure that says what is missing."""
     said = figure(height=120)
-    said.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, margin={"t": 16, "b": 16})
+    hidden = {"visible": False}
+    said.update_layout(meta={SENTENCE: words}, xaxis=hidden, yaxis=hidden, margin={"t": 16, "b": 16})
     said.add_annotation(text=text(words), x=0.5, y=0.5, xref="paper", yref="paper", font={"color": MUTED})
     return said

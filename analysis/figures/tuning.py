@@ -31,6 +31,7 @@ def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
         columns=3,
         row_height=300,
         least=300,
+        legend=True,
     )
     sign = int(asked.frame("tuning_scores")["sign"].iloc[0])
     for panel, (_, rows) in enumerate(parts):

@@ -84,7 +84,8 @@ def _listed(keys: list[str]) -> str:
 
 
 def _pairs(x: pd.Series, y: pd.Series) -> list[list[float]]:
-    return [[float(value) for value in x], [round(float(value), 6) for value in y]]
+    known = y.notna().to_numpy()
+    return [[float(value) for value in x[known]], [round(float(value), 6) for value in y[known]]]
 
 
 def _one(row: dict[str, Any], curves: dict[str, Any], medians: dict[Any, pd.DataFrame]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import plotly.graph_objects as go
 from markupsafe import Markup
 
 from analysis.answers import Answers, answers
 from analysis.figures.boards import only
 from analysis.figures.kept import kept
+from analysis.figures.style import SENTENCE
 from analysis.report.blocks import BLOCKS
 from analysis.report.board import leaderboards
 from analysis.report.cells import rows
@@ -83,12 +83,6 @@ def safe_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def compact_json(figure: go.Figure) -> str:
-    """A figure as JSON; the template with the shared look stays, plotly's own defaults are in its script."""
-    text: str = figure.to_json()
-    return text
-
-
 def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: int) -> dict[str, Any]:
     of_exhibits = (name for exhibit in block.exhibits for name in exhibit.questions)
     questions = dict.fromkeys([*block.questions, *of_exhibits])
@@ -134,7 +128,10 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) ->
         shown["rows"] = rows(table, cap, SAID_ABOVE)
         if exhibit.figure is not None:
             figure = exhibit.figure(asked, **where)
-            shown["figure"], shown["height"] = compact_json(figure), figure.layout.height
+            if SENTENCE in (figure.layout.meta or {}):
+                shown["said"] = figure.layout.meta[SENTENCE]
+            else:
+                shown["figure"], shown["height"] = figure.to_json(), figure.layout.height
     return shown
 
 

@@ -15,8 +15,8 @@ from tune_qat.results.place import Place, place
 LOOPBACK = "127.0.0.1"
 PAUSE_S = 2.0
 """Between two looks at the record."""
-REST = 4.0
-"""Times as long as building a page took, until the next is built: at most a fifth of a processor."""
+REST = 2.0
+"""Times as long as building a page took, until the next is built: at most a third of a processor."""
 
 
 class Watched:
