@@ -116,10 +116,20 @@ def bootstrap_interval(
     """
     if not blocks or min(map(len, blocks)) < FEWEST_RUNS:
         return None
+    return percentile(resampled(blocks, statistic, resamples=resamples, seed=seed))
+
+
+def resampled(blocks: Sequence[Sequence[float]], statistic: Statistic, *, resamples: int, seed: int) -> Numbers:
+    """The statistic of (resamples,) draws of as many runs from each block, with replacement."""
     rng = np.random.default_rng(seed)
     drawn = []
     for block in blocks:
         runs = np.asarray(block, dtype=float)
         drawn.append(runs[rng.integers(0, len(runs), (resamples, len(runs)))])
-    low, high = np.quantile(statistic(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return statistic(drawn)
+
+
+def percentile(values: Numbers) -> tuple[float, float]:
+    """The middle 95 of 100 of the values."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

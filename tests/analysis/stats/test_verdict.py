@@ -234,6 +234,19 @@ class TestManyStudies:
         words = self.words(0.9 + rng.normal(0, 0.003, (1000, seeds, 1)) + noise, monkeypatch)
         assert np.mean([said == "The 10 optimizers cannot be told apart." for said in words]) >= 0.95
 
+    def test_where_quantization_changes_nothing_95_of_100_say_no_other_thing(self) -> None:
+        rng = np.random.default_rng(7)
+        shared = rng.normal(0, 0.003, (300, 5, 1))
+        full, four = (level + shared + 0.002 * rng.standard_normal((300, 5, 10)) for level in (0.99, 0.95))
+        both = pd.concat([studies(full, bits=32, margin=None), studies(four, margin=None)])
+        pairs, differences = by_board(compare(both, {})), by_board(interact(both, {}))
+        words = []
+        for key, found in differences.items():
+            control = next(pairs[other] for other in pairs if other[0] == key[0] and other[-1] == 32)
+            words.append(change("4/4", control, pairs[key], found))
+        told = [not (said.startswith("Whether") and "is told to change" in said) for said in words]
+        assert len(told) == 300 and np.mean(told) <= 0.075  # 0.05 and two standard errors of a share of 300
+
     def test_a_large_true_difference_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rng = np.random.default_rng(0)
         scores = 0.9 + 0.001 * rng.standard_normal((200, 5, 10))
