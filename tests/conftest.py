@@ -1,5 +1,6 @@
 """For every test: one thread, so that tests run side by side and sums do not depend on the machine."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -7,6 +8,12 @@ import pytest
 import torch
 
 from tests.storage import Bucket, s3_bucket
+
+
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    # A shell lets its background jobs ignore Ctrl-C, and `nohup` the end of a terminal: tests send both.
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture(autouse=True)

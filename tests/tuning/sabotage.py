@@ -19,6 +19,7 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.tuning import session
+from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.trial import StudyTrial
 
 FOLDER = "TUNE_QAT_TEST_FOLDER"
@@ -34,13 +35,17 @@ def two_arms(**changes: Any) -> Study:
     )
 
 
+def _optimizer(config: Any) -> str | None:
+    """Of a trial; None of what only warms a process up."""
+    return Plan.from_json(config["plan"]).config.optimizer if "plan" in config else None
+
+
 class Broken(StudyTrial):
     """Breaks after an epoch was recorded and before it is reported."""
 
     def step(self) -> dict[str, Any]:
         report = super().step()
-        config = self.config.get("plan", {}).get("config", {})
-        if config.get("optimizer") == VICTIM and report.get("epoch", 0) >= 2:
+        if _optimizer(self.config) == VICTIM and report.get("epoch", 0) >= 2:
             self.break_down()
         return report
 
@@ -77,7 +82,7 @@ class Starved(StudyTrial):
     """Its process may not grow by more than a few megabytes: torch's allocator really fails."""
 
     def _begin(self, config: Any) -> Any:
-        victim = config.get("plan", {}).get("config", {}).get("optimizer") == VICTIM
+        victim = _optimizer(config) == VICTIM
         self._shared_task()  # what is loaded already is not what should fail
         limit = _address_space() + (24 << 20) if victim else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

@@ -90,6 +90,8 @@ def test_trials_of_a_drained_node_go_on_elsewhere(space: Path, tmp_path: Path) -
 
 def test_a_node_that_joins_gets_work_beside_the_first(space: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
+    # Long enough for a node to start and to load what trials need, also on a machine that does much else.
+    space.write_text(SPACE.replace("epochs = 6", "epochs = 24"))
     with raylets(0, 1) as cluster, Driver(cluster, space, results) as driver:
         driver.until(event="epoch", epoch=2)
         cluster.start(3)

@@ -14,6 +14,7 @@ from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.losses import MAX_RESTARTS, Loss, killed_for_memory, loss_of
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.report import unpack
 from tune_qat.tuning.schedule import WARM_UP, Decision
 from tune_qat.tuning.search import OBJECTIVE
 
@@ -98,7 +99,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED if self.queue.finished else None
         self.plans[trial_id] = plan
         self.meter.planned(plan.trial_key)
-        return {"plan": plan.to_dict(), "arm_id": plan.arm_id, "stage": plan.stage, "trial_key": plan.trial_key}
+        return {"plan": plan.to_json(), "arm_id": plan.arm_id, "stage": plan.stage, "trial_key": plan.trial_key}
 
     def _ahead(self) -> int:
         """Trials that may wait for a process: one for each that could start, and one if none could.
@@ -142,7 +143,7 @@ class StudySearcher(Searcher):
         """A trial has ended by itself or by ASHA; of one that Ray gives up, `lost` is told with the reason."""
         self._warming.discard(trial_id)
         if not error and trial_id in self.plans:
-            self._end(trial_id, dict(result or {}))
+            self._end(trial_id, unpack(result or {}))
 
     def started(self, trial_id: str, process: str) -> None:
         """A trial that was suggested has got its process."""
@@ -262,9 +263,10 @@ class Reports(Callback):
         """One epoch of one trial."""
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
-            self._searcher.listener("epoch", plan, result)
-            if result.get("set_aside") and result["epoch"] == 1:
-                self._searcher.say(result["set_aside"])
+            report = unpack(result)
+            self._searcher.listener("epoch", plan, report)
+            if report.get("set_aside") and report["epoch"] == 1:
+                self._searcher.say(report["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died."""

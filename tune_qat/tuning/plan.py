@@ -33,12 +33,16 @@ class Plan:
     values: Mapping[str, float]
     """What the sampler proposed: batch size, learning rate and searched options."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, to travel inside a Ray Tune configuration."""
-        return {**self.__dict__, "config": self.config.to_dict()}
+    def to_json(self) -> str:
+        """To travel inside a Ray Tune configuration as one value.
+
+        Ray Tune keeps statistics of every number in a configuration, and copies every part of it, for each trial.
+        """
+        return json.dumps({**self.__dict__, "config": self.config.to_dict()})
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+    def from_json(cls, text: str) -> "Plan":
+        values = json.loads(text)
         return cls(**{**values, "config": TrialConfig.from_dict(values["config"])})
 
 

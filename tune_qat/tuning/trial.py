@@ -21,6 +21,7 @@ from tune_qat.tuning.gpu_share import memory_share
 from tune_qat.tuning.losses import is_out_of_memory
 from tune_qat.tuning.nodes import OtherVersions, check_own
 from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.report import pack
 from tune_qat.tuning.schedule import WARM_UP, finite_objective
 from tune_qat.tuning.search import OBJECTIVE
 from tune_qat.workload import Workload
@@ -86,7 +87,7 @@ class StudyTrial(tune.Trainable):
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
             status = "oom" if is_out_of_memory(error) else "error"
             report = {**self._about, **_failed(status, error, self._context)}
-        return {**report, "done": report["status"] != "running"}
+        return pack(report)
 
     def cleanup(self) -> None:
         """Give back what the trial held."""
@@ -113,7 +114,7 @@ class StudyTrial(tune.Trainable):
         self._about: dict[str, Any] = {}
         if config["stage"] == WARM_UP:
             return _warm_up(self._context)
-        return _epochs(Plan.from_dict(config["plan"]), self._work, self._shared_task, self._context, self._about)
+        return _epochs(Plan.from_json(config["plan"]), self._work, self._shared_task, self._context, self._about)
 
     def _shared_task(self) -> Any:
         """The data, once for all trials of the process; made in the first one, so that it is the trial that fails."""
@@ -187,7 +188,6 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
-    # Not all that the epoch's row has: Ray Tune keeps four statistics of every number that it is told, of every trial.
     values = {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
     return {**values, OBJECTIVE: _objective(result.val_metric, context)}
 
