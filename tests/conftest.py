@@ -9,7 +9,6 @@ import torch
 
 from tests.storage import Bucket, s3_bucket
 
-
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     # A shell lets its background jobs ignore Ctrl-C, and `nohup` the end of a terminal: tests send both.
     if signal.getsignal(_number) == signal.SIG_IGN:
