@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+import analysis
 import analysis.stats as stats_of
 from analysis.stats.comparisons import COLUMNS, EQUIVALENT, UNTOLD
 from analysis.stats.interaction import GAINS, interact
@@ -111,6 +112,18 @@ class TestThroughResults:
         change = np.mean([0.4 - x for x in FLOAT["lion"]])
         effects = stats_of.quantization_effects(results).set_index("optimizer")
         assert effects.loc["lion", "change"] == pytest.approx(change, abs=1e-12)
+
+    def test_the_bundled_question_says_the_same(self, tmp_path: Path) -> None:
+        asked = analysis.answers(self.results(tmp_path))
+        question = asked.frame("quantization_effect").set_index("optimizer")
+        effects = stats_of.quantization_effects(asked).set_index("optimizer")
+        for name in FLOAT:
+            ours = effects.loc[name, ["change", "ci_low", "ci_high"]].tolist()
+            theirs = -question.loc[name, ["loss", "ci_high", "ci_low"]].astype(float)
+            assert ours == pytest.approx(theirs.tolist(), abs=1e-9)
+        pairs = stats_of.interaction(asked).set_index(["optimizer", "other"])
+        gain = question.loc["adam", ["gain", "gain_ci_low", "gain_ci_high"]].astype(float).tolist()
+        assert pairs.loc[("adam", "sgd"), ["difference", "ci_low", "ci_high"]].tolist() == pytest.approx(gain, abs=1e-9)
 
     def test_overall_test_is_the_smallest_p_times_the_pairs(self, tmp_path: Path) -> None:
         found = stats_of.interaction_test(self.results(tmp_path))
