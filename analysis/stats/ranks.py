@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
+from analysis.libraries import library
 from analysis.stats.boards import ARM, compared
 from analysis.stats.intervals import Numbers
 
@@ -121,9 +122,8 @@ def pairwise_p_values(ranks: pd.DataFrame) -> pd.DataFrame:
 
     By ranks, as blocks have different units, in which Wilcoxon's signed ranks would weigh dB against fractions.
     """
-    from scikit_posthocs import posthoc_conover_friedman
-
+    conover = library("scikit_posthocs").posthoc_conover_friedman
     # The same order in every block leaves no error to divide by: t is infinite and p is 0, or 1 where all are tied.
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_values: pd.DataFrame = posthoc_conover_friedman(-ranks.reset_index(drop=True), p_adjust="holm")
+        p_values: pd.DataFrame = conover(-ranks.reset_index(drop=True), p_adjust="holm")
     return p_values.fillna(1.0)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
+from analysis.libraries import library
 from analysis.stats.boards import ARM, in_order
 from analysis.stats.intervals import Numbers
 
@@ -88,8 +89,7 @@ def smooth(x: Numbers, y: Numbers) -> Numbers:
     """
     if len(x) < SMOOTHED:
         return np.full(len(x), np.nan)
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
+    lowess = library("statsmodels.nonparametric.smoothers_lowess").lowess
     line: Numbers = lowess(y, x, frac=SMOOTHED / len(x), it=0, return_sorted=False)
     return line
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
+from analysis.libraries import library
 from analysis.stats.boards import ARM, BOARD, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
 
@@ -112,9 +113,7 @@ def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.
 
 def expected_best(objectives: Numbers, ks: NDArray[np.int64]) -> Numbers:
     """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019, eq. 4)."""
-    from opda.nonparametric import EmpiricalDistribution
-
-    curve: Numbers = EmpiricalDistribution(objectives).v_tuning_curve(ks)
+    curve: Numbers = library("opda.nonparametric").EmpiricalDistribution(objectives).v_tuning_curve(ks)
     return curve
 
 
@@ -126,13 +125,12 @@ def median_band(
     The median, as a band of the mean would be infinite wherever a score has no bounds. `worst` and `best` are what an
     objective can be at all.
     """
-    from opda.nonparametric import EmpiricalDistribution
-
+    distribution = library("opda.nonparametric").EmpiricalDistribution
     method = "ld_equal_tailed" if len(objectives) <= _SIMULATED else "ks"
     with warnings.catch_warnings():
         # Of equal scores (diverged trials are all trivial) the band covers more often than it says, never less.
         warnings.filterwarnings("ignore", "Duplicates detected", RuntimeWarning)
-        lower, middle, upper = EmpiricalDistribution.confidence_bands(
+        lower, middle, upper = distribution.confidence_bands(
             objectives, LEVEL, worst, best, generator=_generator(len(objectives)), method=method, n_jobs=1
         )
     # The upper CDF has the smaller objectives.
