@@ -44,7 +44,7 @@ class TestRateExponent:
         # A standard deviation of about 0.45 over 200 studies: four standard errors.
         assert abs(errors.mean()) < 0.13
         covered = np.mean([fit.ci_low <= exponent <= fit.ci_high for fit in fits])
-        assert 0.90 <= covered <= 0.99  # 93 to 97 % of 1,000 in benchmarks/tuning_coverage.py; two standard errors of 200
+        assert 0.90 <= covered <= 0.99  # 93 to 97 % (benchmarks/tuning_coverage.py); two errors of 200
 
     def test_three_batch_sizes_have_a_line_and_no_interval_and_two_have_neither(self) -> None:
         sizes = np.repeat([16.0, 32.0, 64.0], 5)
