@@ -64,7 +64,7 @@ def rate_scaling(results: Results | Answers) -> pd.DataFrame:
 
 
 def critical_batch_size(results: Results | Answers) -> pd.DataFrame:
-    """Fit of steps to a target against batch size, for each arm (McCandlish et al., arXiv 1812.06162, eq. 2.11).
+    """Fit of steps to a target against batch size, for each arm (McCandlish et al., arXiv 1812.06162).
 
     Columns: those of a board, optimizer, `sizes` (batch sizes at which a trial reached the target), `s_min` (steps that
     no batch size saves), `b_crit` (batch size at which twice as many are taken), `reason` (why a number is not known,

@@ -112,7 +112,7 @@ def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.
 
 
 def expected_best(objectives: Numbers, ks: NDArray[np.int64]) -> Numbers:
-    """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019, eq. 4)."""
+    """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019)."""
     curve: Numbers = library("opda.nonparametric").EmpiricalDistribution(objectives).v_tuning_curve(ks)
     return curve
 
