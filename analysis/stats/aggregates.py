@@ -22,6 +22,7 @@ TRIMMED = 0.25
 """Share that is cut off at either end."""
 NO_CONTROL = "no 32/32 arm of the study beats the trivial score: nothing to put scores between"
 FEW_RUNS = f"a workload has fewer than {FEWEST_RUNS} runs: no interval"
+NO_SPREAD = "every resample of the runs gives the same: no interval"
 
 
 def interquartile_means(results: Results | Answers) -> pd.DataFrame:
@@ -105,8 +106,10 @@ def _with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]
     if not blocks:
         return [np.nan, np.nan, np.nan, NO_CONTROL]
     estimate = float(statistic([block[None, :] for block in blocks])[0])
-    low, high = bootstrap_interval([list(block) for block in blocks], statistic) or (np.nan, np.nan)
-    return [estimate, low, high, FEW_RUNS if np.isnan(low) else ""]
+    found = bootstrap_interval([list(block) for block in blocks], statistic)
+    if found is None or found[0] == found[1]:
+        return [estimate, np.nan, np.nan, FEW_RUNS if found is None else NO_SPREAD]
+    return [estimate, *found, ""]
 
 
 def _runs(board: Board) -> list[tuple[str, Numbers]]:

@@ -97,6 +97,11 @@ class TestImprovement:
         assert found["probability"][0] == pytest.approx(expected if sign > 0 else 1 - expected, abs=EXACT)
         assert math.isnan(found["ci_low"][0]) and found["reason"][0].startswith("a workload has fewer")
 
+    def test_runs_that_never_overlap_have_no_interval_as_resamples_cannot_overlap_either(self) -> None:
+        scores = pd.concat([retrain([0.9 + i / 1000 for i in range(10)]), retrain([0.5] * 10, optimizer="sgd")])
+        row = probabilities_of_improvement(Told(retrain_scores=scores)).iloc[0]
+        assert row["probability"] == 1.0 and math.isnan(row["ci_low"]) and row["reason"].startswith("every resample")
+
     def test_interval_covers_a_known_chance(self) -> None:
         generator = np.random.default_rng(2)
         truth = stats.norm.cdf(0.5 / math.sqrt(2))  # P(A > B) of two normals half a deviation apart
