@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.stats import intervals
-from analysis.stats.aggregates import _improvement, _iqm
+from analysis.stats.aggregates import improvements, iqms
 from analysis.stats.batch_scaling import rate_exponent
 from analysis.stats.intervals import Numbers, bootstrap_interval
 from analysis.stats.tuning_budget import median_band
@@ -80,13 +80,13 @@ def mean_of_middle(generator: Generator, runs: int, diverged: float) -> bool | N
     """Normal runs of two workloads; of the diverged ones, 0."""
     blocks = [_runs(generator, runs, diverged) for _ in range(WORKLOADS)]
     truth = _truth(diverged)
-    return _covers(blocks, _iqm, truth, generator)
+    return _covers(blocks, iqms, truth, generator)
 
 
 def improvement(generator: Generator, runs: int, lead: float = 0.5) -> bool | None:
     """Normal runs of two optimizers on two workloads, half a standard deviation apart."""
     blocks = [generator.normal(lead * (i % 2 == 0), 1.0, runs) for i in range(2 * WORKLOADS)]
-    return _covers(blocks, _improvement, float(stats.norm.cdf(lead / np.sqrt(2))), generator)
+    return _covers(blocks, improvements, float(stats.norm.cdf(lead / np.sqrt(2))), generator)
 
 
 def _covers(blocks: list[Numbers], statistic: intervals.Statistic, truth: float, generator: Generator) -> bool | None:

@@ -41,7 +41,7 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
             blocks = runs.setdefault((*board.key[3:], optimizer), [])
             if top > floor:
                 blocks.append((scores - floor) / (top - floor))
-    rows = [[*key, len(blocks), sum(map(len, blocks)), *_with_interval(blocks, _iqm)] for key, blocks in runs.items()]
+    rows = [[*key, len(blocks), sum(map(len, blocks)), *with_interval(blocks, iqms)] for key, blocks in runs.items()]
     return _table(rows, [*SCHEME, "optimizer", "workloads", "n", "iqm", "ci_low", "ci_high", "reason"], "optimizer")
 
 
@@ -55,7 +55,7 @@ def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
     for board in boards(answers(results).frame("retrain_scores")):
         for (a, scores_of_a), (b, scores_of_b) in combinations(_runs(board), 2):
             runs.setdefault((*board.key[3:], a, b), []).extend([scores_of_a, scores_of_b])
-    rows = [[*key, len(blocks) // 2, *_with_interval(blocks, _improvement)] for key, blocks in runs.items()]
+    rows = [[*key, len(blocks) // 2, *with_interval(blocks, improvements)] for key, blocks in runs.items()]
     return _table(rows, [*SCHEME, "a", "b", "workloads", "probability", "ci_low", "ci_high", "reason"], "a", "b")
 
 
@@ -71,28 +71,30 @@ def time_to_target_scores(results: Results | Answers) -> pd.DataFrame:
     return table.sort_values(["score", "optimizer"], ascending=[False, True], ignore_index=True)
 
 
-def iqm(blocks: Sequence[Numbers]) -> float:
-    """Mean of the middle half of all values of all blocks; a quarter is cut off at either end, rounded down."""
-    return float(_iqm([np.asarray(block)[None, :] for block in blocks])[0])
-
-
-def improvement(pairs: Sequence[Numbers]) -> float:
-    """P(A > B) + P(A = B) / 2, the mean over workloads of Mann and Whitney's U / (n m).
+def iqms(blocks: Sequence[Numbers]) -> Numbers:
+    """Mean of the middle half of all runs of all blocks; a quarter is cut off at either end, rounded down.
 
     Args:
-        pairs: runs of A and of B on the first workload, on the second, and so on; larger is better.
+        blocks: (resamples, runs) of each workload.
+
+    Returns:
+        (resamples,).
     """
-    return float(_improvement([np.asarray(runs)[None, :] for runs in pairs])[0])
-
-
-def _iqm(blocks: Sequence[Numbers]) -> Numbers:
     from scipy import stats
 
     means: Numbers = stats.trim_mean(np.concatenate(blocks, axis=1), TRIMMED, axis=1)
     return means
 
 
-def _improvement(blocks: Sequence[Numbers]) -> Numbers:
+def improvements(blocks: Sequence[Numbers]) -> Numbers:
+    """P(A > B) + P(A = B) / 2, the mean over workloads of Mann and Whitney's U / (n m).
+
+    Args:
+        blocks: (resamples, runs) of A and of B on the first workload, on the second, and so on; larger is better.
+
+    Returns:
+        (resamples,).
+    """
     won = []
     for a, b in zip(blocks[::2], blocks[1::2], strict=True):
         more = np.sign(a[:, :, None] - b[:, None, :])
@@ -101,7 +103,7 @@ def _improvement(blocks: Sequence[Numbers]) -> Numbers:
     return chances
 
 
-def _with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
+def with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
     """Estimate, ends of its interval, and why one of them is missing."""
     if not blocks:
         return [np.nan, np.nan, np.nan, NO_CONTROL]
