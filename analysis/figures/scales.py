@@ -4,15 +4,15 @@ import pandas as pd
 
 
 def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
-    """The range of values and of the ends of their intervals, without those beyond Tukey's outer fences.
+    """The range of values and of the ends of their intervals, without those beyond Tukey's inner fences.
 
-    Three interquartile ranges from the quartiles (Tukey, 1977); None where no value is known.
+    One and a half interquartile ranges from the quartiles (Tukey, 1977); None where no value is known.
     """
     known = values.dropna()
     if not len(known):
         return None
     first, third = known.quantile(0.25), known.quantile(0.75)
-    fence = 3 * (third - first)
+    fence = 1.5 * (third - first)
     inside = values.between(first - fence, third + fence)
     # An interval that is much wider than the values lie apart is cut.
     least, most = values[inside].min(), values[inside].max()

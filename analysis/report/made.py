@@ -8,32 +8,28 @@ import pandas as pd
 from analysis.answers import Answers
 from analysis.report.cells import cell
 from analysis.report.studies import studies
+from analysis.stats import what_seeds_varied
 
 HASHES = """
 SELECT study_id, string_agg(DISTINCT data_fingerprint, ', ') AS data,
        string_agg(DISTINCT split_fingerprint, ', ') AS split,
        string_agg(DISTINCT space_hash, ', ') AS space, string_agg(DISTINCT init_checkpoint_sha256, ', ') AS start,
-       string_agg(DISTINCT init, ', ') AS init, any_value(n_train) AS n_train, any_value(n_val) AS n_val,
+       any_value(n_train) AS n_train, any_value(n_val) AS n_val,
        any_value(n_test) AS n_test, string_agg(DISTINCT sampler, ', ') AS sampler,
        string_agg(DISTINCT scheduler, ', ') AS scheduler
 FROM arms GROUP BY study_id
 """
-
-VARIED = {
-    "pretrain": "All arms start from the same trained floating-point weights: a seed varied the order of the data "
-    "and the batches that quantizers are calibrated on, not the initial weights.",
-    "path": "All arms start from the same weights of a checkpoint: a seed varied the order of the data and the batches "
-    "that quantizers are calibrated on, not the initial weights.",
-    "scratch": "Trials start from scratch: a seed varied the initial weights, the order of the data and the batches "
-    "that quantizers are calibrated on.",
-}
 
 
 def made(answers: Answers) -> list[dict[str, Any]]:
     """What the template needs of each study."""
     start = answers.frame("start").set_index("study_id")
     hashes = answers.frame(HASHES).set_index("study_id")
-    return [_study(row, _row(start, row["study_id"]), _row(hashes, row["study_id"])) for row in _records(answers)]
+    varied = what_seeds_varied(answers)
+    return [
+        _study(row, _row(start, row["study_id"]), _row(hashes, row["study_id"]), varied.get(row["study_id"], ""))
+        for row in _records(answers)
+    ]
 
 
 def _records(answers: Answers) -> list[dict[str, Any]]:
@@ -45,7 +41,7 @@ def _row(frame: pd.DataFrame, study: str) -> dict[str, Any]:
     return dict(frame.loc[study]) if study in frame.index else {}
 
 
-def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any]) -> dict[str, Any]:
+def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any], varied: str) -> dict[str, Any]:
     facts = {
         "state": "complete" if study["complete"] else "not complete",
         "trials": f"{study['ended']} of {cell(study['planned'])} planned have ended",
@@ -68,22 +64,10 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any])
     }
     return {
         "study_id": study["study_id"],
-        "varied": _varied(start, str(hashes.get("init"))),
+        "varied": varied,
         "facts": [(name, cell(value)) for name, value in facts.items() if not _unknown(value)],
         "definition": _pretty(study["definition_json"]),
     }
-
-
-def _varied(start: dict[str, Any], init: str) -> str:
-    said = VARIED.get(init, "The record does not say what a seed varied.")
-    by = start.get("pretrained_by")
-    if isinstance(by, str):
-        rate, epochs = cell(start.get("pretrain_learning_rate")), cell(start.get("pretrain_epochs"))
-        said += (
-            f" Those weights were trained by {by} ({epochs} epochs, learning rate {rate}), which may favour optimizers "
-            "that are like it."
-        )
-    return said
 
 
 def _unknown(value: Any) -> bool:

@@ -14,7 +14,10 @@ VERDICT = Block(
     "Drawn from the intervals by fixed rules, which may say that nothing can be told.",
     (),
     before="verdict.html.j2",
-    questions=("retrain_scores", "budget", "leaderboard", "start"),
+    questions=(
+        *("retrain_scores", "budget", "leaderboard", "start"),
+        *("edge_of_range", "environments", "identical_runs"),  # of the badges
+    ),
 )
 
 LEADERBOARD = Block(
@@ -37,6 +40,14 @@ LEADERBOARD = Block(
             "comparisons",
             "Every two optimizers: differences with intervals, corrected over all pairs (Holm)",
             "comparisons",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "detectable_differences",
+            "How small a difference these seeds could tell",
+            "detectable_differences",
             ("retrain_scores", "start"),
             missing=ranked,
             folded=True,

@@ -21,6 +21,7 @@ from analysis.report.exhibits import Block, Exhibit
 from analysis.report.made import made
 from analysis.report.studies import Scope, notices, scopes, studies
 from analysis.report.verdict import verdict
+from analysis.stats import badges
 
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
@@ -49,6 +50,7 @@ def page(results: Any, *, live: str | None = None) -> str:
         blocks=[_block(number, block, asked, found, cap) for number, block in enumerate(BLOCKS)],
         several=len(found) > 1,
         verdict=verdict(asked),
+        badges=badges(asked),
         configurations=configurations(asked),
         studies=made(asked),
         paths=[str(path) for path in asked.paths],
@@ -98,11 +100,24 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
         "scopes": [
             {
                 "title": f"{scope.study_id}: {scope.workload}" if scope else "",
-                "exhibits": [made for made in (_exhibit(one, asked, scope, cap) for one in block.exhibits) if made],
+                "exhibits": _exhibits(block, asked, scope, cap),
             }
             for scope in shown
         ],
     }
+
+
+def _exhibits(block: Block, asked: Answers, scope: Scope | None, cap: int) -> list[dict[str, Any]]:
+    made = [found for one in block.exhibits if (found := _exhibit(one, asked, scope, cap))]
+    # What is missing for several of them is said once.
+    said: set[str] = set()
+    whole = []
+    for one in made:
+        if one["missing"] not in said:
+            whole.append(one)
+        if one["missing"]:
+            said.add(one["missing"])
+    return whole
 
 
 def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) -> dict[str, Any] | None:
