@@ -19,7 +19,7 @@ import psutil
 from analysis.bundled import queries
 from benchmarks.many_trials import ARMS, RANDOM, RETRAIN, STUDY
 from benchmarks.measure import Bar, Report, Rounds, interleaved, parser, table
-from benchmarks.processes import tree, watched
+from benchmarks.processes import ProcessorTime, tree, watched
 
 REPORT, MEMORY, PAGE, QUESTION = "report", "memory", "page", "slowest question"
 BARS = {
@@ -31,14 +31,16 @@ BARS = {
 WITH_CONTROL = STUDY.replace("[[8, 8], ", "[[32, 32], ")
 
 
-class Largest:
-    """Largest memory of a process and all that it starts, in MB, as last seen."""
+class Watch:
+    """Largest memory of a process and all that it starts, in MB, and their processor seconds, as last seen."""
 
     def __init__(self) -> None:
         self.megabytes = 0.0
+        self.processor = ProcessorTime()
 
     def __call__(self, root: psutil.Process) -> None:
         """Look at it now."""
+        self.processor(root)
         found = 0
         for one in tree(root):
             try:
@@ -60,16 +62,21 @@ class Record:
         )
         self.written_s = _python("benchmarks.big_record", str(study), str(self.results))
         self.memory: list[float] = []
+        self.processor: dict[str, list[float]] = {}
 
     def report(self) -> float:
         """Seconds; its memory is noted."""
-        largest = Largest()
-        seconds = _python("tune_qat", "report", str(self.results), "-o", str(self._page), look=largest)
-        self.memory.append(largest.megabytes)
+        watch = Watch()
+        seconds = _python("tune_qat", "report", str(self.results), "-o", str(self._page), look=watch)
+        self.memory.append(watch.megabytes)
+        self.processor.setdefault(REPORT, []).append(watch.processor.seconds)
         return seconds
 
     def question(self, name: str) -> float:
-        return _python("tune_qat", "query", str(self.results), name)
+        watch = Watch()
+        seconds = _python("tune_qat", "query", str(self.results), name, look=watch)
+        self.processor.setdefault(name, []).append(watch.processor.seconds)
+        return seconds
 
     @property
     def page_mb(self) -> float:
@@ -89,9 +96,12 @@ def report(found: Rounds, record: Record, out: Report) -> None:
     medians = {name: found.spread(name).median for name in found.values}
     slowest = max((name for name in medians if name != REPORT), key=lambda name: medians[name])
     memory = Rounds(warm_up={}, values={MEMORY: record.memory[1:]}).spread(MEMORY)  # the first was to warm up
-    out.add(f"`report`: {found.spread(REPORT)} s, {memory} MB of memory, a page of {record.page_mb:.3g} MB.")
-    rows = [[name, found.spread(name)] for name in sorted(medians, key=lambda name: -medians[name]) if name != REPORT]
-    out.add(table(["question, as a command", "seconds"], rows))
+    # What else runs takes processors away, and hardly changes how long they are needed.
+    busy = Rounds(warm_up={}, values={name: values[1:] for name, values in record.processor.items()})
+    out.add(f"`report`: {memory} MB of memory, a page of {record.page_mb:.3g} MB.")
+    slowest_first = [REPORT, *sorted(set(medians) - {REPORT}, key=lambda name: -medians[name])]
+    rows = [[name, found.spread(name), busy.spread(name)] for name in slowest_first]
+    out.add(table(["report, and each question, as a command", "seconds", "processor seconds"], rows))
     out.check(found.values[REPORT])
     reached = {REPORT: medians[REPORT], MEMORY: memory.median, PAGE: record.page_mb, QUESTION: medians[slowest]}
     out.bars(*((bar, reached[name]) for name, bar in BARS.items()))

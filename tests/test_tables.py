@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.tables import FORMATS, cell, check_format, table_text, write_frame
+from tune_qat.tables import FORMATS, MOST_ROWS, cell, check_format, table_text, write_frame
 
 FRAME = pd.DataFrame({"optimizer": ["adam", None], "rate": [1e-5, math.nan], "n": [3, 12]})
 
@@ -62,6 +62,13 @@ class TestTable:
     def test_the_last_line_counts_them(self, rows: int, text: str) -> None:
         assert table_text(FRAME[:rows]).splitlines()[-1] == text
         assert text not in table_text(FRAME[:rows], count=False)
+
+    def test_many_rows_are_cut_and_it_says_what_has_them_all(self) -> None:
+        many = pd.DataFrame({"number": range(MOST_ROWS + 1)})
+        lines = table_text(many).splitlines()
+        assert lines[-1] == "501 rows, the first 500 of them here: --format csv, json or parquet has all"
+        assert [line.strip() for line in lines if line.strip().isdigit()] == [str(number) for number in range(500)]
+        assert table_text(many[:-1]).splitlines()[-1] == "500 rows"
 
     def test_two_columns_of_one_name_are_both_shown(self) -> None:
         frame = pd.DataFrame([[1, "x"]], columns=["a", "a"])

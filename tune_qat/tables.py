@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("table", "csv", "json", "parquet")
+MOST_ROWS = 500
+"""Of a table on the screen: the look of more takes seconds, and nobody reads them there."""
 
 
 def check_format(form: str, output: Path | None) -> None:
@@ -42,7 +44,10 @@ def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
 
 
 def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
-    """The frame as a plain table; numbers to the right, NULL as a dash, `count` for a last line with the rows."""
+    """The frame's first rows as a plain table, numbers to the right, NULL as a dash.
+
+    `count` for a last line with the rows, and what has those that are not shown.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -52,14 +57,15 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
     # By position: an answer may have two columns of one name.
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
         table.add_column(Text(str(name)), justify="right" if dtype.kind in "iufb" else "left", overflow="fold")
-    for row in frame.itertuples(index=False):
+    for row in frame.head(MOST_ROWS).itertuples(index=False):
         table.add_row(*(Text(cell(value)) for value in row))
     # Piped output is not folded to the width of a terminal that is not there.
     console = Console(width=None if sys.stdout.isatty() else 1_000, no_color=not sys.stdout.isatty())
     with console.capture() as capture:
         console.print(table)
         if count:
-            console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}")
+            rest = f", the first {MOST_ROWS} of them here: --format csv, json or parquet has all"
+            console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}{rest if len(frame) > MOST_ROWS else ''}")
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 

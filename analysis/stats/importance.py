@@ -44,11 +44,12 @@ def importances(results: Results | Answers) -> pd.DataFrame:
     scores = asked.frame("tuning_scores")
     scores = scores[scores["score"].notna()].merge(asked.frame(SPACES), on=["study_id", "arm_id"])
     rows = []
-    for arm, trials in scores.groupby(ARM):
+    for arm, every in scores.groupby(ARM):
+        trials = every.iloc[_kept(len(every))]
         ranges = _ranges(trials["space_json"], arm[-1])
         values = _values(trials, ranges)
         objectives = (trials["sign"] * trials["score"]).to_numpy(float)
-        rows += [[*arm, len(trials), *found] for found in importance(values, objectives, ranges)]
+        rows += [[*arm, len(every), *found] for found in importance(values, objectives, ranges)]
     columns = [*ARM, "n", "parameter", "importance", "ci_low", "ci_high", "reason"]
     return in_order(pd.DataFrame(rows, columns=columns), "optimizer", "parameter")
 
@@ -76,13 +77,19 @@ def importance(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, seed: 
     if why:
         return [Importance(name, math.nan, math.nan, math.nan, why) for name in values]
     generator = np.random.default_rng(seed)
-    if len(values) > MOST_TRIALS:
-        kept = generator.choice(len(values), MOST_TRIALS, replace=False)
-        values, objectives = values.iloc[kept], objectives[kept]
+    kept = _kept(len(values))
+    values, objectives = values.iloc[kept], objectives[kept]
     own = _evaluate(values, objectives, ranges, np.arange(len(values))[None, :])[0]
     draws = generator.integers(len(values), size=(RESAMPLES, len(values)))
     ends = np.quantile(_evaluate(values, objectives, ranges, draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Importance(name, own[i], ends[0, i], ends[1, i], "") for i, name in enumerate(values)]
+
+
+def _kept(trials: int) -> "Indices | slice":
+    """Which of so many trials are looked at: drawn at random where they are too many."""
+    if trials <= MOST_TRIALS:
+        return slice(None)
+    return np.sort(np.random.default_rng(0).choice(trials, MOST_TRIALS, replace=False))
 
 
 def _too_little(values: pd.DataFrame, objectives: Numbers) -> str:
