@@ -8,8 +8,7 @@ WITH planned AS (
     WHERE stage = 'retrain' AND ended AND status <> 'stopped')
 SELECT p.study_id, p.mode, p.workload, p.method, p.weight_bits, p.activation_bits, p.optimizer, p.repeat, p.seed,
        p.trial_key, p.epoch, e.step, e.examples, e.wall_s, e.device_s, e.train_loss, e.train_metric, e.val_loss,
-       CASE WHEN p.status = 'completed' THEN e.val_metric ELSE coalesce(e.val_metric, p.trivial_score) END AS score,
-       e.val_metric, p.metric, p.unit, p.sign, p.trivial_score AS trivial
+       coalesce(e.val_metric, p.trivial_score) AS score, e.val_metric, p.metric, p.unit, p.sign, p.trivial_score AS trivial
 FROM planned p LEFT JOIN epochs e USING (study_id, trial_key, epoch)
 ORDER BY p.study_id, p.workload, p.weight_bits DESC, p.activation_bits DESC, p.method, p.optimizer, p.repeat, p.seed,
          p.trial_key, p.epoch

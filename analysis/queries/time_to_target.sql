@@ -12,7 +12,7 @@ WITH defaults AS (
            avg(sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score) ELSE trivial_score END)
                AS objective
     FROM arm_trials
-    WHERE stage = 'default' AND ended AND status <> 'stopped' AND mode <> 'joint'
+    WHERE stage = 'default' AND ended AND status <> 'stopped'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign),
 targets AS (
     SELECT study_id, workload, method, weight_bits, activation_bits, median(objective) AS target

@@ -56,6 +56,10 @@ class SmallStudy:
         write(self.results, self.name, "arms", "arms", *self._arms)
         return arm_id
 
+    @property
+    def arm_ids(self) -> list[str]:
+        return [row["arm_id"] for row in self._arms]
+
     def trial(self, arm_id: str, stage: str, status: str = "completed", **values: Any) -> str:
         """A trial of an arm, of its chosen configuration where the stage is retrain; its key."""
         arm = next(row for row in self._arms if row["arm_id"] == arm_id)
@@ -90,11 +94,13 @@ class SmallStudy:
         ]
         write(self.results, self.name, "epochs", f"{trial_key}.1", *(filled("epochs", **row) for row in rows))
 
-    def whole_trial(self, arm_id: str, stage: str, **values: Any) -> None:
-        """A completed trial with all its epochs and a layer."""
-        key = self.trial(arm_id, stage, val_metric=0.75, **values)
-        self.last_epoch(key, [{"oscillation_frequency": 0.01}], val_metric_pre_bn=0.7)
-        self.curve(key, 0.6, 0.65, 0.7, 0.75, val_metric_pre_bn=[0.7] * 4, train_loss=[0.5] * 4)
+    def whole_trial(
+        self, arm_id: str, stage: str, status: str = "completed", *, metric: float = 0.75, **values: Any
+    ) -> None:
+        """A trial with all its epochs and a layer."""
+        key = self.trial(arm_id, stage, status, val_metric=metric, **values)
+        self.last_epoch(key, [{"oscillation_frequency": metric}], val_metric_pre_bn=0.7)
+        self.curve(key, 0.6, 0.65, 0.7, metric, val_metric_pre_bn=[0.7] * 4, train_loss=[0.5] * 4)
 
     def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
         """The fourth and last epoch of a trial, with the rows of its layers."""
@@ -110,18 +116,25 @@ class SmallStudy:
             self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)
 
 
-def whole_study(results: Place) -> None:
+def whole_study(results: Place) -> SmallStudy:
     """The study `whole`, about which every bundled question has something to answer."""
     study = SmallStudy(results, "whole")
+    write_arms(study)
+    for arm in study.arm_ids:
+        for stage in ("default", "random", "random", "search"):
+            study.whole_trial(arm, stage)
+        for seed in (1, 2):
+            study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)
+    return study
+
+
+def write_arms(study: SmallStudy) -> None:
+    """Two optimizers in floating point and at 4 bits, with ASHA, on a workload of which something is published."""
     published: dict[str, Any] = {"workload": "espcn-div2k", "metric": "psnr", "unit": "dB"}
     asha: dict[str, Any] = {"scheduler": "asha", "grace_epochs": 1, "reduction_factor": 2.0}
     for bits in (32, 4):
         for optimizer in ("adam", "sgd"):
-            arm = study.arm(optimizer, bits, quantizer="lsq" if bits < 32 else "none", **published, **asha)
-            for stage in ("default", "random", "random", "search"):
-                study.whole_trial(arm, stage)
-            for seed in (1, 2):
-                study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)
+            study.arm(optimizer, bits, quantizer="lsq" if bits < 32 else "none", **published, **asha)
 
 
 def rows(found: pd.DataFrame, *columns: str) -> list[list[Any]]:

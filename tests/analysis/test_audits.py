@@ -43,6 +43,7 @@ class TestOscillationAndMetric:
                 oscillations.setdefault(optimizer, []).append((10 * small + 30 * large) / 40)
                 scores.setdefault(optimizer, []).append(score)
             study.trial(arm, "search", "diverged")
+            study.trial(arm, "retrain", "diverged")
             stopped = study.trial(arm, "search", "stopped", val_metric=sign * 0.9)
             study.last_epoch(stopped, [{"oscillation_frequency": 0.9}])
         found = analysis.frame(tmp_path, "oscillation_and_metric")
@@ -57,6 +58,16 @@ class TestOscillationAndMetric:
             assert row.oscillation == pytest.approx(sum(moved) / len(moved), abs=EXACT)
             assert row.val_metric == pytest.approx(sign * sum(score_of) / len(score_of), abs=EXACT)
         assert rows(found[2:], "ci_low", "ci_high") == [[None, None]]  # too few for an interval
+
+    def test_one_order_throughout_has_no_interval(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        for number in range(10):
+            key = study.trial(arm, "search", val_metric=0.5 + number / 100)
+            study.last_epoch(key, [{"oscillation_frequency": number / 100}])
+        found = analysis.frame(tmp_path, "oscillation_and_metric")
+        assert found["spearman"].tolist() == pytest.approx([-1.0] * 2, abs=EXACT)
+        assert found[["ci_low", "ci_high"]].isna().all(axis=None)
 
     def test_equal_values_have_no_correlation_and_floating_point_no_row(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
@@ -93,17 +104,23 @@ class TestIdenticalRuns:
             ["adam", 1, 1, 3, 3, 0.375, "t005, t006, t007"],
         ]
 
-    def test_what_differs_in_the_last_bit_of_one_epoch_or_has_to_be_equal_is_absent(self, tmp_path: Path) -> None:
+    def test_what_differs_in_one_bit_of_one_epoch_or_has_to_be_equal_is_absent(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
-        sgd, adam, low = study.arm("sgd"), study.arm("adam"), study.arm("sgd", 2)
-        self.trial(study, sgd, 0.25, seed=1)
-        self.trial(study, adam, math.nextafter(0.25, 1), seed=1)
-        self.trial(study, low, 0.25, seed=1)  # another board
-        self.trial(study, sgd, 0.25, "search", seed=1, config_id="best")  # the same run in another stage
-        longer = self.trial(study, adam, 0.25, seed=2)
-        study.curve(longer, 0.6, 0.8, 0.8, train_loss=[0.5, 0.25, 0.25], val_loss=[0.7, 0.6, 0.6])
-        for arm in (sgd, adam):  # nothing is known of their losses
-            key = study.trial(arm, "retrain", "diverged", seed=3)
+        sgd, adam = study.arm("sgd", best_config_id="sgd"), study.arm("adam", best_config_id="adam")
+        low = study.arm("sgd", 2, best_config_id="low")
+        losses = [[0.5, 0.4, 0.25], [0.5, 0.4, math.nextafter(0.25, 1)], [0.4, 0.5, 0.25], [0.5, 0.4, 0.3, 0.25]]
+        for seed, values in enumerate(losses):
+            key = study.trial(adam, "retrain", seed=seed, config_id="adam")
+            study.curve(key, *[0.75] * len(values), train_loss=values, val_loss=[0.5] * len(values))
+        for seed, (metric, loss) in enumerate(((0.75, 0.375), (0.8, 0.5))):
+            key = study.trial(sgd, "retrain", seed=seed, config_id="sgd")
+            study.curve(key, *[metric] * 3, train_loss=losses[0], val_loss=[loss] * 3)
+        # Another board, and the same run in another stage.
+        self.trial(study, low, 0.25, seed=1, config_id="low")
+        self.trial(study, sgd, 0.25, seed=1, config_id="sgd")
+        self.trial(study, sgd, 0.25, "search", seed=1, config_id="sgd")
+        for arm, config in ((sgd, "sgd"), (adam, "adam")):  # nothing is known of their losses
+            key = study.trial(arm, "retrain", "diverged", seed=7, config_id=config)
             study.curve(key, None, train_loss=[None])
         assert not len(analysis.frame(tmp_path, "identical_runs"))
 

@@ -95,14 +95,17 @@ class TestQuantizationEffect:
         for name, shift in (("one", 0.0), ("two", 0.1)):
             study = SmallStudy(tmp_path, name)
             for method, bits, score in (("none", 32, 0.9), ("a", 4, 0.8), ("b", 4, 0.7)):
-                for repeat in (0, 1):
-                    arm = study.arm("sgd", bits, method=method, repeat=repeat, arm_id=f"{method}-{repeat}")
-                    study.trial(arm, "retrain", seed=1, test_metric=score + shift * (bits == 4) + 0.01 * repeat)
-        found = analysis.frame(tmp_path, "quantization_effect")
-        assert rows(found, "study_id", "method", "n") == [
-            ["one", "a", 2], ["one", "b", 2], ["two", "a", 2], ["two", "b", 2]
-        ]  # fmt: skip
-        assert found["loss"].tolist() == pytest.approx([0.1, 0.2, 0.0, 0.1], abs=EXACT)
+                for optimizer, better in (("adam", 0.05), ("sgd", 0.0)):
+                    for repeat in (0, 1):
+                        arm_id = f"{optimizer}-{method}-{repeat}"
+                        arm = study.arm(optimizer, bits, method=method, repeat=repeat, arm_id=arm_id)
+                        more = (shift + (better if method == "b" else 0)) * (bits == 4) + 0.01 * repeat
+                        study.trial(arm, "retrain", seed=1, test_metric=score + more)
+        found = analysis.frame(tmp_path, "quantization_effect").sort_values(["study_id", "method", "optimizer"])
+        assert found["n"].tolist() == [2] * 8 and found["n_gain"].tolist() == [2, 0] * 4
+        assert found["loss"].tolist() == pytest.approx([0.1, 0.1, 0.15, 0.2, 0.0, 0.0, 0.05, 0.1], abs=EXACT)
+        # Beside sgd with the same method.
+        assert found["gain"].dropna().tolist() == pytest.approx([0.0, 0.05, 0.0, 0.05], abs=EXACT)
 
     def test_no_control_and_joint_mode_have_no_row(self, tmp_path: Path) -> None:
         write_scores(SmallStudy(tmp_path, "s"), {("adam", 4): {1: 0.8}, ("sgd", 32): {1: 0.9}})

@@ -35,9 +35,10 @@ class TestBatchSize:
         trial("search", "oom", 64, 1e-1)
         trial("search", "completed", 64, 1e-2, 0.4)  # below the trivial score, and yet the best
         trial("search", "diverged", 128, 1e-2)
+        trial("search", "stopped", 128, 1e-1, 0.9)
         study.retrain(arm, 0.99, val_metric=sign * 0.99)
         found = analysis.frame(tmp_path, "batch_size")
-        middle = [1e-3, 10**-2.5, 1e-2, 1e-1, 1e-2]
+        middle = [1e-3, 10**-2.5, 1e-2, 1e-1, 1e-2, 1e-1]
         assert found["learning_rate"].tolist() == pytest.approx(middle, rel=EXACT)
         assert rows(found, "batch_size", "n", "best", "best_learning_rate", "best_at_batch_size") == [
             [16, 4, sign * 0.8, 1.7e-3, True],
@@ -45,9 +46,10 @@ class TestBatchSize:
             [64, 1, sign * 0.4, 1e-2, True],
             [64, 1, sign * 0.5, 1e-2, False],
             [128, 1, sign * 0.5, None, False],
+            [128, 1, None, None, False],
         ]
         assert rows(found, "diverged", "failed", "stopped") == [
-            [0.25, 0, 0.25], [0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]
+            [0.25, 0, 0.25], [0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]
         ]  # fmt: skip
 
     def test_boards_are_apart_and_a_tie_goes_to_the_last_key(self, tmp_path: Path) -> None:
@@ -123,6 +125,7 @@ class TestRungCorrelation:
             [0.65, 0.70, 0.8, 0.70],
             [0.62, 0.75, 0.8, 0.70],
             [0.70, 0.71, None],
+            [0.50, 0.60, 0.5, 0.40],  # below the trivial score, where the one that diverged ends
         ]
         for number, curve in enumerate(curves):
             values = [None if value is None else sign * value for value in curve]
@@ -134,12 +137,12 @@ class TestRungCorrelation:
         study.curve(study.trial(arm, "search", val_metric=0.99), 0.1, 0.1, 0.1, 0.99)
         study.curve(study.trial(arm, "search", "stopped", val_metric=0.99, epochs_run=1), 0.99)
         study.curve(study.trial(arm, "random", "diverged", epochs_run=1), None)
-        ends = [0.90, 0.85, 0.70, 0.70, 0.5]
+        ends = [0.90, 0.85, 0.70, 0.70, 0.5, 0.40]
         found = analysis.frame(tmp_path, "rung_correlation")
         expected = [stats.spearmanr([curve[epoch] for curve in curves], ends).statistic for epoch in (0, 1)]
-        assert rows(found, "rung", "reduction_factor", "n") == [[1, 2.0, 5], [2, 2.0, 5]]
+        assert rows(found, "rung", "reduction_factor", "n") == [[1, 2.0, 6], [2, 2.0, 6]]
         assert found["spearman"].tolist() == pytest.approx(expected, abs=EXACT)
-        # One in two goes on, of five trials three: place 5 does not.
+        # One in two goes on, of six trials three: place 5 does not.
         assert rows(found, "place_of_best", "kept") == [[5, False], [2, True]]
 
     def test_rungs_are_the_arms_own(self, tmp_path: Path) -> None:
@@ -158,6 +161,20 @@ class TestRungCorrelation:
         found = analysis.frame(tmp_path, "rung_correlation")
         assert rows(found, "optimizer", "rung") == [["adam", 1], ["adam", 3], ["sgd", 2], ["sgd", 4]]
         assert found["spearman"].tolist() == pytest.approx([1.0] * 4, abs=EXACT)
+
+    def test_the_last_place_that_goes_on_is_rounded_up_and_of_equal_ends_the_better_start_counts(
+        self, tmp_path: Path
+    ) -> None:
+        study = SmallStudy(tmp_path, "s")
+        starts = {"adam": [0.5, 0.7, 0.6, 0.4, 0.3], "sgd": [0.5, 0.7, 0.6, 0.8, 0.3]}
+        for optimizer, values in starts.items():
+            arm = study.arm(optimizer, scheduler="asha", grace_epochs=2, reduction_factor=2.0)
+            for number, start in enumerate(values):
+                end = 0.9 if number in (0, 4) else 0.8
+                study.curve(study.trial(arm, "random", val_metric=end), 0.1, start, 0.8, end)
+        found = analysis.frame(tmp_path, "rung_correlation")
+        # Of five trials three go on; the first and the last end best.
+        assert rows(found, "optimizer", "place_of_best", "kept") == [["adam", 3, True], ["sgd", 4, False]]
 
     def test_two_trials_have_no_row_and_equal_values_no_correlation(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
