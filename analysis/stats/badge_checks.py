@@ -88,9 +88,9 @@ def inclusion(asked: Answers, study_id: str) -> Finding:
             for _, row in violated.iterrows()
         ]
         return BAD, f"A special case is better than what contains it, whose search was too short: {_listed(cases)}."
-    names = {(one.special, one.general) for one in hold} | {(one.general, one.special) for one in hold}
-    tested = [pair in names for pair in zip(pairs["optimizer"], pairs["other"], strict=True)]
-    if pairs[tested]["p"].notna().sum() == 0:
+    names = {frozenset((one.special, one.general)) for one in hold}
+    compared = pairs[pairs["p"].notna()]
+    if names.isdisjoint(map(frozenset, zip(compared["optimizer"], compared["other"], strict=True))):
         return UNKNOWN, f"No intervals yet for an optimizer and its special case ({which})."
     return GOOD, f"No special case is told to be better than what contains it ({which})."
 
@@ -139,11 +139,11 @@ def no_identical_runs(asked: Answers, study_id: str) -> Finding:
         ended = _of(asked.frame("environments"), study_id)
         return (UNKNOWN, "No trial has ended yet.") if ended.empty else (GOOD, "No two runs have the same curve.")
     shared = rows[rows["n_optimizers"] > 1]
-    alike = counted(len(rows), "curve")
+    alike = f"{counted(len(rows), 'curve')} came, equal to the last bit, from several runs that should differ"
     if shared.empty:
-        return BAD, f"{alike} to the last bit in several runs that should differ, all of one optimizer each."
-    groups = list(dict.fromkeys(f"{row['optimizers']} at {_bits(row)}" for _, row in shared.iterrows()))
-    return BAD, f"{alike} to the last bit in several runs that should differ; one in effect are {_listed(groups)}."
+        return BAD, f"{alike}, each time of one optimizer."
+    groups = [f"{row['optimizers'].replace(', ', ' = ')} at {_bits(row)}" for _, row in shared.iterrows()]
+    return BAD, f"{alike}: {_listed(list(dict.fromkeys(groups)))}."
 
 
 def _of(table: pd.DataFrame, study_id: str) -> pd.DataFrame:

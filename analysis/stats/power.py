@@ -1,6 +1,7 @@
 """How large a difference the seeds of a study can tell, and how many seeds its margin takes."""
 
 from bisect import bisect_left
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from scipy.special import chdtri, ndtr, stdtrit
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import BOARD
 from analysis.stats.comparisons import ALPHA, alphas
-from analysis.stats.intervals import moments
+from analysis.stats.intervals import Numbers, moments
 from analysis.stats.retrained import WORKLOAD, Board, boards, pairs_of
 
 POWER = 0.8
@@ -32,7 +33,7 @@ def detectable_differences(results: "Results | Answers") -> pd.DataFrame:
     """
     asked = answers(results)
     levels = alphas(asked)
-    rows = [row for board in boards(asked.frame("retrain_scores")) if (row := _spread(board)) is not None]
+    rows = [row for board in boards(asked.frame("retrain_scores")) if (row := _of_board(board)) is not None]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(rows)
@@ -54,9 +55,15 @@ def power(effect: float, n: int, alpha: float = ALPHA) -> float:
     statsmodels' `TTestPower`, is NaN at the levels that many pairs are corrected to, where the latter's solver then
     returns its first guess. Its integrand falls with the spread, so that 4,000 steps are off by 1 / 8000 at most.
     """
-    spread = np.sqrt(chdtri(n - 1, (np.arange(STEPS) + 0.5) / STEPS) / (n - 1))
-    limit, shift = stdtrit(n - 1, 1 - alpha / 2) * spread, effect * np.sqrt(n)
+    limit, shift = stdtrit(n - 1, 1 - alpha / 2) * _spreads(n), effect * np.sqrt(n)
     return float(np.mean(ndtr(shift - limit) + ndtr(-shift - limit)))
+
+
+@cache
+def _spreads(n: int) -> Numbers:
+    """Standard deviations that n normal values show, over the true one, at evenly spaced quantiles."""
+    spreads: Numbers = np.sqrt(chdtri(n - 1, (np.arange(STEPS) + 0.5) / STEPS) / (n - 1))
+    return spreads
 
 
 def detectable(sd: float, n: int, alpha: float = ALPHA) -> float:
@@ -71,7 +78,7 @@ def seeds_for(sd: float, difference: float, alpha: float = ALPHA) -> float:
     return bisect_left(range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: power(difference / sd, n, alpha))
 
 
-def _spread(board: Board) -> dict[str, object] | None:
+def _of_board(board: Board) -> dict[str, object] | None:
     """Pairs, seeds and pooled standard deviation of a board; None where no two arms share two seeds."""
     first, second = pairs_of(len(board.optimizers))
     n, _, variance = moments(board.oriented[:, first] - board.oriented[:, second])

@@ -19,8 +19,9 @@ def counted(n: int, thing: str) -> str:
 
 def amount(value: float, unit: str) -> str:
     """A difference of two scores without an interval, to three significant digits."""
-    shown = value * IN_POINTS.get(unit, 1.0)
-    return f"{shown:.3g} {unit_of_differences(unit)}".rstrip()
+    shown = f"{value * IN_POINTS.get(unit, 1.0):.3g}"
+    name = unit_of_differences(unit)
+    return f"{shown} {name.removesuffix('s') if shown == '1' else name}".rstrip()
 
 
 def between(value: float, low: float, high: float, unit: str, what: str = "") -> str:

@@ -114,7 +114,7 @@ class TestEnoughSeeds:
         assert state == GOOD and sentence.startswith(
             "With 3 seeds at 4/4, 8 in 10 differences of 0.364 points are told"
         )
-        assert sentence.endswith("; the margin is 1 points.")
+        assert sentence.endswith("; the margin is 1 point.")
 
     def test_a_margin_that_takes_more(self, tmp_path: Path) -> None:
         state, sentence = self.study(tmp_path, 0.001)
@@ -146,6 +146,10 @@ class TestInclusion:
         assert self.study(tmp_path, fixed, ADAM, SGD)[0] == UNKNOWN
         point = {**MOMENTUM, "nesterov": {"momentum": {"low": 0.9, "high": 0.9}}}
         assert self.study(tmp_path / "point", point, ADAM, SGD)[0] == UNKNOWN
+
+    def test_before_the_first_retrain_trial_nothing_is_known(self, tmp_path: Path) -> None:
+        state, sentence = self.study(tmp_path, MOMENTUM, [], [])
+        assert state == UNKNOWN and "No intervals yet" in sentence
 
     def test_of_one_seed_nothing_is_known(self, tmp_path: Path) -> None:
         state, sentence = self.study(tmp_path, MOMENTUM, [0.9], [0.8])
@@ -216,4 +220,4 @@ def test_runs_that_are_alike_are_named(tmp_path: Path) -> None:
         if optimizer == "adam":
             assert finding(tmp_path, "no two runs alike")[0] == GOOD
     state, sentence = finding(tmp_path, "no two runs alike")
-    assert state == BAD and sentence.endswith("one in effect are adam, adamw at 4/4.")
+    assert state == BAD and sentence.endswith("from several runs that should differ: adam = adamw at 4/4.")

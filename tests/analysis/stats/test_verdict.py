@@ -134,7 +134,7 @@ class TestQuantization:
 
     def test_no_difference_changes_by_the_margin(self) -> None:
         words = changed({"adam": ADAM, "lion": LION}, {"adam": near(0.9, OTHER), "lion": near(0.9)}, margin=0.01)
-        assert words.endswith("It changes no difference between two of them by as much as 1 points.")
+        assert words.endswith("It changes no difference between two of them by as much as 1 point.")
 
     @pytest.mark.parametrize(
         ("after", "why"),

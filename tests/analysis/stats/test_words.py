@@ -32,3 +32,4 @@ def test_differences_have_the_digits_that_their_interval_carries(
 
 def test_amounts_are_in_the_unit_of_differences() -> None:
     assert [amount(0.001, "fraction"), amount(0.1, "dB"), amount(2.0, "")] == ["0.1 points", "0.1 dB", "2"]
+    assert [amount(0.01, "fraction"), amount(1.0, "dB")] == ["1 point", "1 dB"]
