@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from analysis.libraries import library
-
 LEVEL = 0.95
 """Of every interval."""
 FEWEST_RUNS = 10
@@ -94,12 +92,12 @@ def with_intervals(
 
 def wilson(successes: int, n: int) -> tuple[float, float] | None:
     """Interval of a share of n (Wilson, JASA 1927); None where n is 0."""
+    from scipy.stats import binomtest
+
     if n == 0:
         return None
-    low, high = library("statsmodels.stats.proportion").proportion_confint(
-        successes, n, alpha=1 - LEVEL, method="wilson"
-    )
-    return float(low), float(high)
+    found = binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def bootstrap_interval(

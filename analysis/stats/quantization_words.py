@@ -1,10 +1,12 @@
 """Whether quantization changes which optimizer is best, in words."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.stats.comparisons import EQUIVALENT
 from analysis.stats.interaction import GAINS
-from analysis.stats.ranking_words import undominated
+from analysis.stats.ranking_words import tested, undominated
 from analysis.stats.words import amount, between, joined
 
 
@@ -20,12 +22,12 @@ def change(bits: str, control: pd.DataFrame, pairs: pd.DataFrame, differences: p
         pairs: rows of `comparisons` at these bits.
         differences: rows of `interaction` at these bits.
     """
-    tested = differences[differences["p"].notna()]
-    if tested.empty:
+    rows = tested(differences)
+    if not rows:
         return untold(bits, _lacking(differences))
-    names = sorted({*tested["optimizer"], *tested["other"]})
-    before, after = undominated(names, control), undominated(names, pairs)
-    return f"{_best(bits, before, after)} {_apart(tested)}"
+    names = sorted({name for row in rows for name in (row.optimizer, row.other)})
+    before, after = undominated(names, tested(control)), undominated(names, tested(pairs))
+    return f"{_best(bits, before, after)} {_apart(rows)}"
 
 
 def untold(bits: str, why: str = "") -> str:
@@ -51,14 +53,13 @@ def _best(bits: str, before: list[str], after: list[str]) -> str:
     return untold(bits)
 
 
-def _apart(tested: pd.DataFrame) -> str:
-    row = tested.loc[tested["p"].idxmin()]
-    if tested["outcome"].eq(EQUIVALENT).all():
-        return f"It changes no difference between two of them by as much as {amount(row['margin'], row['unit'])}."
-    gains = tested[tested["outcome"] == GAINS]
-    if gains.empty:
+def _apart(rows: list[Any]) -> str:
+    if all(row.outcome == EQUIVALENT for row in rows):
+        return f"It changes no difference between two of them by as much as {amount(rows[0].margin, rows[0].unit)}."
+    gains = [row for row in rows if row.outcome == GAINS]
+    if not gains:
         return "No difference between two of them is told to change."
-    row = gains.loc[gains["p"].idxmin()]
-    gained = between(row["difference"], row["ci_low"], row["ci_high"], row["unit"], f"on {row['other']}")
+    surest = min(gains, key=lambda row: row.p)
+    gained = between(surest.difference, surest.ci_low, surest.ci_high, surest.unit, f"on {surest.other}")
     more = f", the surest of {len(gains)} changed differences" if len(gains) > 1 else ""
-    return f"It does change how far they lie apart: {row['optimizer']} gains {gained}{more}."
+    return f"It does change how far they lie apart: {surest.optimizer} gains {gained}{more}."

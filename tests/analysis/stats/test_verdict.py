@@ -96,7 +96,7 @@ class TestRanking:
     def test_one_seed_of_an_arm_among_many(self) -> None:
         words = said({"adam": ADAM, "sgd": SGD, "lion": [0.99]})
         assert words.startswith("adam is best; sgd is 5.00 points worse (4.")
-        assert words.endswith("Nothing can be told of lion, with fewer than two seeds in common with others.")
+        assert words.endswith("Nothing can be told of lion, without an interval against any other.")
 
     def test_arm_with_three_seeds_among_five(self) -> None:
         assert said({"adam": ADAM, "sgd": SGD[:3]}).startswith("adam is best; sgd is 5.0 points worse (4.8")
