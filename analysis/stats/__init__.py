@@ -7,7 +7,7 @@ from analysis.stats.aggregates import interquartile_means, probabilities_of_impr
 from analysis.stats.badges import Badge, badges
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
 from analysis.stats.comparisons import comparisons
-from analysis.stats.importance import importances
+from analysis.stats.importance import board_importances, importances
 from analysis.stats.interaction import interaction, interaction_test, quantization_effects
 from analysis.stats.power import detectable_differences
 from analysis.stats.ranks import mean_ranks, rank_comparisons
@@ -22,6 +22,7 @@ __all__ = [
     "Badge",
     "Verdict",
     "badges",
+    "board_importances",
     "comparisons",
     "critical_batch_size",
     "detectable_differences",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, in_order
+from analysis.stats.boards import ARM, BOARD, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
 from analysis.stats.retrained import Indices
 
@@ -52,6 +52,27 @@ def importances(results: Results | Answers) -> pd.DataFrame:
         rows += [[*arm, len(every), *found] for found in importance(values, objectives, ranges)]
     columns = [*ARM, "n", "parameter", "importance", "ci_low", "ci_high", "reason"]
     return in_order(pd.DataFrame(rows, columns=columns), "optimizer", "parameter")
+
+
+def board_importances(results: Results | Answers) -> pd.DataFrame:
+    """What matters most on a board: the optimizer, its learning rate or its batch size? They sum to 1.
+
+    `relative_learning_rate` is over the optimizer's documented default, so that it means the same for all; optimizers
+    without a default trial are left out. Columns: those of a board, `n` trials of all optimizers, and `parameter`,
+    `importance`, `ci_low`, `ci_high`, `reason` as of `importances`.
+    """
+    scores = compared(answers(results).frame("tuning_scores"))
+    scores = scores[scores["score"].notna() & (scores["default_learning_rate"] > 0)]
+    rows = []
+    for board, trials in scores.groupby(BOARD):
+        rates = trials["learning_rate"] / trials["default_learning_rate"]
+        values = trials[["optimizer", "batch_size"]].assign(relative_learning_rate=rates)
+        values = values.loc[:, values.nunique() > 1]
+        ranges: Ranges = {name: {"low": math.inf, "high": 0, "log": True} for name in values}
+        objectives = (trials["sign"] * trials["score"]).to_numpy(float)
+        rows += [[*board, len(trials), *found] for found in importance(values, objectives, ranges)]
+    columns = [*BOARD, "n", "parameter", "importance", "ci_low", "ci_high", "reason"]
+    return in_order(pd.DataFrame(rows, columns=columns), "parameter")
 
 
 class Importance(NamedTuple):
@@ -133,8 +154,10 @@ def _evaluate(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, draws: 
 
 def _distribution(values: "pd.Series[Any]", searched: dict[str, Any]) -> "BaseDistribution":
     """As the sampler searched it; a batch size is a power of two."""
-    from optuna.distributions import FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+    if values.name == "optimizer":
+        return CategoricalDistribution(sorted(values.unique()))
     low, high = min(searched["low"], values.min()), max(searched["high"], values.max())
     if values.name == "batch_size":
         return IntDistribution(int(low), int(high), log=True)

@@ -7,7 +7,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.stats.importance import SPACES, Ranges, importance, importances
+from analysis.stats.importance import SPACES, Ranges, board_importances, importance, importances
 from tests.analysis.stats.told import Told, spaces_of, tuning
 
 EXACT = 1e-12  # the same library on the same trials
@@ -94,6 +94,23 @@ class TestTable:
         assert found["n"].tolist() == [40] * 3
         expected = {one.parameter: one.share for one in importance(values, objectives, RANGES)}
         assert dict(zip(found["parameter"], found["importance"], strict=True)) == pytest.approx(expected, abs=EXACT)
+
+    @pytest.mark.parametrize("deciding", ["optimizer", "relative_learning_rate"])
+    def test_over_all_optimizers_of_a_board(self, deciding: str) -> None:
+        frames = []
+        for number, optimizer in enumerate(("adam", "sgd", "lion")):
+            values, objectives = drawn(40, seed=number)
+            if deciding == "optimizer":
+                objectives = 0.3 * number + 0.1 * np.random.default_rng(100 + number).random(40)
+            # Rates are near 1e-3 times the default of each optimizer: as ratios they are the same.
+            rates = values["learning_rate"] * 10.0**number
+            said: dict[str, Any] = {"optimizer": optimizer, "default_learning_rate": 10.0**number}
+            frames.append(frame(values.assign(learning_rate=rates), objectives, **said))
+        frames.append(frame(*drawn(40, seed=9), optimizer="muon", default_learning_rate=np.nan))
+        found = board_importances(Told(tuning_scores=pd.concat(frames))).set_index("parameter")
+        assert found["n"].tolist() == [120] * 3 and found["importance"].sum() == pytest.approx(1.0, abs=EXACT)
+        assert found["importance"].idxmax() == deciding
+        assert found.loc[deciding, "ci_low"] > found["importance"].drop(deciding).max()
 
     def test_default_outside_its_range_and_a_fixed_value(self) -> None:
         values, objectives = drawn(40)
