@@ -119,6 +119,13 @@ IMPORTANCE = Block(
             figure=figures.importance,
             missing=tuned,
         ),
+        of_statistic(
+            "board_importance",
+            "Optimizer, learning rate (over its default) or batch size?",
+            "board_importances",
+            ("tuning_scores",),
+            missing=tuned,
+        ),
     ),
 )
 
