@@ -215,6 +215,41 @@ class TestThroughResults:
         assert "no ranking" in verdict.sentence and verdict.weight_bits == 4
 
 
+def mirrored(results: Path, name: str, sign: int) -> None:
+    """Three optimizers at two bit widths: a seed that diverged, three seeds among five, a trial stopped at a rung."""
+    study = SmallStudy(results, name, sign=sign)
+
+    def at(score: float | None) -> float | None:
+        return score if score is None or sign > 0 else 1 - score
+
+    scores = {
+        32: {"adam": near(0.99), "lion": near(0.9899, OTHER), "sgd": near(0.97, SGD_NOISE)},
+        4: {"adam": near(0.95), "lion": near(0.93, OTHER)[:3], "sgd": [0.9, None, 0.91, 0.905, 0.9]},
+    }
+    for bits, arms in scores.items():
+        for optimizer, values in arms.items():
+            trivial = {"trivial_score": at(0.4), "trivial_test_score": at(0.4)}
+            arm = study.arm(optimizer, bits, planned_retrain=5, margin=0.002, **trivial)
+            study.trial(arm, "default", val_metric=at(0.9))
+            study.trial(arm, "search", "stopped", stop_reason="asha", rung=1, epochs_run=1, val_metric=at(0.99))
+            study.retrain(arm, *map(at, values))
+
+
+def test_a_minimised_metric_is_told_in_the_same_words(tmp_path: Path) -> None:
+    mirrored(tmp_path, "larger", 1)
+    mirrored(tmp_path, "smaller", -1)
+    asked = analysis.answers(tmp_path)
+    words = {name: [v.sentence for v in verdicts(asked) if v.study_id == name] for name in ("larger", "smaller")}
+    assert words["larger"] == words["smaller"]
+    # By hand: adam - lion is 0.01 and less than 0.16 points off, within the margin of 0.2; adam - sgd varies by
+    # (6, -9, 8, -16, 11) / 10000, half width 0.00147.
+    told = "adam and lion are equivalent; sgd is 2.00 points worse than adam (1.85 .. 2.15)."
+    assert words["larger"][0] == told
+    assert "sgd in 1 of 5 trials" in words["larger"][1] and "So far, 13 of 15 retrain" in words["larger"][1]
+    badge = {name: [b.sentence for b in stats_of.badges(asked) if b.study_id == name] for name in words}
+    assert badge["larger"] == badge["smaller"]
+
+
 class TestManyStudies:
     """A thousand studies of ten optimizers with known truth, through the code that words the verdict."""
 
