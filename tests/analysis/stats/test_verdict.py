@@ -222,7 +222,7 @@ def mirrored(results: Path, name: str, sign: int) -> None:
     def at(score: float | None) -> float | None:
         return score if score is None or sign > 0 else 1 - score
 
-    scores = {
+    scores: dict[int, dict[str, list[Any]]] = {
         32: {"adam": near(0.99), "lion": near(0.9899, OTHER), "sgd": near(0.97, SGD_NOISE)},
         4: {"adam": near(0.95), "lion": near(0.93, OTHER)[:3], "sgd": [0.9, None, 0.91, 0.905, 0.9]},
     }
