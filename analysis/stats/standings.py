@@ -25,8 +25,8 @@ def standings(results: "Results | Answers") -> pd.DataFrame:
 
     `mean` is over the `n` seeds or repeats (`counts` says which) of its `trials`, of which `failed` count as the
     trivial score; `why` says why there is no interval. Optimizers that share one of their `letters` cannot be told
-    apart. `p_best` is the posterior probability of the best mean among those with an interval. `undominated`: no other
-    is told to be better, so that it may be the best. Errors as of `analysis.open`.
+    apart. `p_best` is the posterior probability of the best mean among those with an interval and without a failed
+    trial. `undominated`: no other is told to be better, so that it may be the best. Errors as of `analysis.open`.
     """
     asked = answers(results)
     return stand(asked.frame("retrain_scores"), comparisons(asked))
@@ -58,6 +58,7 @@ def _standings(board: Board, told: pd.DataFrame) -> dict[str, Any]:
         "counts": f"{board.unit}s",
         "why": found.why[order],
         "letters": np.array([shared[name] for name in names], dtype=object),
-        "p_best": p_best(board.oriented)[order],
+        # A score that failed lies far below the others, and a t posterior would reach as far above them.
+        "p_best": p_best(np.where(board.lost, np.nan, board.oriented))[order],
         "undominated": np.array([name not in beaten for name in names]),
     }

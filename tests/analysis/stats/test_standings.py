@@ -121,7 +121,7 @@ class TestStandings:
             "once": True, "lion": True, "adam": True, "sgd": True, "agc": False,
         }  # fmt: skip
         assert found["p_best"].notna().to_dict() == {
-            "once": False, "lion": True, "adam": True, "sgd": True, "agc": False,
+            "once": False, "lion": True, "adam": True, "sgd": False, "agc": False,
         }  # fmt: skip
 
     def test_is_asked_of_results(self, tmp_path: Path) -> None:
