@@ -1,18 +1,22 @@
 """One connection that many questions are asked of, each once: what tables, figures and the report stand on."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from analysis.bundled import query_text, sql_of
+from analysis.bundled import HERE, query_text, read, sql_of
 from analysis.connection import answer, explained, open, to_pandas
 from tune_qat.results.place import Place, RemotePath
+from tune_qat.results.views import scattered
 
 Results = str | Place | Sequence[str | Place]
 """One results folder or URI, or several."""
+_OF_TRIALS = ("trials", "epochs", "layers")
+"""Tables with a file for each trial that many questions are about."""
 
 
 class Answers:
@@ -40,8 +44,11 @@ class Answers:
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
         connection = open(*self.paths, follow=False)
-        # Every question starts from them. A temporary table is found before a view of the same name.
-        connection.execute("CREATE TEMP TABLE arm_trials AS FROM memory.main.arm_trials")
+        # A temporary table is found before a view of the same name.
+        for table in filter(partial(scattered, self.paths), _OF_TRIALS):
+            connection.execute(f"CREATE TEMP TABLE {table} AS FROM memory.main.{table}")
+        # Every question starts from them.
+        connection.execute(f"CREATE TEMP TABLE arm_trials AS {read(HERE / 'arm_trials.sql')}")
         return connection
 
     def _answer(self, text: str) -> pa.Table:

@@ -77,6 +77,15 @@ def vanished(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.IOException) and any(words in str(error) for words in gone)
 
 
+def scattered(paths: Sequence[str | Place], table: str) -> bool:
+    """Whether a table of local results has files beside one compacted file for each study.
+
+    Every query opens them anew, of a running study as many as it has trials.
+    """
+    roots = [_resolved(path) for path in paths]
+    return all(isinstance(root, Path) for root in roots) and not _merged(roots, table)
+
+
 def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
     try:
         connection.execute(f"CREATE VIEW {table} AS {query}")
