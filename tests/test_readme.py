@@ -52,7 +52,8 @@ def test_the_second_command_is_what_ci_runs() -> None:
 
 @pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize(
-    "command", re.findall(r"^tune-qat (?:list|plan|train|export|status|query).*?(?=\s+#|$)", README, re.M)
+    "command",
+    re.findall(r"^tune-qat (?:list|plan|train|export|status|query|report results -o).*?(?=\s+#|$)", README, re.M),
 )
 def test_commands_that_run_nothing_big_work_as_written(folder: Path, command: str) -> None:
     done = tune_qat(*shlex.split(command)[1:], cwd=folder)

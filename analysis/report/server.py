@@ -33,21 +33,26 @@ class Watched:
         started = time.monotonic()
         if state == self._seen or started < self._next:
             return
-        version = hashlib.sha256(state.encode()).hexdigest()[:16]
+        version, seen = _short_hash(state), state
         try:
             built = page(self._paths, live=version)
         except UsageError:
             raise
         except TuneQatError as error:
-            # A study that is about to begin has no record yet; a damaged one is named, and may be repaired.
+            # A study that is about to begin has no record yet; a damaged one is named, and looked at again.
+            version, seen = _short_hash(str(error)), ""
             built = empty_page(str(error), live=version)
-        self.html, self.version, self._seen = built, version, state
+        self.html, self.version, self._seen = built, version, seen
         now = time.monotonic()
         self._next = now + REST * (now - started)
 
 
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def fingerprint(paths: Sequence[str]) -> str:
-    """A hash that changes with the record: names, sizes and times of its files."""
+    """A hash that changes with the record: names, sizes and times of its files; of remote ones names alone."""
     digest = hashlib.sha256()
     for path in paths:
         root: Place = place(path)
@@ -96,7 +101,7 @@ def serve(paths: Sequence[str], port: int, say: Callable[[str], None]) -> None:
 
 def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             # A page of another origin that names this address by its own host is told nothing.
             if self.headers.get("Host", "").partition(":")[0] not in (LOOPBACK, "localhost"):
                 self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is served to this machine alone.")

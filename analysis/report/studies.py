@@ -30,7 +30,7 @@ WITH counted AS (
 SELECT a.study_id, a.mode, a.workload, any_value(a.metric) AS metric, any_value(a.unit) AS unit,
        any_value(a.sign) AS sign, any_value(a.dataset) AS dataset, count(*) AS arms,
        count(DISTINCT a.optimizer) AS optimizers,
-       bool_or(a.weight_bits = 32 AND a.activation_bits = 32) AS control,
+       coalesce(bool_or(a.weight_bits = 32 AND a.activation_bits = 32), false) AS control,
        bool_or(a.weight_bits < 32 OR a.activation_bits < 32 OR a.weight_bits IS NULL) AS quantized,
        coalesce(any_value(c.tuning_trials), 0) AS tuning_trials,
        coalesce(any_value(c.random_trials), 0) AS random_trials,

@@ -93,3 +93,22 @@ def test_curves_are_drawn_over_seconds_as_well(seen: Seen) -> None:
     plot.locator(".updatemenu-button", has_text="device seconds").click()
     assert plot.locator("text=device seconds").count() == 2  # the button and the title of the axis
     assert plot.evaluate("plot => plot.data[1].x.at(-1)") == 22.5  # nine epochs of 2.5 seconds
+
+
+def test_two_configurations_are_set_side_by_side(seen: Seen) -> None:
+    box = seen.page.locator("#compare")
+    first, second = box.locator("select").all()
+    body = box.locator("tbody")
+    assert first.evaluate("select => select.options.length") == second.evaluate("select => select.options.length") > 20
+    for select in (first, second):
+        select.select_option(label="adam: default, place 1 in validation")
+    assert body.locator("tr.differs").count() == 0
+    second.select_option(label="sgd: chosen, 5 seeds")
+    assert body.locator("tr.differs", has_text="optimizer").locator("td").all_inner_texts() == ["adam", "sgd"]
+    assert box.locator(".curves .scatterlayer .trace").count() == 2
+
+
+def test_the_verdict_stands_first_with_its_badges(seen: Seen) -> None:
+    section = seen.page.locator("main > section").first
+    assert "cannot be told apart" in section.inner_text()
+    assert "equal budget" in section.locator(".badges li.good").first.inner_text()
