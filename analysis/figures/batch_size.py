@@ -27,7 +27,7 @@ def batch_size(results: Results | Answers, **where: Any) -> go.Figure:
     """
     asked = answers(results)
     found = only(asked.frame("batch_size"), where)
-    found = found[found["best"].notna()]
+    found = found.dropna(subset=["best", "batch_size", "learning_rate"])
     if not len(found):
         return sentence("No default, random or search trial was completed.")
     found = found.assign(label=labels(found))
@@ -84,10 +84,10 @@ def _fit(fits: pd.DataFrame, key: tuple[Any, ...]) -> Any:
 
 def _cells(rows: pd.DataFrame) -> go.Heatmap:
     x, y = np.log2(rows["batch_size"]).to_numpy(float), np.log10(rows["learning_rate"]).to_numpy(float)
-    columns, lines = np.arange(x.min(), x.max() + 1), np.arange(y.min(), y.max() + 0.25, 0.5)
+    columns, lines = np.unique(x), np.arange(y.min(), y.max() + 0.25, 0.5)
     cells = np.full((len(lines), len(columns)), np.nan)
     trials = np.zeros_like(cells)
-    at = (np.round((y - y.min()) * 2).astype(int), np.round(x - x.min()).astype(int))
+    at = (np.round((y - y.min()) * 2).astype(int), np.searchsorted(columns, x))
     cells[at], trials[at] = rows["best"].to_numpy(float), rows["n"].to_numpy(float)
     return go.Heatmap(
         x=columns,

@@ -26,7 +26,7 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     the envelope is of all of them.
     """
     asked = answers(results)
-    trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score"])
+    trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score", "learning_rate"])
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
     envelope = only(kept(learning_rate_envelope, asked), where)

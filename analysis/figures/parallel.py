@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
-from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
+from analysis.figures.style import MUTED, faded, metric_title, sentence, style, text
 
 TOP = 0.1
 """Share of trials that are coloured."""
@@ -65,7 +65,10 @@ def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(panels: Panels, panel: int, rows: pd.DataFrame, names: set[str], metric: str) -> None:
     shown = [name for name in DIMENSIONS if rows[name].notna().any() and rows[name].nunique() > 1]
-    axes = [*(Axis(rows[name]) for name in shown), Axis(rows["score"], number_format(rows["unit"].iloc[0]))]
+    axes = [
+        *(Axis(rows[name]) for name in shown),
+        Axis(rows["score"], ".1%" if rows["unit"].iloc[0] == "fraction" else ".4g"),
+    ]
     places = np.column_stack([axis.places for axis in axes])
     ticks = list(range(len(axes)))
     titles = [*(name.replace("_", "<br>") for name in shown), metric]

@@ -59,7 +59,7 @@ def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
             panels.add(panel, _line(shown, name, widths, shift, panel == 0))
             for row in mine[~inside[mine.index]].itertuples():
                 below = row.mean < range_[0]
-                value = format(row.mean, number_format(first["unit"]))
+                value = f"{row.mean:.1%}" if first["unit"] == "fraction" else f"{row.mean:.2f}"
                 at = widths[row.weight_bits, row.activation_bits] + shift
                 panels.beyond(panel, at, f"{'▼' if below else '▲'} {name} {value}", below)
     return panels.figure

@@ -71,7 +71,7 @@ def text(value: object) -> str:
 
 def number_format(unit: str) -> str:
     """How a metric's axis and hover print it: fractions as percent."""
-    return ".1%" if unit == "fraction" else ".2f"
+    return ".1~%" if unit == "fraction" else ".3~f"
 
 
 def metric_title(metric: str, unit: str) -> str:

@@ -34,7 +34,9 @@ LEARNING_RATE = Block(
             missing=tuned,
         ),
         of_question("learning_rate_bins", "Trials by quarter decade", "learning_rate", missing=tuned, folded=True),
-        of_question("edge_of_range", "Best values and the ends of their ranges", "edge_of_range", missing=tuned),
+        of_question(
+            "edge_of_range", "Best values and the ends of their ranges", "edge_of_range", missing=tuned, folded=True
+        ),
     ),
 )
 

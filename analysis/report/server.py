@@ -19,11 +19,15 @@ REST = 2.0
 """Times as long as building a page took, until the next is built: at most a third of a processor."""
 
 
+FAILURES = 3
+"""Looks in a row that must fail before a page that was good gives way to the error."""
+
+
 class Watched:
     """The page of results that may be growing, and its version."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths, self._seen, self._next = paths, "", 0.0
+        self._paths, self._seen, self._next, self._failures = paths, "", 0.0, 0
         self.html, self.version = "", "0"
         self.look()
 
@@ -39,9 +43,15 @@ class Watched:
         except UsageError:
             raise
         except TuneQatError as error:
-            # A study that is about to begin has no record yet; a damaged one is named, and looked at again.
+            # A study that is about to begin has no record yet; a damaged one is named, and looked at again. But a file
+            # that was written anew while it was read is whole at the next look.
+            self._failures += 1
+            if self._failures < FAILURES and self._seen:
+                return
             version, seen = _short_hash(str(error)), ""
             built = empty_page(str(error), live=version)
+        else:
+            self._failures = 0
         self.html, self.version, self._seen = built, version, seen
         now = time.monotonic()
         self._next = now + REST * (now - started)
