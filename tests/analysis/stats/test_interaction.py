@@ -63,6 +63,17 @@ def test_seeds_and_optimizers_that_either_lacks_are_left_out() -> None:
     assert found["n"].to_dict() == {("adam", "lion"): 2, ("adam", "sgd"): 3, ("sgd", "lion"): 2}
 
 
+def test_boards_are_paired_by_seed_and_not_by_order() -> None:
+    later = {name: [2, 3, 4] for name in FOUR}
+    scores = pd.concat([rows(FLOAT, bits=32), rows(FOUR, seeds=later)])
+    found = interact(scores, {}).set_index(["optimizer", "other"]).loc[("adam", "lion")]
+    # Seeds 2 and 3 are the control's last two and the quantized arms' first two.
+    of = {name: np.array(FOUR[name][:2]) - np.array(FLOAT[name][1:]) for name in ("adam", "lion")}
+    interval = stats.ttest_rel(of["adam"], of["lion"]).confidence_interval(0.95)
+    assert found["n"] == 2
+    assert found[["ci_low", "ci_high"]].tolist() == pytest.approx([interval.low, interval.high], abs=1e-9)
+
+
 def test_without_a_control_or_with_one_arm_there_is_nothing() -> None:
     for scores in (rows(FOUR), rows(FLOAT, bits=32), both({"adam": [0.9, 0.8]}, {"adam": [0.8, 0.7]}), rows(FOUR)[:0]):
         found = interact(scores, {})

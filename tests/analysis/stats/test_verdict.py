@@ -132,6 +132,17 @@ class TestQuantization:
             "No difference between two of them is told to change."
         )
 
+    def test_one_that_stays_best_of_several_is_not_told_to_be_the_best_before(self) -> None:
+        before = {"adam": near(0.99), "lion": near(0.99, OTHER)}
+        words = changed(before, {"adam": near(0.95), "lion": near(0.90, SGD_NOISE)}, margin=None)
+        assert words.startswith("Whether quantization to 4/4 bits changes which optimizer is best cannot be told.")
+
+    def test_an_optimizer_without_control_has_no_say(self) -> None:
+        before = {"adam": near(0.99), "sgd": near(0.9, OTHER)}
+        after = {"adam": near(0.95), "sgd": near(0.85, SGD_NOISE), "lion": near(0.99, np.roll(OTHER, 1))}
+        words = changed(before, after)
+        assert words.startswith("Quantization to 4/4 bits does not change which optimizer is best: adam.")
+
     def test_no_difference_changes_by_the_margin(self) -> None:
         words = changed({"adam": ADAM, "lion": LION}, {"adam": near(0.9, OTHER), "lion": near(0.9)}, margin=0.01)
         assert words.endswith("It changes no difference between two of them by as much as 1 point.")
