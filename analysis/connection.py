@@ -58,7 +58,7 @@ def to_pandas(found: pa.Table) -> pd.DataFrame:
 
 
 def explained(ask: Callable[[], T], paths: Sequence[str | Place]) -> T:
-    """What `ask` gives, begun again where a running study or `compact` took a file away under it.
+    """What `ask` gives, begun again where a running study or `compact` took a file away, or wrote it anew, under it.
 
     Raises:
         TuneQatError: a damaged file of these results, which is named before the query is blamed.
@@ -78,7 +78,7 @@ def _again(ask: Callable[[], T]) -> T:
     for _ in range(AGAIN):
         try:
             return ask()
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             if not vanished(error):
                 raise
     return ask()

@@ -72,9 +72,14 @@ def connect(*paths: str | Place, reference: Sequence[Path] = (), follow: bool = 
 
 
 def vanished(error: duckdb.Error) -> bool:
-    """Whether a file was gone between listing and reading: the record is being compacted, and asking again helps."""
+    """Whether a file was gone, or another in its place, between listing and reading, so that asking again helps.
+
+    The record is being compacted, or a running study wrote a file of it anew: its parts no longer fit what DuckDB knew
+    of them, which is an error of its Parquet reader without a kind of its own.
+    """
     gone = ("No such file", "No files found")
-    return isinstance(error, duckdb.IOException) and any(words in str(error) for words in gone)
+    replaced = type(error) is duckdb.Error
+    return replaced or (isinstance(error, duckdb.IOException) and any(words in str(error) for words in gone))
 
 
 def scattered(paths: Sequence[str | Place], table: str) -> bool:
@@ -89,7 +94,7 @@ def scattered(paths: Sequence[str | Place], table: str) -> bool:
 def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
     try:
         connection.execute(f"CREATE VIEW {table} AS {query}")
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
         if vanished(error):
             raise FileNotFoundError(str(error)) from error
         raise
