@@ -2,9 +2,9 @@
 -- Of the configuration that each arm chose on validation data. An arm without ended retrain trials is left out, unless
 -- all its trials have ended and none was completed: it had nothing to choose, and stands last with n = 0.
 -- A trial that diverged, ran out of memory or failed counts as the trivial score, never as nothing (`diverged`).
--- Interval: Student's t over the n trials, NULL below 2. Repeats of an arm are pooled; learning_rate and batch_size are
--- NULL where they chose differently. In mode joint one search went over all optimizers: its row is the best
--- configuration found, no ranking of optimizers, and has no place.
+-- Interval: Student's t over the n trials, cut to what a fraction or percentage can be; NULL below 2. Repeats of an arm
+-- are pooled; learning_rate and batch_size are NULL where they chose differently. In mode joint one search went over all
+-- optimizers: its row is the best configuration found, no ranking of optimizers, and has no place.
 WITH scored AS (
     SELECT *, status <> 'completed' OR test_metric IS NULL AS failed,
            CASE WHEN failed THEN trivial_test_score ELSE test_metric END AS score
@@ -40,7 +40,11 @@ SELECT study_id, mode, workload, method, weight_bits, activation_bits,
        CASE WHEN mode <> 'joint' AND n > 0 THEN
            rank() OVER (PARTITION BY study_id, workload, method, weight_bits, activation_bits
                         ORDER BY sign * mean DESC NULLS LAST) END AS place,
-       optimizer, mean, mean - t * standard_error AS ci_low, mean + t * standard_error AS ci_high, n, diverged,
+       optimizer, mean,
+       if(unit IN ('fraction', 'percent') AND mean - t * standard_error < 0, 0, mean - t * standard_error) AS ci_low,
+       CASE WHEN unit = 'fraction' AND mean + t * standard_error > 1 THEN 1
+            WHEN unit = 'percent' AND mean + t * standard_error > 100 THEN 100
+            ELSE mean + t * standard_error END AS ci_high, n, diverged,
        learning_rate, batch_size, metric, unit, trivial, bicubic, nearest
 FROM listed LEFT JOIN student_t ON df = least(n - 1, 1000)
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, place NULLS LAST, optimizer

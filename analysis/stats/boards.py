@@ -7,6 +7,11 @@ BOARD = ["study_id", "mode", "workload", "method", "weight_bits", "activation_bi
 ARM = [*BOARD, "optimizer"]
 """One optimizer on a board; its repeats are pooled."""
 
+BOUNDS = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}
+"""What a score in this unit can be at all."""
+UNBOUNDED = (float("-inf"), float("inf"))
+"""A score in any other unit."""
+
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of comparison mode: in joint mode a sampler spends more on what it likes, which is no ranking."""

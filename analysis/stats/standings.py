@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.best import p_best
-from analysis.stats.boards import ARM
+from analysis.stats.boards import ARM, BOUNDS, UNBOUNDED
 from analysis.stats.comparisons import BETTER, comparisons
 from analysis.stats.groups import letters
 from analysis.stats.intervals import t_intervals
@@ -24,9 +24,10 @@ def standings(results: "Results | Answers") -> pd.DataFrame:
     """A row for each optimizer of each board, the best mean first: `COLUMNS`.
 
     `mean` is over the `n` seeds or repeats (`counts` says which) of its `trials`, of which `failed` count as the
-    trivial score; `why` says why there is no interval. Optimizers that share one of their `letters` cannot be told
-    apart. `p_best` is the posterior probability of the best mean among those with an interval and without a failed
-    trial. `undominated`: no other is told to be better, so that it may be the best. Errors as of `analysis.open`.
+    trivial score; its interval is cut to what the unit allows, and `why` says why there is none. Optimizers that share
+    one of their `letters` cannot be told apart. `p_best` is the posterior probability of the best mean among those with
+    an interval and without a failed trial. `undominated`: no other is told to be better, so that it may be the best.
+    Errors as of `analysis.open`.
     """
     asked = answers(results)
     return stand(asked.frame("retrain_scores"), comparisons(asked))
@@ -48,12 +49,13 @@ def _standings(board: Board, told: pd.DataFrame) -> dict[str, Any]:
     names = [board.optimizers[index] for index in order]
     shared = letters(names, zip(told["optimizer"], told["other"], strict=True))
     beaten = set(told["other"])
+    least, most = BOUNDS.get(str(board.facts["unit"]), UNBOUNDED)
     return {
         **board.columns,
         "optimizer": np.array(names, dtype=object),
         "mean": found.estimate[order],
-        "ci_low": found.low[order],
-        "ci_high": found.high[order],
+        "ci_low": np.maximum(found.low[order], least),
+        "ci_high": np.minimum(found.high[order], most),
         "n": found.n[order],
         "counts": f"{board.unit}s",
         "why": found.why[order],

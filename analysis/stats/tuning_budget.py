@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from analysis.answers import Answers, Results, answers
 from analysis.libraries import library
-from analysis.stats.boards import ARM, BOARD, compared, in_order
+from analysis.stats.boards import ARM, BOARD, BOUNDS, UNBOUNDED, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
 
 LARGEST_BUDGET = 100
 """Trials: the end of a curve, however many there are."""
-BOUNDS = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}
-"""What a score in this unit can be at all; a score in another unit has no bounds."""
 _SIMULATED = 64
 """Largest n whose band is simulated. Above, it is of Kolmogorov and Smirnov, as time and memory grow with n."""
 
@@ -140,8 +138,8 @@ def median_band(
 
 def _bounds(unit: str, scores: Numbers) -> tuple[float, float]:
     """Of the unit, unless imported scores do not keep to it."""
-    low, high = BOUNDS.get(unit, (-np.inf, np.inf))
-    return (low, high) if low <= scores.min() and scores.max() <= high else (-np.inf, np.inf)
+    low, high = BOUNDS.get(unit, UNBOUNDED)
+    return (low, high) if low <= scores.min() and scores.max() <= high else UNBOUNDED
 
 
 @functools.cache

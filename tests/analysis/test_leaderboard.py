@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 import analysis
+from analysis.stats import standings
 from tests.analysis.small_study import SmallStudy
 
 COLUMNS = (
@@ -20,9 +21,9 @@ def board(results: Path, *index: str) -> pd.DataFrame:
 
 
 def interval(scores: list[float]) -> tuple[float, float]:
-    """The 95 % t-interval by another way than the query's."""
+    """The 95 % t-interval of fractions by another way than the query's."""
     found = stats.ttest_1samp(scores, 0.0).confidence_interval(0.95)
-    return float(found.low), float(found.high)
+    return max(0.0, float(found.low)), min(1.0, float(found.high))
 
 
 def test_columns_are_in_their_order(tmp_path: Path) -> None:
@@ -43,6 +44,23 @@ def test_mean_interval_and_place_over_three_seeds(tmp_path: Path) -> None:
         # stdtrit and t.ppf agree to about 1e-13
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval(values), abs=1e-10)
         assert (row["n"], row["diverged"], row["learning_rate"], row["batch_size"]) == (3, 0, 1e-3, 32)
+
+
+@pytest.mark.parametrize(("unit", "most"), [("fraction", 1.0), ("percent", 100.0)])
+def test_an_interval_ends_where_the_metric_does(tmp_path: Path, unit: str, most: float) -> None:
+    scores = [0.99 * most, 0.98 * most, 0.1 * most]
+    for name, optimizer, of in (("bounded", "adam", unit), ("not", "sgd", "dB")):
+        study = SmallStudy(tmp_path, name)
+        study.retrain(study.arm(optimizer, unit=of), *scores)
+    found = board(tmp_path)
+    low, high = stats.ttest_1samp(scores, 0.0).confidence_interval(0.95)
+    assert low < 0 and high > most
+    assert found.loc["adam", ["ci_low", "ci_high"]].tolist() == [0, most]
+    # stdtrit and t.ppf agree to about 1e-13
+    assert found.loc["sgd", ["ci_low", "ci_high"]].tolist() == pytest.approx([low, high], rel=1e-10)
+    table = standings(tmp_path).set_index("optimizer")[["ci_low", "ci_high"]]
+    assert table.loc["adam"].tolist() == [0, most]
+    assert table.loc["sgd"].tolist() == pytest.approx([low, high], rel=1e-10)
 
 
 @pytest.mark.parametrize("status", ["diverged", "oom", "error"])
