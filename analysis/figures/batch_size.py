@@ -11,6 +11,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import labels, only
 from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
+from analysis.figures.scales import floor
 from analysis.figures.style import INK, MUTED, number_format, sentence, text
 from analysis.stats import rate_scaling
 from analysis.stats.boards import ARM
@@ -47,19 +48,20 @@ def batch_size(results: Results | Answers, **where: Any) -> go.Figure:
         y={"title": "learning rate", "tickvals": list(range(-9, 4)), "ticktext": [f"1e{n}" for n in range(-9, 4)]},
         shared=False,
     )
-    low, high = float(found["best"].quantile(0.1)), float(found["best"].quantile(0.9))
-    larger = asked.frame("tuning_scores")["sign"].iloc[0] > 0
+    sign, scores = int(asked.frame("tuning_scores")["sign"].iloc[0]), found["best"].astype(float)
+    low, high = sorted((floor(scores, sign), sign * float((sign * scores).max())))
     panels.figure.update_layout(
         margin={"t": 96},
         height=panels.figure.layout.height + 24,
         coloraxis={
-            "colorscale": "Cividis" if larger else "Cividis_r",
+            "colorscale": "Cividis" if sign > 0 else "Cividis_r",
             "cmin": low,
             "cmax": high,
             "colorbar": {
                 "orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "ypad": 20, "x": 1,
                 "xanchor": "right", "len": 220, "lenmode": "pixels", "thickness": 10,
                 "title": {"text": text(first["metric"]), "side": "top"}, "tickformat": number_format(first["unit"]),
+                "nticks": 4,
             },
         },
     )  # fmt: skip

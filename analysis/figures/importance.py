@@ -21,7 +21,7 @@ def importance(results: Results | Answers, **where: Any) -> go.Figure:
     found = table.dropna(subset=["importance"])
     if not len(found):
         reasons = [reason for reason in table["reason"].unique() if reason]
-        return sentence(f"No importance: {'; '.join(reasons) or 'no trial has a score'}.")
+        return sentence(f"No importance: {reasons[0] if reasons else 'no trial has a score'}.")
     names = sorted(found["optimizer"].unique(), reverse=True)
     parts = [
         (f"{label}: {str(parameter).replace('_', ' ')}", rows)

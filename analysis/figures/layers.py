@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -20,7 +21,7 @@ def step_size(results: Results | Answers, **where: Any) -> go.Figure:
         results,
         "step_size_ratio",
         "step size / step size at the start",
-        {"colorscale": "RdBu_r", "zmid": 0, "tickvals": [-1, 0, 1], "ticktext": ["half", "same", "double"]},
+        {"colorscale": "RdBu_r"},
         where,
     )
 
@@ -34,8 +35,6 @@ def oscillation(results: Results | Answers, **where: Any) -> go.Figure:
 def _heatmaps(
     results: Results | Answers, column: str, title: str, colours: dict[str, Any], where: dict[str, Any]
 ) -> go.Figure:
-    import numpy as np
-
     found = only(answers(results).frame("layer_quantities"), where).dropna(subset=[column])
     if not len(found):
         return sentence("No quantized retrain trial was completed with quantities of its layers.")
@@ -63,8 +62,11 @@ def _heatmaps(
         columns=4,
     )
     scale: dict[str, Any] = {"colorscale": colours["colorscale"]}
-    bar: dict[str, Any] = {key: colours[key] for key in ("tickvals", "ticktext", "tickformat") if key in colours}
+    bar: dict[str, Any] = {key: colours[key] for key in ("tickformat",) if key in colours}
     limits = _limits(found["drawn"], ratio)
+    if ratio:
+        far = 2 ** limits["cmax"]
+        bar |= {"tickvals": [limits["cmin"], 0, limits["cmax"]], "ticktext": [f"1/{far:g}", "same", f"x {far:g}"]}
     panels.figure.update_layout(
         coloraxis={**scale, **limits, "colorbar": {**bar, "title": {"text": title, "side": "top"}, "orientation": "h",
                    "yref": "container", "y": 1, "yanchor": "top", "ypad": 20, "x": 1, "xanchor": "right", "len": 220,
@@ -93,5 +95,6 @@ def _heatmap(rows: pd.DataFrame, order: list[str], column: str, title: str) -> g
 def _limits(drawn: pd.Series, ratio: bool) -> dict[str, Any]:
     if not ratio:
         return {"cmin": 0.0, "cmax": float(drawn.max()) or 1.0}
-    far = max(1.0, float(drawn.abs().max()))
+    # One layer whose step explodes must not take the colours from all others.
+    far = max(1.0, float(np.ceil(drawn.abs().quantile(0.98))))
     return {"cmin": -far, "cmax": far}

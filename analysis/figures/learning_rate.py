@@ -10,6 +10,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
+from analysis.figures.scales import floor, panel_range
 from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
 from analysis.stats import learning_rate_envelope
 
@@ -22,19 +23,28 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     """Final validation metric by learning rate: a panel for each optimizer, its envelope a line for each board.
 
     Floating point is grey; quantized boards have the optimizer's colour. A cross is a trial that diverged or failed and
-    counts as the trivial score. A tick at the bottom is the optimizer's default. Of very many trials not all are drawn;
-    the envelope is of all of them.
+    counts as the trivial score. What is far worse than most lies on the edge of its panel. A tick at the bottom is the
+    optimizer's default. Of very many trials not all are drawn; the envelope is of all of them.
     """
     asked = answers(results)
     trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score", "learning_rate"])
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
-    envelope = only(kept(learning_rate_envelope, asked), where)
     names, first = list(dict.fromkeys(trials["optimizer"])), trials.iloc[0]
+    sign, done = int(first["sign"]), trials.loc[trials["status"] == "completed", "score"]
+    edge = floor(done if len(done) else trials["score"], sign)
+    best = sign * float((sign * trials["score"]).max())
+    envelope = only(kept(learning_rate_envelope, asked), where)
+    trials = trials.assign(drawn=sign * (sign * trials["score"]).clip(lower=sign * edge))
+    envelope = envelope.assign(drawn=sign * (sign * envelope["best"].astype(float)).clip(lower=sign * edge))
     panels = Panels(
         names,
         x={"title": "learning rate", "type": "log", "dtick": 2, "exponentformat": "power"},
-        y={"title": metric_title(first["metric"], first["unit"]), "tickformat": number_format(first["unit"])},
+        y={
+            "title": metric_title(first["metric"], first["unit"]),
+            "tickformat": number_format(first["unit"]),
+            "range": panel_range(edge, best),
+        },
     )
     cells = max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups)
     parts, lines = list(boards(trials)), list(boards(envelope))
@@ -83,7 +93,7 @@ def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
     lost = rows["status"] != "completed"
     return go.Scatter(
         x=rows["learning_rate"].to_numpy(),
-        y=rows["score"].to_numpy(float),
+        y=rows["drawn"].to_numpy(float),
         mode="markers",
         marker={
             "size": 5,
@@ -92,9 +102,9 @@ def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
             "line": {"width": [1.2 if gone else 0 for gone in lost], "color": faded(colour, 0.6)},
         },
         showlegend=False,
-        customdata=rows[["trial_key", "batch_size", "status"]].to_numpy(),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>%{{x:.3g}}, batch %{{customdata[1]}}: %{{y}}"
-        "<br>%{customdata[2]}, trial %{customdata[0]}<extra></extra>",
+        customdata=rows[["trial_key", "batch_size", "status", "score"]].to_numpy(),
+        hovertemplate=f"{text(optimizer)}, {text(label)}<br>%{{x:.3g}}, batch %{{customdata[1]}}:"
+        " %{customdata[3]:.4g}<br>%{customdata[2]}, trial %{customdata[0]}<extra></extra>",
     )
 
 
@@ -102,7 +112,7 @@ def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Sca
     control = _control(rows)
     return go.Scatter(
         x=rows["learning_rate"].to_numpy(),
-        y=rows["best"].to_numpy(float),
+        y=rows["drawn"].to_numpy(float),
         mode="lines",
         line={
             "color": MUTED if control else style(optimizer).colour,
@@ -111,7 +121,7 @@ def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Sca
         },
         showlegend=False,
         name=text(label),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>best of %{{customdata}} around %{{x:.2g}}: %{{y}}"
-        "<extra></extra>",
-        customdata=rows["n"].to_numpy(),
+        hovertemplate=f"{text(optimizer)}, {text(label)}<br>best of %{{customdata[0]}} around %{{x:.2g}}:"
+        " %{customdata[1]:.4g}<extra></extra>",
+        customdata=rows[["n", "best"]].to_numpy(float),
     )

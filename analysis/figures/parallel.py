@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
+from analysis.figures.scales import floor
 from analysis.figures.style import MUTED, faded, metric_title, sentence, style, text
 
 TOP = 0.1
@@ -23,6 +24,8 @@ POWERS = 3.0
 
 def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
     """A line for each trial that ran to its end, over what was searched: a panel a board, the best tenth in colour.
+
+    A score far worse than most lies at the worse end of its axis.
 
     Random trials where the study has them, as a sampler crowds where it looks; else all that were completed.
     """
@@ -57,6 +60,8 @@ def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
     if len(rest) > LINES - len(best):
         rest = rest.iloc[np.linspace(0, len(rest) - 1, LINES - len(best)).astype(int)]
     drawn = pd.concat([rest.assign(top=False), best])
+    sign = int(rows["sign"].iloc[0])
+    drawn["drawn"] = sign * (sign * drawn["score"]).clip(lower=sign * floor(rows["score"], sign))
     values = drawn["params_json"].map(json.loads)
     for name in DIMENSIONS[2:]:
         drawn[name] = pd.to_numeric(values.map(lambda of, name=name: of.get(name)), errors="coerce")
@@ -67,7 +72,7 @@ def _draw(panels: Panels, panel: int, rows: pd.DataFrame, names: set[str], metri
     shown = [name for name in DIMENSIONS if rows[name].notna().any() and rows[name].nunique() > 1]
     axes = [
         *(Axis(rows[name]) for name in shown),
-        Axis(rows["score"], ".1%" if rows["unit"].iloc[0] == "fraction" else ".4g"),
+        Axis(rows["drawn"], ".1%" if rows["unit"].iloc[0] == "fraction" else ".4g"),
     ]
     places = np.column_stack([axis.places for axis in axes])
     ticks = list(range(len(axes)))

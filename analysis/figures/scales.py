@@ -22,3 +22,19 @@ def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
     low, high = float(shown.min()), float(shown.max())
     room = 0.04 * (high - low) or abs(high) * 0.01 or 1.0
     return low - room, high + room
+
+
+def floor(scores: pd.Series, sign: int) -> float:
+    """The score at the worse edge of a panel; what is worse is drawn there, so that the better ones can be told apart.
+
+    As far below the lower quartile as half the way from there to the best; the worst score where none is worse.
+    """
+    objective = sign * scores
+    best, low = float(objective.max()), float(objective.quantile(0.25))
+    return sign * max(low - 0.5 * (best - low), float(objective.min()))
+
+
+def panel_range(edge: float, best: float) -> list[float]:
+    """From the worse edge to the best score, the smaller first, with a little room."""
+    room = 0.06 * abs(best - edge) or abs(best) * 0.01 or 1.0
+    return [min(edge, best) - room, max(edge, best) + room]

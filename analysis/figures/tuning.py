@@ -9,6 +9,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
 from analysis.figures.kept import kept
 from analysis.figures.panels import Panels
+from analysis.figures.scales import floor, panel_range
 from analysis.figures.style import faded, line, metric_title, number_format, sentence, style, text
 from analysis.stats import tuning_curves
 
@@ -23,17 +24,21 @@ def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
     found = only(kept(tuning_curves, asked), where)
     if not len(found):
         return sentence("No random trial has ended.")
+    sign, scores = int(asked.frame("tuning_scores")["sign"].iloc[0]), found["expected_best"].astype(float)
     parts, first, longest = list(boards(found)), found.iloc[0], found["k"].max()
     panels = Panels(
         [label for label, _ in parts],
         x={"title": "random trials", "type": "log", "dtick": "L1" if longest < 12 else "D2"},
-        y={"title": metric_title(first["metric"], first["unit"]), "tickformat": number_format(first["unit"])},
+        y={
+            "title": metric_title(first["metric"], first["unit"]),
+            "tickformat": number_format(first["unit"]),
+            "range": panel_range(floor(scores, sign), sign * float((sign * scores).max())),
+        },
         columns=3,
         row_height=300,
         least=300,
         legend=True,
     )
-    sign = int(asked.frame("tuning_scores")["sign"].iloc[0])
     for panel, (_, rows) in enumerate(parts):
         ends = rows[rows["k"] == rows["k"].max()]
         leading = set((sign * ends.set_index("optimizer")["expected_best"].astype(float)).nlargest(2).index)

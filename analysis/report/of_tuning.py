@@ -15,8 +15,9 @@ LEARNING_RATE = Block(
     "Learning rate",
     "How sensitive is each optimizer to its learning rate?",
     "A panel for each optimizer, a point for each trial that ran to its end, a line through the best of each "
-    "quarter decade. A trial that diverged or failed lies at the best constant prediction, as a cross. Grey is "
-    "floating point, the tick at the bottom the optimizer's default.",
+    "quarter decade. A trial that diverged or failed lies at the best constant prediction, as a cross; what is far "
+    "worse than most is drawn on the edge of its panel. Grey is floating point, the tick at the bottom the "
+    "optimizer's default.",
     (
         of_statistic(
             "learning_rate",

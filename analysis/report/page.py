@@ -26,6 +26,8 @@ from analysis.stats import badges
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
 """Rows behind figures on the whole page; what is left out is in the files of --static."""
+LONG = 24
+"""Rows from which a table waits to be opened."""
 SAID_ABOVE = ("study_id", "mode", "workload")
 
 
@@ -126,6 +128,7 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) ->
     table = pd.DataFrame() if missing else only(kept(exhibit.table, asked), where)
     if not missing and not len(table):
         missing = exhibit.empty
+    folded = exhibit.folded or (exhibit.figure is None and len(table) > LONG and exhibit.name != "leaderboard")
     if missing and exhibit.folded:
         return None
     shown: dict[str, Any] = {
@@ -134,8 +137,8 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) ->
         "title": exhibit.title,
         "missing": missing,
         "questions": exhibit.questions,
-        "folded": exhibit.folded and not missing,
-        "open": exhibit.figure is None and exhibit.name != "leaderboard" and not exhibit.folded,
+        "folded": folded and not missing,
+        "open": exhibit.figure is None and exhibit.name != "leaderboard" and not folded,
         "python": exhibit.python,
         "boards": leaderboards(table) if exhibit.name == "leaderboard" and not missing else [],
     }
