@@ -4,6 +4,7 @@ python -m benchmarks.results_table
 """
 
 from pathlib import Path
+from typing import Any
 
 import analysis
 from analysis.stats import standings
@@ -22,10 +23,12 @@ def results_table() -> str:
             column = f"{model} {row.weight_bits}/{row.activation_bits}, n = {row.n}"
             cells.setdefault(row.optimizer, {})[column] = f"{_said(row)} {row.letters}"
     columns = list(next(iter(cells.values())))
-    return table(["optimizer", *columns], [[name, *(found[column] for column in columns)] for name, found in cells.items()])
+    return table(
+        ["optimizer", *columns], [[name, *(found[column] for column in columns)] for name, found in cells.items()]
+    )
 
 
-def _said(row: object) -> str:
+def _said(row: Any) -> str:
     scale, digits = (100, 2) if row.unit == "fraction" else (1, 2)
     mean, low, high = (f"{scale * value:.{digits}f}" for value in (row.mean, row.ci_low, row.ci_high))
     return f"{mean} ({low} .. {high})"

@@ -1,6 +1,7 @@
 """One run of one study: its queue, its record and its Tune run."""
 
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -92,8 +94,8 @@ class Session:
         best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
         chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
         self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
-        seconds, command = self.searcher.meter.spent().seconds, " ".join(sys.argv)
-        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=command)
+        seconds = self.searcher.meter.spent().seconds
+        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
     @contextmanager
     def running(
@@ -269,6 +271,12 @@ class Session:
         history[plan.trial_key] = [
             (row["epoch"], finite_objective(row["val_metric"], self.sign, self.worst_metric)) for row in epochs
         ]
+
+
+def _command() -> str:
+    """The command line as it would be typed: where the program is installed has no place in a published table."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _weights_hash(path: str) -> str:

@@ -1,0 +1,41 @@
+"""The published studies: their records, and what the README says of them."""
+
+from pathlib import Path
+
+import pytest
+
+import analysis
+from benchmarks.results_table import FOLDER, STUDIES, results_table
+from tune_qat.results.reader import check_files, read_rows
+from tune_qat.study import Study
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_readme_has_the_table_of_the_records() -> None:
+    assert results_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_published_record_is_whole_and_of_the_bundled_study(name: str) -> None:
+    record = FOLDER / name / "record"
+    check_files(record)
+    (row,) = read_rows(record, "studies")
+    recorded, bundled = Study.model_validate_json(row["definition_json"]), Study.load(name)
+    assert row["complete"] and row["prereg_hash"] == bundled.prereg_hash
+    assert (recorded.workload, recorded.training, recorded.stages) == (
+        bundled.workload, bundled.training, bundled.stages
+    )  # fmt: skip
+    for optimizer in bundled.space.optimizers:
+        assert recorded.dimensions(optimizer) == bundled.dimensions(optimizer), optimizer
+    budget = analysis.frame(record, "budget")
+    for stage in ("default", "random", "search", "retrain"):
+        assert (budget[f"ended_{stage}"] >= budget[f"planned_{stage}"]).all(), stage
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_published_record_names_no_place_on_a_machine(name: str) -> None:
+    for table in ("studies", "arms", "trials"):
+        for row in read_rows(FOLDER / name / "record", table):
+            texts = [value for value in row.values() if isinstance(value, str)]
+            assert not [text for text in texts if "/home/" in text or "/tmp/" in text or " /" in text], table
