@@ -37,17 +37,17 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     envelope = only(kept(learning_rate_envelope, asked), where)
     trials = trials.assign(drawn=sign * (sign * trials["score"]).clip(lower=sign * edge))
     envelope = envelope.assign(drawn=sign * (sign * envelope["best"].astype(float)).clip(lower=sign * edge))
+    parts, lines = list(boards(trials)), list(boards(envelope))
     panels = Panels(
         names,
-        x={"title": "learning rate", "type": "log", "dtick": 2, "exponentformat": "power"},
+        x={"title": "learning rate", "type": "log", "dtick": 3, "exponentformat": "power"},
         y={
-            "title": metric_title(first["metric"], first["unit"]),
+            "title": f"{metric_title(first['metric'], first['unit'])}: {_key(lines)}",
             "tickformat": number_format(first["unit"]),
             "range": panel_range(edge, best),
         },
     )
     cells = max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups)
-    parts, lines = list(boards(trials)), list(boards(envelope))
     for panel, name in enumerate(names):
         for label, rows in parts:
             mine = rows[rows["optimizer"] == name]
@@ -82,6 +82,15 @@ def thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
     best = ordered.nlargest(most // 2, "objective")
     rest = ordered.drop(best.index).sort_values("learning_rate")
     return pd.concat([best, rest.iloc[np.linspace(0, len(rest) - 1, most - len(best)).astype(int)]])
+
+
+def _key(lines: list[tuple[str, pd.DataFrame]]) -> str:
+    """Which line is which board's."""
+    said = [
+        f"{'grey' if _control(rows) else DASHES[max(0, number - 1) % len(DASHES)]} {text(label)}"
+        for number, (label, rows) in enumerate(lines)
+    ]
+    return ", ".join(said)
 
 
 def _control(rows: pd.DataFrame) -> bool:
