@@ -63,6 +63,8 @@ class Study(Section):
     """One study file, validated. `Study.load(name_or_path)` reads one."""
 
     name: str
+    note: str | None = None
+    """What a reader of the report should know first, such as what was cut."""
     mode: Literal["comparison", "joint"] = "comparison"
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: Annotated[int, Field(ge=1, le=1_000)] = 1

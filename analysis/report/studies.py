@@ -10,6 +10,7 @@ from analysis.answers import Answers
 STUDIES = """
 SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.seed, s.schema_version, s.prereg_hash,
        s.tune_qat_version, s.git_commit, s.command, s.definition_json, s.origin,
+       s.definition_json ->> '$.note' AS note,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.status = 'running') AS running,
        (SELECT sum(planned_default + planned_random + planned_search + planned_retrain) FROM arms a
@@ -133,6 +134,8 @@ def notices(known: pd.DataFrame, found: list[Scope]) -> list[str]:
                 f"Study {name} is not finished: {int(study['ended'])} of {planned} planned trials have ended. "
                 "Everything below is of what there is, and may change."
             )
+        if isinstance(study["note"], str):
+            said.append(f"Study {name}: {study['note']}")
         if isinstance(study["origin"], str):
             said.append(f"Study {name} was not run by tune_qat but brought in from {study['origin']}.")
         if study["mode"] == "joint":
