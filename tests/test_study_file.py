@@ -25,7 +25,7 @@ MISTAKES = {
     # Unknown keys at every level, with the nearest known one.
     "top": (
         'mode_ = "joint"\n' + SMALL,
-        ["mode_: unknown key", "Did you mean 'mode'?", "Known here: name, mode, seed"],
+        ["mode_: unknown key", "Did you mean 'mode'?", "Known here: name, note, mode, seed"],
     ),
     "section": (changed("[stages]", "[stagess]"), ["stagess: unknown key", "mean 'stages'", "stages: missing"]),
     "in a section": (changed("epochs = 9", "epochs = 9\nepoch = 3"), ["training.epoch: unknown", "mean 'epochs'"]),

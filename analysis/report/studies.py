@@ -10,7 +10,7 @@ from analysis.answers import Answers
 STUDIES = """
 SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.seed, s.schema_version, s.prereg_hash,
        s.tune_qat_version, s.git_commit, s.command, s.definition_json, s.origin,
-       s.definition_json ->> '$.note' AS note,
+       CASE WHEN json_valid(s.definition_json) THEN s.definition_json ->> '$.note' END AS note,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.status = 'running') AS running,
        (SELECT sum(planned_default + planned_random + planned_search + planned_retrain) FROM arms a
