@@ -135,8 +135,8 @@ class AnyPlan:
     def __init__(self, trial_key: str) -> None:
         self.trial_key = trial_key
 
-    def to_dict(self) -> dict[str, Any]:
-        return {}
+    def to_json(self) -> str:
+        return "{}"
 
 
 def running(*names: str) -> tuple[StudySearcher, Any]:
