@@ -28,7 +28,6 @@ BARS = {
     PAGE: Bar(figure="MB of the page", limit=8.0),
     QUESTION: Bar(figure="seconds of the slowest question", limit=2.0),
 }
-WITH_CONTROL = STUDY.replace("[[8, 8], ", "[[32, 32], ")
 
 
 class Watch:
@@ -57,9 +56,7 @@ class Record:
         """Written here and now."""
         self.results, self._page = folder / "results", folder / "report.html"
         study = folder / "many.toml"
-        study.write_text(
-            WITH_CONTROL.format(random=RANDOM, search=trials // ARMS - 1 - RANDOM - RETRAIN, retrain=RETRAIN)
-        )
+        study.write_text(STUDY.format(random=RANDOM, search=trials // ARMS - 1 - RANDOM - RETRAIN, retrain=RETRAIN))
         self.written_s = _python("benchmarks.big_record", str(study), str(self.results))
         self.memory: list[float] = []
         self.processor: dict[str, list[float]] = {}
