@@ -1,0 +1,14 @@
+"""The record whose report is timed."""
+
+from pathlib import Path
+
+
+from benchmarks.many_trials import ARMS
+from benchmarks.report import Record
+
+
+def test_it_is_written_reported_and_asked(tmp_path: Path) -> None:
+    record = Record(tmp_path, 40 * ARMS)
+    assert record.megabytes > 0
+    assert record.report() > 0 and record.question("leaderboard") > 0
+    assert 1 < record.page_mb < 8 and record.memory[0] > 100
