@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from benchmarks.many_trials import ARMS
 from benchmarks.report import Record
 
