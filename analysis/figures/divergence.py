@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.interval import interval
 from analysis.figures.panels import Panels, rows_axis
-from analysis.figures.style import marker, sentence, style, text
+from analysis.figures.style import sentence, text
 
 
 def divergence(results: Results | Answers, **where: Any) -> go.Figure:
@@ -27,18 +28,9 @@ def divergence(results: Results | Answers, **where: Any) -> go.Figure:
     )
     for number, (_, rows) in enumerate(parts):
         for row in rows.itertuples():
-            error = {"type": "data", "symmetric": False, "array": [row.ci_high - row.rate], "thickness": 2, "width": 0}
-            panels.add(
-                number,
-                go.Scatter(
-                    x=[row.rate],
-                    y=[text(row.optimizer)],
-                    error_x={**error, "arrayminus": [row.rate - row.ci_low], "color": style(row.optimizer).colour},
-                    mode="markers",
-                    marker=marker(row.optimizer),
-                    showlegend=False,
-                    hovertemplate=f"{text(row.optimizer)}: {row.diverged} of {row.n} diverged, %{{x:.1%}}<br>"
-                    f"95 % interval {row.ci_low:.1%} .. {row.ci_high:.1%}<extra></extra>",
-                ),
+            said = (
+                f"{text(row.optimizer)}: {row.diverged} of {row.n} diverged, %{{x:.1%}}<br>"
+                f"95 % interval {row.ci_low:.1%} .. {row.ci_high:.1%}"
             )
+            panels.add(number, interval(row.optimizer, row.rate, row.ci_low, row.ci_high, said))
     return panels.figure

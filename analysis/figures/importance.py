@@ -6,9 +6,10 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results
 from analysis.figures.boards import boards, only
+from analysis.figures.interval import interval
 from analysis.figures.kept import kept
 from analysis.figures.panels import Panels, rows_axis
-from analysis.figures.style import marker, sentence, style, text
+from analysis.figures.style import sentence, text
 from analysis.stats import importances
 
 
@@ -43,21 +44,8 @@ def importance(results: Results | Answers, **where: Any) -> go.Figure:
 
 
 def _dot(row: Any) -> go.Scatter:
-    return go.Scatter(
-        x=[row.importance],
-        y=[text(row.optimizer)],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [max(0.0, row.ci_high - row.importance)],
-            "arrayminus": [max(0.0, row.importance - row.ci_low)],
-            "color": style(row.optimizer).colour,
-            "thickness": 2,
-            "width": 0,
-        },
-        mode="markers",
-        marker=marker(row.optimizer),
-        showlegend=False,
-        hovertemplate=f"{text(row.optimizer)}, {text(row.parameter)}: %{{x:.2f}}"
-        f" ({row.ci_low:.2f} .. {row.ci_high:.2f})<br>{row.n} trials<extra></extra>",
+    said = (
+        f"{text(row.optimizer)}, {text(row.parameter)}: %{{x:.2f}} ({row.ci_low:.2f} .. {row.ci_high:.2f})<br>"
+        f"{row.n} trials"
     )
+    return interval(row.optimizer, row.importance, row.ci_low, row.ci_high, said)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.interval import interval
 from analysis.figures.panels import Panels, rows_axis
 from analysis.figures.scales import fenced
 from analysis.figures.style import MUTED, line, marker, metric_title, number_format, sentence, style, text
@@ -143,20 +144,5 @@ def _around_zero(found: pd.DataFrame, scale: float) -> list[float]:
 def _gain(row: Any, scale: float) -> go.Scatter:
     name, gain, low, high = text(row.optimizer), row.gain * scale, row.gain_ci_low * scale, row.gain_ci_high * scale
     said = f"95 % interval {low:.3g} .. {high:.3g}" if pd.notna(low) else "one seed: no interval"
-    return go.Scatter(
-        x=[gain],
-        y=[name],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [high - gain if pd.notna(high) else 0],
-            "arrayminus": [gain - low if pd.notna(low) else 0],
-            "color": style(row.optimizer).colour,
-            "thickness": 2,
-            "width": 0,
-        },
-        mode="markers",
-        marker=marker(row.optimizer),
-        showlegend=False,
-        hovertemplate=f"{name}: %{{x:.3g}}<br>{said}, {row.n_gain} pairs of seeds<extra></extra>",
-    )
+    hover = f"{name}: %{{x:.3g}}<br>{said}, {row.n_gain} pairs of seeds"
+    return interval(row.optimizer, gain, low, high, hover)
