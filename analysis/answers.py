@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from analysis.bundled import HERE, query_text, read, sql_of
 from analysis.connection import answer, explained, open, to_pandas
-from tune_qat.results.place import Place, RemotePath
 from tune_qat.results.views import scattered
+from tune_qat.storage.paths import Place, RemotePath
 
 Results = str | Place | Sequence[str | Place]
 """One results folder or URI, or several."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tune_qat.config import UsageError
-from tune_qat.lookup import did_you_mean
+from tune_qat.config.lookup import did_you_mean
 
 HERE = Path(__file__).parent
 

@@ -11,9 +11,9 @@ from scipy.special import stdtrit
 
 from analysis.bundled import HERE, read
 from tune_qat.config import UsageError
-from tune_qat.results.place import Place
 from tune_qat.results.reader import AGAIN, check_files
 from tune_qat.results.views import connect, vanished
+from tune_qat.storage.paths import Place
 
 _LARGEST_DF = 1000
 """Of `student_t`; the normal distribution's quantile is only 0.12 % smaller."""

@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tune_qat import workload
 from tune_qat.config import LayerResult
-from tune_qat.quantize import layer_results
+from tune_qat.quantization.model import layer_results
 from tune_qat.results.layout import table_folder
-from tune_qat.results.place import Place, write_whole
 from tune_qat.results.schema import TABLES
 from tune_qat.results.writer import parquet, write_rows
+from tune_qat.storage.paths import Place, write_whole
 from tune_qat.study import Arm, Study
-from tune_qat.training import Training
+from tune_qat.training import workload
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
-from tune_qat.tuning.search import random_points
-from tune_qat.workload import Workload
+from tune_qat.tuning.sampler import random_points
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PER_TRIAL = ("trials", "epochs", "layers", "decisions")

@@ -15,7 +15,7 @@ from tune_qat.export.onnx_file import save_onnx
 from tune_qat.export.state_file import save_state
 from tune_qat.export.summary import float_values
 from tune_qat.export.trained import Trained
-from tune_qat.quantize import calibrate, quantize
+from tune_qat.quantization.model import calibrate, quantize
 
 INPUTS = {
     "lenet5": ModelInput(task=CLASSIFICATION, channels=1, height=28, width=28, classes=10, scale=None),

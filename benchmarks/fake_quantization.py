@@ -16,9 +16,9 @@ import torch
 
 from benchmarks import textbook
 from benchmarks.measure import Bar, Report, Rounds, Spread, interleaved, parser, seconds_per_call, table
-from tune_qat.host_memory import keep_freed
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.lsq import bounds, gradient_scale
+from tune_qat.training.host_memory import keep_freed
 
 ELEMENTS, BITS, STEP = 4 << 20, 4, 0.3
 SAMPLES = 16

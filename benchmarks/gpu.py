@@ -17,9 +17,9 @@ import torch
 from benchmarks import fake_quantization, gpu_numerics, training_step, whole_trial
 from benchmarks.measure import Report, parser, table
 from benchmarks.nets import Case
-from tune_qat.backend import set_precision
 from tune_qat.config import EAGER, INDUCTOR
-from tune_qat.host_memory import keep_freed
+from tune_qat.training.compiler import set_precision
+from tune_qat.training.host_memory import keep_freed
 
 QUICK = Case(model="lenet5", batch_size=16, channels=1, side=28, steps=4)
 NUMERICS = (

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.measure import Report, interleaved, parser, spread, table
 from tune_qat.results.reader import read_rows
-from tune_qat.tuning.packing import fraction
+from tune_qat.tuning.gpu.packing import fraction
 
 STUDY = """
 [workload]

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tune_qat.provenance import cpu_name, versions
+from tune_qat.results.provenance import cpu_name, versions
 
 FOLDER = Path(__file__).parent.parent / "docs" / "performance"
 ROUNDS = 5

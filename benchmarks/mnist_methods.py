@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import command_line, machine, table
-from tune_qat import optimizers, workload
+from tune_qat import optimizers
 from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
-from tune_qat.provenance import versions
 from tune_qat.quantizers import scheme_of
-from tune_qat.training import train
+from tune_qat.results.provenance import versions
+from tune_qat.training import workload
+from tune_qat.training.loop import train
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "analysis" / "published" / "quantization_results.csv"

@@ -11,8 +11,8 @@ from torch.nn import functional
 from tune_qat import models
 from tune_qat.config import Scheme, TrialConfig
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Evaluation, ModelInput, Task
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 CLASSES, SCALE, LEARNING_RATE = 10, 3, 1e-4
 BATCHES = 8

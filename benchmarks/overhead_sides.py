@@ -20,16 +20,16 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_qat import workload
+from tune_qat.cli.progress import display
 from tune_qat.config import EAGER
-from tune_qat.host_memory import keep_freed
-from tune_qat.progress import display
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
-from tune_qat.training import Training
-from tune_qat.tuning.cluster import ENVIRONMENT
+from tune_qat.training import workload
+from tune_qat.training.host_memory import keep_freed
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
+from tune_qat.tuning.cluster.connect import ENVIRONMENT
 from tune_qat.tuning.run import run
-from tune_qat.workload import Workload
 
 FIRST = 100
 """Trials after which the driver's memory is first looked at: by then it has loaded and started everything."""

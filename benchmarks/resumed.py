@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tune_qat.progress import display
+from tune_qat.cli.progress import display
 from tune_qat.study import Study
 from tune_qat.tuning.run import run
 

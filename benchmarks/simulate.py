@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.measure import Bar, Report, interleaved, parser, spread, table
+from tune_qat.simulate.curves import Curves
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.loop import Run, Simulation, simulate
+from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.study import Study
-from tune_qat.tuning.search import ArmSampler
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.curves import Curves
-from tune_qat.tuning.simulation.loop import Run, Simulation, simulate
-from tune_qat.tuning.simulation.recorded import Group, Recorded, RecordedTrial
+from tune_qat.tuning.sampler import ArmSampler
 
 WORKERS = 4
 RANDOM = 16

@@ -21,9 +21,9 @@ from torch import nn
 from benchmarks import textbook
 from benchmarks.measure import Bar, Report, Rounds, empty_compile_cache, interleaved, parser, synchronize, table
 from benchmarks.nets import LEARNING_RATE, Case, MadeUp
-from tune_qat.backend import set_precision
 from tune_qat.config import EAGER, INDUCTOR, TuneQatError
-from tune_qat.host_memory import keep_freed
+from tune_qat.training.compiler import set_precision
+from tune_qat.training.host_memory import keep_freed
 
 SMALL = (
     Case(model="espcn", batch_size=16, channels=1, side=17, steps=60),

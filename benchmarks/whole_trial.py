@@ -16,8 +16,8 @@ from tune_qat.config import Scheme, TrialConfig
 from tune_qat.data import DATASETS, resolve_options
 from tune_qat.data.base import LabelledImages
 from tune_qat.data.labelled import labelled_dataset
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 CLASSES, BATCH, EVALUATION_BATCH = 10, 128, 1_000
 PEER = "textbook loop"

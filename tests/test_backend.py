@@ -24,10 +24,10 @@ from tests.trials import (
     training_of,
     work_of,
 )
-from tune_qat.backend import compiled, set_precision, usable
 from tune_qat.config import UsageError
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training.compiler import compiled, set_precision, usable
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 # One process compiles; the others find what it compiled.
 pytestmark = pytest.mark.xdist_group("inductor")

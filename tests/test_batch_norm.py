@@ -20,8 +20,8 @@ from tests.trials import (
     tiny,
     training_of,
 )
-from tune_qat.batch_norm import norms, reestimate
 from tune_qat.config import UsageError
+from tune_qat.training.batch_norm import norms, reestimate
 
 NORMED: dict[str, Any] = {"model": "lenet5_bn"}
 

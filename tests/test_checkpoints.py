@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.trials import FLOAT, PHOTOS, tiny, training_of
-from tune_qat.checkpoints import load_checkpoint, load_weights, save_checkpoint, weights_sha256
 from tune_qat.config import TuneQatError
-from tune_qat.training import train
+from tune_qat.training.checkpoints import load_checkpoint, load_weights, save_checkpoint, weights_sha256
+from tune_qat.training.loop import train
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(2, dtype=torch.int64)}
 

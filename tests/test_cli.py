@@ -21,10 +21,10 @@ from tests.study_files import write
 from tests.widening.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
-from tune_qat.results.place import place
 from tune_qat.results.schema import TABLES
+from tune_qat.storage.paths import place
 from tune_qat.study import Study
-from tune_qat.training import train
+from tune_qat.training.loop import train
 from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
@@ -113,7 +113,7 @@ class TestList:
         from tune_qat.data import DATASETS
         from tune_qat.models import MODELS
         from tune_qat.quantizers import QUANTIZERS
-        from tune_qat.study_file import bundled
+        from tune_qat.study.file import bundled
 
         done = tune_qat("list")
         assert done.code == 0
@@ -171,7 +171,10 @@ class TestRun:
 
         for name, module in (
             ("tune_qat.tuning.run", SimpleNamespace(run=run)),
-            ("tune_qat.ending", SimpleNamespace(ending=lambda study, outcome, **given: f"ended {given['again']}")),
+            (
+                "tune_qat.cli.run_summary",
+                SimpleNamespace(ending=lambda study, outcome, **given: f"ended {given['again']}"),
+            ),
         ):
             monkeypatch.setitem(sys.modules, name, module)
         yield made
@@ -408,7 +411,7 @@ class TestTrain:
         def interrupted(*arguments: Any, **named: Any) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tune_qat.training.train", interrupted)
+        monkeypatch.setattr("tune_qat.training.loop.train", interrupted)
         assert_refused(tune_qat("train", *DIGITS), Interrupted.exit_code, "stopped by Ctrl-C")
 
 

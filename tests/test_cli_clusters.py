@@ -11,9 +11,9 @@ import yaml
 from tests import test_cli
 from tests.study_files import write
 from tests.test_cli import assert_refused
-from tune_qat.provenance import library_versions
-from tune_qat.tuning import findings, machine
-from tune_qat.tuning.findings import FAIL, NOTE, OK
+from tune_qat.results.provenance import library_versions
+from tune_qat.tuning.cluster import findings, machine
+from tune_qat.tuning.cluster.findings import FAIL, NOTE, OK
 
 tune_qat, small = test_cli.tune_qat, test_cli.small
 """Fixtures."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tune_qat.compile_cost import COSTS, Plan, worth_compiling
+from tune_qat.training.compile_cost import COSTS, Plan, worth_compiling
 
 PLAN = Plan(samples=1_000_000, steps=10_000, features=10_000, layers=5, programs=1, processes=1)
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from tests.trials import PHOTOS, assert_same_curve, results_of, resumed_every_epoch, tiny, training_of
-from tune_qat.checkpoints import save_checkpoint
 from tune_qat.config import Distillation, TrialConfig, UsageError
-from tune_qat.distillation import Teacher, distillation_loss
+from tune_qat.training.checkpoints import save_checkpoint
+from tune_qat.training.distillation import Teacher, distillation_loss
 
 TAUGHT = {"epochs": 2, "distillation": Distillation(weight=0.5, temperature=2.0)}
 

@@ -19,9 +19,9 @@ from tests.trials import (
     training_of,
 )
 from tune_qat import Scheme, optimizers
-from tune_qat.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.config import EpochResult, TrialConfig
-from tune_qat.training import CHECK_EVERY, Training
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.training.loop import CHECK_EVERY, Training
 
 NAN = float("nan")
 

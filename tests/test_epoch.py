@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tune_qat.epoch import EpochTotals
+from tune_qat.training.epoch_totals import EpochTotals
 
 NAN, INF = math.nan, math.inf
 

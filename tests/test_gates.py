@@ -11,8 +11,8 @@ from torchvision.ops import SqueezeExcitation
 
 from tests.test_quantize import batch, bits_of
 from tune_qat.config import Scheme
-from tune_qat.gates import gate_layers
-from tune_qat.quantize import quantize
+from tune_qat.quantization.gates import gate_layers
+from tune_qat.quantization.model import quantize
 from tune_qat.quantizers import scheme_of
 
 BLOCKS: dict[str, Any] = {

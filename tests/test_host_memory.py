@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_qat import host_memory
+from tune_qat.training import host_memory
 
 STATUS, RESTART = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 has_peak = STATUS.exists() and "VmHWM:" in STATUS.read_text(encoding="ascii")
@@ -24,7 +24,7 @@ def printed(script: str) -> list[float]:
 @needs_restart
 def test_peak_rises_with_what_is_touched_and_starts_again() -> None:
     start, peak, after, again = printed(
-        "from tune_qat.host_memory import *\n"
+        "from tune_qat.training.host_memory import *\n"
         "restart_peak(); start = resident_mb()\n"
         "held = bytearray(200_000_000); peak = peak_resident_mb(); del held\n"
         "give_back(); restart_peak()\n"
@@ -37,7 +37,7 @@ def test_peak_rises_with_what_is_touched_and_starts_again() -> None:
 @needs_proc
 def test_freed_memory_is_kept_until_it_is_given_back() -> None:
     start, kept, given_back = printed(
-        "from tune_qat.host_memory import *\n"
+        "from tune_qat.training.host_memory import *\n"
         "assert keep_freed() is keep_freed()\n"
         "start = resident_mb()\n"
         "held = [bytearray(1_000_000) for _ in range(100)]; del held\n"

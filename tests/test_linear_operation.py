@@ -9,9 +9,9 @@ from torch import nn
 
 from tests.narrow import lsq
 from tests.test_quantized_layer import build, calibrate
-from tune_qat import quantized_layer
-from tune_qat.linear_operation import can_operate_on_data, operate_on_data
-from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantization import layer as quantized_layer
+from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantization.layer_ops import can_operate_on_data, operate_on_data
 
 Layer = nn.Conv2d | nn.Linear
 ON_DATA: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {

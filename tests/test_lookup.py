@@ -3,7 +3,7 @@
 import pytest
 
 from tune_qat.config import UsageError
-from tune_qat.lookup import did_you_mean, find, resolve
+from tune_qat.config.lookup import did_you_mean, find, resolve
 
 TABLE = {"adam": 1, "adamw": 2, "lion": 3}
 
@@ -25,4 +25,4 @@ def test_did_you_mean_takes_any_names() -> None:
 
 
 def test_resolve_gives_what_a_reference_names() -> None:
-    assert resolve("tune_qat.lookup:find") is find
+    assert resolve("tune_qat.config.lookup:find") is find

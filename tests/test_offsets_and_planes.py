@@ -8,7 +8,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 from torch.func import functional_call
 
-from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
 from tune_qat.quantizers.lsq import LSQ
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tune_qat.config import Scheme
-from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import calibrate, quantize
+from tune_qat.quantization.model import calibrate, quantize
+from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
 
 
 def model() -> nn.Sequential:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.analysis.small_study import SmallStudy
 from tests.study_files import write
+from tune_qat.cli.plan_text import describe, trial_epochs
 from tune_qat.config import UsageError
-from tune_qat.planning import describe, trial_epochs
 from tune_qat.study import Study
 
 NOWHERE = Path("nowhere")

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.tuning.studies import tiny
 from tests.tuning.test_queue import make_queue, row_of
-from tune_qat.progress import Progress
+from tune_qat.cli.progress import Progress
 
 
 def drawn(progress: Progress) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tune_qat import provenance
+from tune_qat.results import provenance
 from tune_qat.results.schema import TABLES
 
 
@@ -28,7 +28,7 @@ def test_versions_are_those_that_run() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from tune_qat import provenance as p; p.versions(); p.cpu_name(); p.host_hash();"
+        "import sys; from tune_qat.results import provenance as p; p.versions(); p.cpu_name(); p.host_hash();"
         "print([name for name in ('torch', 'ray', 'optuna') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
@@ -52,7 +52,7 @@ def test_hardware_of_a_cpu() -> None:
 class TestCommit:
     @pytest.fixture
     def checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(provenance, "__file__", str(tmp_path / "tune_qat" / "provenance.py"))
+        monkeypatch.setattr(provenance, "__file__", str(tmp_path / "tune_qat" / "results" / "provenance.py"))
         for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
             monkeypatch.delenv(name, raising=False)
         return tmp_path

@@ -12,7 +12,8 @@ from torch import nn
 
 from tests.narrow import lsq
 from tune_qat.config import Scheme, TuneQatError, UsageError
-from tune_qat.quantize import (
+from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantization.model import (
     calibrate,
     constrain,
     constraints,
@@ -21,7 +22,6 @@ from tune_qat.quantize import (
     quantized_layers,
     quantizers_of,
 )
-from tune_qat.quantized_layer import QuantizedLayer
 from tune_qat.quantizers.lsq import STEP_MIN
 
 W4A4 = Scheme(weight_bits=4, activation_bits=4)

@@ -14,7 +14,7 @@ from torch import nn
 from tests.narrow import lsq
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
-from tune_qat.quantized_layer import EXACT_LIMIT, QuantizedLayer
+from tune_qat.quantization.layer import EXACT_LIMIT, QuantizedLayer
 from tune_qat.quantizers.base import Codes, Quantizer
 from tune_qat.quantizers.lsq import LSQ
 

@@ -18,7 +18,7 @@ from tests.trials import (
     training_of,
 )
 from tune_qat import Scheme, optimizers
-from tune_qat.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "warmup_epochs": 0.5, "seed": 7, "init_seed": 11}
 RATES = {"adadelta": 1.0, "lion": 1e-4, "rmsprop": 1e-3}

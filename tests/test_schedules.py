@@ -6,7 +6,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from tune_qat.config import SCHEDULES
-from tune_qat.schedules import learning_rate_factor
+from tune_qat.training.lr_schedules import learning_rate_factor
 
 
 def factors(schedule: str, total: int, warmup: int = 0) -> list[float]:

@@ -11,7 +11,7 @@ from tests.study_files import write
 from tests.test_cli import Done, assert_refused
 from tests.test_cli import tune_qat as tune_qat  # the fixture
 from tests.tuning.simulation.small import small, write_record
-from tune_qat.simulating.source import STAND_IN
+from tune_qat.simulate.source import STAND_IN
 
 BLOCKS = ("study ", "cost", "arms: ", "what a budget buys", "rungs: ", "settings of ASHA")
 """How the blocks of the report begin."""

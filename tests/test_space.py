@@ -7,8 +7,8 @@ import pytest
 from tune_qat import optimizers
 from tune_qat.optimizers import OPTIMIZERS, get_spec
 from tune_qat.optimizers.base import Range
-from tune_qat.space import Dimensions, check_space, dimensions
-from tune_qat.study_sections import SpaceSection
+from tune_qat.study.sections import SpaceSection
+from tune_qat.study.space import Dimensions, check_space, dimensions
 
 
 def space(*names: str, **more: Any) -> SpaceSection:

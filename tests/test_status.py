@@ -6,8 +6,8 @@ import pytest
 
 from tests.analysis.small_study import SmallStudy
 from tests.results.rows import filled, write
+from tune_qat.cli.status_text import describe
 from tune_qat.config import TuneQatError
-from tune_qat.status import describe
 
 
 def study_row(results: Path, name: str, *, complete: bool = False) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.study_files import SMALL, write
+from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
-from tune_qat.planning import trial_epochs
 from tune_qat.study import Study
-from tune_qat.study_file import bundled
-from tune_qat.study_rules import SEEDS_APART
-from tune_qat.study_sections import BatchSizes
+from tune_qat.study.file import bundled
+from tune_qat.study.rules import SEEDS_APART
+from tune_qat.study.sections import BatchSizes
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}
 
@@ -240,8 +240,8 @@ class TestRungs:
         ],
     )
     def test_they_are_where_ray_tunes_asha_stops(self, load: Any, epochs: int, grace: int | None, factor: int) -> None:
-        from tune_qat.tuning.schedule import StudyScheduler
-        from tune_qat.tuning.search import OBJECTIVE
+        from tune_qat.tuning.sampler import OBJECTIVE
+        from tune_qat.tuning.scheduler import StudyScheduler
 
         study = load(training__epochs=epochs, asha={"grace_epochs": grace, "reduction_factor": factor})
         arm_id = study.arms()[0].arm_id

@@ -8,7 +8,7 @@ import pytest
 from tests.study_files import SMALL, changed, write
 from tune_qat.config import UsageError
 from tune_qat.study import Study
-from tune_qat.study_file import bundled, parse_override, summary
+from tune_qat.study.file import bundled, parse_override, summary
 
 
 def error_of(space: str, overrides: dict[str, Any] | None = None) -> str:

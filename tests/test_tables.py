@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.tables import FORMATS, MOST_ROWS, cell, check_format, table_text, write_frame
+from tune_qat.text.tables import FORMATS, MOST_ROWS, cell, check_format, table_text, write_frame
 
 FRAME = pd.DataFrame({"optimizer": ["adam", None], "rate": [1e-5, math.nan], "n": [3, 12]})
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tune_qat.study import Study
-from tune_qat.study_file import bundled
-from tune_qat.toml_text import toml_text
+from tune_qat.study.file import bundled
+from tune_qat.text.toml import toml_text
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ from tests.trials import (
 )
 from tune_qat import Scheme, optimizers, train
 from tune_qat.config import EpochResult, TrialConfig, UsageError
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
 from tune_qat.quantizers.lsq import STEP_MIN
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 ONE_STEP = {"batch_size": SAMPLES, "epochs": 1, "schedule": "constant"}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.trials import DIGITS, PHOTOS, tiny, work_of
-from tune_qat import workload
 from tune_qat.config import TuneQatError, UsageError, trial_key
+from tune_qat.training import workload
 
 
 @pytest.mark.parametrize(

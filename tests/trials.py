@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from tune_qat import optimizers, workload
-from tune_qat.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat import optimizers
 from tune_qat.config import EpochResult, Scheme, TrialConfig
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training import workload
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 SAMPLES = 96
 """Training samples of `DIGITS`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.report.page import empty_page, page
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.results.place import Place, place
+from tune_qat.storage.paths import Place, place
 
 LOOPBACK = "127.0.0.1"
 PAUSE_S = 2.0

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tests.results.rows import filled, write
-from tune_qat.results.place import Place
+from tune_qat.storage.paths import Place
 
 BOARD = ("study_id", "mode", "workload", "method", "weight_bits", "activation_bits")
 SPACE = {

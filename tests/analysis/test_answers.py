@@ -14,7 +14,7 @@ from tests.results.rows import filled, write
 from tests.storage import Bucket
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.compaction import compact
-from tune_qat.results.place import Place, place
+from tune_qat.storage.paths import Place, place
 
 
 def small(results: Place, name: str = "2026") -> None:

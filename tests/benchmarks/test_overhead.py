@@ -8,11 +8,11 @@ from optuna.trial import FixedTrial
 from benchmarks import overhead_sides
 from benchmarks.overhead import STUDY, growth
 from benchmarks.overhead_sides import LEARNING_RATE, LOG2_BATCH_SIZE, BareTrial
-from tune_qat import workload
 from tune_qat.config import EAGER
 from tune_qat.study import Study
-from tune_qat.training import train
-from tune_qat.tuning.search import space_function
+from tune_qat.training import workload
+from tune_qat.training.loop import train
+from tune_qat.tuning.sampler import space_function
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from torch import nn
 
 from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.optimizers import get_spec, resolve_options, schedule_free, schedule_of
-from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import calibrate, constrain, constraints, quantize
-from tune_qat.training_step import build_optimizer
+from tune_qat.quantization.model import calibrate, constrain, constraints, quantize
+from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.training.step import build_optimizer
 
 W4A4 = Scheme(weight_bits=4, activation_bits=4)
 

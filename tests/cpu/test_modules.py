@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from tune_qat.backend import compiled
-from tune_qat.cpu import replace_modules
-from tune_qat.cpu.pooling import MaxPool2d
-from tune_qat.cpu.tanh import Tanh
+from tune_qat.training.compiler import compiled
+from tune_qat.training.cpu import replace_modules
+from tune_qat.training.cpu.pooling import MaxPool2d
+from tune_qat.training.cpu.tanh import Tanh
 
 WINDOWS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "tiles": ({"kernel_size": 2}, (3, 4, 8, 6)),

@@ -15,15 +15,7 @@ import pytest
 from tune_qat.config import TuneQatError
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.mapped_images import MappedImages
-from tune_qat.data.pixel_file import (
-    CACHE_VARIABLE,
-    DRAFT_SUFFIX,
-    Draft,
-    PixelFile,
-    cache_folder,
-    draft,
-    make_room,
-)
+from tune_qat.data.pixel_file import CACHE_VARIABLE, DRAFT_SUFFIX, Draft, PixelFile, cache_folder, draft, make_room
 
 SHAPE = (7, 3, 20, 24)
 Usage = namedtuple("Usage", "total used free")

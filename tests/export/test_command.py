@@ -13,13 +13,13 @@ import analysis
 from tests.analysis.small_study import SmallStudy
 from tests.export.test_onnx_file import run as run_onnx
 from tests.tuning.studies import tiny
-from tune_qat import workload
-from tune_qat.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.cli.run_summary import ending
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
-from tune_qat.ending import ending
 from tune_qat.export.choice import choose
 from tune_qat.export.command import export
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.training import workload
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 

@@ -17,7 +17,7 @@ from tune_qat.config import Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight
 from tune_qat.export.onnx_file import NARROW, save_onnx
 from tune_qat.export.trained import Trained, built
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
 from tune_qat.quantizers import QUANTIZERS
 
 FOUR = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)

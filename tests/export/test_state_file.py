@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.export.nets import CASES, images, trained
-from tune_qat.checkpoints import load_checkpoint
 from tune_qat.export.state_file import FORMAT, pack, save_state, unpack
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
 from tune_qat.quantizers.base import Codes
+from tune_qat.training.checkpoints import load_checkpoint
 
 
 class FromState(torch.nn.Module):

@@ -12,7 +12,7 @@ from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
 from tune_qat.data.base import SUPER_RESOLUTION, ModelInput
 from tune_qat.export.trained import Trained
-from tune_qat.quantize import calibrate, quantize, quantizers_of
+from tune_qat.quantization.model import calibrate, quantize, quantizers_of
 
 ROWS, COLUMNS = 5, 117
 INPUT = ModelInput(task=SUPER_RESOLUTION, channels=1, height=ROWS, width=COLUMNS, classes=None, scale=1)

@@ -10,7 +10,7 @@ from tune_qat import optimizers
 from tune_qat.config import Freezing, Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight
 from tune_qat.export.trained import built
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
 
 RATES = {"adadelta": 1.0, "lion": 1e-4, "rmsprop": 1e-3}
 """Where 0.01 would be none at which the optimizer moves and learns."""

@@ -19,8 +19,8 @@ from tune_qat.launch.request import Request, Trials, Where, trials_at_once
 from tune_qat.launch.shell_text import heredoc
 from tune_qat.launch.submit import submit
 from tune_qat.study import Study
-from tune_qat.study_file import bundled, merged
-from tune_qat.toml_text import toml_text
+from tune_qat.study.file import bundled, merged
+from tune_qat.text.toml import toml_text
 
 HOSTS = Where(hosts="head,10.0.0.2,10.0.0.3", user="me")
 SAVE = """#!/bin/bash

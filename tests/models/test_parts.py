@@ -9,7 +9,7 @@ from torch import nn
 from tests.conformance.models import images
 from tune_qat import Scheme, models
 from tune_qat.models.parts import Enlarged, fit_channels, move_norms_behind_relu
-from tune_qat.quantize import calibrate, quantize, quantized_layers
+from tune_qat.quantization.model import calibrate, quantize, quantized_layers
 
 XNOR = {
     # Where each comes from, without its order.

@@ -12,13 +12,13 @@ from torch import nn
 
 from tests.conformance.models import images
 from tune_qat import models
-from tune_qat.backend import compiled
 from tune_qat.config import FLOAT_BITS, Scheme
-from tune_qat.cpu import replace_modules
 from tune_qat.models import resnet_cifar
-from tune_qat.parameter_groups import parameter_groups
-from tune_qat.quantize import calibrate, constrain, constraints, quantize, quantized_layers
+from tune_qat.quantization.model import calibrate, constrain, constraints, quantize, quantized_layers
 from tune_qat.quantizers import QUANTIZERS, scheme_of
+from tune_qat.training.compiler import compiled
+from tune_qat.training.cpu import replace_modules
+from tune_qat.training.parameter_groups import parameter_groups
 
 W4A4 = Scheme(weight_bits=4, activation_bits=4)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.quantizers.test_uniform import Codes, check, check_no_large_sums
-from tune_qat.backend import usable
 from tune_qat.quantizers import uniform
+from tune_qat.training.compiler import usable
 
 # One process compiles; the others find what it compiled.
 pytestmark = pytest.mark.xdist_group("inductor")

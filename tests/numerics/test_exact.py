@@ -10,9 +10,9 @@ from torch import nn
 
 from tests.narrow import lsq
 from tests.test_quantized_layer import build, calibrate
-from tune_qat.backend import compiled
-from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantizers.lsq import LSQ
+from tune_qat.training.compiler import compiled
 
 # One process compiles; the others find what it compiled.
 pytestmark = pytest.mark.xdist_group("inductor")

@@ -11,7 +11,7 @@ from torch import nn
 from tests.trials import FLOAT, PHOTOS, tiny, training_of, work_of
 from tune_qat import Scheme
 from tune_qat.config import EAGER, INDUCTOR, TrialConfig
-from tune_qat.training import Training
+from tune_qat.training.loop import Training
 
 # One process compiles; the others find what it compiled.
 pytestmark = pytest.mark.xdist_group("inductor")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import UsageError
-from tune_qat.lookup import resolve
+from tune_qat.config.lookup import resolve
 from tune_qat.optimizers import get_spec, resolve_options
 
 

@@ -11,9 +11,9 @@ from tests.trials import tiny
 from tune_qat.config import Scheme
 from tune_qat.optimizers.further import muon, soap
 from tune_qat.optimizers.joined import Joined
-from tune_qat.parameter_groups import ParameterGroups, parameter_groups
-from tune_qat.quantize import calibrate, quantize
-from tune_qat.training_step import build_optimizer
+from tune_qat.quantization.model import calibrate, quantize
+from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.training.step import build_optimizer
 
 PER_CHANNEL = Scheme(weight_bits=4, activation_bits=4, options={"per_channel": True})
 """Whose steps have as many dimensions as their filter."""

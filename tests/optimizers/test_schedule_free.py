@@ -10,13 +10,13 @@ from torch import nn
 from tests.optimizers.trajectories import assert_same_walk, of_table, walk
 from tests.references.schedule_free import ScheduleFree
 from tests.trials import assert_same_state, tiny, training_of
-from tune_qat.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.config import Scheme, UsageError
-from tune_qat.lookup import resolve
+from tune_qat.config.lookup import resolve
 from tune_qat.optimizers import check, get_spec, resolve_options, schedule_free
-from tune_qat.parameter_groups import parameter_groups
-from tune_qat.quantize import calibrate, constrain, constraints, quantize, quantizers_of
-from tune_qat.training_step import build_optimizer
+from tune_qat.quantization.model import calibrate, constrain, constraints, quantize, quantizers_of
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.training.parameter_groups import parameter_groups
+from tune_qat.training.step import build_optimizer
 
 NAMES = ("schedule_free_sgd", "schedule_free_adamw")
 LOW = 0.05

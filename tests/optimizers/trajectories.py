@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat.lookup import resolve
+from tune_qat.config.lookup import resolve
 from tune_qat.optimizers import get_spec, resolve_options
 
 STEPS = 20

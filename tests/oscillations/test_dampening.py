@@ -10,9 +10,9 @@ from tests.references.oscillations import annealed, dampening
 from tests.trials import assert_same_curve, results_of, tiny, training_of
 from tune_qat import Scheme
 from tune_qat.config import Dampening, UsageError
-from tune_qat.oscillations.annealing import annealed as ours
-from tune_qat.oscillations.dampening import dampening_loss, penalty
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.oscillations.annealing import annealed as ours
+from tune_qat.quantization.oscillations.dampening import dampening_loss, penalty
 from tune_qat.quantizers import QUANTIZERS, scheme_of
 from tune_qat.quantizers.lsq import LSQ
 

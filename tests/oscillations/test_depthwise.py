@@ -12,8 +12,8 @@ from tests.oscillations.test_tracking import weights_of
 from tests.trials import tiny, work_of
 from tune_qat import Scheme
 from tune_qat.config import Dampening, EpochResult, Freezing
-from tune_qat.training import Training
-from tune_qat.workload import Workload
+from tune_qat.training.loop import Training
+from tune_qat.training.workload import Workload
 
 DIGITS = {"dataset_options": {"train_limit": 640}}
 

@@ -12,8 +12,8 @@ from tests.references.oscillations import Weight, annealed
 from tests.trials import assert_same_curve, assert_same_state, results_of, resumed_every_epoch, tiny, training_of
 from tune_qat import Scheme
 from tune_qat.config import FLOAT_BITS, Dampening, Freezing, UsageError
-from tune_qat.oscillations.freezing import FrozenCodes, threshold
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.oscillations.freezing import FrozenCodes, threshold
 from tune_qat.quantizers import QUANTIZERS, scheme_of
 from tune_qat.quantizers.base import Codes, Quantizer
 from tune_qat.quantizers.dsq import DSQ

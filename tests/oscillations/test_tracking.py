@@ -12,8 +12,17 @@ from tests.references.oscillations import Weight
 from tests.trials import FLOAT, assert_same_curve, assert_same_state, results_of, resumed_every_epoch, tiny, training_of
 from tune_qat import Scheme
 from tune_qat.config import EpochResult, LayerResult
-from tune_qat.oscillations.tracking import HELD, MOMENTUM, OSCILLATING, SAMPLE, Tracker, Watched, advance, stride
-from tune_qat.quantize import calibrate, quantize, quantized_layers
+from tune_qat.quantization.model import calibrate, quantize, quantized_layers
+from tune_qat.quantization.oscillations.tracking import (
+    HELD,
+    MOMENTUM,
+    OSCILLATING,
+    SAMPLE,
+    Tracker,
+    Watched,
+    advance,
+    stride,
+)
 
 ROUNDINGS = 1e-6  # float32 beside double precision, some dozens of steps
 VECTOR = [0, 1, 0, 1, 0, 1, 1, 1]

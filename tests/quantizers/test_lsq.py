@@ -8,7 +8,7 @@ import torch
 
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, TuneQatError
-from tune_qat.quantize import constrain
+from tune_qat.quantization.model import constrain
 from tune_qat.quantizers.lsq import LSQ, STEP_MIN, bounds, gradient_scale, initial_step
 
 GRIDS = [(bits, signed) for bits in (2, 3, 4, 8) for signed in (True, False)]

@@ -8,7 +8,7 @@ import torch
 
 from tests.references import lsq_plus as reference
 from tune_qat.config import STE_VARIANTS
-from tune_qat.quantize import constrain
+from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Codes
 from tune_qat.quantizers.lsq import LSQ, STEP_MIN

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.references import pact as reference
-from tune_qat.quantize import constrain
+from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Codes
 from tune_qat.quantizers.pact import ALPHA_MIN, PACT

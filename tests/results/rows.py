@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import table_folder
-from tune_qat.results.place import Place
 from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import write_rows
+from tune_qat.storage.paths import Place
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from tests.storage import Bucket
 from tune_qat.config import TuneQatError
 from tune_qat.results import claim
 from tune_qat.results.claim import claimed
-from tune_qat.results.place import Place, place, write_whole
+from tune_qat.storage.paths import Place, place, write_whole
 
 pytestmark = pytest.mark.xdist_group("s3")
 

@@ -16,11 +16,11 @@ from tune_qat.config import TuneQatError
 from tune_qat.results import compaction
 from tune_qat.results.compaction import compact
 from tune_qat.results.layout import record_files, table_folder
-from tune_qat.results.place import Place, place, write_whole
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.schema import TABLES
 from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog
+from tune_qat.storage.paths import Place, place, write_whole
 
 pytestmark = pytest.mark.xdist_group("s3")
 

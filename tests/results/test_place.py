@@ -11,9 +11,9 @@ import pytest
 
 from tests.storage import Bucket
 from tune_qat.config import StorageRefused, UsageError
-from tune_qat.results import patience as patience_module
-from tune_qat.results.patience import Patience
-from tune_qat.results.place import Place, move, place, remove_folder, write_whole
+from tune_qat.storage import retry as patience_module
+from tune_qat.storage.paths import Place, move, place, remove_folder, write_whole
+from tune_qat.storage.retry import Patience
 
 pytestmark = pytest.mark.xdist_group("s3")
 
@@ -71,7 +71,7 @@ def test_a_place_is_its_name_and_travels_to_other_processes(bucket: Bucket) -> N
     path = place(f"{bucket.uri}/r/") / "a"
     write_whole(path, b"here")
     assert place(str(path)) == path
-    code = f"from tune_qat.results.place import place; print(place({str(path)!r}).read_bytes())"
+    code = f"from tune_qat.storage.paths import place; print(place({str(path)!r}).read_bytes())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "b'here'\n"
 
 

@@ -8,12 +8,12 @@ from tests.results.rows import epoch_result, filled, layer_result, write
 from tune_qat.config import UsageError
 from tune_qat.results.compaction import compact
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.place import write_whole
 from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
 from tune_qat.results.schema import TABLES
 from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog, parquet
+from tune_qat.storage.paths import write_whole
 
 
 @pytest.fixture

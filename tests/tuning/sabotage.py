@@ -20,7 +20,7 @@ from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.tuning import session
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.trial import StudyTrial
+from tune_qat.tuning.trainable import StudyTrial
 
 FOLDER = "TUNE_QAT_TEST_FOLDER"
 VICTIM = "sgd_clip"

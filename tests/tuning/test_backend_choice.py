@@ -9,11 +9,11 @@ import torch
 from tests.trials import tiny as trial
 from tests.trials import work_of
 from tests.tuning.studies import tiny
-from tune_qat.backend import usable
 from tune_qat.config import UsageError
+from tune_qat.training.compiler import usable
+from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose, plan
 from tune_qat.tuning.run import run
-from tune_qat.workload import Workload
 
 LONG: dict[str, Any] = {"training": {"epochs": 30_000}, "pretrain": {"batch_size": 32, "epochs": 2}}
 
@@ -61,7 +61,7 @@ def test_a_study_keeps_the_backend_of_its_record() -> None:
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_qat.backend._compiler_problem", lambda device_type: "no g++")
+    monkeypatch.setattr("tune_qat.training.compiler._compiler_problem", lambda device_type: "no g++")
     assert usable("inductor", torch.device("cpu")) == ("eager", "no g++")
     assert usable("eager", torch.device("cpu")) == ("eager", "")
     assert chosen("inductor") == ("eager", "training steps run eagerly: no compiler works here (no g++)")

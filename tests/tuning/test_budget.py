@@ -6,8 +6,8 @@ import pytest
 
 from tests.tuning.studies import tiny
 from tests.tuning.test_run import assert_whole
+from tune_qat.cli.run_summary import ending
 from tune_qat.config import UsageError
-from tune_qat.ending import ending
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, Spent
 from tune_qat.tuning.run import run

@@ -14,8 +14,8 @@ import pytest
 from tests.tuning.raylets import Raylets, raylets
 from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.tuning.address import check_address, check_reachable
-from tune_qat.tuning.nodes import appears
+from tune_qat.tuning.cluster.address import check_address, check_reachable
+from tune_qat.tuning.cluster.nodes import appears
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -109,7 +109,7 @@ class TestAddress:
             check_reachable(f"127.0.0.1:{port}")
 
     def test_what_is_not_ray_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tune_qat.tuning.address.ANSWER_S", 3.0)
+        monkeypatch.setattr("tune_qat.tuning.cluster.address.ANSWER_S", 3.0)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
             with pytest.raises(TuneQatError, match="No Ray cluster at --address .*: no answer within 3 s"):
@@ -165,8 +165,8 @@ def nodes_that_lack(start: Path, nodes: Raylets) -> list[str]:
     """Nodes of the cluster that are refused for a study which starts from this file."""
     code = f"""
 from types import SimpleNamespace as Any
-from tune_qat.tuning.cluster import cluster
-from tune_qat.tuning.nodes import check_data
+from tune_qat.tuning.cluster.connect import cluster
+from tune_qat.tuning.cluster.nodes import check_data
 with cluster({nodes.address!r}):
     check_data(Any(training=Any(init_path={str(start)!r})), Any(mapped_files=lambda: ()))
 """

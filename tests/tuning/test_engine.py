@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from tune_qat.tuning import engine
+from tune_qat.tuning import searcher as engine
 from tune_qat.tuning.budget import Budget, Meter
-from tune_qat.tuning.engine import Reports, StudySearcher
-from tune_qat.tuning.losses import Loss, is_out_of_memory
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.schedule import WARM_UP
+from tune_qat.tuning.process_failures import Loss, is_out_of_memory
+from tune_qat.tuning.scheduler import WARM_UP
+from tune_qat.tuning.searcher import Reports, StudySearcher
 
 
 class Searcher:

@@ -10,7 +10,7 @@ from tests.tuning.raylets import raylets
 from tests.tuning.studies import tiny
 from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError
-from tune_qat.provenance import library_versions
+from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning import session
 from tune_qat.tuning.run import run

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from tests.tuning.studies import tiny
-from tune_qat import workload
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.tuning import cluster, gpu_share, probe
-from tune_qat.tuning.cluster import resources, room
-from tune_qat.tuning.gpu_share import CONTEXT_MB, memory_share, share
-from tune_qat.tuning.packing import Need, cpus_per_gpu, fraction, pack, sentence
+from tune_qat.training import workload
+from tune_qat.tuning.cluster import connect as cluster
+from tune_qat.tuning.cluster.connect import resources, room
+from tune_qat.tuning.gpu import memory_share as gpu_share
+from tune_qat.tuning.gpu import probe
+from tune_qat.tuning.gpu.memory_share import CONTEXT_MB, memory_share, share
+from tune_qat.tuning.gpu.packing import Need, cpus_per_gpu, fraction, pack, sentence
 
 NEED = Need(peak_mb=4_400.0, context_mb=600.0, total_mb=80_000.0, trial="a trial of adam")
 
@@ -130,7 +132,7 @@ LARGE = """
 import sys
 from tests.tuning.studies import tiny
 from tune_qat import workload
-from tune_qat.tuning.probe import measure
+from tune_qat.tuning.gpu.probe import measure
 size = int(sys.argv[1])
 study = tiny(
     workload={"model": "lenet5", "dataset": "digits"},
@@ -172,7 +174,7 @@ PROBE = """
 import ray
 from tests.tuning.studies import tiny
 from tune_qat import workload
-from tune_qat.tuning.probe import share_of_gpu
+from tune_qat.tuning.gpu.probe import share_of_gpu
 work = workload.load("lenet5", "digits", options={"train_limit": 128})
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 print(*share_of_gpu(tiny(), work, backend="eager", cpus=1.0, device="cpu"), sep="; ")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.tuning.studies import tiny
-from tune_qat import workload
 from tune_qat.study import Study
+from tune_qat.training import workload
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 

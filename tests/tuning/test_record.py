@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.tuning.studies import tiny
-from tune_qat import workload
 from tune_qat.results.reader import read_rows
+from tune_qat.training import workload
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.record import Record
-from tune_qat.tuning.schedule import Decision
+from tune_qat.tuning.scheduler import Decision
 
 SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
 

@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from tune_qat import cli, provenance, workload
-from tune_qat.checkpoints import load_weights, save_checkpoint
+from tune_qat import cli
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.rerun.again import COMPARED, Rerun, Verdict
 from tune_qat.rerun.recorded import find
+from tune_qat.results import provenance
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import read_rows
 from tune_qat.results.writer import EpochLog, write_rows
 from tune_qat.study import Study
-from tune_qat.training import Training, thread_count
+from tune_qat.training import workload
+from tune_qat.training.checkpoints import load_weights, save_checkpoint
+from tune_qat.training.loop import Training, thread_count
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
 

@@ -20,12 +20,12 @@ import analysis
 from tests.tuning.studies import tiny
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path, table_folder
-from tune_qat.results.place import Place, remove_folder
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.views import connect
 from tune_qat.results.writer import write_rows
+from tune_qat.storage.paths import Place, remove_folder
 from tune_qat.study import Study
-from tune_qat.training import train
+from tune_qat.training.loop import train
 from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome

@@ -9,8 +9,8 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.tuning.asha import cutoff
-from tune_qat.tuning.schedule import Decision, StudyScheduler, finite_objective
-from tune_qat.tuning.search import OBJECTIVE
+from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.tuning.scheduler import Decision, StudyScheduler, finite_objective
 
 NO_CONTROLLER: Any = None
 

@@ -9,7 +9,7 @@ from ray.tune.search.optuna import optuna_search
 
 from tests.tuning.studies import tiny
 from tune_qat.optimizers.base import Range
-from tune_qat.tuning.search import ArmSampler, random_points
+from tune_qat.tuning.sampler import ArmSampler, random_points
 
 SPACES = {
     "adam": {"learning_rate": Range(low=1e-5, high=1e-1), "batch_size": Range(low=8, high=64)},

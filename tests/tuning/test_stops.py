@@ -16,7 +16,7 @@ import pytest
 
 from tests.tuning.test_run import STUDY_FILE, assert_whole, command, wait_for
 from tune_qat.results.reader import read_rows
-from tune_qat.tuning.stops import STOPS, stops
+from tune_qat.tuning.signals import STOPS, stops
 
 OWN_S = 60.0
 

@@ -18,8 +18,8 @@ from tests.storage import Bucket
 from tests.tuning.studies import tiny
 from tests.tuning.test_run import assert_whole
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.place import Place, place
 from tune_qat.results.reader import last_epochs, read_rows
+from tune_qat.storage.paths import Place, place
 from tune_qat.study import Study
 from tune_qat.tuning import record
 from tune_qat.tuning.budget import Budget

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tune_qat import cli
-from tune_qat.ending import ending
+from tune_qat.cli.run_summary import ending
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.study import Study
 from tune_qat.tuning import queue
 from tune_qat.tuning.run import run
-from tune_qat.tuning.search import ArmSampler
+from tune_qat.tuning.sampler import ArmSampler
 
 pytestmark = pytest.mark.xdist_group("ray")
 

@@ -7,8 +7,8 @@ import pytest
 from tests.study_files import changed, write
 from tests.widening.records import full, recorded
 from tune_qat.config import UsageError
-from tune_qat.edges import describe
 from tune_qat.study import Study
+from tune_qat.widen.edges import describe
 
 
 @pytest.fixture

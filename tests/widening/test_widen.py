@@ -11,9 +11,9 @@ from tests.study_files import SMALL, changed, write
 from tests.widening.records import full, recorded
 from tune_qat.config import UsageError
 from tune_qat.study import Study
-from tune_qat.widening.area import growth
-from tune_qat.widening.file import document
-from tune_qat.widening.widen import Wanted, widen
+from tune_qat.widen.area import growth
+from tune_qat.widen.file import document
+from tune_qat.widen.ranges import Wanted, widen
 
 AT_EDGES = {"adam": {"learning_rate": 0.09, "batch_size": 8}, "nesterov": {"learning_rate": 2e-4}}
 
@@ -267,6 +267,6 @@ class TestFile:
     ) -> None:
         full(study, tmp_path / "r", AT_EDGES)
         widened = widen(tmp_path / "r", None, Wanted())
-        monkeypatch.setattr("tune_qat.widening.file.toml_text", lambda values: SMALL)
+        monkeypatch.setattr("tune_qat.widen.file.toml_text", lambda values: SMALL)
         with pytest.raises(Exception, match="does not read back as it was meant"):
             document(widened, "results", None)

@@ -2,7 +2,8 @@
 
 import sys
 
-from tune_qat.cli import clusters, imports, records, reports, simulations, studies, trials, widening
+from tune_qat.cli import clusters, imports, records, reports, simulations, studies, trials
+from tune_qat.cli import ranges as widening
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError
 

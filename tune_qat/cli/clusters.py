@@ -101,7 +101,7 @@ def doctor(
     Lines begin with ok, note or FAIL, and say what to do. Ends with 1 where something fails.
     """
     study = None if space is None else read_study(space, None, None)
-    from tune_qat.tuning.doctor import examine
+    from tune_qat.tuning.cluster.doctor import examine
 
     failed = False
     for line in examine(address=address, results=results, study=study, data_dir=data_dir):

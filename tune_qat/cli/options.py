@@ -27,7 +27,7 @@ def read_study(space: str, overrides: list[str] | None, trials: int | None) -> A
 
 
 def read_overrides(overrides: list[str] | None, trials: int | None) -> dict[str, Any]:
-    from tune_qat.study_file import parse_override
+    from tune_qat.study.file import parse_override
 
     values = dict(parse_override(text) for text in overrides or [])
     if trials is not None:
@@ -36,7 +36,7 @@ def read_overrides(overrides: list[str] | None, trials: int | None) -> dict[str,
 
 
 def read_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]:
-    from tune_qat.study_file import parse_override
+    from tune_qat.study.file import parse_override
 
     return dict(parse_override(text, option, example) for text in texts or [])
 

@@ -20,7 +20,7 @@ def query(
 ) -> None:
     """Ask the record in SQL, or by the name of a bundled question."""
     import analysis
-    from tune_qat.tables import check_format, write_frame
+    from tune_qat.text.tables import check_format, write_frame
 
     if list_questions:
         for name, text in analysis.queries().items():

@@ -30,7 +30,7 @@ def simulate(
     if format_ not in ("table", "json"):
         raise UsageError(f"--format must be table or json, but got {format_!r}.")
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
-    from tune_qat.simulating import describe, find
+    from tune_qat.simulate.command import describe, find
 
     found = find(source, study, read_overrides(overrides, trials))
     print(

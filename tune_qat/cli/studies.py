@@ -28,7 +28,7 @@ def list_() -> None:
     from tune_qat.models import MODELS
     from tune_qat.optimizers import OPTIMIZERS
     from tune_qat.quantizers import QUANTIZERS
-    from tune_qat.study_file import bundled, summary
+    from tune_qat.study.file import bundled, summary
 
     tables = {
         "search spaces": {name: summary(path) for name, path in bundled().items()},
@@ -55,7 +55,7 @@ def plan(
 
     Arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
     """
-    from tune_qat.planning import describe
+    from tune_qat.cli.plan_text import describe
 
     print(describe(read_study(space, overrides, trials), results))
 
@@ -100,8 +100,8 @@ def run(
     gpus = read_gpus(gpus_per_trial)
     if address.startswith("ray://"):
         raise _not_by_client(study.name, address, space, results)
-    from tune_qat.ending import ending
-    from tune_qat.progress import display
+    from tune_qat.cli.progress import display
+    from tune_qat.cli.run_summary import ending
     from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
@@ -139,6 +139,6 @@ def _not_by_client(study_name: str, address: str, space: str, results: str) -> U
 @app.command()
 def status(results: Results) -> None:
     """What is done, running and left, per arm. Reads files only."""
-    from tune_qat.status import describe
+    from tune_qat.cli.status_text import describe
 
     print(describe(results))

@@ -9,15 +9,7 @@ import typer
 
 from tune_qat.cli.application import app
 from tune_qat.cli.options import BACKEND_HELP, DataDir, Results, read_pairs
-from tune_qat.config import (
-    Dampening,
-    Distillation,
-    EpochResult,
-    Freezing,
-    QuantizerOptimizer,
-    TrialConfig,
-    UsageError,
-)
+from tune_qat.config import Dampening, Distillation, EpochResult, Freezing, QuantizerOptimizer, TrialConfig, UsageError
 
 
 @app.command()
@@ -132,7 +124,7 @@ def train(
     )
     optimizers.check(config)
     start = None if init == "scratch" else init
-    from tune_qat.training import train as train_one
+    from tune_qat.training.loop import train as train_one
 
     results = train_one(config, data_dir=data_dir, init=start, threads=threads, test=test, backend=backend)
     for result in results:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.config.lookup import did_you_mean, find, resolve
 from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Dataset, DatasetSpec
-from tune_qat.lookup import did_you_mean, find, resolve
 
 DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
 MINIMUM = {

@@ -6,11 +6,11 @@ import pandas as pd
 
 import analysis
 from tune_qat.config import UsageError
-from tune_qat.lookup import did_you_mean
+from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.layout import check_name
 from tune_qat.results.origin import check_own
-from tune_qat.results.place import Place
 from tune_qat.results.reader import read_rows
+from tune_qat.storage.paths import Place
 
 KEPT = """
 SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.export.choice import choose
-from tune_qat.results.place import Place
+from tune_qat.storage.paths import Place
 
 SUFFIXES = (".onnx", ".pt")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from tune_qat.config import TuneQatError
-from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantization.layer import QuantizedLayer
 
 BYTE = 8
 

@@ -8,7 +8,7 @@ import torch
 
 from tune_qat.export.onnx_layers import OPSET, StoredWeight, with_integers
 from tune_qat.export.trained import Trained
-from tune_qat.results.place import write_whole
+from tune_qat.storage.paths import write_whole
 
 INPUT, OUTPUT = "images", "outputs"
 NARROW = 4

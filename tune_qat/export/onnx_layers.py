@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tune_qat.export.integer_weight import IntegerWeight, integer_weight, parts
-from tune_qat.quantize import quantized_layers
+from tune_qat.quantization.model import quantized_layers
 from tune_qat.quantizers.base import Codes, Quantizer
 
 OPSET = 21

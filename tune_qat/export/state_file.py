@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from tune_qat.checkpoints import save_checkpoint
 from tune_qat.export.integer_weight import BYTE, integer_weight
 from tune_qat.export.trained import Trained
-from tune_qat.quantize import quantized_layers
-from tune_qat.quantized_layer import QuantizedLayer
+from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantization.model import quantized_layers
+from tune_qat.training.checkpoints import save_checkpoint
 
 FORMAT = "tune_qat integer state 1"
 GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")

@@ -8,9 +8,9 @@ from tune_qat.config import FLOAT_BITS
 from tune_qat.export.integer_weight import BYTE, IntegerWeight, integer_weight
 from tune_qat.export.onnx_file import NARROW
 from tune_qat.export.trained import Trained
-from tune_qat.quantize import quantized_layers
-from tune_qat.quantized_layer import QuantizedLayer
-from tune_qat.tables import table_text
+from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantization.model import quantized_layers
+from tune_qat.text.tables import table_text
 
 FLOAT_BYTES = 4
 

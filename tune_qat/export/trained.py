@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from tune_qat import models
-from tune_qat.checkpoints import load_checkpoint
 from tune_qat.config import TrialConfig, TuneQatError
 from tune_qat.data.base import ModelInput
-from tune_qat.oscillations.freezing import hold
-from tune_qat.quantize import quantize
+from tune_qat.quantization.model import quantize
+from tune_qat.quantization.oscillations.freezing import hold
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.place import Place
+from tune_qat.storage.paths import Place
+from tune_qat.training.checkpoints import load_checkpoint
 
 ANY_SIZE = 32
 """Height and width of the example where a model takes any."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.lookup import did_you_mean
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite
 from tune_qat.importing.ray_metric import find_metric, find_sign
-from tune_qat.lookup import did_you_mean
 
 ITERATION = "training_iteration"
 _STATES = "experiment_state-*.json"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tune_qat.config import UsageError
-from tune_qat.lookup import did_you_mean
+from tune_qat.config.lookup import did_you_mean
 
 _OF_RAY = {
     *("timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s"),

@@ -9,13 +9,13 @@ from tune_qat.config import PLAIN_NAME, TuneQatError, UsageError
 from tune_qat.importing.found import FoundStudy
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.rows import UNKNOWN, Rows
-from tune_qat.provenance import versions
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import FILES, table_folder
-from tune_qat.results.place import Place, place
+from tune_qat.results.provenance import versions
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES
 from tune_qat.results.writer import write_rows
+from tune_qat.storage.paths import Place, place
 
 _FILES = {"epochs": "compact-1", "trials": "compact-1", "arms": "arms", "studies": "study"}
 """One file a table, as `compact` would leave them; the study last, as it says that the others are whole."""

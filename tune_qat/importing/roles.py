@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.config.lookup import did_you_mean
 from tune_qat.importing.found import FoundStudy, FoundTrial
-from tune_qat.lookup import did_you_mean
 
 ENDED_WELL = ("completed", "stopped")
 

@@ -10,7 +10,7 @@ from tune_qat.config import UsageError, stable_hash
 from tune_qat.importing.found import FoundStudy, FoundTrial
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
-from tune_qat.provenance import versions
+from tune_qat.results.provenance import versions
 
 UNKNOWN = "unknown"
 ARM = "joint"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tune_qat.config import UsageError
 from tune_qat.launch.request import Request, Where, check_shared
 from tune_qat.launch.shell_text import heredoc
-from tune_qat.study_file import bundled
+from tune_qat.study.file import bundled
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9_./-]*)?")
 _CLIENT = re.compile(r"ray://(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+)(:\d+)?/?")

@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from tune_qat.config import UsageError
 from tune_qat.data import get_spec
 from tune_qat.study import Study
-from tune_qat.study_file import bundled, merged
-from tune_qat.toml_text import toml_text
+from tune_qat.study.file import bundled, merged
+from tune_qat.text.toml import toml_text
 
 
 def study_toml(space: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_qat.config import TrialConfig, UsageError
-from tune_qat.lookup import did_you_mean, find
+from tune_qat.config.lookup import did_you_mean, find
 from tune_qat.optimizers.base import OptimizerSpec, Range
 from tune_qat.optimizers.benchmark_ten import BENCHMARK_TEN
 

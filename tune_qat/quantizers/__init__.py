@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
-from tune_qat.lookup import did_you_mean, find
+from tune_qat.config.lookup import did_you_mean, find
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, Half, Option, QuantizerSpec, bits_in_words
 
 _LSQ_BITS = (

@@ -10,7 +10,7 @@ from torch import nn
 from tune_qat.config import STE_VARIANTS, TuneQatError
 
 if TYPE_CHECKING:
-    from tune_qat.oscillations.freezing import FrozenCodes
+    from tune_qat.quantization.oscillations.freezing import FrozenCodes
 
 
 class Codes(NamedTuple):

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from tune_qat import workload
-from tune_qat.backend import set_precision
 from tune_qat.config import EAGER, EpochResult, TuneQatError
-from tune_qat.provenance import hardware, versions
 from tune_qat.rerun.recorded import Recorded
-from tune_qat.training import Training, thread_count
-from tune_qat.workload import Workload
+from tune_qat.results.provenance import hardware, versions
+from tune_qat.training import workload
+from tune_qat.training.compiler import set_precision
+from tune_qat.training.loop import Training, thread_count
+from tune_qat.training.workload import Workload
 
 COMPARED = ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric")
 """Columns of an epoch that must be the same bit for bit; `test_metric` is None before the end of a retrain trial."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_qat.checkpoints import load_weights, weights_sha256
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
-from tune_qat.lookup import did_you_mean
+from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.origin import check_own
-from tune_qat.results.place import Place
 from tune_qat.results.views import connect
+from tune_qat.storage.paths import Place
+from tune_qat.training.checkpoints import load_weights, weights_sha256
 
 SHORTEST = 6
 """Digits of a key that is not given whole."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.results.layout import check_name
-from tune_qat.results.place import Place, place, write_whole
+from tune_qat.storage.paths import Place, place, write_whole
 
 BEAT_S = 5.0
 """Seconds between a holder's rewrites of its claim."""

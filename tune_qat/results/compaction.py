@@ -12,10 +12,10 @@ import pyarrow as pa
 from tune_qat.config import FINAL
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
-from tune_qat.results.place import Place, place, write_whole
 from tune_qat.results.reader import read_file, read_files, read_rows
 from tune_qat.results.schema import KEYS
 from tune_qat.results.writer import parquet
+from tune_qat.storage.paths import Place, place, write_whole
 
 PER_TRIAL = ("epochs", "layers", "decisions", "trials")
 """Tables with a file for each trial. `trials` last: a trial whose row is merged has all else merged, too."""

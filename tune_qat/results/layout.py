@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tune_qat.config import PLAIN_NAME, UsageError
-from tune_qat.results.place import Place, place
+from tune_qat.storage.paths import Place, place
 
 FILES = "[!.]*.parquet"
 """A leading dot keeps a file from being read: one that is still being written, or what a file manager left."""

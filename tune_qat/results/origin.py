@@ -1,8 +1,8 @@
 """Where a study of the record comes from: this program ran it, or it was imported and can only be asked."""
 
 from tune_qat.config import UsageError
-from tune_qat.results.place import Place
 from tune_qat.results.reader import read_rows
+from tune_qat.storage.paths import Place
 
 
 def check_own(results: str | Place, study_id: str, what: str) -> None:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
-from tune_qat.results.place import Place, open_input
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.storage.paths import Place, open_input
 
 AGAIN = 20
 """Times that a folder is listed anew where files vanish between listing and reading: another process compacts it."""

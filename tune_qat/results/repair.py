@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from tune_qat.config import FINAL, TuneQatError, UsageError
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
-from tune_qat.results.place import Place, move, place, remove_folder
 from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
 from tune_qat.results.schema import KEYS, TABLES, required
 from tune_qat.results.writer import write_rows
+from tune_qat.storage.paths import Place, move, place, remove_folder
 
 ASIDE = "damaged"
 """Folder of the results that holds what was set aside, in the layout of the record."""

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
-from tune_qat.results.place import Place, place
 from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
+from tune_qat.storage.paths import Place, place
 
 _SQL_TYPES = {
     pa.string(): "VARCHAR",

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import check_name, table_folder, trial_files
-from tune_qat.results.place import Place, Write, write_whole
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
+from tune_qat.storage.paths import Place, Write, write_whole
 
 _FEW_ROWS: Mapping[str, Any] = {
     "compression": "snappy",

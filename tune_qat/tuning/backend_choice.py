@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from tune_qat.backend import usable
-from tune_qat.compile_cost import Plan, worth_compiling
 from tune_qat.config import AUTO, EAGER, INDUCTOR
-from tune_qat.quantize import calibrate, quantize, quantized_layers
+from tune_qat.quantization.model import calibrate, quantize, quantized_layers
 from tune_qat.study import Study
-from tune_qat.workload import Workload
+from tune_qat.training.compile_cost import Plan, worth_compiling
+from tune_qat.training.compiler import usable
+from tune_qat.training.workload import Workload
 
 WORDS = {EAGER: "training steps run eagerly", INDUCTOR: "training steps are compiled by Inductor"}
 

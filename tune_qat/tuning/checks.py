@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from tune_qat import workload
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.quantize import quantize
-from tune_qat.results.place import Place, write_whole
+from tune_qat.quantization.model import quantize
 from tune_qat.results.reader import check_version, read_rows
+from tune_qat.storage.paths import Place, write_whole
 from tune_qat.study import Study
-from tune_qat.workload import Workload
+from tune_qat.training import workload
+from tune_qat.training.workload import Workload
 
 
 def check_results_folder(results: Place) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tune_qat.config import TrialConfig
-from tune_qat.space import BITS, Dimensions
 from tune_qat.study import Arm, Study
+from tune_qat.study.space import BITS, Dimensions
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""

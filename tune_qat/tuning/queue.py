@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_qat.config import FINAL, TrialConfig
-from tune_qat.space import BITS
 from tune_qat.study import Arm
+from tune_qat.study.space import BITS
 from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
-from tune_qat.tuning.schedule import finite_objective
-from tune_qat.tuning.search import ArmSampler, random_points
+from tune_qat.tuning.sampler import ArmSampler, random_points
+from tune_qat.tuning.scheduler import finite_objective
 
 
 @dataclass

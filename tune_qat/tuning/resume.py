@@ -5,7 +5,7 @@ from typing import Any
 
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.schedule import StudyScheduler
+from tune_qat.tuning.scheduler import StudyScheduler
 
 
 def recorded_start(queue: StudyQueue, record: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -5,26 +5,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_qat import workload
 from tune_qat.config import AUTO, check_backend
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import check_own
-from tune_qat.results.patience import Patience
-from tune_qat.results.place import Place, place
 from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
+from tune_qat.storage.paths import Place, place
+from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
-from tune_qat.training import start_from
-from tune_qat.tuning.address import check_address, check_reachable
+from tune_qat.training import workload
+from tune_qat.training.loop import start_from
+from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
-from tune_qat.tuning.cluster import Resources, cluster, resources
-from tune_qat.tuning.nodes import check_data, check_results, check_versions
-from tune_qat.tuning.probe import share_of_gpu
+from tune_qat.tuning.cluster.address import check_address, check_reachable
+from tune_qat.tuning.cluster.connect import Resources, cluster, resources
+from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
+from tune_qat.tuning.gpu.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
-from tune_qat.tuning.stops import stops
-from tune_qat.workload import Workload
+from tune_qat.tuning.signals import stops
 
 
 def run(

@@ -16,24 +16,24 @@ from ray import tune
 from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
-from tune_qat.provenance import library_versions
 from tune_qat.results.layout import checkpoint_path, table_folder
-from tune_qat.results.patience import Patience
-from tune_qat.results.place import Place
+from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
+from tune_qat.storage.paths import Place
+from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
+from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
-from tune_qat.tuning.cluster import Resources, room
-from tune_qat.tuning.engine import Reports, StudySearcher
+from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.schedule import StudyScheduler, finite_objective
-from tune_qat.tuning.stops import Stops
-from tune_qat.tuning.trial import StudyTrial, TrialContext
-from tune_qat.workload import Workload
+from tune_qat.tuning.scheduler import StudyScheduler, finite_objective
+from tune_qat.tuning.searcher import Reports, StudySearcher
+from tune_qat.tuning.signals import Stops
+from tune_qat.tuning.trainable import StudyTrial, TrialContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +280,6 @@ def _command() -> str:
 
 
 def _weights_hash(path: str) -> str:
-    from tune_qat.checkpoints import load_weights, weights_sha256
+    from tune_qat.training.checkpoints import load_weights, weights_sha256
 
     return weights_sha256(load_weights(path))

@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.results.rows import MOMENT, epoch_result, filled, write
 from tests.tuning.studies import tiny
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.loop import Run, Simulation, simulate
 from tune_qat.study import Study
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.loop import Run, Simulation, simulate
 
 
 def small(**changes: Any) -> Study:

@@ -9,11 +9,11 @@ import ray
 
 from tests.tuning.simulation.small import small
 from tune_qat.results.reader import read_rows
+from tune_qat.simulate import summary
+from tune_qat.simulate.load import Loaded, load
+from tune_qat.simulate.loop import Simulation, simulate
 from tune_qat.study import Study
 from tune_qat.tuning.run import run
-from tune_qat.tuning.simulation import summary
-from tune_qat.tuning.simulation.load import Loaded, load
-from tune_qat.tuning.simulation.loop import Simulation, simulate
 
 # One Ray session at a time, whatever the number of test processes.
 pytestmark = pytest.mark.xdist_group("ray")

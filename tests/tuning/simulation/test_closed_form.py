@@ -9,10 +9,10 @@ import pytest
 
 from tests.tuning.simulation.small import small
 from tune_qat.config import TrialConfig
+from tune_qat.simulate import formula as closed_form
+from tune_qat.simulate.formula import ClosedForm
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Plan, Planner
-from tune_qat.tuning.simulation import closed_form
-from tune_qat.tuning.simulation.closed_form import ClosedForm
 
 STUDY = small(space={"optimizers": ["adam", "nesterov"], "batch_size": {"low": 16, "high": 256}})
 

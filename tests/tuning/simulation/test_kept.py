@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.tuning.simulation.small import small, write_record
+from tune_qat.simulate import rungs as kept
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.load import load
+from tune_qat.simulate.loop import simulate
+from tune_qat.simulate.rungs import Rung, Whole, over_arms, rungs, whole_curves
 from tune_qat.study import Study
-from tune_qat.tuning.simulation import kept
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.kept import Rung, Whole, over_arms, rungs, whole_curves
-from tune_qat.tuning.simulation.load import load
-from tune_qat.tuning.simulation.loop import simulate
 
 
 def study() -> Study:

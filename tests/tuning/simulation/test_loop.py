@@ -11,13 +11,13 @@ import ray
 
 from tests.tuning.simulation.small import small
 from tests.tuning.test_schedule import plain_asha
+from tune_qat.simulate import formula as closed_form
+from tune_qat.simulate.curves import Curve
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.loop import Simulation, simulate
 from tune_qat.study import Study
 from tune_qat.tuning.budget import TIME
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.simulation import closed_form
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.curves import Curve
-from tune_qat.tuning.simulation.loop import Simulation, simulate
 
 
 @pytest.fixture(autouse=True)

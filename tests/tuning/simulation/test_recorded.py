@@ -11,13 +11,13 @@ from tests.tuning.simulation.small import small, write_record
 from tune_qat.config import TrialConfig, UsageError
 from tune_qat.data.classification import Classification
 from tune_qat.data.super_resolution import SuperResolution
+from tune_qat.simulate import summary
+from tune_qat.simulate.load import WORST_METRIC, _trial, load, most_at_once
+from tune_qat.simulate.loop import simulate
+from tune_qat.simulate.recorded_curves import Group, RecordedTrial
 from tune_qat.study import Study
-from tune_qat.study_file import recorded_study
+from tune_qat.study.file import recorded_study
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.simulation import summary
-from tune_qat.tuning.simulation.load import WORST_METRIC, _trial, load, most_at_once
-from tune_qat.tuning.simulation.loop import simulate
-from tune_qat.tuning.simulation.recorded import Group, RecordedTrial
 
 
 def config(learning_rate: float, batch_size: int = 32, seed: int = 0) -> TrialConfig:

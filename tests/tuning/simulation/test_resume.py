@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.tuning.simulation.small import small
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.loop import Run, Simulation, simulate
+from tune_qat.simulate.memory_record import Memory
 from tune_qat.study import Study
 from tune_qat.tuning import resume
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.loop import Run, Simulation, simulate
-from tune_qat.tuning.simulation.memory import Memory
 
 FINAL = {"completed", "stopped", "diverged"}
 

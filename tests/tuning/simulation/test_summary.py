@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.tuning.simulation.small import small
+from tune_qat.simulate import summary
+from tune_qat.simulate.compare import Setting, choose, compare, settings
+from tune_qat.simulate.curves import Curve
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.loop import Run, simulate
 from tune_qat.study import Arm
-from tune_qat.tuning.simulation import summary
-from tune_qat.tuning.simulation.closed_form import ClosedForm
-from tune_qat.tuning.simulation.compare import Setting, choose, compare, settings
-from tune_qat.tuning.simulation.curves import Curve
-from tune_qat.tuning.simulation.loop import Run, simulate
 
 
 def run(stage: str, status: str, end: float, *, epoch: int = 4, ended_at: float = 1.0, known: int = 4) -> Run:

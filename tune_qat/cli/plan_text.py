@@ -1,0 +1,91 @@
+"""What a study will do and cost, said before it runs."""
+
+from tune_qat import optimizers
+from tune_qat.optimizers.base import Range
+from tune_qat.results.layout import FILES
+from tune_qat.results.views import connect
+from tune_qat.storage.paths import Place, place
+from tune_qat.study import Study
+from tune_qat.study.space import BATCH_SIZE, BITS
+
+
+def describe(study: Study, results: str | Place) -> str:
+    """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
+    blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def trial_epochs(study: Study) -> int:
+    """Epochs of all trials if none is stopped early."""
+    return sum(epochs for _, _, epochs in study.trial_epochs())
+
+
+def _heading(study: Study) -> list[str]:
+    arms = study.arms()
+    by_method: dict[str, list[str]] = {}
+    for scheme, method in study.methods.items():
+        by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
+    methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
+    kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
+    return [
+        f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
+        f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
+        f"{len(arms)} arms: {', '.join(arm.arm_id for arm in arms)}",
+    ]
+
+
+def _ranges(study: Study) -> list[str]:
+    lines = ["searched:"]
+    width = max(map(len, study.space.optimizers))
+    for optimizer in study.space.optimizers:
+        dimensions = study.dimensions(optimizer)
+        own = optimizers.get_spec(optimizer).schedule
+        schedule = f"; {own} schedule, its own" if own not in (None, study.training.schedule) else ""
+        ranges = ", ".join(_range(name, bounds) for name, bounds in dimensions.items())
+        lines.append(f"  {optimizer:{width}}  {ranges}{schedule}")
+    return lines
+
+
+def _range(name: str, bounds: Range) -> str:
+    if name == BITS:
+        return "bits (of the list above)"
+    kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
+    return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
+
+
+def _stages(study: Study) -> list[str]:
+    lines = ["stages:"]
+    for stage, trials, epochs in study.trial_epochs():
+        stopped = stage == "search" and study.rungs
+        limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
+        each = epochs // trials
+        lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
+    return lines
+
+
+def _cost(study: Study, results: str | Place) -> list[str]:
+    epochs = trial_epochs(study)
+    trials = sum(trials for _, trials, _ in study.trial_epochs())
+    lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
+    seconds = _seconds_per_epoch(study, results)
+    if seconds is None:
+        lines.append(f"      no trial of this workload in {results}/ yet, so minutes are not known")
+    else:
+        minutes = epochs * seconds / 60
+        lines.append(
+            f"      about {minutes:.1f} device-minutes at {seconds:.3g} s an epoch (mean of the record in {results}/); "
+            "divide by the trials that run at once"
+        )
+    return lines
+
+
+def _seconds_per_epoch(study: Study, results: str | Place) -> float | None:
+    """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
+    if not any((place(results) / "trials").glob(f"study_id=*/{FILES}")):
+        return None
+    found = connect(results).execute(
+        "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",
+        [f"{study.workload.model}-{study.workload.dataset}"],
+    )
+    rows = found.fetchall()
+    return float(rows[0][0]) if rows and rows[0][0] else None

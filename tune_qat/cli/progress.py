@@ -1,0 +1,161 @@
+"""Shows a running study: live in a terminal, a line a stage elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tune_qat.cli.plan_text import trial_epochs
+
+if TYPE_CHECKING:
+    from tune_qat.tuning.cluster.connect import Resources
+    from tune_qat.tuning.plan import Plan
+    from tune_qat.tuning.searcher import StudySearcher
+
+ROWS_SHOWN = 30
+"""Arms shown; those with the newest results where there are more."""
+
+
+def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
+    """A context manager for `run`: live where it is wanted and there is a terminal, else a line a stage."""
+
+    @contextmanager
+    def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
+        progress = Progress(searcher)
+        searcher.listener = progress.listen
+        console = Console(file=sys.stderr)
+        if live and console.is_terminal:
+            with Live(progress, console=console, refresh_per_second=4, transient=True):
+                yield
+        else:
+            progress.announce = console.print
+            yield
+
+    return show
+
+
+class Progress:
+    """Counts what the study reports, and draws itself when rich asks."""
+
+    def __init__(self, searcher: "StudySearcher") -> None:
+        self._queue = searcher.queue
+        self._began = time.monotonic()
+        self._stage = "starting"
+        self._running: set[str] = set()
+        self._announced: set[str] = set()
+        self._outcomes: Counter[str] = Counter()
+        self._by_arm: dict[str, Counter[str]] = {}
+        self._best: dict[str, float] = {}
+        self._epochs_before = _recorded_epochs(searcher)
+        self._epochs_now = 0
+        self._epochs_saved = 0
+        self._start = ""
+        self.announce: Callable[[str], None] | None = None
+        self._take_record()
+
+    def listen(self, event: str, plan: "Plan", values: Mapping[str, Any]) -> None:
+        """What the searcher tells: a trial started, finished an epoch, was lost and goes on, or ended."""
+        if event == "started":
+            self._running.add(plan.trial_key)
+            self._enter(plan.stage)
+        elif event == "epoch":
+            self._epochs_now += 1
+            if plan.stage == "pretrain":
+                metric = values.get("val_metric")
+                self._start = f"the start of all arms: epoch {values.get('epoch')} of {plan.config.epochs}"
+                self._start += "" if metric is None else f", validation {metric:.4f}"
+        else:
+            self._running.discard(plan.trial_key)
+        if event == "ended":
+            self._count(plan, values)
+            self._epochs_saved += plan.config.epochs - (values.get("epochs_run") or 0)
+
+    def __rich__(self) -> Group:
+        return Group(self._headline(), self._table() if self._queue.arms else Text(self._start))
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
+        # Arms do not wait for one another: while one is in its last stage, another may go on with its search.
+        if self.announce and stage not in self._announced:
+            self._announced.add(stage)
+            self.announce(f"{stage}: {sum(self._outcomes.values())} trials ended, {self._clock()}")
+
+    def _count(self, plan: "Plan", row: Mapping[str, Any]) -> None:
+        self._outcomes[row["status"]] += 1
+        self._by_arm.setdefault(plan.arm_id, Counter())[row["status"]] += 1
+        state = self._queue.arms.get(plan.arm_id)
+        found = self._queue.best(state) if state else None
+        if found:
+            self._best[plan.arm_id] = found[1]["val_metric"]
+
+    def _take_record(self) -> None:
+        """Trials that were recorded before this run."""
+        for state in self._queue.arms.values():
+            for plan, row in state.done.values():
+                self._count(plan, row)
+
+    def _headline(self) -> Text:
+        ended = sum(self._outcomes.values())
+        total = sum(trials for _, trials, _ in self._queue.study.trial_epochs())
+        parts = [
+            f"stage {self._stage}",
+            f"{ended}/{total} trials done",
+            f"{len(self._running)} running",
+            f"{self._outcomes['stopped']} stopped early",
+            f"{self._outcomes['diverged']} diverged",
+            self._clock(),
+        ]
+        failed = self._outcomes["error"] + self._outcomes["oom"]
+        return Text(" · ".join([*parts, f"{failed} failed"] if failed else parts), style="bold")
+
+    def _clock(self) -> str:
+        spent = time.monotonic() - self._began
+        planned = trial_epochs(self._queue.study)
+        left = planned - self._epochs_before - self._epochs_now - self._epochs_saved
+        if not self._epochs_now:
+            return f"{_minutes(spent)} so far"
+        return f"{_minutes(spent)} so far, at most {_minutes(max(0, left) * spent / self._epochs_now)} left"
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("arm", "done", "running", "stopped", "diverged", "best val"):
+            table.add_column(name, justify="left" if name == "arm" else "right")
+        states = list(self._queue.arms.values())
+        busiest = (
+            sorted(states, key=lambda state: -len(state.live))[:ROWS_SHOWN] if len(states) > ROWS_SHOWN else states
+        )
+        for state in busiest:
+            arm_id = state.arm.arm_id
+            counts = self._by_arm.get(arm_id, Counter())
+            best = self._best.get(arm_id)
+            table.add_row(
+                arm_id,
+                str(len(state.done)),
+                str(len(state.live)),
+                str(counts["stopped"]),
+                str(counts["diverged"]),
+                "-" if best is None else f"{best:.4f}",
+            )
+        return table
+
+
+def _recorded_epochs(searcher: "StudySearcher") -> int:
+    states = searcher.queue.arms.values()
+    return sum(plan.config.epochs for state in states for plan, _ in state.done.values())
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    return (
+        f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+        if whole >= 3600
+        else f"{whole // 60}:{whole % 60:02}"
+    )

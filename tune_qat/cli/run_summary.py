@@ -1,0 +1,131 @@
+"""The last screen of a run: the leaderboard and what can be done next."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+import analysis
+from tune_qat.storage.paths import Place
+from tune_qat.study import Study
+from tune_qat.text.tables import cell, table_text
+from tune_qat.widen.edges import recorded_studies, widen_command
+
+if TYPE_CHECKING:
+    from tune_qat.tuning.session import Outcome
+
+OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--gpu-hours"}
+
+
+def ending(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
+    """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
+    board = analysis.frame(outcome.results, "leaderboard")
+    board = board[board["study_id"] == study.name]
+    blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
+    if not len(board):
+        blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
+    blocks.append(_commands(study, outcome, results=results, again=again))
+    return "\n\n".join(blocks)
+
+
+def _boards(board: "pd.DataFrame", *, named: bool) -> list[str]:
+    """A narrow table per method, which is `named` where there are several, and bit width; the best first.
+
+    Each stands under the scores that need no training.
+    """
+    blocks = []
+    for (method, weight, activation), rows in board.groupby(["method", "weight_bits", "activation_bits"], sort=False):
+        first = rows.iloc[0]
+        points = {"trivial": first["trivial"], "nearest": first["nearest"], "bicubic": first["bicubic"]}
+        known = ", ".join(f"{name} {cell(float(value))}" for name, value in points.items() if value == value)
+        shown = pd.DataFrame(
+            {
+                "place": [cell(value) for value in rows["place"]],
+                "optimizer": rows["optimizer"],
+                "mean": [_score(value) for value in rows["mean"]],
+                "95 % interval": [_interval(row.ci_low, row.ci_high) for row in rows.itertuples()],
+                "n": rows["n"],
+                "diverged": rows["diverged"],
+                "learning rate": [cell(value) for value in rows["learning_rate"]],
+                "batch": rows["batch_size"],
+            }
+        )
+        what = f", {method}" if named and method != "none" else ""
+        heading = (
+            f"{first['workload']} at {weight}/{activation} bits{what}, {first['metric']} ({first['unit']}): {known}"
+        )
+        blocks.append(f"{heading}\n{table_text(shown, count=False)}")
+    return blocks
+
+
+def _interval(low: float, high: float) -> str:
+    return "-" if low != low else f"{_score(low)} .. {_score(high)}"
+
+
+def _score(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"
+
+
+def _title(study: Study, outcome: "Outcome") -> str:
+    minutes = f"{outcome.seconds / 60:.1f} min"
+    if not outcome.complete:
+        return f"Study {study.name} after {minutes}: {_why(outcome)}. {_spent(outcome)}What has ended so far:"
+    if study.mode == "joint":
+        return (
+            f"Study {study.name}, {minutes}: the best configuration found over all optimizers, test split. "
+            "One search over all of them: this is no ranking of optimizers."
+        )
+    return f"Study {study.name}, {minutes}: test split, mean over seeds with its 95 % interval."
+
+
+def _why(outcome: "Outcome") -> str:
+    if outcome.stopped_by == "budget":
+        return f"{OPTIONS[outcome.budget or 'time']} leaves no room for another trial"
+    return "stopped" if outcome.stopped_by == "user" else "not complete"
+
+
+def _spent(outcome: "Outcome") -> str:
+    """What this run took, and how many trials are left."""
+    spent = outcome.spent
+    if spent is None:
+        return ""
+    hours = f"{spent.gpu_hours:.2f} GPU-hours" if spent.gpus else f"{spent.hours:.2f} hours of trials"
+    trials = "1 trial" if spent.ended == 1 else f"{spent.ended} trials"
+    return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
+
+
+def _commands(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
+    folder = shlex.quote(str(results))
+    lines = [
+        f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
+        *_export(outcome.results, study, folder),
+        f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
+        _widening(study, outcome.results, results),
+        f"{'again ' if outcome.complete else 'resume'}   {again}",
+    ]
+    return "\n".join(lines)
+
+
+def _export(results: str | Place, study: Study, folder: str) -> list[str]:
+    """The command that writes the best quantized model, or the best model where none is quantized."""
+    best = analysis.frame(results, "best_trial")
+    best = best[best["study_id"] == study.name]
+    if not len(best):
+        return []
+    first = best.iloc[0]
+    method = f", {first['method']}" if study.quantization.methods else ""
+    which = f"{first['optimizer']} at {first['weight_bits']}/{first['activation_bits']} bits{method}"
+    return [
+        f"export   tune-qat export {folder} {first['trial_key']} -o model.onnx    (best on validation data: {which})"
+    ]
+
+
+def _widening(study: Study, results: str | Place, shown: str | Place) -> str:
+    """The command that widens the ranges whose edges hold best values, if any do."""
+    edges = analysis.frame(results, "edge_of_range")
+    count = int((edges[edges["study_id"] == study.name]["edge"] != "none").sum())
+    if not count:
+        return "widen    no best value lies near an edge of its range"
+    alone = bool(recorded_studies(results, study.name)["alone"].all())
+    lie = "a best value lies" if count == 1 else f"{count} best values lie"
+    return f"widen    {widen_command(shown, study.name, alone=alone)}    ({lie} near an edge of the range)"

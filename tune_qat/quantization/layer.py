@@ -1,0 +1,145 @@
+"""A convolution or linear layer that computes on integer codes."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from tune_qat.config import UsageError
+from tune_qat.quantization.layer_ops import can_operate_on_data, is_known, operate, operate_on_data, sums_of_inputs
+from tune_qat.quantizers.base import Codes
+
+if TYPE_CHECKING:
+    from tune_qat.quantizers.base import Quantizer
+
+EXACT_LIMIT = 2**24
+"""Up to here float32 holds every integer, so that a sum of codes is the same in any order."""
+
+
+class QuantizedLayer(nn.Module):
+    """`y = (s_x * s_w) * layer(n_x, n_w) + bias` around an unchanged `nn.Conv2d` or `nn.Linear`.
+
+    The same value as dequantizing first, but the sums are over integers. An operand without a quantizer (32 bits)
+    keeps its values. Stays in float32 under autocast, where a shorter format would round the sums.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        *,
+        name: str,
+        index: int,
+        weight: "Quantizer | None",
+        inputs: "Quantizer | None",
+    ) -> None:
+        super().__init__()
+        _check_known(layer, name)
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+            raise UsageError(f"Layer {name!r} pads with {layer.padding_mode!r}; only zeros stay zeros as codes.")
+        self.layer = layer
+        self.name = name
+        self.index = index
+        self.weight_quantizer = weight
+        self.input_quantizer = inputs
+        self.calibrating = False
+        self.input_features = 0
+        """Features of one sample of the input, known after calibration."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """The layer's output, shape as of the layer itself."""
+        with torch.autocast(device_type=value.device.type, enabled=False):
+            return self._forward(value.float() if value.dtype in (torch.float16, torch.bfloat16) else value)
+
+    def _forward(self, value: torch.Tensor) -> torch.Tensor:
+        if self.calibrating:
+            self._calibrate(value)
+        weight = _codes(self.weight_quantizer, self.layer.weight)
+        inputs = self._input_codes(value, weight)
+        output = self._of_codes(inputs, weight)
+        if inputs.offset is not None or weight.offset is not None:
+            output = output + self._of_offsets(inputs, weight)
+        return output if self.layer.bias is None else output + self._of_channels(self.layer.bias)
+
+    def _of_codes(self, inputs: Codes, weight: Codes) -> torch.Tensor:
+        if inputs.slopes:
+            ((parameter, slope),) = inputs.slopes
+            output = operate_on_data(self.layer, inputs.code, weight.code, parameter, slope)
+        else:
+            output = operate(self.layer, inputs.code, weight.code)
+        return self._of_planes(output * (inputs.scale * self._of_channels(weight.scale)), weight)
+
+    def _of_offsets(self, inputs: Codes, weight: Codes) -> torch.Tensor:
+        """What `value = code * scale + offset` adds to the product of codes; a real zero in the padding stays one."""
+        pixels = torch.ones_like(inputs.code[:1])
+        added = []
+        if inputs.offset is not None:
+            product = operate(self.layer, pixels, weight.code)
+            added.append(self._of_planes(product * (inputs.offset * self._of_channels(weight.scale)), weight))
+        if weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, inputs.code) * (inputs.scale * weight.offset))
+        if inputs.offset is not None and weight.offset is not None:
+            added.append(sums_of_inputs(self.layer, pixels) * (inputs.offset * weight.offset))
+        return sum(added[1:], start=added[0])
+
+    def _of_planes(self, output: torch.Tensor, weight: Codes) -> torch.Tensor:
+        if weight.planes == 1:
+            return output
+        channels = 1 - self.layer.weight.dim() if self.layer.weight.dim() > 2 else -1
+        return output.unflatten(channels, (-1, weight.planes)).sum(channels)
+
+    def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
+        """A value for each output channel, or one for all, in a shape that the output broadcasts with."""
+        return values.reshape(-1, *(1,) * (self.layer.weight.dim() - 2)) if values.dim() else values
+
+    def _input_codes(self, value: torch.Tensor, weight: Codes) -> Codes:
+        # Codes of data lead nowhere back, and an offset of the weight adds a second term with them.
+        is_data = torch.is_grad_enabled() and not value.requires_grad and weight.offset is None
+        if self.input_quantizer is not None and is_data and can_operate_on_data(self.layer):
+            return self.input_quantizer.of_data(value)
+        return _codes(self.input_quantizer, value)
+
+    def _calibrate(self, value: torch.Tensor) -> None:
+        self.input_features = value.numel() // value.shape[0]
+        if self.input_quantizer is not None:
+            self.input_quantizer.calibrate(value)
+        if self.weight_quantizer is not None:
+            self.weight_quantizer.calibrate(self.layer.weight)
+        self.calibrating = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether every forward sum is exact in float32: largest codes times fan-in within the integers it holds."""
+        if self.weight_quantizer is None or self.input_quantizer is None:
+            return False
+        fan_in = self.layer.weight[0].numel()
+        return _largest(self.input_quantizer) * _largest(self.weight_quantizer) * fan_in <= EXACT_LIMIT
+
+    def get_extra_state(self) -> dict[str, int]:
+        """What calibration has seen."""
+        return {"input_features": self.input_features}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """The counterpart of `get_extra_state`."""
+        self.input_features = state["input_features"]
+
+
+def _check_known(layer: nn.Module, name: str) -> None:
+    if not is_known(layer):
+        raise UsageError(
+            f"Layer {name!r} is a {type(layer).__name__}; only Conv2d and Linear, subclasses that compute "
+            "the same, and timm's Conv2dSame can be quantized."
+        )
+    if "weight" not in layer._parameters:
+        raise UsageError(
+            f"Layer {name!r} works its weight out of others; only a weight that is a parameter can be quantized."
+        )
+
+
+def _codes(quantizer: "Quantizer | None", value: torch.Tensor) -> Codes:
+    return (
+        Codes(value, torch.ones((), device=value.device, dtype=value.dtype)) if quantizer is None else quantizer(value)
+    )
+
+
+def _largest(quantizer: "Quantizer") -> int:
+    return max(-quantizer.qmin, quantizer.qmax)

@@ -1,0 +1,242 @@
+"""Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tune_qat import quantizers
+from tune_qat.config import FLOAT_BITS, LayerResult, Scheme, UsageError
+from tune_qat.config.lookup import did_you_mean, resolve
+from tune_qat.quantization.gates import gate_layers
+from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""What has to be quantized; `QuantizedLayer` refuses the kinds that it cannot compute on codes."""
+
+
+def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Module:
+    """Replace every convolution and linear layer of `model` by its quantized form, in place.
+
+    First and last are so in execution order, found by running `example` (shape (1, ...)). Layers of squeeze-excite
+    gates have the first and last layer's bits: they hold a hundredth of the work, and one of their outputs is a factor
+    of a whole channel. Sums of branches stay in floating point. A module that sits in several places is replaced by one
+    quantized layer in all of them. 32/32 leaves the model as it is.
+
+    Raises:
+        UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
+            the scheme names, or with a layer that `example` does not reach, that does not compute what a Conv2d or
+            Linear does, or that does not pad with zeros.
+    """
+    quantizers.check_scheme(scheme)
+    if scheme.is_float:
+        return model
+    order, last = _execution_order(model, example)
+    if not order:
+        raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
+    _check_all_reached(model, order)
+    names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
+    _check_named(scheme, [names[id(layer)] for layer in order])
+    with _evaluating(model):
+        careful = {id(order[0]), id(last)} | gate_layers(model, example, LAYERS)
+    replaced: dict[int, QuantizedLayer] = {}
+    for index, layer in enumerate(order):
+        quantized = _quantized(layer, names[id(layer)], index, scheme, careful=id(layer) in careful)
+        replaced[id(layer)] = quantized.to(example.device)
+    for parent in list(model.modules()):
+        # Not named_children(), which leaves out a second name of the same module.
+        for name, child in list(parent._modules.items()):
+            if id(child) in replaced:
+                setattr(parent, name, replaced[id(child)])
+    return replaced[id(model)] if id(model) in replaced else model
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
+    """Initialise every quantizer from one real batch, layer by layer in execution order, batch norm undisturbed.
+
+    A layer's input is quantized upstream by then; one that is used several times sees its first input. Batch norm
+    that has not seen a batch yet takes the statistics of this one, as the first training step will: with the ones it
+    was built with, ranges would be those of other values. Call it before the optimizer is built.
+
+    Raises:
+        TuneQatError: values that are not finite, naming the layer.
+        UsageError: a layer that the batch does not reach.
+    """
+    layers = quantized_layers(model)
+    for layer in layers:
+        layer.calibrating = True
+    fresh = [norm for norm in model.modules() if isinstance(norm, _BatchNorm) and _is_fresh(norm)]
+    with _evaluating(model), _of_the_batch(fresh):
+        model(batch)
+    _refuse_unreached([layer.name for layer in layers if layer.calibrating])
+
+
+@torch.no_grad()  # once for all: entering it for each quantizer takes longer than what they do
+def constrain(constraints: Iterable[Callable[[], None]]) -> None:
+    """Bring quantizer parameters and latent weights back into their domain; after every optimizer step."""
+    for bring_back in constraints:
+        bring_back()
+
+
+def constraints(model: nn.Module) -> list[Callable[[], None]]:
+    """What `constrain` calls: of each quantizer what its method defines, and nothing that does nothing."""
+    found: list[Callable[[], None]] = []
+    for layer in quantized_layers(model):
+        found += [part.constrain for part in _quantizers(layer) if type(part).constrain is not Quantizer.constrain]
+        of_weight = layer.weight_quantizer
+        if of_weight is not None and type(of_weight).constrain_weight is not Quantizer.constrain_weight:
+            found.append(partial(of_weight.constrain_weight, layer.layer.weight))
+    return found
+
+
+def quantizers_of(model: nn.Module) -> list[Quantizer]:
+    """The model's quantizers in execution order, of each layer the weight's first."""
+    return [quantizer for layer in quantized_layers(model) for quantizer in _quantizers(layer)]
+
+
+def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:
+    """The model's quantized layers in execution order; empty at 32/32."""
+    found = (module for module in model.modules() if isinstance(module, QuantizedLayer))
+    return sorted(found, key=lambda layer: layer.index)
+
+
+def layer_results(
+    model: nn.Module, of_weights: Mapping[int, Mapping[str, float]] | None = None
+) -> tuple[LayerResult, ...]:
+    """The state of every quantizer, for the record; `of_weights` has more columns by the layer's index."""
+    known = of_weights or {}
+    return tuple(
+        _result(layer, part, known.get(layer.index, {}) if part.kind == WEIGHTS else {})
+        for layer in quantized_layers(model)
+        for part in _quantizers(layer)
+    )
+
+
+def _execution_order(model: nn.Module, example: torch.Tensor) -> tuple[list[nn.Module], nn.Module | None]:
+    """Layers by their first use, and the one used last of all."""
+    calls: list[nn.Module] = []
+
+    def seen(module: nn.Module, *_: object) -> None:
+        calls.append(module)
+
+    hooks = [m.register_forward_pre_hook(seen) for m in model.modules() if isinstance(m, LAYERS)]
+    try:
+        with torch.no_grad(), _evaluating(model):
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list({id(layer): layer for layer in calls}.values()), calls[-1] if calls else None
+
+
+def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
+    # A layer that is left out would stay in floating point, and the record would call the model quantized.
+    reached = {id(layer) for layer in order}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, LAYERS))
+    _refuse_unreached([name for name, module in layers if id(module) not in reached])
+
+
+def _check_named(scheme: Scheme, names: list[str]) -> None:
+    for name in scheme.layer_bits:
+        if name not in names:
+            raise UsageError(
+                f"layer_bits names a layer {name!r}, which the model does not have.{did_you_mean(name, names)} "
+                f"Its layers: {', '.join(names)}."
+            )
+
+
+def _refuse_unreached(names: list[str]) -> None:
+    if names:
+        raise UsageError(f"Layers that a forward pass does not reach cannot be quantized: {', '.join(names)}.")
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for every module, and each one's own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _is_fresh(norm: _BatchNorm) -> bool:
+    """Whether it is going to be trained and has not seen a batch yet."""
+    return norm.training and norm.track_running_stats and not norm.num_batches_tracked
+
+
+@contextmanager
+def _of_the_batch(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Batch norms normalise by the batch and keep nothing of it; inside of `_evaluating`, which sets their mode."""
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, careful: bool) -> QuantizedLayer:
+    pair = scheme.layer_bits.get(name)
+
+    def make(kind: str, method: str, general: int, own: int | None) -> Quantizer | None:
+        used = scheme.first_last_bits if careful and general < FLOAT_BITS else general
+        used = used if own is None else own
+        if used >= FLOAT_BITS:
+            return None
+        half = quantizers.get_spec(method).half(kind)
+        assert half is not None  # by check_scheme
+        shape = layer.weight.shape if kind == WEIGHTS else None
+        options = quantizers.options_of(scheme, kind)
+        built: Quantizer = resolve(half.build)(bits=used, kind=kind, name=name, ste=scheme.ste, shape=shape, **options)
+        return built
+
+    return QuantizedLayer(
+        layer,  # type: ignore[arg-type]  # checked by QuantizedLayer, with a message for people
+        name=name,
+        index=index,
+        weight=make(WEIGHTS, scheme.quantizer, scheme.weight_bits, pair and pair[0]),
+        inputs=make(ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits, pair and pair[1]),
+    )
+
+
+def _quantizers(layer: QuantizedLayer) -> list[Quantizer]:
+    return [part for part in (layer.weight_quantizer, layer.input_quantizer) if part is not None]
+
+
+@torch.no_grad()
+def _result(layer: QuantizedLayer, quantizer: Quantizer, more: Mapping[str, float]) -> LayerResult:
+    weight = layer.layer.weight
+    is_weight = quantizer.kind == WEIGHTS
+    return LayerResult(
+        layer=layer.name,
+        layer_index=layer.index,
+        kind=quantizer.kind,
+        bits=quantizer.bits,
+        signed=quantizer.signed,
+        exact=layer.exact,
+        numel=weight.numel() if is_weight else layer.input_features,
+        # No method's steps of activations depend on them.
+        step_size=quantizer.step_size(weight if is_weight else weight.new_zeros(1, 1)),
+        step_size_init=quantizer.step_init,
+        **(_weight_statistics(quantizer, weight) if is_weight else {}),
+        **more,
+    )
+
+
+def _weight_statistics(quantizer: Quantizer, weight: torch.Tensor) -> dict[str, float]:
+    found = {"quantization_mse": float((quantizer(weight).value - weight).square().mean())}
+    clipped = quantizer.clipped(weight)
+    if clipped is not None:
+        low, high = clipped
+        found |= {"clip_fraction_low": float(low.float().mean()), "clip_fraction_high": float(high.float().mean())}
+    return found

@@ -1,0 +1,78 @@
+"""What a trial does about oscillations, step by step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat import quantizers
+from tune_qat.config import TrialConfig
+from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.oscillations import dampening, freezing
+from tune_qat.quantization.oscillations.tracking import Tracker, Watched
+
+
+class Oscillations:
+    """Tracks the quantized weights of a model; dampens and freezes them where the configuration says so."""
+
+    def __init__(self, config: TrialConfig, model: nn.Module) -> None:
+        """Of a calibrated model, before it is compiled: freezing changes its forward pass.
+
+        Raises `UsageError` where the quantizer does not allow what the configuration asks for.
+        """
+        quantizers.check_recipe(
+            config.scheme, freezing=config.freezing is not None, dampening=config.dampening is not None
+        )
+        self._config = config
+        self._layers = [layer.index for layer in quantized_layers(model) if layer.weight_quantizer is not None]
+        self._pairs = [
+            (layer.weight_quantizer, layer.layer.weight)
+            for layer in quantized_layers(model)
+            if layer.weight_quantizer is not None
+        ]
+        freezing.hold(model, config.freezing)
+        self.model = Watched(model, self._pairs)
+        """The model with what tracking needs of its forward pass."""
+        self._tracker = Tracker(self.model.codes(), [weight for _, weight in self._pairs]) if self._pairs else None
+
+    def penalty(self, progress: float) -> torch.Tensor | None:
+        """What is added to the loss, shape (); None where nothing is. `progress` as in `annealed`."""
+        if self._config.dampening is None or not self._pairs:
+            return None
+        factor = dampening.factor(self._config.dampening, progress)
+        return factor * dampening.penalty(self._pairs) if factor else None
+
+    @torch.no_grad()
+    def observe(self, codes: torch.Tensor | None, progress: float) -> None:
+        """Take in a forward pass in training mode: once for each optimizer step, before it.
+
+        `codes` are those that `model` gave with its output.
+        """
+        if self._tracker is None or codes is None:
+            return
+        self._tracker.observe(codes)
+        if self._config.freezing is not None:
+            limit = freezing.threshold(self._config.freezing, progress)
+            for quantizer, weight in self._pairs:
+                if quantizer.frozen is not None:
+                    quantizer.frozen.observe(quantizer(weight).code, self._config.freezing.momentum, limit)
+
+    def columns(self) -> dict[int, dict[str, float]]:
+        """Columns of the `layers` table by the layer's index, for rows of weights."""
+        if self._tracker is None:
+            return {}
+        found = dict(zip(self._layers, self._tracker.columns(), strict=True))
+        for index, (quantizer, _) in zip(self._layers, self._pairs, strict=True):
+            if quantizer.frozen is not None:
+                found[index]["frozen_fraction"] = float(quantizer.frozen.mask.double().mean())
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tracker's; what is frozen is in the state of the model."""
+        return {} if self._tracker is None else self._tracker.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The counterpart of `state_dict`."""
+        if self._tracker is not None:
+            self._tracker.load_state_dict(state)

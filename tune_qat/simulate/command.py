@@ -1,0 +1,65 @@
+"""What `simulate` shows: a study replayed on a simulated clock, and which of ASHA's settings to choose."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tune_qat.simulate import rungs as kept
+from tune_qat.simulate import summary
+from tune_qat.simulate.compare import Setting, compare
+from tune_qat.simulate.loop import Simulation, simulate
+from tune_qat.simulate.source import Source, find
+from tune_qat.simulate.text import report, setting_name
+
+__all__ = ["describe", "find"]
+
+
+def describe(
+    source: Source,
+    *,
+    workers: int | None = None,
+    time_budget: float | None = None,
+    seeds: int | None = None,
+    form: str = "table",
+    say: Callable[[str], Any] = lambda text: None,
+) -> str:
+    """The report as `form`, table or json.
+
+    Args:
+        source: what `find` has found.
+        workers: trials at once; `source.workers` where it is None.
+        time_budget: simulated seconds after which trials should have ended.
+        seeds: repetitions of every setting of ASHA; None for no comparison of them.
+        form: table or json.
+        say: told of every setting as it is done.
+    """
+    given = workers or source.workers
+    done = simulate(source.study, source.curves, workers=given, time_budget=time_budget)
+    settings: list[Setting] = []
+    if seeds is not None:
+        for setting in compare(source.study, source.curves, workers=given, seeds=seeds, time_budget=time_budget):
+            settings.append(setting)
+            say(f"{setting_name(setting)}: {setting.epochs:.0f} epochs")
+    if form == "json":
+        return json.dumps(_values(source, done, settings), indent=2)
+    asked = workers is not None
+    return report(source, done, settings, workers_given=asked, at_equal_time=time_budget is not None)
+
+
+def _values(source: Source, done: Simulation, settings: Sequence[Setting]) -> dict[str, Any]:
+    """Everything as plain values."""
+    return {
+        "study": source.study.name,
+        "source": source.where,
+        "stand_in": source.record is None,
+        "seed": source.study.seed,
+        "workers": done.workers,
+        "rungs": list(source.study.rungs),
+        "epochs_from": summary.sources(done),
+        "cost": summary.cost(done),
+        "arms": summary.arms(done),
+        "over_time": summary.over_time(done, source.margin),
+        "rank_correlations": [asdict(row) for row in kept.rungs(done.study, kept.whole_curves(done))],
+        "settings": [asdict(one) for one in settings],
+    }

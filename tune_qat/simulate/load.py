@@ -1,0 +1,177 @@
+"""Reads a record as curves for a simulation."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import duckdb
+
+from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.results.reader import check_files, read_rows, while_compacted
+from tune_qat.results.views import connect, vanished
+from tune_qat.simulate.curves import Curve
+from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
+from tune_qat.storage.paths import Place
+from tune_qat.study import Arm, Study
+from tune_qat.tuning.plan import Planner
+
+WORST_METRIC = 0.0
+"""Of every task (`Task.worst_metric`), which a record does not say."""
+USED = ("completed", "stopped", "diverged")
+"""Statuses of trials whose curves are used: what failed or was interrupted says nothing of its configuration."""
+TRIALS = """
+SELECT trial_key, arm_id, stage, trial_number, source, status, params_json, started_at, finished_at,
+       CASE WHEN cuda_version IS NULL THEN coalesce(threads, 1) ELSE 1 END AS processors
+FROM trials WHERE study_id = ? ORDER BY trial_key
+"""
+EPOCHS = "SELECT trial_key, val_metric, device_s FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch"
+Epochs = dict[str, list[tuple[float | None, float]]]
+"""By trial: metric of each epoch, and device seconds since the trial's start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A record's curves, and what it says of how it was made."""
+
+    curves: Recorded
+    workers: int
+    """Most trials that ran at once."""
+    trials: int
+    """Whose curves are used."""
+    epochs: int
+    """Of these trials."""
+    stopped: int
+    """Of these trials, by ASHA."""
+
+
+def load(results: str | Place, study: Study) -> Loaded:
+    """The curves of a study's record that fit `study`.
+
+    Raises:
+        UsageError: an arm of the study has no recorded trial that fits it.
+        TuneQatError: as `results.views.connect`.
+    """
+    arm = read_rows(results, "arms", study.name)[0]
+    rows, epochs = while_compacted(partial(_read, results, study.name))
+    used = [row for row in rows if row["status"] in USED and row["trial_key"] in epochs]
+    start = next((row for row in used if row["stage"] == "pretrain" and row["status"] == "completed"), None)
+    curves = Recorded(
+        sign=arm["sign"],
+        worst_metric=WORST_METRIC,
+        init_sha256=arm["init_checkpoint_sha256"],
+        data_fingerprint=arm["data_fingerprint"],
+        split_fingerprint=arm["split_fingerprint"],
+        groups={},
+        start=_start(start, epochs) if start else None,
+        stopped_early=arm["scheduler"] == "asha",
+    )
+    if study.training.init == "pretrain" and curves.start is None:
+        raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
+    trials = _fitting(study, curves, used, epochs)
+    return Loaded(
+        curves=replace(curves, groups=_groups(study, trials, curves.sign)),
+        workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
+        trials=len(trials),
+        epochs=sum(len(trial.metrics) for trial in trials),
+        stopped=sum(trial.status == "stopped" for trial in trials),
+    )
+
+
+def most_at_once(spans: Iterable[tuple[datetime | None, datetime | None]]) -> int:
+    """How many of the spans overlap where most of them do; at least 1."""
+    steps = []
+    for begin, end in spans:
+        if begin is not None and end is not None:
+            steps += [(begin, 1), (end, -1)]
+    # Of two at the same moment the end comes first.
+    return max(accumulate(change for _, change in sorted(steps)), default=1)
+
+
+def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+    """Rows of the study's trials and their epochs; FileNotFoundError where a file was compacted away meanwhile."""
+    try:
+        return _ask(results, study_id)
+    except duckdb.Error as error:
+        if vanished(error):
+            raise FileNotFoundError(str(error)) from error
+        # A damaged file is named.
+        check_files(results)
+        raise
+
+
+def _ask(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+    with connect(results) as connection:
+        found = connection.execute(TRIALS, [study_id])
+        names = [column[0] for column in found.description]
+        rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+        epochs: Epochs = {}
+        for key, metric, device_s in connection.execute(EPOCHS, [study_id]).fetchall():
+            epochs.setdefault(key, []).append((metric, device_s))
+    return rows, epochs
+
+
+def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
+    """The trials that would be the same in the study as it is now, whatever its ranges."""
+    planner, arms = Planner(study=study, work=curves), _arms_by_group(study)
+    trials = []
+    for row in rows:
+        config = TrialConfig.from_dict(json.loads(row["params_json"]))
+        arm = arms.get((config.optimizer, config.scheme))
+        if row["stage"] != "pretrain" and arm is not None and planner.same(arm, row, curves.init_sha256):
+            trials.append(_trial(row, config, epochs[row["trial_key"]]))
+    return trials
+
+
+def _trial(row: Mapping[str, Any], config: TrialConfig, epochs: Sequence[tuple[float | None, float]]) -> RecordedTrial:
+    held = [device_s for _, device_s in epochs]
+    device_seconds = [max(0.0, now - before) for before, now in zip([0.0, *held], held, strict=False)]
+    return RecordedTrial(
+        trial_key=row["trial_key"],
+        stage=row["stage"],
+        config=config,
+        status=row["status"],
+        metrics=tuple(metric for metric, _ in epochs),
+        # On a CPU device seconds are process time, of all threads together.
+        seconds=tuple(seconds / row["processors"] for seconds in device_seconds),
+        device_seconds=tuple(device_seconds),
+    )
+
+
+def _start(row: Mapping[str, Any], epochs: Epochs) -> Curve:
+    config = TrialConfig.from_dict(json.loads(row["params_json"]))
+    trial = _trial(row, config, epochs[row["trial_key"]])
+    return Curve(
+        metrics=trial.metrics,
+        seconds=trial.seconds,
+        device_seconds=trial.device_seconds,
+        status=trial.status,
+        source="recorded",
+        known_epochs=len(trial.metrics),
+    )
+
+
+def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
+    """For each optimizer and scheme an arm that has them."""
+    return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+
+
+def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
+    """The trials by optimizer and scheme; an error that names the arms which have none."""
+    found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
+    for trial in trials:
+        found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
+    needed = _arms_by_group(study)
+    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in found))
+    if missing:
+        some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"
+        raise UsageError(
+            f"The record of study {study.name!r} has {some} that would be the same trial in the study as it is "
+            "simulated. --set may change stages, search, asha, ranges and the seed; with other training, quantization "
+            "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
+            "not have come to an arm yet."
+        )
+    return {key: Group(found[key], study.dimensions(key[0]), sign) for key in needed}

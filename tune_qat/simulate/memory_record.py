@@ -1,0 +1,85 @@
+"""The record of a simulated study, in memory: what a real one would have on disk, as far as a resume looks at it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_qat.tuning.plan import WITH_METRIC, Plan
+from tune_qat.tuning.scheduler import Decision
+
+
+@dataclass
+class Memory:
+    """Rows by trial key; a later row of a trial replaces an earlier one, as files of the record do."""
+
+    init_sha256: str | None
+    """What a completed `pretrain` trial leaves."""
+    plans: dict[str, Plan] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    epochs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    decisions: dict[tuple[str, int], Decision] = field(default_factory=dict)
+    """By trial and rung."""
+
+    def started(self, plan: Plan) -> None:
+        """A row with status `running`."""
+        self.plans[plan.trial_key] = plan
+        self.outcomes[plan.trial_key] = {"status": "running", "val_metric": None}
+
+    def epoch(self, plan: Plan, report: dict[str, Any]) -> None:
+        """What a worker writes before it reports."""
+        self.epochs.setdefault(plan.trial_key, []).append(report)
+
+    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+        """The trial's row as it ended, made from its epochs."""
+        epochs = self.epochs.get(plan.trial_key, [])
+        row = {
+            "trial_key": plan.trial_key,
+            "status": status,
+            "stop_reason": stop_reason,
+            "val_metric": epochs[-1]["val_metric"] if epochs and status in WITH_METRIC else None,
+            "epochs_run": len(epochs),
+            "checkpoint_sha256": report.get("checkpoint_sha256"),
+        }
+        self.plans[plan.trial_key] = plan
+        self.outcomes[plan.trial_key] = row
+        return row
+
+    def weights_hash(self, plan: Plan) -> str:
+        """Of the simulated start."""
+        return self.init_sha256 or ""
+
+    def decided(self, decision: Decision) -> None:
+        """What ASHA decided about a trial at a rung."""
+        self.decisions[decision.trial_key, decision.rung] = decision
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of `trials`, with the columns that a queue reads."""
+        return [
+            {
+                "trial_key": plan.trial_key,
+                "arm_id": plan.arm_id,
+                "stage": plan.stage,
+                "trial_number": plan.number,
+                "source": plan.source,
+                "params_json": json.dumps(plan.config.to_dict()),
+                **self.outcomes[key],
+            }
+            for key, plan in self.plans.items()
+        ]
+
+    def searched_epochs(self) -> Iterator[tuple[str, int, float | None]]:
+        """Trial, epoch and metric of every epoch."""
+        for key, epochs in self.epochs.items():
+            for row in epochs:
+                yield key, row["epoch"], row["val_metric"]
+
+    def last_epoch(self, trial_key: str) -> dict[str, Any] | None:
+        """The last epoch of a trial; None without any."""
+        epochs = self.epochs.get(trial_key)
+        return epochs[-1] if epochs else None
+
+    def stopped_at(self, trial_key: str) -> int | None:
+        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        of_trial = (decision for decision in self.decisions.values() if decision.trial_key == trial_key)
+        return next((decision.epoch for decision in of_trial if decision.action == "stop"), None)

@@ -1,0 +1,84 @@
+"""What is simulated: a record, or a study file with curves of a formula."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat.config import UsageError
+from tune_qat.config.lookup import did_you_mean
+from tune_qat.results.origin import check_own
+from tune_qat.results.reader import read_rows
+from tune_qat.simulate import formula as closed_form
+from tune_qat.simulate.curves import Curves
+from tune_qat.simulate.formula import ClosedForm
+from tune_qat.simulate.load import Loaded, load
+from tune_qat.study import Study
+from tune_qat.study.file import bundled, is_study, recorded_study
+
+WORKERS = 2
+"""Of a study without a record."""
+STAND_IN = "[stand-in, no measurement] "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is simulated."""
+
+    study: Study
+    curves: Curves
+    record: Loaded | None
+    """None: the curves are a formula's."""
+    where: str
+
+    @property
+    def label(self) -> str:
+        """Ahead of every block that is no measurement."""
+        return "" if self.record else STAND_IN
+
+    @property
+    def workers(self) -> int:
+        """Trials at once, where nothing else is said."""
+        return self.record.workers if self.record else WORKERS
+
+    @property
+    def margin(self) -> float:
+        """Differences that do not matter, in the metric's unit."""
+        return self.study.judgement.margin if self.record else closed_form.MARGIN
+
+
+def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Source:
+    """A results folder that holds a record, or else a study file.
+
+    Raises:
+        UsageError: neither, or both; several studies in the record and none of them named; what `overrides` break.
+    """
+    rows = {row["study_id"]: row for row in read_rows(source, "studies")}
+    if rows and is_study(source):
+        raise UsageError(f"{source!r} is a bundled study and a results folder. Name the folder as ./{source}.")
+    if rows:
+        return _record(source, rows, study_id, overrides)
+    if not is_study(source):
+        hint = did_you_mean(source, bundled())
+        raise UsageError(
+            f"{source!r} is neither a results folder that holds a record, nor a bundled study, nor a TOML file.{hint}"
+        )
+    if study_id is not None:
+        raise UsageError(f"--study {study_id} chooses a study of a record, but {source!r} is a study file.")
+    study = Study.load(source, overrides)
+    return Source(study=study, curves=ClosedForm.of(study), record=None, where=source)
+
+
+def _record(results: str, rows: Mapping[str, Any], study_id: str | None, overrides: Mapping[str, Any]) -> Source:
+    if study_id is None and len(rows) > 1:
+        raise UsageError(f"{results} holds several studies: name one with --study, of {', '.join(sorted(rows))}.")
+    name = study_id or next(iter(rows))
+    if name not in rows:
+        raise UsageError(
+            f"{results} holds no study {name!r}.{did_you_mean(name, rows)} It has {', '.join(sorted(rows))}."
+        )
+    check_own(results, name, "simulated")
+    if "name" in overrides:
+        raise UsageError("--set name: the name is that of the recorded study.")
+    study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
+    record = load(results, study)
+    return Source(study=study, curves=record.curves, record=record, where=results)

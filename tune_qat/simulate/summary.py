@@ -1,0 +1,120 @@
+"""What a simulated study came to: cost, arms, what a budget buys, and where its curves came from."""
+
+from collections import Counter
+from statistics import fmean
+from typing import Any
+
+from tune_qat.simulate.loop import Run, Simulation
+from tune_qat.study import Arm
+from tune_qat.tuning.plan import SEARCHED_STAGES
+
+STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Parts of the simulated time at which is looked."""
+
+
+def cost(simulation: Simulation) -> dict[str, Any]:
+    """Trials, epochs and hours, beside what the same trials would take if nothing stopped them."""
+    runs = simulation.runs
+    outcomes = Counter(run.status for run in runs)
+    return {
+        "trials": len(runs),
+        "planned": sum(trials for _, trials, _ in simulation.study.trial_epochs()),
+        **{status: outcomes[status] for status in ("completed", "stopped", "diverged")},
+        "epochs": sum(run.epoch for run in runs),
+        "epochs_without_asha": sum(len(run.curve.metrics) for run in runs),
+        "hours": simulation.now / 3600,
+        "device_hours": sum(sum(run.curve.device_seconds[: run.epoch]) for run in runs) / 3600,
+        "device_hours_without_asha": sum(sum(run.curve.device_seconds) for run in runs) / 3600,
+    }
+
+
+def sources(simulation: Simulation) -> dict[str, float]:
+    """Share of the epochs by where they came from: recorded, neighbour, formula, extrapolated."""
+    epochs: Counter[str] = Counter()
+    for run in simulation.runs:
+        beyond = max(0, run.epoch - run.curve.known_epochs)
+        epochs[run.curve.source] += run.epoch - beyond
+        epochs["extrapolated"] += beyond
+    return {name: count / max(1, epochs.total()) for name, count in epochs.items()}
+
+
+def arms(simulation: Simulation) -> list[dict[str, Any]]:
+    """A row for each arm."""
+    return [_arm(simulation, arm) for arm in simulation.study.arms()]
+
+
+def _arm(simulation: Simulation, arm: Arm) -> dict[str, Any]:
+    runs = _runs_of(simulation, arm)
+    found = best_run(simulation, runs, simulation.now)
+    winner, lost_at = _winner(simulation, runs)
+    return {
+        "arm": arm.arm_id,
+        "trials": len(runs),
+        "stopped": sum(run.status == "stopped" for run in runs),
+        "diverged": sum(run.status == "diverged" for run in runs),
+        "epochs": sum(run.epoch for run in runs),
+        "without_asha": sum(len(run.curve.metrics) for run in runs),
+        "best": found.curve.end if found else None,
+        "regret": regret(simulation, arm, found),
+        "winner": winner,
+        "lost_at": lost_at,
+    }
+
+
+def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
+    return [run for run in simulation.runs if run.plan.arm_id == arm.arm_id]
+
+
+def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
+    """The best completed trial before `retrain` that had ended `by` then: what the study would choose."""
+    sign = simulation.curves.sign
+    found = [
+        run
+        for run in runs
+        if run.plan.stage in SEARCHED_STAGES and run.status == "completed" and run.curve.end is not None
+        if run.ended_at is not None and run.ended_at <= by
+    ]
+    return max(found, key=lambda run: (sign * (run.curve.end or 0.0), run.plan.trial_key), default=None)
+
+
+def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
+    """By how much the best that there is beats the configuration that was found; None where either is missing."""
+    best = simulation.curves.best(arm)
+    worth = simulation.curves.worth(found.plan) if found else None
+    return None if best is None or worth is None else simulation.curves.sign * (best - worth)
+
+
+def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | None]:
+    """What became of the search trial whose whole curve ends best (of equals the kept one), and where it was stopped.
+
+    kept, stopped, or unknown where its end is extrapolated; None where no search trial has an end.
+    """
+    sign = simulation.curves.sign
+    ends = [run for run in runs if run.plan.stage == "search" and run.curve.end is not None]
+    best = max(ends, key=lambda run: (sign * (run.curve.end or 0.0), run.status != "stopped"), default=None)
+    if best is None:
+        return None, None
+    if best.curve.known_epochs < len(best.curve.metrics):
+        return "unknown", None
+    return ("stopped", best.epoch) if best.status == "stopped" else ("kept", None)
+
+
+def over_time(simulation: Simulation, margin: float) -> list[dict[str, Any]]:
+    """What the study had after parts of its simulated time."""
+    found = []
+    by_arm = [(arm, _runs_of(simulation, arm)) for arm in simulation.study.arms()]
+    for step in STEPS:
+        by = step * simulation.now
+        regrets = [regret(simulation, arm, best_run(simulation, runs, by)) for arm, runs in by_arm]
+        known = [value for value in regrets if value is not None]
+        found.append(
+            {
+                "hours": by / 3600,
+                "trials": sum(run.ended_at is not None and run.ended_at <= by for run in simulation.runs),
+                "arms_with_a_result": len(known),
+                "regret": fmean(known) if known else None,
+                "largest_regret": max(known, default=None),
+                "within_margin": sum(value <= margin for value in known),
+            }
+        )
+    return found

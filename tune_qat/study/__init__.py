@@ -1,0 +1,5 @@
+"""A study: what one file of `search_spaces/` says, with its arms and the trials they plan."""
+
+from tune_qat.study.study import Arm, Study
+
+__all__ = ["Arm", "Study"]

@@ -1,0 +1,215 @@
+"""Reads a study file: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from tune_qat.config import UsageError
+from tune_qat.config.lookup import did_you_mean
+from tune_qat.study.sections import RULE, PretrainSection
+
+if TYPE_CHECKING:
+    from tune_qat.study import Study
+
+_WORDS = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a section",
+    "too_short": "must not be empty",
+}
+"""What pydantic's types of errors mean to the writer of a study file, where its own words are a programmer's."""
+
+
+def bundled() -> dict[str, Path]:
+    """The study files that come with the package, by name."""
+    import search_spaces
+
+    folder = Path(search_spaces.__path__[0])
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def summary(path: Path) -> str:
+    """The first comment line of a study file: what it answers."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            return line.lstrip("# ").strip()
+    return ""
+
+
+def merged(space: str) -> dict[str, Any]:
+    """What a study file says, in itself and through the files that it extends, as one mapping with its name."""
+    path = _find(space, Path())
+    values, _ = _read(path, ())
+    return {"name": path.stem, **values}
+
+
+def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -> "Study":
+    """Read, extend, override and validate; a mistake is a `UsageError` with file, key, value and what is allowed."""
+    path = _find(space, Path())
+    values, files = _read(path, ())
+    for key, value in overrides.items():
+        _set(values, key, value)
+    values.setdefault("name", path.stem)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, files, overrides, model)) from None
+
+
+def is_study(space: str) -> bool:
+    """Whether `load_study` would find a file of this name."""
+    return space in bundled() or os.path.isfile(space)
+
+
+def recorded_values(definition_json: str) -> dict[str, Any]:
+    """The values of a study as its record has it, to be read again."""
+    values: dict[str, Any] = json.loads(definition_json)
+    if values.get("pretrain"):
+        # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
+        known = PretrainSection.model_fields
+        values["pretrain"] = {k: v for k, v in values["pretrain"].items() if k not in known or v != known[k].default}
+    return values
+
+
+def recorded_study(model: "type[Study]", definition_json: str, overrides: Mapping[str, Any], where: str) -> "Study":
+    """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
+    values = recorded_values(definition_json)
+    for key, value in overrides.items():
+        _set(values, key, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, [where], overrides, model)) from None
+
+
+def parse_override(text: str, option: str = "--set", example: str = "space.learning_rate.low=1e-6") -> tuple[str, Any]:
+    """`key=value` of the command line; the value is read as TOML, and as text where it is none."""
+    key, separator, value = (part.strip() for part in text.partition("="))
+    if not separator or not all(key.split(".")):
+        raise UsageError(f"{option} takes key=value, such as {example}, but got {text!r}.")
+    try:
+        read = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return key, value
+    return key, read["value"] if len(read) == 1 else value
+
+
+def _find(space: str, folder: Path) -> Path:
+    """A bundled file, or one whose path is meant from `folder`."""
+    known = bundled()
+    if space in known:
+        return known[space]
+    path = folder / space
+    if os.path.isfile(path):  # False, too, for what cannot be a path
+        return path
+    hint = did_you_mean(space, known)
+    raise UsageError(f"No study {space!r}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}")
+
+
+def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
+    """Values of a file over those of the file it extends, and the files that they came from."""
+    if path.resolve() in seen:
+        raise UsageError(f"{path}: extend goes round in a circle.")
+    values = _parse(path)
+    base = values.pop("extend", None)
+    if base is None:
+        return values, [path]
+    if not isinstance(base, str):
+        raise UsageError(f"{path}: extend must be a bundled name or a path, but got {base!r}.")
+    try:
+        found = _find(base, path.parent)
+    except UsageError as error:
+        raise UsageError(f"{path}: extend: {error}") from None
+    parent, files = _read(found, (*seen, path.resolve()))
+    parent.pop("name", None)
+    return _merge(parent, values), [path, *files]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        # Some editors put a byte order mark first.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text file in UTF-8: {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {key}: {parent!r} is a value, not a section.")
+    values[last] = value
+
+
+def _explain(
+    error: ValidationError, files: Sequence[Path | str], overrides: Mapping[str, Any], model: type[BaseModel]
+) -> str:
+    extended = f" (extends {', '.join(map(str, files[1:]))})" if len(files) > 1 else ""
+    lines = [_explain_one(item, overrides, model) for item in error.errors(include_url=False)]
+    return "\n".join([f"{files[0]}{extended}:", *(f"  {line}" for line in lines)])
+
+
+def _explain_one(item: Any, overrides: Mapping[str, Any], model: type[BaseModel]) -> str:
+    kind, location = item["type"], item["loc"]
+    key = item["ctx"]["key"] if kind == RULE else ".".join(map(str, location))
+    origin = " (from --set)" if any(_within(key, name) or _within(name, key) for name in overrides) else ""
+    if kind == RULE:
+        return f"{key}{origin}: {item['ctx']['rule']}"
+    if kind == "value_error":
+        return f"{key}{origin}: {item['msg'].removeprefix('Value error, ')}"
+    if kind == "missing":
+        return f"{key}: missing, and it has no default"
+    if kind == "extra_forbidden":
+        known = list(_fields_at(model, location[:-1]))
+        return f"{key}{origin}: unknown key.{did_you_mean(str(location[-1]), known)} Known here: {', '.join(known)}."
+    if kind == "model_type":
+        rule = f"must be a section with the keys {', '.join(_fields_at(model, location))}"
+    else:
+        rule = _WORDS.get(kind) or item["msg"].replace("Input should be", "must be")
+    # The value of an override is text unless it reads as something else.
+    quotes = f"; to give it as text: --set '{key}=\"{item['input']}\"'" if origin and kind == "string_type" else ""
+    return f"{key}{origin}: {rule}, but got {item['input']!r}{quotes}"
+
+
+def _within(key: str, section: str) -> bool:
+    """Whether a dotted key is, or lies in, a section."""
+    return f"{key}.".startswith(f"{section}.")
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
+    """Names of the keys allowed in the section at `location`."""
+    current: Any = model
+    for part in location:
+        if _is_model(current):
+            field = current.model_fields.get(part)
+            current = field.annotation if field else None
+        else:
+            current = get_args(current)[-1]  # of dict[str, ...]
+        choices = (current, *get_args(current))  # of ... | None
+        current = next((choice for choice in choices if _is_model(choice) or get_origin(choice) is dict), None)
+    yield from getattr(current, "model_fields", {})
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,87 @@
+"""Which dimensions are searched for an optimizer, and between which bounds."""
+
+from collections.abc import Sequence
+
+from tune_qat import optimizers
+from tune_qat.optimizers.base import Range
+from tune_qat.study.sections import Bounds, SpaceSection, at, broken
+
+BATCH_SIZE = "batch_size"
+BITS = "bits"
+Dimensions = dict[str, Range]
+"""By name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the study's
+list of pairs; the others on their own axis."""
+
+
+def check_space(space: SpaceSection) -> None:
+    """Every name, option and range of the section; an error with its key for the first that is wrong."""
+    names = space.optimizers
+    if len(set(names)) != len(names):
+        raise broken("space.optimizers", f"each optimizer may appear once, but got {names}")
+    with at("space.optimizers"):
+        for name in names:
+            optimizers.get_spec(name)
+    for section in ("per_optimizer", "fixed"):
+        for name in getattr(space, section):
+            if name not in names:
+                raise broken(f"space.{section}.{name}", f"must be one of space.optimizers ({', '.join(names)})")
+    for name in names:
+        _check_options(space, name)
+
+
+def _check_options(space: SpaceSection, optimizer: str) -> None:
+    """What is fixed and what is searched of one optimizer."""
+    if optimizers.get_spec(optimizer).one_rate and space.quantizer_lr_multiplier is not None:
+        raise broken("space.quantizer_lr_multiplier", optimizers.one_rate_only(optimizer))
+    fixed, own = space.fixed.get(optimizer, {}), space.per_optimizer.get(optimizer, {})
+    defaults = optimizers.get_spec(optimizer).defaults
+    with at(f"space.fixed.{optimizer}"):
+        optimizers.resolve_options(optimizer, fixed)
+    for option in own:
+        where = f"space.per_optimizer.{optimizer}.{option}"
+        if option in fixed:
+            raise broken(where, f"searches what space.fixed.{optimizer}.{option} fixes; keep one of them")
+        if option != "learning_rate":
+            with at(where):
+                # That the optimizer takes the option; its range is looked at below.
+                optimizers.resolve_options(optimizer, {option: defaults.get(option, 0.0)})
+    for option, bounds in dimensions(space, optimizer).items():
+        if option in defaults:
+            with at(f"space.per_optimizer.{optimizer}.{option}"):
+                optimizers.resolve_options(optimizer, {option: bounds.low})
+                optimizers.resolve_options(optimizer, {option: bounds.high})
+
+
+def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
+    """The table's ranges, overridden by the study's; an error with its key for an empty range.
+
+    An optimizer that finds its own rate has no learning rate to search, unless the study says so of it alone.
+    """
+    spec = optimizers.get_spec(optimizer)
+    own = space.per_optimizer.get(optimizer, {})
+    rates = (own.get("learning_rate"), space.learning_rate)
+    where = f"space.per_optimizer.{optimizer}"
+    where_rate = f"{where}.learning_rate" if rates[0] else "space.learning_rate"
+    found: Dimensions = {}
+    if spec.learning_rate is not None or rates[0]:
+        found["learning_rate"] = _range(spec.learning_rate, rates, where_rate, optimizer)
+    found[BATCH_SIZE] = Range(low=space.batch_size.low, high=space.batch_size.high)
+    for option in {**spec.searched, **own}:
+        if option != "learning_rate" and option not in space.fixed.get(optimizer, {}):
+            found[option] = _range(spec.searched.get(option), (own.get(option),), f"{where}.{option}", optimizer)
+    if space.quantizer_lr_multiplier is not None:
+        multiplier = "quantizer_lr_multiplier"
+        found[multiplier] = _range(None, (space.quantizer_lr_multiplier,), f"space.{multiplier}", optimizer)
+    return found
+
+
+def _range(base: Range | None, bounds: Sequence[Bounds | None], where: str, optimizer: str) -> Range:
+    """Each end from the first of the bounds that has it, then from the table."""
+    lows = [b.low for b in bounds if b and b.low is not None] + ([base.low] if base else [])
+    highs = [b.high for b in bounds if b and b.high is not None] + ([base.high] if base else [])
+    if not lows or not highs:
+        raise broken(where, "needs both low and high: the table of optimizers has no range for it")
+    low, high = lows[0], highs[0]
+    if low >= high:
+        raise broken(where, f"low must be below high, but {optimizer} would be searched from {low:g} to {high:g}")
+    return Range(low=low, high=high, log=base.log if base else True)

@@ -1,0 +1,1 @@
+"""Values as text: tables of data frames, and TOML."""

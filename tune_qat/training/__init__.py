@@ -1,0 +1,1 @@
+"""Trains one configuration. Knows nothing of Ray, nor of the record."""

@@ -1,0 +1,60 @@
+"""Checkpoints: written atomically, read as data and never as code."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tune_qat.config import TuneQatError
+from tune_qat.storage.paths import Place, Write, place, write_whole
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Place, write: Write = write_whole) -> None:
+    """Write atomically (see `place.write_whole`)."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    write(path, file.getbuffer())
+
+
+def load_checkpoint(path: str | Place) -> dict[str, Any]:
+    """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
+    try:
+        state = torch.load(io.BytesIO(place(path).read_bytes()), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TuneQatError(f"Checkpoint {path} does not exist.") from None
+    except Exception as error:
+        raise TuneQatError(
+            f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
+        ) from error
+    if not isinstance(state, dict):
+        raise TuneQatError(f"Checkpoint {path} holds a {type(state).__name__}, and no named weights.")
+    return state
+
+
+def load_weights(path: str | Place) -> dict[str, torch.Tensor]:
+    """The floating-point weights of a checkpoint of ours, or of a plain state dict.
+
+    Raises `TuneQatError` naming the file where it cannot be read or holds something else.
+    """
+    state = load_checkpoint(path)
+    ours = state.get("model")
+    weights: dict[str, torch.Tensor] = ours if isinstance(ours, dict) else state
+    other = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    if other:
+        raise TuneQatError(
+            f"Checkpoint {path} holds more than floating-point weights ({', '.join(map(str, other[:3]))}). "
+            "A quantized model is no start: name a checkpoint of a 32/32 model, or a plain state dict."
+        )
+    return weights
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Hash of names, shapes, types and values: the same for the same weights, however the file was written."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,345 @@
+"""Train one configuration: the same code alone, in a notebook and inside a study. No ray, no parquet, no printing."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
+from tune_qat.data.base import CLASSIFICATION, Task
+from tune_qat.optimizers.joined import Optimizer
+from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
+from tune_qat.training import batch_norm, workload
+from tune_qat.training.checkpoints import load_weights
+from tune_qat.training.compile_cost import Plan, worth_compiling
+from tune_qat.training.compiler import set_precision, usable
+from tune_qat.training.cpu import replace_modules
+from tune_qat.training.distillation import Teacher
+from tune_qat.training.epoch_totals import EpochTotals
+from tune_qat.training.host_memory import keep_freed
+from tune_qat.training.lr_schedules import learning_rate_factor
+from tune_qat.training.step import TrainingStep
+from tune_qat.training.workload import Workload, batch_too_large
+
+EXPLODED = 10.0
+"""A training loss above this many times the constant predictor's counts as exploded."""
+CHECK_EVERY = 50
+"""Steps between looks at whether the loss is still finite: each look waits for the device."""
+
+
+class Training:
+    """One trial: model, optimizer and counters, stepped an epoch at a time and saved between epochs."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        work: Workload,
+        *,
+        device: str = "cpu",
+        init: str | Path | None = None,
+        task: Task | None = None,
+        backend: str = EAGER,
+    ) -> None:
+        """Build, start from the floating-point weights of the checkpoint `init` if given, quantize, calibrate.
+
+        `task` may be passed to share one among the trials of a process. `backend` is eager, inductor, or auto: compiled
+        if this trial alone earns it back; where compiling is not possible, it is eager whatever was asked for.
+
+        Raises:
+            UsageError: a configuration that does not fit the data, or names what does not exist.
+            TuneQatError: a checkpoint that cannot be read or does not fit the model.
+        """
+        check_backend(backend)
+        self.config = config
+        self.device = torch.device(device)
+        self.task = task or work.task(device)
+        if config.batch_size > self.task.train_size:
+            raise batch_too_large(config.batch_size, self.task.train_size, work.dataset.spec.name)
+        model = work.build_model(config.init_seed)
+        if init is not None:
+            start_from(model, init, config.model)
+        if self.device.type == "cpu":
+            replace_modules(model)
+        teacher = self._teacher(model.to(self.device), init)
+        first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
+        self.model = quantize(model, config.scheme, first_batch[:1])
+        calibrate(self.model, first_batch)
+        self.steps_per_epoch = self.task.train_size // config.batch_size
+        chosen, self.why_not_compiled = usable(self._backend(backend), self.device)
+        self._step = TrainingStep(config, self.model, self.task, self.device, chosen, teacher)
+        self.epoch = 0
+        self.step = 0
+        self.wall_s = 0.0
+        self.device_s = 0.0
+        self.exploded_epochs = 0
+        self.diverged = False
+
+    @property
+    def status(self) -> str:
+        """`running` while epochs are left, then `completed` or `diverged`."""
+        if self.diverged:
+            return "diverged"
+        return "completed" if self.epoch == self.config.epochs else "running"
+
+    @property
+    def backend(self) -> str:
+        """What runs the steps, eager or inductor; known for good after the first one."""
+        return self._step.backend
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return self._step.optimizer
+
+    def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
+        """Train from where it stands to the last epoch, one result an epoch; a diverged trial ends early.
+
+        With `test`, the last result holds the metric of the test split as well.
+        """
+        while self.status == "running":
+            yield self._run_epoch(test)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the trial depends on; loadable with `weights_only=True`."""
+        return {
+            "config": self.config.identity(),
+            "model_input": asdict(self.task.model_input),
+            "normalisation": self.task.normalisation,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "oscillations": self._step.oscillations.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "wall_s": self.wall_s,
+            "device_s": self.device_s,
+            "exploded_epochs": self.exploded_epochs,
+            "diverged": self.diverged,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`: the remaining epochs are the same, bit for bit on a CPU, as uninterrupted.
+
+        Raises `TuneQatError` for the state of another configuration.
+        """
+        if state.get("config") != self.config.identity():
+            raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if "oscillations" in state:  # a checkpoint from before they were tracked has none, and tracking starts now
+            self._step.oscillations.load_state_dict(state["oscillations"])
+        for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
+            setattr(self, name, state[name])
+
+    def _teacher(self, model: nn.Module, init: str | Path | None) -> Teacher | None:
+        settings = self.config.distillation
+        if settings is None:
+            return None
+        if init is None:
+            raise UsageError(
+                "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
+                'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
+            )
+        if self.task.model_input.task != CLASSIFICATION:
+            raise UsageError(f"distillation is defined for classification, but dataset {self.config.dataset!r} is not.")
+        return Teacher(model, settings)
+
+    def _backend(self, requested: str) -> str:
+        if requested != AUTO:
+            return requested
+        layers = quantized_layers(self.model)
+        plan = Plan(
+            samples=self.config.epochs * self.steps_per_epoch * self.config.batch_size,
+            steps=self.config.epochs * self.steps_per_epoch,
+            features=sum(layer.input_features for layer in layers),
+            layers=len(layers),
+            programs=1,
+            processes=1,
+        )
+        return INDUCTOR if worth_compiling(plan, self.device.type) else EAGER
+
+    def _order(self, epoch: int, *, of: int = 0) -> torch.Tensor:
+        """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same.
+
+        `of` 0 is that of training, `of` 1 that of batch-norm statistics.
+        """
+        generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
+        return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
+
+    def _run_epoch(self, test: bool) -> EpochResult:
+        wall, held = time.perf_counter(), _device_clock(self.device)
+        self.epoch += 1
+        totals = self._train_epoch()
+        finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
+        self.wall_s += time.perf_counter() - wall
+        before_norms = self._evaluate("val") if finite and self._reestimates else None
+        if before_norms is not None:
+            batch_norm.reestimate(self.model, self._norm_batches())
+        evaluation = self._evaluate("val") if finite else None
+        diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
+        self.diverged = diverged
+        tested = self._evaluate("test") if test and self.status == "completed" else None
+        self.device_s += _device_clock(self.device) - held
+        return EpochResult(
+            epoch=self.epoch,
+            status=self.status,
+            step=self.step,
+            examples=self.step * self.config.batch_size,
+            learning_rate=self.config.learning_rate * self._factor(self.step - 1),
+            **totals.columns(),
+            val_loss=_known(evaluation and evaluation.loss),
+            val_metric=None if diverged else evaluation and evaluation.metric,
+            val_metric_pre_bn=None if diverged else _known(before_norms and before_norms.metric),
+            val_top5=None if diverged else evaluation and evaluation.top5,
+            wall_s=self.wall_s,
+            device_s=self.device_s,
+            test_metric=_known(tested and tested.metric),
+            test_top5=_known(tested and tested.top5),
+            test_loss=_known(tested and tested.loss),
+            test_n=tested and tested.n,
+            test_correct=tested and tested.correct,
+            layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
+        )
+
+    def _train_epoch(self) -> EpochTotals:
+        """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
+        totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
+        size = self.config.batch_size
+        self.model.train()
+        with self._step.at_gradients(), _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
+            for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
+                self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
+                self.step += 1
+                if self.step % CHECK_EVERY == 0 and totals.nonfinite_steps:
+                    break
+        return totals
+
+    def _factor(self, step: int) -> float:
+        warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
+        milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
+        config, total = self.config, self._total_steps
+        return learning_rate_factor(config.schedule, step, total, warmup, milestones, config.decay)
+
+    @property
+    def _total_steps(self) -> int:
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def _reestimates(self) -> bool:
+        return self.config.bn_reestimation_batches > 0 and bool(batch_norm.norms(self.model))
+
+    def _norm_batches(self) -> Iterator[torch.Tensor]:
+        """Training inputs that batch norm is estimated from, in an order of their own for each seed and epoch."""
+        samples = self._order(self.epoch, of=1)[: self.config.bn_reestimation_batches * self.config.batch_size]
+        for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
+            yield inputs
+
+    @torch.no_grad()
+    def _evaluate(self, split: str) -> Any:
+        self.model.eval()
+        return self.task.evaluate(self.model, split)
+
+    def _exploded(self, totals: EpochTotals) -> bool:
+        """Whether the loss has been far above the constant predictor's for the whole grace period."""
+        self.exploded_epochs += totals.loss > EXPLODED * self.task.trivial_loss
+        return self.epoch == self.exploded_epochs == self.config.grace_epochs
+
+
+def train(
+    config: TrialConfig,
+    *,
+    data_dir: str | Path | None = None,
+    init: str | Path | None = None,
+    device: str | None = None,
+    threads: int = 1,
+    test: bool = False,
+    backend: str = AUTO,
+) -> Iterator[EpochResult]:
+    """Train one configuration and yield a result per epoch, the same numbers as inside a study.
+
+    Args:
+        config: what to train.
+        data_dir: folder of the data; `TUNE_QAT_DATA` where it is None.
+        init: checkpoint with floating-point weights to start from; None starts from scratch.
+        device: torch device; None takes a GPU where there is one.
+        threads: CPU threads, set for as long as this runs.
+        test: evaluate the test split after the last epoch.
+        backend: eager, inductor (compiled), or auto: compiled if this one trial earns it back.
+
+    Raises:
+        TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
+    """
+    work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
+    device = device or default_device()
+    keep_freed()
+    set_precision(device)
+    with thread_count(threads):
+        training = Training(config, work, device=device, init=init, backend=backend)
+        if training.why_not_compiled:
+            logging.getLogger(__name__).warning(
+                "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
+            )
+        yield from training.epochs(test=test)
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Torch's number of CPU threads, put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def start_from(model: nn.Module, checkpoint: str | Path, name: str) -> None:
+    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
+    try:
+        model.load_state_dict(load_weights(checkpoint))
+    except RuntimeError as error:
+        raise TuneQatError(
+            f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
+            "A start must hold the floating-point weights of the same model on the same kind of data."
+        ) from error
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What layers draw (dropout) starts from `seed`; torch's global random state is put back afterwards."""
+    accelerators = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(accelerators):
+        # Not torch.manual_seed, which seeds every accelerator, of which only this one is put back.
+        torch.default_generator.manual_seed(seed)
+        for accelerator in accelerators:
+            with torch.cuda.device(accelerator):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _device_clock(device: torch.device) -> float:
+    """Seconds the device is held: wall time on an accelerator, process time on a CPU."""
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    # No two trials share a stream by accident: torch's CPU generator takes 32 bits of a seed, so this is distinct
+    # for seeds below 4,294 and epochs below a million.
+    return seed * 1_000_003 + epoch
+
+
+def _finite(*values: float) -> bool:
+    return all(math.isfinite(value) for value in values)
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,167 @@
+"""One optimizer step: the code that runs millions of times."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from tune_qat import optimizers
+from tune_qat.config import EAGER, INDUCTOR, QuantizerOptimizer, TrialConfig
+from tune_qat.config.lookup import resolve
+from tune_qat.data.base import Task
+from tune_qat.optimizers import schedule_free
+from tune_qat.optimizers.base import OptimizerSpec
+from tune_qat.optimizers.joined import Joined, Optimizer
+from tune_qat.quantization.model import constrain, constraints
+from tune_qat.quantization.oscillations.recipe import Oscillations
+from tune_qat.training.compiler import compiled
+from tune_qat.training.distillation import Teacher
+from tune_qat.training.epoch_totals import EpochTotals
+from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
+
+
+class TrainingStep:
+    """A model with its loss and its optimizer, on one backend."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        task: Task,
+        device: torch.device,
+        backend: str,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.model = model
+        self.groups = parameter_groups(model)
+        self.optimizer, self._clip = build_optimizer(config, self.groups)
+        self.backend = backend
+        self.oscillations = Oscillations(config, model)
+        self._task = task
+        self._teacher = teacher
+        watched = self.oscillations.model
+        self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
+        self._constrain = partial(constrain, constraints(model))
+        self._is_new = True
+
+    @property
+    def clips(self) -> bool:
+        """Whether the optimizer clips gradients."""
+        return self._clip is not None
+
+    @contextmanager
+    def at_gradients(self) -> Iterator[None]:
+        """Parameters where gradients are taken; outside they are what is evaluated and saved (see `schedule_free`)."""
+        schedule_free.to_gradients(self.optimizer)
+        try:
+            yield
+        finally:
+            schedule_free.to_average(self.optimizer, self._constrain)
+
+    def __call__(
+        self, inputs: torch.Tensor, targets: torch.Tensor, factor: float, progress: float, totals: EpochTotals
+    ) -> None:
+        """Train on one batch with every group's peak learning rate times `factor`.
+
+        `progress` is the share of the trial's steps made before this one. The loss that is added up is the task's own.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
+        loss = self._task.loss(output, targets)
+        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+        penalty = self.oscillations.penalty(progress)
+        (minimised if penalty is None else minimised + penalty).backward()
+        norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
+        clipped = self._clip() if self._clip else None
+        self.oscillations.observe(codes, progress)
+        self.optimizer.step()
+        schedule_free.constrain_all(self.optimizer, self._constrain)
+        totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
+
+    def _first_output(self, inputs: torch.Tensor) -> Any:
+        """Compiling may fail for one model where it works for others: that one trains eagerly, and its row says so."""
+        self._is_new = False
+        try:
+            return self._forward(inputs)
+        except torch._dynamo.exc.TorchDynamoException:
+            self.backend, self._forward = EAGER, self.oscillations.model
+            return self._forward(inputs)
+
+
+def build_optimizer(
+    config: TrialConfig, groups: ParameterGroups
+) -> tuple[Optimizer, Callable[[], torch.Tensor] | None]:
+    """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip).
+
+    Raises `UsageError` for what the optimizer cannot do (`optimizers.check`).
+    """
+    optimizers.check(config)
+    spec = optimizers.get_spec(config.optimizer)
+    options = optimizers.resolve_options(config.optimizer, config.optimizer_options)
+    if "weight_decay" in options:
+        options["weight_decay"] *= config.weight_decay_factor
+    clip_options = {name: options.pop(name) for name in spec.clip_options}
+    parts = _weight_parts(groups, spec)
+    separate = config.quantizer_optimizer if groups.of_quantizers else None
+    if separate is None:
+        parts += _quantizer_parts(groups, config.quantizer_lr_multiplier)
+    own = _built(spec, config.learning_rate, options, parts)
+    optimizer = own if separate is None else Joined(own, _of_quantizers(separate, groups))
+    if spec.clip is None:
+        return optimizer, None
+    clip = resolve(spec.clip)
+    clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
+    return optimizer, lambda: clip(groups.all, clippable, **clip_options)
+
+
+class _Part(NamedTuple):
+    """Parameters that an optimizer treats alike."""
+
+    parameters: list[nn.Parameter]
+    decayed: bool
+    lr_multiplier: float = 1.0
+    matrices: bool = False
+
+
+def _weight_parts(groups: ParameterGroups, spec: OptimizerSpec) -> list[_Part]:
+    """Weights, those that the optimizer treats as matrices first, and what else is no quantizer's."""
+    matrices = getattr(groups, spec.matrices) if spec.matrices else []
+    taken = {id(weight) for weight in matrices}
+    plain = [weight for weight in groups.weights if id(weight) not in taken]
+    return [_Part(matrices, True, matrices=True), _Part(plain, True), _Part(groups.others, False)]
+
+
+def _quantizer_parts(groups: ParameterGroups, multiplier: float = 1.0) -> list[_Part]:
+    return [_Part(groups.quantizer, False, multiplier), _Part(groups.decayed_quantizer, True, multiplier)]
+
+
+def _of_quantizers(config: QuantizerOptimizer, groups: ParameterGroups) -> torch.optim.Optimizer:
+    options = optimizers.resolve_options(config.name, config.options)
+    return _built(optimizers.get_spec(config.name), config.learning_rate, options, _quantizer_parts(groups))
+
+
+def _built(
+    spec: OptimizerSpec, rate: float, options: Mapping[str, float], parts: Sequence[_Part]
+) -> torch.optim.Optimizer:
+    """The optimizer with a group for each part; each keeps the peak of its learning rate, for the schedule."""
+    others = {name: value for name, value in options.items() if name != "weight_decay"}
+    weight_decay = options.get("weight_decay", 0.0)
+    torch_groups: list[dict[str, Any]] = [
+        {
+            "params": part.parameters,
+            "weight_decay": weight_decay if part.decayed else 0.0,
+            "lr": rate * part.lr_multiplier,
+            **({"matrices": part.matrices} if spec.matrices else {}),
+        }
+        for part in parts
+        if part.parameters
+    ]
+    optimizer: torch.optim.Optimizer = resolve(spec.build)(torch_groups, rate, **others)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer

@@ -1,0 +1,1 @@
+"""Ray clusters: whether one answers, joins or starts, and what its nodes have."""

@@ -1,0 +1,112 @@
+"""One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from tune_qat.study import Arm, Study
+from tune_qat.tuning.asha import Asha
+from tune_qat.tuning.sampler import OBJECTIVE
+
+WARM_UP = "warm_up"
+"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What ASHA decided about a trial at a rung, and on which values."""
+
+    trial_key: str
+    arm_id: str
+    rung: int
+    epoch: int
+    value: float
+    cutoff: float | None
+    n_in_rung: int
+    """Values in the rung before this one."""
+    action: str
+
+
+class StudyScheduler(FIFOScheduler):
+    """Delegates the search stage to the ASHA of the trial's arm; every other stage runs to its end."""
+
+    def __init__(
+        self,
+        study: Study,
+        arms: Iterable[Arm],
+        history: Mapping[str, list[tuple[int, float]]],
+        on_decision: Callable[[Decision], None],
+        warm: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end.
+
+        It is looked at whenever a trial is added: a trial that goes on after its process was lost is added again.
+        """
+        super().__init__()
+        self._history = history
+        self._on_decision = on_decision
+        self._warm = warm
+        factor = study.asha.reduction_factor
+        self.asha = {arm.arm_id: Asha(study.rungs, factor) for arm in arms} if study.asha.enabled else {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        # What ASHA looks at is always the same.
+        return True
+
+    def refill(self, arm_id: str, trial_key: str) -> None:
+        """Put a recorded trial's values into its arm's rungs."""
+        if arm_id in self.asha:
+            for epoch, objective in self._history.get(trial_key, ()):
+                self.asha[arm_id].put(trial_key, epoch, objective)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        if self._asha_of(trial) is not None:
+            self.refill(trial.config["arm_id"], trial.config["trial_key"])
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        asha = self._asha_of(trial)
+        if asha is None:
+            warmed = trial.config["stage"] == WARM_UP and self._warm()
+            return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
+        key, epoch = trial.config["trial_key"], result.get("epoch", 0)  # a failure has no epoch
+        judged = asha.put(key, epoch, result[OBJECTIVE])
+        if judged is None:
+            return TrialScheduler.CONTINUE
+        self._on_decision(
+            Decision(
+                trial_key=key,
+                arm_id=trial.config["arm_id"],
+                rung=epoch,
+                epoch=epoch,
+                value=result[OBJECTIVE],
+                cutoff=judged.cutoff,
+                n_in_rung=judged.before,
+                action="continue" if judged.goes_on else "stop",
+            )
+        )
+        return TrialScheduler.CONTINUE if judged.goes_on else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        asha = self._asha_of(trial)
+        if asha is not None and "epoch" in result:
+            # One that ended by itself at a rung, diverged: its value is in the rung, but nothing was decided.
+            asha.put(trial.config["trial_key"], result["epoch"], result[OBJECTIVE])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray Tune pickles its scheduler for a restore that is not used here: rungs are refilled from the record.
+        return {}
+
+    def debug_string(self) -> str:
+        return f"ASHA for each of {len(self.asha)} arms"
+
+    def _asha_of(self, trial: Any) -> Asha | None:
+        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
+
+
+def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:
+    """What samplers and ASHA are told: the metric with its sign, or the worst one where there is none."""
+    value = metric if metric is not None and math.isfinite(metric) else worst_metric
+    return sign * value

@@ -1,0 +1,72 @@
+"""The file of a wider study: with what it came from at its head, read back before it is handed over."""
+
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.storage.paths import Place, write_whole
+from tune_qat.study import Study
+from tune_qat.text.toml import toml_text
+from tune_qat.widen.ranges import Widened
+
+MARK = "written by `tune-qat widen`"
+"""In the first line of every file that is written here: such a file may be replaced."""
+
+
+def document(widened: Widened, results: str | Place, output: str | Path | None) -> str:
+    """The study file, with what it came from at its head; `tune-qat run` of it gives exactly the study.
+
+    The head names the results as they were typed, but no absolute path, which would mean something on one machine only.
+    """
+    where = str(results)
+    where = "RESULTS" if os.path.isabs(os.path.expanduser(where)) or where.startswith("file:") else where
+    name = Path(output).name if output else "wide.toml"
+    head = [
+        f"Study {widened.study.name} with other ranges, {MARK}.",
+        "",
+        f"  tune-qat run {shlex.quote(name)} --results {shlex.quote(where)}",
+        "",
+        *widened.notes,
+    ]
+    text = "".join(f"# {line}".rstrip() + "\n" for line in head) + "\n" + toml_text(widened.values)
+    _check_reads_back(text, widened.study)
+    return text
+
+
+def check_output(output: Path) -> None:
+    """`UsageError` for a name that `tune-qat run` would not take for a file, or a file that is somebody's own."""
+    if output.suffix != ".toml":
+        raise UsageError(f"-o must end in .toml, but got {str(output)!r}.")
+    if output.exists() and not _ours(output):
+        raise UsageError(f"{output} is there already, and `tune-qat widen` did not write it. Name another file (-o).")
+
+
+def write(text: str, output: Path) -> None:
+    """Write the file whole or not at all; one that is there has passed `check_output` and is replaced."""
+    try:
+        write_whole(output, text.encode())
+    except OSError as error:
+        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
+
+
+def _ours(path: Path) -> bool:
+    try:
+        return MARK in path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:  # a folder, or nothing that may be read
+        return False
+
+
+def _check_reads_back(text: str, study: Study) -> None:
+    """Read the file as `tune-qat run` will; anything else than the intended study is a mistake of this program."""
+    with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder:
+        path = Path(folder) / "wide.toml"
+        path.write_text(text, encoding="utf-8")
+        read = Study.load(str(path))
+    same_start = study.pretrain is None or read.pretrain_config() == study.pretrain_config()
+    if read != study or not same_start:
+        raise TuneQatError(
+            f"The wider study of {study.name!r} does not read back as it was meant, which is a mistake of tune-qat. "
+            "Nothing was written; edit the study file by hand."
+        )

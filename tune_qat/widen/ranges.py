@@ -1,0 +1,230 @@
+"""A study with wider ranges: from where best values lie at an edge, or from ranges that are given."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+import analysis
+from tune_qat.config import UsageError
+from tune_qat.config.lookup import did_you_mean
+from tune_qat.results.origin import check_own
+from tune_qat.storage.paths import Place
+from tune_qat.study import Arm, Study
+from tune_qat.study.file import recorded_values
+from tune_qat.study.sections import BatchSizes
+from tune_qat.study.space import BATCH_SIZE, Dimensions
+from tune_qat.widen.area import RATE, growth
+from tune_qat.widen.edges import recorded_studies
+from tune_qat.widen.notes import kept, moves
+
+Span = tuple[float, float]
+LARGEST_BATCH = 1_000_000
+"""That a study file takes."""
+SEARCHED = """
+SELECT study_id, arm_id, stage, optimizer, learning_rate, batch_size
+FROM arm_trials WHERE ended AND stage IN ('random', 'search')
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the user asks for; None where the edges of the record decide."""
+
+    arms: Sequence[str] = ()
+    """Ids of the arms that are looked at; all where there are none."""
+    learning_rate: Span | None = None
+    batch_size: Span | None = None
+    trials: int | None = None
+    """Search trials of an arm in the wider study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widened:
+    """A wider study, and what is to be said of it."""
+
+    study: Study
+    values: Mapping[str, Any]
+    """Its file's values, without what is the default anyway."""
+    notes: Sequence[str]
+    """What moved from where to where, and what that does to recorded trials."""
+
+
+def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
+    """The study as it was last run, with wider ranges and more search trials.
+
+    Trials count within one study name, so the name stays. A learning rate's range belongs to an optimizer and so to all
+    its arms; that of the batch size to the study, and the `default` stage keeps the batch size that it had.
+
+    Search trials of an arm, where they are not given: the old number, and as many for the new part of the area that is
+    searched (log learning rate x powers of two) as the old part had for its size, rounded up. Arms have equal budgets,
+    so the arm that grows most decides; in joint mode, where optimizers share an arm, their mean. Random trials stay as
+    many as they were: those of the old ranges count, and the new part is for the search.
+
+    Raises:
+        UsageError: results of several studies and no name; an unknown study or arm; ranges that move nothing; a number
+            of trials with which nothing new would be run; a study of another version.
+        TuneQatError: a folder that holds no record.
+    """
+    row = _one(recorded_studies(results, name), results)
+    check_own(results, row.study_id, "widened")
+    study, values = _as_last_run(row.definition_json)
+    arms = _chosen(study, wanted.arms)
+    edges = analysis.frame(results, "edge_of_range")
+    edges = edges[(edges["study_id"] == study.name) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
+    rates = _learning_rates(study, arms, edges, wanted.learning_rate)
+    sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(results, study.name))
+    if not rates and not sizes:
+        raise UsageError(_nothing_moves(study, wanted, clipped))
+    _set_ranges(values, study, rates, sizes)
+    wide = Study.model_validate(values)
+    fit, lost = _recorded(results, study, wide)
+    values["stages"]["search"] = _trials(study, wide, wanted.trials, fit, lost)
+    wide = Study.model_validate(values)
+    return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
+
+
+def _one(studies: pd.DataFrame, results: str | Place) -> Any:
+    if len(studies) != 1:
+        known = ", ".join(studies["study_id"]) or "none"
+        raise UsageError(f"{results} holds several studies ({known}). Say which: --study NAME.")
+    return next(studies.itertuples())
+
+
+def _as_last_run(definition_json: str) -> tuple[Study, dict[str, Any]]:
+    """The study, and its values without those that are the default."""
+    values = recorded_values(definition_json)
+    try:
+        study = Study.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"The study in the record is not one of this version of tune-qat ({where} {first['msg']}). "
+            "Use the version that ran it, or edit its study file by hand."
+        ) from None
+    plain = study.model_dump(exclude_defaults=True)
+    return study, {"name": plain.pop("name"), **plain}
+
+
+def _chosen(study: Study, names: Sequence[str]) -> list[Arm]:
+    arms = {arm.arm_id: arm for arm in study.arms()}
+    for name in names:
+        if name not in arms:
+            hint = did_you_mean(name, arms)
+            raise UsageError(f"Study {study.name!r} has no arm {name!r} (--arm).{hint} Its arms: {', '.join(arms)}.")
+    return [arm for arm in arms.values() if not names or arm.arm_id in names]
+
+
+def _learning_rates(study: Study, arms: Sequence[Arm], edges: pd.DataFrame, given: Span | None) -> dict[str, Span]:
+    """New ranges by optimizer, of those that move; an optimizer that finds its own rate has none."""
+    old = {o: study.dimensions(o).get(RATE) for o in dict.fromkeys(name for arm in arms for name in arm.optimizers)}
+    if given is not None and not any(old.values()):
+        raise UsageError(f"--learning-rate: {', '.join(old)} is searched without a learning rate.")
+    moved = {}
+    for optimizer, bounds in old.items():
+        rows = edges[(edges["optimizer"] == optimizer) & (edges["dimension"] == RATE)]
+        new = given or _widest(rows)
+        if bounds is not None and new is not None and new != (bounds.low, bounds.high):
+            moved[optimizer] = new
+    return moved
+
+
+def _batch_sizes(
+    study: Study, edges: pd.DataFrame, given: Span | None, train_size: int
+) -> tuple[tuple[int, int] | None, Sequence[str]]:
+    """The new range, None where it stays, and what had to be left out because the data is too small for it."""
+    old = study.space.batch_size
+    new = given or _widest(edges[edges["dimension"] == BATCH_SIZE])
+    if new is None:
+        return None, []
+    most = 2 ** (min(train_size, LARGEST_BATCH).bit_length() - 1)
+    if new[0] > most:
+        raise UsageError(f"--batch-size: an epoch has {train_size} samples, which does not fill a batch of {new[0]:g}.")
+    said = [f"Batch sizes end at {most}: the training split has {train_size} samples."] if new[1] > most else []
+    low, high = int(new[0]), int(min(new[1], most))
+    return (None if (low, high) == (old.low, old.high) else (low, high)), said
+
+
+def _widest(edges: pd.DataFrame) -> Span | None:
+    """What is wide enough for all of these rows; None where none of them is at an edge."""
+    if not (edges["edge"] != "none").any():
+        return None
+    # A tenth of 1e-5 is a little more than 1e-6 in floats: six digits are meant.
+    return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
+
+
+def _train_size(results: str | Place, study: str) -> int:
+    """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
+    question = (
+        "SELECT study_id, n_train AS n FROM arms UNION ALL "
+        "SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) FROM arm_trials GROUP BY study_id"
+    )
+    found = analysis.frame(results, question)
+    return int(found[found["study_id"] == study]["n"].max())
+
+
+def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str]) -> str:
+    of = f" of {', '.join(wanted.arms)}" if wanted.arms else ""
+    if wanted.learning_rate or wanted.batch_size:
+        why = f"These are the ranges that study {study.name!r} has already."
+    else:
+        why = f"Study {study.name!r}: no best value{of} lies near an edge of its range. See `tune-qat edges`."
+    return " ".join(
+        [why, *clipped, "Other ranges: --learning-rate LOW:HIGH, --batch-size LOW:HIGH. More trials: tune-qat run."]
+    )
+
+
+def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span], sizes: tuple[int, int] | None) -> None:
+    """The new ranges, in the values of a study file."""
+    space = values["space"]
+    for optimizer, (low, high) in rates.items():
+        own = space.setdefault("per_optimizer", {}).setdefault(optimizer, {})
+        own[RATE] = {"low": low, "high": high}
+    if sizes is None:
+        return
+    low, high = sizes
+    space["batch_size"] = {"low": low, "high": high}
+    # Another default would be another trial; one that is not in the range cannot stay.
+    before = study.space.batch_size.middle
+    if low <= before <= high and BatchSizes(low=low, high=high).middle != before:
+        space["batch_size"]["default"] = before
+
+
+def _recorded(results: str | Place, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
+    """Ended search trials of each arm that still fit, and how many trials of which stage do not any more."""
+    trials = analysis.frame(results, SEARCHED)
+    fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
+    for row in trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)].itertuples():
+        if not _lies_in(old.dimensions(row.optimizer), row):
+            continue
+        if not _lies_in(new.dimensions(row.optimizer), row):
+            lost[row.stage] += 1
+        elif row.stage == "search":
+            fit[row.arm_id] += 1
+    return fit, lost
+
+
+def _lies_in(ranges: Dimensions, row: Any) -> bool:
+    at = ((ranges.get(RATE), row.learning_rate), (ranges[BATCH_SIZE], row.batch_size))
+    return all(bounds is None or bounds.low <= value <= bounds.high for bounds, value in at)
+
+
+def _trials(old: Study, new: Study, given: int | None, fit: Mapping[str, int], lost: Mapping[str, int]) -> int:
+    """Search trials of an arm in the wider study; see `widen`."""
+    planned = old.stages.search
+    if given is None and not planned:
+        raise UsageError("The study plans no search trials, which would fill the new ranges. Say how many: --trials N.")
+    trials = planned + math.ceil(round(planned * growth(old, new), 6)) if given is None else given
+    # Where recorded trials no longer fit, others are run in their place.
+    least = planned if not lost else min(fit.values()) if lost.get("search") else 0
+    if trials <= least:
+        raise UsageError(
+            f"Arms have {least} search trials already, so that nothing new would be run with {trials}. Ask for more: "
+            "--trials N."
+        )
+    return trials
