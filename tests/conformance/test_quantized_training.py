@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.trials import assert_nothing_infinite, assert_same_curve, results_of, resumed_every_epoch, tiny
+from tests.helpers.trials import assert_nothing_infinite, assert_same_curve, results_of, resumed_every_epoch, tiny
 from tune_qat.config import FLOAT_BITS, Scheme
 from tune_qat.quantizers import QUANTIZERS, scheme_of
 

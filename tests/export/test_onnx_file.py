@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.export.nets import CASES, ROUNDING, images, steady, trained
-from tests.trials import PHOTOS, tiny, training_of
+from tests.helpers.trials import PHOTOS, tiny, training_of
 from tune_qat import quantizers
 from tune_qat.config import Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trials import FLOAT, PHOTOS, tiny, training_of
+from tests.helpers.trials import FLOAT, PHOTOS, tiny, training_of
 from tune_qat import optimizers
 from tune_qat.config import Freezing, Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight

@@ -12,9 +12,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.analysis.small_study import SmallStudy
+from tests.helpers.study_files import write
 from tests.importing.sweeps import typed
 from tests.importing.test_ray_tune import EXPERIMENT
-from tests.study_files import write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.reader import read_rows
 

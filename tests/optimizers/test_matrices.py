@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.trials import tiny
 from tests.optimizers.trajectories import STEPS, assert_same_walk, of_table, walk
-from tests.trials import tiny
 from tune_qat.config import Scheme
 from tune_qat.optimizers.further import muon, soap
 from tune_qat.optimizers.joined import Joined

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.trials import assert_same_state, tiny, training_of
 from tests.optimizers.trajectories import assert_same_walk, of_table, walk
 from tests.references.schedule_free import ScheduleFree
-from tests.trials import assert_same_state, tiny, training_of
 from tune_qat.config import Scheme, UsageError
 from tune_qat.config.lookup import resolve
 from tune_qat.optimizers import check, get_spec, resolve_options, schedule_free

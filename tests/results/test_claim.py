@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage import Bucket
+from tests.helpers.storage import Bucket
 from tune_qat.config import TuneQatError
 from tune_qat.results import claim
 from tune_qat.results.claim import claimed

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trials import tiny as trial
-from tests.trials import work_of
+from tests.helpers.trials import tiny as trial
+from tests.helpers.trials import work_of
 from tests.tuning.studies import tiny
 from tune_qat.config import UsageError
 from tune_qat.training.compiler import usable

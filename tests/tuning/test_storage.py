@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.quota_files import LIMIT, SITECUSTOMIZE
-from tests.storage import Bucket
+from tests.helpers.quota_files import LIMIT, SITECUSTOMIZE
+from tests.helpers.storage import Bucket
 from tests.tuning.studies import tiny
 from tests.tuning.test_run import assert_whole
 from tune_qat.results.layout import checkpoint_path

@@ -1,0 +1,80 @@
+"""What a record lacks is said: no question, table, figure or page ends in a traceback or makes up an interval."""
+
+import html
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis import figures, stats
+from analysis.answers import Answers
+from analysis.bundled import queries
+from analysis.report.page import page
+from tests.analysis.report.thin_records import RECORDS
+from tune_qat.config import TuneQatError
+
+
+@pytest.fixture(scope="module", params=RECORDS)
+def thin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Answers]:
+    """What the record lacks, and the record."""
+    results = tmp_path_factory.mktemp("thin")
+    RECORDS[request.param][0](results)
+    return request.param, Answers(results)
+
+
+def tables(answers: Answers) -> dict[str, Callable[[], Any]]:
+    found: dict[str, Callable[[], Any]] = {f"question {name}": partial(answers.frame, name) for name in queries()}
+    found |= {f"stats.{name}": partial(getattr(stats, name), answers) for name in stats.__all__ if name.islower()}
+    return found
+
+
+def test_every_question_and_table_answers_or_says_why_not(thin: tuple[str, Answers]) -> None:
+    for name, ask in tables(thin[1]).items():
+        try:
+            answer = ask()
+        except TuneQatError:
+            continue
+        assert isinstance(answer, pd.DataFrame | list | dict), name
+
+
+def test_no_interval_without_the_runs_for_it(thin: tuple[str, Answers]) -> None:
+    for name, ask in tables(thin[1]).items():
+        try:
+            answer = ask()
+        except TuneQatError:
+            continue
+        if (
+            not isinstance(answer, pd.DataFrame)
+            or not {"n", "ci_low"} <= set(answer.columns)
+            or name == "question divergence"
+        ):
+            continue  # a share of one trial has an interval: Wilson's, which is nearly all of 0 to 1
+        alone = answer[answer["n"] < 2]
+        assert alone[["ci_low", "ci_high"]].isna().all().all(), name
+
+
+def test_no_verdict_calls_one_better_without_two_seeds(thin: tuple[str, Answers]) -> None:
+    lacks, answers = thin
+    found = stats.verdicts(answers)
+    if lacks in ("retrain alone", "one optimizer", "floating point alone", "two seeds"):
+        return  # their boards have seeds
+    for one in found:
+        assert "is better" not in one.sentence and "are better" not in one.sentence, one.sentence
+
+
+def test_every_figure_is_drawn_or_says_why_not(thin: tuple[str, Answers]) -> None:
+    for name in figures.__all__:
+        try:
+            figure = getattr(figures, name)(thin[1])
+        except TuneQatError:
+            continue
+        assert figure.to_dict() is not None, name
+
+
+def test_there_is_a_page_that_says_what_is_missing(thin: tuple[str, Answers]) -> None:
+    lacks, answers = thin
+    text = html.unescape(page(answers))
+    assert text.count("</html>") == 1
+    assert [words for words in RECORDS[lacks][1] if words not in text] == []

@@ -1,0 +1,580 @@
+"""The command line, in this process: what it prints, its exit codes, and that a mistake writes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+import analysis
+from tests.analysis.small_study import SmallStudy
+from tests.helpers.storage import Bucket
+from tests.helpers.study_files import write
+from tests.results.rows import filled
+from tests.results.rows import write as write_record
+from tests.widen.records import full
+from tune_qat import Scheme, TrialConfig, cli, optimizers
+from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
+from tune_qat.results.schema import TABLES
+from tune_qat.storage.paths import place
+from tune_qat.study import Study
+from tune_qat.training.loop import train
+from tune_qat.tuning.budget import Budget
+
+COMMANDS = (
+    *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
+    *("launch", "doctor", "import", "report"),
+)
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tune_qat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Types a command in an empty folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("TUNE_QAT_DATA", raising=False)
+
+    def typed(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["tune-qat", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        printed = capsys.readouterr()
+        return Done(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
+
+    return typed
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    return write(tmp_path)
+
+
+def assert_refused(done: Done, code: int, *parts: str) -> None:
+    """A message with these parts, nothing printed, nothing written where the command was typed."""
+    assert done.code == code, done
+    for part in parts:
+        assert part in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert os.listdir() == []
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["", *COMMANDS])
+    def test_is_readable(self, tune_qat: Any, command: str) -> None:
+        done = tune_qat(*([command] if command else []), "--help")
+        assert done.code == 0
+        assert done.out.startswith("Usage: tune-qat")
+        assert command or "..." not in done.out.replace("[ARGS]...", ""), (
+            "the first sentence of a command fits its line"
+        )
+        assert all(len(line) <= 80 for line in done.out.splitlines())
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_argument_and_option_says_what_it_is(self, command: str) -> None:
+        commands: Any = typer.main.get_command(cli.app)
+        for parameter in commands.commands[command].params:
+            assert parameter.help, parameter.name
+
+    def test_all_commands_are_listed(self, tune_qat: Any) -> None:
+        out = tune_qat("--help").out
+        assert all(f"\n  {command} " in out for command in COMMANDS)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [(), ("rnu",), ("plan",), ("plan", "quickstart", "--resutls", "x"), ("train", "--model", "lenet5"),
+         ("plan", "quickstart", "--trials", "-1"), ("plan", "quickstart", "--trials", "x"),
+         ("run", "quickstart", "--max-concurrent", "0"), ("run", "quickstart", "--cpus-per-trial", "0"),
+         ("run", "quickstart", "--trial-budget", "0"), ("status",)],
+    )  # fmt: skip
+    def test_a_wrong_command_line_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...]) -> None:
+        done = tune_qat(*arguments)
+        assert done.code == 2
+        assert "Usage: tune-qat" in done.err + done.out
+        assert os.listdir() == []
+
+
+class TestList:
+    def test_names_everything_with_a_line_each(self, tune_qat: Any) -> None:
+        from tune_qat.data import DATASETS
+        from tune_qat.models import MODELS
+        from tune_qat.quantizers import QUANTIZERS
+        from tune_qat.study.file import bundled
+
+        done = tune_qat("list")
+        assert done.code == 0
+        entries = [line.split(None, 1) for line in done.out.splitlines() if line.startswith("  ")]
+        tables: list[Any] = [bundled(), MODELS, DATASETS, QUANTIZERS, optimizers.OPTIMIZERS]
+        assert [entry[0] for entry in entries] == [name for table in tables for name in table]
+        assert all(len(entry) == 2 for entry in entries)
+
+
+class TestPlan:
+    def test_runs_nothing(self, tune_qat: Any) -> None:
+        done = tune_qat("plan", "quickstart")
+        assert (done.code, done.err) == (0, "")
+        assert "study quickstart: espcn on photos" in done.out
+        assert os.listdir() == []
+
+    def test_takes_overrides(self, tune_qat: Any, small: str) -> None:
+        out = tune_qat("plan", small, "--trials", "2", "--set", 'space.optimizers=["lion"]', "--set", "seed=3").out
+        assert "2 arms: lion-w32a32, lion-w4a4" in out
+        assert "search        4 trials" in out
+
+    def test_estimates_minutes_from_the_record(self, tune_qat: Any, small: str, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "one")
+        study.trial(study.arm("adam", workload="lenet5-digits"), "default")
+        assert "0.5 s an epoch" in tune_qat("plan", small, "--results", str(tmp_path)).out
+
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (("quickstrat",), ["No study 'quickstrat'", "Did you mean 'quickstart'?"]),
+            (("x" * 300,), ["No study"]),
+            (("quickstart", "--set", "training.epoch=3"), ["training.epoch (from --set)", "Did you mean 'epochs'?"]),
+            (("quickstart", "--set", "training"), ["--set takes key=value, such as space.learning_rate.low=1e-6"]),
+            (("quickstart", "--set", "name=../x"), ["name (from --set): must be a plain file name"]),
+            (("quickstart", "--set", "stages.default=false", "--trials", "0"), ["nothing to train"]),
+        ],
+    )
+    def test_a_mistake_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...], parts: list[str]) -> None:
+        assert_refused(tune_qat("plan", *arguments), 2, *parts)
+
+
+class TestRun:
+    """Without Ray: `tests/tuning` runs studies."""
+
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+        """What the engine was asked; a study ends as the last call's `complete` says."""
+        made: list[dict[str, Any]] = []
+
+        def run(study: Any, **given: Any) -> Any:
+            made.append({"study": study, **given})
+            if given["results"] == "failing":
+                raise TooManyFailures("3 trials ended in an error.")
+            return SimpleNamespace(complete=given["results"] != "cut")
+
+        for name, module in (
+            ("tune_qat.tuning.run", SimpleNamespace(run=run)),
+            (
+                "tune_qat.cli.run_summary",
+                SimpleNamespace(ending=lambda study, outcome, **given: f"ended {given['again']}"),
+            ),
+        ):
+            monkeypatch.setitem(sys.modules, name, module)
+        yield made
+
+    def test_hands_everything_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]], small: str) -> None:
+        done = tune_qat("run", small, "--results", "r s", "--data-dir", "d", "--address", "auto", "--trials", "2",
+                        "--max-concurrent", "3", "--cpus-per-trial", "2", "--gpus-per-trial", "0.5",
+                        "--time-budget", "90s",
+                        "--trial-budget", "7", "--gpu-hours", "1.5", "--set", "seed=4", "--no-progress")  # fmt: skip
+        assert done.code == 0
+        (call,) = calls
+        assert (call["study"].stages.search, call["study"].seed) == (2, 4)
+        expected = {"results": "r s", "data_dir": Path("d"), "address": "auto", "max_concurrent": 3,
+                    "cpus_per_trial": 2.0, "gpus_per_trial": 0.5,
+                    "budget": Budget(seconds=90.0, trials=7, gpu_hours=1.5)}  # fmt: skip
+        assert {name: call[name] for name in expected} == expected
+        # The line that resumes can be pasted as it is.
+        assert f"ended tune-qat run {small} --results 'r s'" in done.out
+
+    def test_what_is_left_out_is_left_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
+        assert tune_qat("run", "quickstart").code == 0
+        left = {"results": "results", "data_dir": None, "address": "local", "max_concurrent": None,
+                "cpus_per_trial": 1.0, "gpus_per_trial": None, "budget": Budget()}  # fmt: skip
+        assert {name: calls[0][name] for name in left} == left
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("90s", 90), ("30m", 1800), ("8h", 28800), ("1.5h", 5400), ("2d", 172800)]
+    )
+    def test_a_time_budget_has_a_unit(
+        self, tune_qat: Any, calls: list[dict[str, Any]], text: str, seconds: float
+    ) -> None:
+        tune_qat("run", "quickstart", "--time-budget", text)
+        assert calls[0]["budget"] == Budget(seconds=seconds)
+
+    def test_an_unfinished_study_ends_with_4(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
+        assert tune_qat("run", "quickstart", "--results", "cut").code == 4
+
+    def test_too_many_failures_end_with_3(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
+        assert_refused(tune_qat("run", "quickstart", "--results", "failing"), 3, "error: 3 trials ended in an error.")
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            *(
+                (("quickstart", "--time-budget", text), "--time-budget takes a number with a unit")
+                for text in ("", "abc", "30", "-3m", "0s", "nans", "infh", "1e400h", "m", "30x")
+            ),
+            (("quickstart", "--set", 'space.optimizers=["adamm"]'), "Unknown optimizer 'adamm'"),
+            (("nowhere.toml",), "No study 'nowhere.toml'"),
+            (("quickstart", "--address", "ray://h:10001"), "ray job submit --address http://h:8265"),
+            (("quickstart", "--address=ray://h:10001"), "-- tune-qat run quickstart --address=auto --results SHARED"),
+            (("quickstart", "--address", "ray://h:10001", "--results", "s3://b/r"), "--results s3://b/r --submit"),
+        ],
+    )
+    def test_a_mistake_is_found_before_ray_is_imported(
+        self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], part: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "tune_qat.tuning.run", None)  # importing it would be an ImportError
+        assert_refused(tune_qat("run", *arguments), 2, part)
+
+
+DIGITS = ("--model", "lenet5", "--dataset", "digits", "--data-option", "train_limit=64", "--batch-size", "16")
+
+
+class TestTrain:
+    def test_prints_a_line_an_epoch(self, tune_qat: Any) -> None:
+        done = tune_qat("train", *DIGITS, "--epochs", "2")
+        assert (done.code, done.err) == (0, "")
+        assert [line[:20] for line in done.out.splitlines()] == ["epoch 1/2  train los", "epoch 2/2  train los"]
+        assert "test" not in done.out
+        assert os.listdir() == []
+
+    def test_json_has_the_numbers_of_python_in_the_fields_of_the_record(self, tune_qat: Any) -> None:
+        done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "nesterov", "--option", "momentum=0.8",
+                        "--learning-rate", "0.01", "--seed", "3", "--schedule", "step", "--warmup-epochs", "0.5",
+                        "--quantizer-lr-multiplier", "0.5", "--weight-bits", "3", "--first-last-bits", "4",
+                        "--ste", "round_then_clip", "--test", "--json")  # fmt: skip
+        rows = [json.loads(line) for line in done.out.splitlines()]
+        config = TrialConfig(
+            model="lenet5",
+            dataset="digits",
+            dataset_options={"split_seed": 0, "train_limit": 64, "augment": "none"},
+            scheme=Scheme(weight_bits=3, first_last_bits=4, ste="round_then_clip"),
+            optimizer="nesterov",
+            learning_rate=0.01,
+            optimizer_options={"momentum": 0.8, "weight_decay": 0.0},
+            quantizer_lr_multiplier=0.5,
+            batch_size=16,
+            epochs=2,
+            schedule="step",
+            warmup_epochs=0.5,
+            seed=3,
+            init_seed=3,
+        )
+        for row, result in zip(rows, train(config, test=True, device="cpu"), strict=True):
+            same = {name: value for name, value in row.items() if name not in ("wall_s", "device_s")}
+            assert same == {name: getattr(result, name) for name in same}
+        assert set(rows[0]) <= set(TABLES["epochs"].names)
+        assert rows[0]["test_metric"] is None
+        assert 0 <= rows[1]["test_metric"] <= 1
+
+    def test_recipes_against_oscillations(self, tune_qat: Any) -> None:
+        done = tune_qat("train", *DIGITS, "--model", "lenet5_bn", "--epochs", "2", "--bn-reestimation-batches", "2",
+                        "--freezing", "threshold_start=0.05", "--freezing", "threshold_end=0.04",
+                        "--freezing", "momentum=0.02", "--dampening", "weight=0.5", "--json")  # fmt: skip
+        config = TrialConfig(
+            model="lenet5_bn",
+            dataset="digits",
+            dataset_options={"split_seed": 0, "train_limit": 64, "augment": "none"},
+            scheme=Scheme(),
+            optimizer="adam",
+            learning_rate=1e-3,
+            optimizer_options=optimizers.resolve_options("adam", {}),
+            batch_size=16,
+            epochs=2,
+            bn_reestimation_batches=2,
+            freezing=Freezing(threshold_start=0.05, threshold_end=0.04, momentum=0.02),
+            dampening=Dampening(weight=0.5),
+        )
+        for line, result in zip(done.out.splitlines(), train(config, device="cpu"), strict=True):
+            row = json.loads(line)
+            assert all(row[name] == getattr(result, name) for name in ("train_loss", "val_metric", "val_metric_pre_bn"))
+            assert result.val_metric_pre_bn is not None
+
+    def test_a_learning_rate_left_out_is_the_documented_one(self, tune_qat: Any) -> None:
+        def losses(*more: str) -> list[float]:
+            lines = tune_qat("train", *DIGITS, "--epochs", "1", "--optimizer", "lion", "--json", *more).out.splitlines()
+            return [json.loads(line)["train_loss"] for line in lines]
+
+        assert losses() == losses("--learning-rate", "1e-4") != losses("--learning-rate", "1e-3")
+
+    def test_a_schedule_left_out_is_the_optimizers_own(self, tune_qat: Any) -> None:
+        def losses(*more: str) -> list[float]:
+            done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "schedule_free_adamw", "--json", *more)
+            return [json.loads(line)["train_loss"] for line in done.out.splitlines()]
+
+        assert losses() == losses("--schedule", "constant") != []
+
+    def test_quantizers_may_have_their_own_optimizer(self, tune_qat: Any) -> None:
+        def losses(*more: str) -> list[float]:
+            done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "sgd", "--json", *more)
+            return [json.loads(line)["train_loss"] for line in done.out.splitlines()]
+
+        own = losses("--quantizer-optimizer", "adam")
+        assert own == losses("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "1e-3")
+        assert own != losses("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "1e-5") != losses()
+        control = ("--weight-bits", "32", "--activation-bits", "32")
+        assert losses(*control, "--quantizer-optimizer", "adam") == losses(*control)
+
+    def test_a_diverged_trial_is_a_result(self, tune_qat: Any) -> None:
+        done = tune_qat("train", *DIGITS, "--epochs", "2", "--optimizer", "sgd", "--learning-rate", "1e30")
+        assert done.code == 0
+        (line,) = done.out.splitlines()
+        assert line.endswith("DIVERGED")
+        assert "nan" not in line
+
+    @pytest.mark.parametrize(
+        ("more", "code", "parts"),
+        [
+            (("--model", "lenet"), 2, ["Unknown model 'lenet'. Did you mean 'lenet5'?"]),
+            (("--dataset", "digit"), 2, ["Unknown dataset 'digit'. Did you mean 'digits'?"]),
+            (("--optimizer", "adamm"), 2, ["Unknown optimizer 'adamm'. Did you mean 'adam'?"]),
+            (("--quantizer", "lqs"), 2, ["Unknown quantizer 'lqs'. Did you mean 'lsq'?"]),
+            (("--quantizer", "x", "--weight-bits", "32", "--activation-bits", "32"), 2, ["Unknown quantizer 'x'"]),
+            (("--weight-bits", "1"), 2, ["2 to 8 bits of weights, or 32 (not quantized), but weight_bits is 1"]),
+            (("--activation-bits", "9"), 2, ["activation_bits is 9"]),
+            (("--first-last-bits", "1"), 2, ["first_last_bits is 1"]),
+            (("--learning-rate", "0"), 2, ["learning_rate must be positive, but got 0.0"]),
+            (("--learning-rate", "-1"), 2, ["learning_rate must be positive, but got -1.0"]),
+            (("--learning-rate", "nan"), 2, ["learning_rate must be a finite number, but got nan"]),
+            (("--batch-size", "0"), 2, ["--batch-size"]),
+            (("--batch-size", "4096"), 2, ["Batch size 4096 is larger than one epoch of 'digits' (64 samples)"]),
+            (("--epochs", "0"), 2, ["--epochs"]),
+            (("--seed", "-1"), 2, ["--seed"]),
+            (("--threads", "0"), 2, ["--threads"]),
+            (("--schedule", "x"), 2, ["schedule must be one of cosine, step, constant, but got 'x'"]),
+            (
+                ("--optimizer", "schedule_free_sgd", "--schedule", "cosine"),
+                2,
+                ["schedule must be 'constant' with optimizer 'schedule_free_sgd'"],
+            ),
+            (("--optimizer", "prodigy", "--quantizer-lr-multiplier", "0.1"), 2, ["'prodigy' estimates one rate"]),
+            (("--quantizer-optimizer", "adamm"), 2, ["Unknown optimizer 'adamm'. Did you mean 'adam'?"]),
+            (("--quantizer-optimizer", "muon"), 2, ["quantizer_optimizer cannot be 'muon'"]),
+            (("--quantizer-learning-rate", "0.1"), 2, ["--quantizer-optimizer, which is missing"]),
+            (
+                ("--quantizer-optimizer", "adam", "--quantizer-learning-rate", "0"),
+                2,
+                ["learning_rate of quantizer_optimizer must be positive, but got 0.0"],
+            ),
+            (
+                ("--quantizer-optimizer", "adam", "--quantizer-lr-multiplier", "0.5"),
+                2,
+                ["quantizer_lr_multiplier must be 1 with a quantizer_optimizer"],
+            ),
+            (("--warmup-epochs", "3"), 2, ["below epochs (3)"]),
+            (("--ste", "x"), 2, ["clip_then_round, round_then_clip, but got 'x'"]),
+            (("--quantizer-lr-multiplier", "-1"), 2, ["quantizer_lr_multiplier must be at least 0"]),
+            (("--option", "momentum=0.9"), 2, ["Optimizer 'adam' has no option 'momentum'", "beta1"]),
+            (("--option", "eps"), 2, ["--option takes key=value, such as momentum=0.9, but got 'eps'"]),
+            (
+                ("--freezing", "start=0.1"),
+                2,
+                ["--freezing takes threshold_start, threshold_end, momentum (may"],
+            ),
+            (("--freezing", "threshold_start=0.1"), 2, ["--freezing takes", "but got threshold_start."]),
+            (("--dampening", "weight=-1"), 2, ["dampening weight must be above 0, but got -1.0"]),
+            (
+                ("--quantizer", "twn", "--weight-bits", "2", "--activation-bits", "32", "--dampening", "weight=1"),
+                2,
+                ["Weights of quantizer 'twn' cannot be dampened"],
+            ),
+            (("--data-option", "x"), 2, ["--data-option takes key=value, such as scale=2, but got 'x'"]),
+            (("--data-option", "train_limit=x"), 2, ["'train_limit'", "whole number of at least 0, but got 'x'"]),
+            (("--init", "no.pt"), 1, ["Checkpoint no.pt does not exist"]),
+            (("--init", "."), 1, ["Checkpoint . cannot be read"]),
+        ],
+        ids=str,
+    )
+    def test_a_mistake_is_one_message(self, tune_qat: Any, more: tuple[str, ...], code: int, parts: list[str]) -> None:
+        assert_refused(tune_qat("train", *DIGITS, *more), code, *parts)
+
+    def test_a_model_of_another_task_is_refused(self, tune_qat: Any) -> None:
+        done = tune_qat("train", "--model", "lenet5", "--dataset", "photos")
+        assert_refused(done, 2, "Model 'lenet5' is made for classification", "super-resolution", "espcn")
+
+    @pytest.mark.parametrize("folder", [(), ("--data-dir", "nowhere")])
+    def test_missing_data_is_named_with_layout_and_source(self, tune_qat: Any, folder: tuple[str, ...]) -> None:
+        done = tune_qat("train", "--model", "lenet5", "--dataset", "mnist", *folder)
+        assert_refused(done, 1, "The data of dataset 'mnist' was not found", "Expected layout", "How to get it",
+                       "--data-dir", *folder[1:])  # fmt: skip
+
+    def test_ctrl_c_ends_with_4(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*arguments: Any, **named: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("tune_qat.training.loop.train", interrupted)
+        assert_refused(tune_qat("train", *DIGITS), Interrupted.exit_code, "stopped by Ctrl-C")
+
+
+class TestReading:
+    @pytest.fixture
+    def results(self, tmp_path: Path) -> str:
+        folder = tmp_path / "results"
+        study = SmallStudy(folder, "2026")
+        study.trial(study.arm("adam"), "default", val_metric=0.5)
+        write_record(folder, "2026", "studies", "study", filled("studies", complete=False))
+        return str(folder)
+
+    def test_status_says_how_far_each_arm_is(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("status", results)
+        assert done.code == 0
+        assert "study 2026: not complete" in done.out
+        assert "adam-w4a4" in done.out
+
+    @pytest.mark.parametrize("command", [("status",), ("query", "leaderboard"), ("query", "SELECT 1")])
+    def test_a_folder_without_a_record_ends_with_1(
+        self, tune_qat: Any, tmp_path: Path, command: tuple[str, ...]
+    ) -> None:
+        name, *rest = command
+        assert_refused(tune_qat(name, "nowhere", *rest), 1, "nowhere does not exist", "--results")
+        assert_refused(tune_qat(name, str(tmp_path), *rest), 1, f"{tmp_path} holds no record of a study")
+
+    def test_query_takes_sql_and_names(self, tune_qat: Any, results: str) -> None:
+        sql = tune_qat("query", results, "SELECT study_id, optimizer FROM trials", "--format", "csv")
+        assert (sql.code, sql.out) == (0, "study_id,optimizer\n2026,adam\n")
+        for name in analysis.queries():
+            assert tune_qat("query", results, name).code == 0
+
+    def test_query_writes_files(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        path = tmp_path / "answer.parquet"
+        done = tune_qat("query", results, "SELECT 1 AS one", "--format", "parquet", "-o", str(path))
+        assert done == Done(0, "", "")
+        assert path.read_bytes()[:4] == b"PAR1"
+
+    def test_query_lists_its_questions_without_a_record(self, tune_qat: Any) -> None:
+        done = tune_qat("query", "--list")
+        assert done.code == 0
+        assert [line.split()[0] for line in done.out.splitlines()] == list(analysis.queries())
+
+        assert tune_qat("query", "nowhere", "--list") == done
+
+    def test_query_asks_several_results_at_once(self, tune_qat: Any, results: str, bucket: Bucket) -> None:
+        remote = f"{bucket.uri}/several"
+        study = SmallStudy(place(remote), "remote")
+        study.retrain(study.arm("lion"), 0.8, None)
+        SmallStudy(Path("here"), "here").arm("sgd")
+        counted = "SELECT study_id, optimizer FROM arms ORDER BY ALL"
+        done = tune_qat("query", results, remote, "here", counted, "--format", "csv")
+        assert (done.code, done.out) == (0, "study_id,optimizer\n2026,adam\nhere,sgd\nremote,lion\n")
+        assert "remote" in tune_qat("query", remote, results, "leaderboard").out
+
+    def test_query_says_which_study_is_in_two_results(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        SmallStudy(tmp_path / "other", "2026").arm("adam")
+        assert_refused(tune_qat("query", results, str(tmp_path / "other"), "budget"), 2, "Study '2026' is in", "other")
+
+    def test_query_names_a_file_that_is_not_parquet(self, tune_qat: Any, results: str) -> None:
+        path = Path(results) / "trials" / "study_id=2026" / "notes.parquet"
+        path.write_text("not Parquet")
+        assert_refused(tune_qat("query", results, "leaderboard"), 1, f"{path} cannot be read as Parquet")
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            ((), "query takes results folders and then a question: SQL, or one of batch_norm_gap"),
+            (("leaderbord",), "No question 'leaderbord'. Did you mean 'leaderboard'?"),
+            (("SELECT nope FROM trials",), '"nope" not found'),
+            (("SELEC 1",), "DuckDB cannot answer"),
+            (("DROP VIEW trials",), "only reads"),
+            (("SELECT 1", "--format", "xml"), "--format must be one of table, csv, json, parquet"),
+            (("SELECT 1", "--format", "parquet"), "needs a file: -o FILE"),
+            (("SELECT 1 AS a, 2 AS a", "--format", "json"), "Two columns are called 'a'"),
+        ],
+    )
+    def test_a_wrong_question_ends_with_2(
+        self, tune_qat: Any, results: str, arguments: tuple[str, ...], part: str
+    ) -> None:
+        assert_refused(tune_qat("query", results, *arguments), 2, part)
+
+    def test_a_format_is_checked_before_the_folder_is_read(self, tune_qat: Any) -> None:
+        assert_refused(tune_qat("query", "nowhere", "SELECT 1", "--format", "xml"), 2, "--format must be one of")
+
+
+class TestWiden:
+    @pytest.fixture
+    def results(self, tmp_path: Path, small: str) -> str:
+        """`small`, whose adam at 4/4 bits is best at the upper edge."""
+        full(Study.load(small), tmp_path / "r", {"adam": {"learning_rate": 0.09}})
+        return str(tmp_path / "r")
+
+    def test_prints_a_file_that_runs_as_it_says(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
+        done = tune_qat("widen", results)
+        assert (done.code, done.err) == (0, "")
+        study = Study.load(write(tmp_path, done.out, "wide.toml"))
+        assert study.dimensions("adam")["learning_rate"].high == 1
+        assert os.listdir() == []
+
+    def test_writes_a_file_and_says_what_moved_and_what_to_type(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("widen", results, "-o", "wide file.toml", "--arm", "adam-w4a4", "--trials", "9")
+        assert done.code == 0
+        *said, command = done.out.splitlines()
+        assert said[:3] == [
+            "wide file.toml: study small",
+            "  learning rate of adam: 1e-05..0.1 -> 1e-05..1",
+            "  search trials of an arm: 6 -> 9",
+        ]
+        assert command == f"run      tune-qat run 'wide file.toml' --results {results}"
+        assert os.listdir() == ["wide file.toml"]
+        assert Study.load("wide file.toml").stages.search == 9
+
+    def test_replaces_its_own_file_and_no_other(self, tune_qat: Any, results: str) -> None:
+        tune_qat("widen", results, "-o", "wide.toml")
+        assert tune_qat("widen", results, "-o", "wide.toml", "--trials", "20").code == 0
+        assert Study.load("wide.toml").stages.search == 20
+        own = Path("mine.toml")
+        own.write_text("# Mine.\n")
+        done = tune_qat("widen", results, "-o", "mine.toml")
+        assert (done.code, own.read_text()) == (2, "# Mine.\n")
+        assert "mine.toml is there already, and `tune-qat widen` did not write it" in done.err
+
+    def test_what_cannot_be_written_leaves_nothing(self, tune_qat: Any, results: str) -> None:
+        Path("../file").write_text("")
+        assert_refused(tune_qat("widen", results, "-o", "../file/wide.toml"), 1, "../file/wide.toml cannot be written")
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            *(
+                (("--learning-rate", text), "--learning-rate takes LOW:HIGH, such as 1e-5:1, but got")
+                for text in ("", "1e-3", "1e-3:", ":1", "1:2:3", "a:b", "1e-3..1")
+            ),
+            *((("--learning-rate", text), "above 0") for text in ("0:1", "-1:1", "nan:1", "1e-3:inf")),
+            (("--learning-rate", "1:0.1"), "LOW must be below HIGH, but got '1:0.1'"),
+            (("--learning-rate", "1:1"), "LOW must be below HIGH"),
+            (("--batch-size", "24:64"), "both ends must be powers of two, such as 16:256, but got '24:64'"),
+            (("--batch-size", "0.5:64"), "powers of two"),
+            (("--batch-size", "64:16"), "LOW must be at most HIGH"),
+            (("--trials", "6"), "6 search trials already"),
+            (("--study", "smal"), "holds no study 'smal' (--study). Did you mean 'small'?"),
+            (("--arm", "adam"), "has no arm 'adam' (--arm)"),
+            (("-o", "wide"), "-o must end in .toml, but got 'wide'"),
+        ],
+        ids=str,
+    )
+    def test_a_mistake_ends_with_2(self, tune_qat: Any, results: str, arguments: tuple[str, ...], part: str) -> None:
+        assert_refused(tune_qat("widen", results, *arguments), 2, part)
+
+    def test_edges_ends_with_the_command(self, tune_qat: Any, results: str) -> None:
+        done = tune_qat("edges", results, "--study", "small")
+        assert done.code == 0
+        assert done.out.splitlines()[-1] == f"widen    tune-qat widen {results} -o wide.toml"
+        assert_refused(tune_qat("edges", "nowhere"), 1, "nowhere does not exist")
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "tune_qat", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None and command.stderr is not None
+    command.stdout.close()
+    with command.stderr as errors:
+        assert errors.read() == ""
+    assert command.wait() == 0

@@ -1,0 +1,65 @@
+"""The examples of CONTRIBUTING.md: added to the tables as they stand there, they pass the conformance tests."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KINDS = {"optimizer": "OPTIMIZERS", "quantizer": "QUANTIZERS", "model": "MODELS", "dataset": "DATASETS"}
+"""What is added, and the table it goes into."""
+RUNNER = """
+import importlib, sys, types
+
+def added(name, source):
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    parent, _, own = name.rpartition(".")
+    setattr(importlib.import_module(parent), own, module)
+    exec(compile(source, name, "exec"), module.__dict__)
+
+{parts}
+"""
+
+
+def blocks(kind: str) -> list[str]:
+    """File, line and subclass of an example."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = re.search(rf"### An? {kind}\n(.*?)\n##", page, re.DOTALL)
+    assert section is not None
+    return re.findall(r"```python\n(.*?)```", section[1], re.DOTALL)
+
+
+def first_comment(block: str) -> str:
+    return block.splitlines()[0].removeprefix("# ")
+
+
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_example_passes_the_conformance_tests(kind: str, tmp_path: Path) -> None:
+    file, line, subclass = blocks(kind)
+    table = module_of(first_comment(line).removeprefix("a line of "))
+    tests = module_of(first_comment(subclass))
+    name = re.search(r'name="(\w+)"', line)
+    assert name is not None
+    parts = [
+        f"added({module_of(first_comment(file))!r}, {file!r})",
+        f"import {table} as table",
+        f"spec = eval({line!r}, vars(table))",
+        f"table.{KINDS[kind]}[spec.name] = spec",
+        f"import {tests} as tests",
+        f"exec({subclass!r}, vars(tests))",
+        *(f"{word} = tests.{word}" for word in re.findall(r"^class (\w+)", subclass, re.MULTILINE)),
+    ]
+    path = tmp_path / f"test_{name[1]}.py"
+    path.write_text(RUNNER.format(parts="\n".join(parts)), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
+    done = subprocess.run([*command, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert passed is not None and int(passed[1]) >= 10, "the example is not tested"

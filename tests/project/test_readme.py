@@ -1,0 +1,102 @@
+"""What the README tells people to type, typed; quickstart cut small."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import analysis
+from tune_qat.study import Study
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = [
+    "--set", "pretrain.epochs=2", "--set", "training.epochs=2", "--set", 'space.optimizers=["adam", "sgd_agc"]',
+    "--set", "stages.retrain=2", "--trials", "1", "--no-progress",
+]  # fmt: skip
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def tune_qat(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tune_qat", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of the first command, cut small."""
+    path = tmp_path_factory.mktemp("readme")
+    command = shlex.split(blocks("bash")[0])
+    done = tune_qat(*command[command.index(".venv/bin/tune-qat") + 1 :], *SMALL, cwd=path)
+    assert done.returncode == 0, done.stderr
+    assert "bicubic" in done.stdout and "95 % interval" in done.stdout
+    return path
+
+
+def test_the_second_command_is_what_ci_runs() -> None:
+    assert blocks("bash")[-1].strip() == "bash .ci/run"
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.parametrize(
+    "command",
+    re.findall(r"^tune-qat (?:list|plan|train|export|status|query|report results -o).*?(?=\s+#|$)", README, re.M),
+)
+def test_commands_that_run_nothing_big_work_as_written(folder: Path, command: str) -> None:
+    done = tune_qat(*shlex.split(command)[1:], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.xdist_group("ray")
+def test_the_frames_and_connections_shown_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    code = next(block for block in blocks("python") if "import analysis" in block)
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - the README's own code
+    assert len(analysis.frame("results", "leaderboard")) == 4
+
+
+@pytest.mark.xdist_group("ray")
+def test_the_python_shown_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = next(block for block in blocks("python") if "import Scheme" in block)
+    cut = {
+        "stages.search": 1,
+        "stages.retrain": 1,
+        "training.epochs": 1,
+        "pretrain.epochs": 1,
+        "space.optimizers": ["adam"],
+    }
+    small = code.replace('{"stages.search": 3}', repr(cut))
+    assert small != code
+    monkeypatch.chdir(tmp_path)
+    exec(small, {})  # noqa: S102 - the README's own code
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_study_file_shown_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "shown.toml"
+    path.write_text(blocks("toml")[0])
+    study = Study.load(str(path))
+    assert study.dimensions("adam")["learning_rate"].low == 1e-6
+    assert tomllib.loads(blocks("toml")[0])["judgement"]["metric"] == study.judgement.metric
+
+
+def test_files_that_are_linked_exist() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

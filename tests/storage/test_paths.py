@@ -1,0 +1,139 @@
+"""Places: the same on this machine's disk, on object storage (a real server on loopback) and through fsspec."""
+
+import errno
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.storage import Bucket
+from tune_qat.config import StorageRefused, UsageError
+from tune_qat.storage import retry as patience_module
+from tune_qat.storage.paths import Place, move, place, remove_folder, write_whole
+from tune_qat.storage.retry import Patience
+
+pytestmark = pytest.mark.xdist_group("s3")
+
+
+@pytest.fixture(params=["local", "s3", "fsspec"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> Place:
+    named = {
+        "local": str(tmp_path / "r"),
+        "s3": f"{bucket.uri}/{uuid.uuid4().hex}",
+        "fsspec": f"memory://{uuid.uuid4().hex}/r",
+    }
+    return place(named[request.param])
+
+
+def test_what_is_written_is_read_and_replaced(root: Place) -> None:
+    path = root / "a" / "b.bin"
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        path.read_bytes()
+    for data in (b"one", b"", b"three" * 3_000_000):  # the last one takes several parts of an upload
+        write_whole(path, data)
+        assert path.exists() and path.read_bytes() == data
+    assert (path.name, path.parent.name) == ("b.bin", "a")
+
+
+def test_files_are_listed_by_pattern_and_by_folder(root: Place) -> None:
+    assert list(root.glob("*")) == []
+    for name in ("t/study_id=1/a.parquet", "t/study_id=1/.b.parquet", "t/study_id=2/c.parquet", "t/other/d.parquet"):
+        folder, _, last = name.rpartition("/")
+        place_of = root
+        for part in folder.split("/"):
+            place_of = place_of / part
+        write_whole(place_of / last, b"x")
+    found = sorted(str(path) for path in (root / "t").glob("study_id=*/[!.]*.parquet"))
+    assert found == [str(root / "t" / "study_id=1" / "a.parquet"), str(root / "t" / "study_id=2" / "c.parquet")]
+    # What a listing gives can be read.
+    assert {path.read_bytes() for path in (root / "t").glob("study_id=*/*.parquet")} == {b"x"}
+
+
+def test_files_and_folders_are_moved_and_removed(root: Place) -> None:
+    write_whole(root / "a" / "one", b"1")
+    write_whole(root / "a" / "two", b"2")
+    move(root / "a" / "one", root / "c" / "uno")
+    assert not (root / "a" / "one").exists() and (root / "c" / "uno").read_bytes() == b"1"
+    (root / "c" / "uno").unlink()
+    (root / "c" / "uno").unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError):
+        (root / "c" / "uno").unlink()
+    remove_folder(root / "a")
+    remove_folder(root / "a")
+    assert not (root / "a" / "two").exists()
+
+
+def test_a_place_is_its_name_and_travels_to_other_processes(bucket: Bucket) -> None:
+    path = place(f"{bucket.uri}/r/") / "a"
+    write_whole(path, b"here")
+    assert place(str(path)) == path
+    code = f"from tune_qat.storage.paths import place; print(place({str(path)!r}).read_bytes())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "b'here'\n"
+
+
+def test_paths_become_absolute_and_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert place("results") == tmp_path / "results"
+    assert place("~/results") == tmp_path / "home" / "results"
+    assert place(f"file://{tmp_path}/x") == tmp_path / "x"
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "words"),
+    [
+        ("nonsense://a/b", UsageError, "no file system for it is known"),
+        ("sftp://nowhere/b", UsageError, "no file system for it is known"),
+        ("s3://key:secret@bucket/a", UsageError, "holds a password"),
+        ("s3:///nobucket", UsageError, "names no bucket"),
+    ],
+)
+def test_a_uri_that_leads_nowhere_is_named(uri: str, error: type[UsageError], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        place(uri)
+    assert "secret" not in str(caught.value)
+
+
+class TestPatience:
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(patience_module, "FIRST_PAUSE_S", 0.01)
+
+    def test_a_write_waits_until_storage_is_back(self, tmp_path: Path) -> None:
+        results, said = tmp_path / "share", list[str]()
+
+        def say(text: str) -> None:
+            said.append(text)
+            results.mkdir()
+
+        Patience(results, 60.0, say).write_whole(results / "a" / "b", b"x")
+        assert (results / "a" / "b").read_bytes() == b"x"
+        assert len(said) == 1 and "the results folder is gone" in said[0]
+
+    def test_once_spent_nothing_waits_any_more(self, tmp_path: Path) -> None:
+        patience = Patience(tmp_path / "gone", 0.05)
+        with pytest.raises(StorageRefused, match="run the same command again"):
+            patience.write_whole(tmp_path / "gone" / "a", b"x")
+        patience.seconds = 1e9
+        with pytest.raises(StorageRefused):
+            patience.write_whole(tmp_path / "gone" / "b", b"x")
+        assert not (tmp_path / "gone").exists()
+
+    def test_a_full_disk_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path, real = tmp_path / "a", os.fsync
+        write_whole(path, b"old")
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(StorageRefused, match="No space left on device"):
+            Patience(tmp_path, 0.05).write_whole(path, b"new")
+        assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+        monkeypatch.setattr(os, "fsync", real)
+        Patience(tmp_path, 0.05).write_whole(path, b"new")
+        assert path.read_bytes() == b"new"

@@ -1,0 +1,272 @@
+"""The wider study: its ranges, its trials, its file."""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.study_files import SMALL, changed, write
+from tests.widen.records import full, recorded
+from tune_qat.config import UsageError
+from tune_qat.study import Study
+from tune_qat.widen.area import growth
+from tune_qat.widen.file import document
+from tune_qat.widen.ranges import Wanted, widen
+
+AT_EDGES = {"adam": {"learning_rate": 0.09, "batch_size": 8}, "nesterov": {"learning_rate": 2e-4}}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.load(write(tmp_path))
+
+
+def ranges(study: Study) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in study.space.optimizers:
+        rate = study.dimensions(name)["learning_rate"]
+        found[name] = (rate.low, rate.high)
+    return found | {"batch_size": (study.space.batch_size.low, study.space.batch_size.high)}
+
+
+class TestRanges:
+    def test_from_the_edges(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        widened = widen(tmp_path / "r", None, Wanted())
+        # A decade or a power of two beyond the edge; 1e-4 / 10 is 1e-5, not the float beside it.
+        assert ranges(widened.study) == {"adam": (1e-5, 1.0), "nesterov": (1e-5, 1.0), "batch_size": (4, 64)}
+
+    def test_an_arm_picks_its_optimizer_alone(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        widened = widen(tmp_path / "r", "small", Wanted(arms=["nesterov-w4a4"]))
+        assert ranges(widened.study) == {"adam": (1e-5, 0.1), "nesterov": (1e-5, 1.0), "batch_size": (8, 64)}
+
+    def test_the_widest_of_an_optimizers_arms_counts(self, study: Study, tmp_path: Path) -> None:
+        record = full(study, tmp_path / "r", {"adam": {"learning_rate": 2e-5}})
+        record.trial("adam-w4a4", "search", val_metric=0.95, learning_rate=0.5, batch_size=64)
+        widened = widen(tmp_path / "r", None, Wanted())
+        # 0.5, a default outside the range, has a decade of room as well.
+        assert ranges(widened.study) == {"adam": (1e-6, 5.0), "nesterov": (1e-4, 1.0), "batch_size": (8, 128)}
+
+    def test_what_is_given_goes_before_the_edges(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        wanted = Wanted(arms=["adam-w4a4"], learning_rate=(1e-7, 10.0), batch_size=(1, 256), trials=30)
+        widened = widen(tmp_path / "r", None, wanted)
+        assert ranges(widened.study) == {"adam": (1e-7, 10.0), "nesterov": (1e-4, 1.0), "batch_size": (1, 256)}
+        assert widened.study.stages.search == 30
+
+    def test_nothing_else_changes_and_the_default_stays(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r")
+        wide = widen(tmp_path / "r", None, Wanted(learning_rate=(1e-7, 10.0), batch_size=(8, 512))).study
+        assert (wide.name, wide.seed, wide.training, wide.judgement) == (
+            study.name, study.seed, study.training, study.judgement,
+        )  # fmt: skip
+        assert wide.space.batch_size.middle == study.space.batch_size.middle == 16
+        for before, after in zip(study.arms(), wide.arms(), strict=True):
+            optimizer = before.optimizers[0]
+            assert study.default_config(before, optimizer) == wide.default_config(after, optimizer)
+        away = widen(tmp_path / "r", None, Wanted(batch_size=(32, 64), trials=7))
+        assert away.study.space.batch_size.default is None
+        assert "The default trials are run again, at batch size 32: 16 is not in the range." in away.notes
+
+    def test_batches_end_where_the_training_split_does(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r", samples=300)
+        widened = widen(tmp_path / "r", None, Wanted(batch_size=(8, 4096)))
+        assert ranges(widened.study)["batch_size"] == (8, 256)
+        assert "Batch sizes end at 256: the training split has 300 samples." in widened.notes
+        with pytest.raises(UsageError, match="an epoch has 300 samples, which does not fill a batch of 512"):
+            widen(tmp_path / "r", None, Wanted(batch_size=(512, 4096)))
+
+    def test_an_optimizer_that_finds_its_own_rate_gets_none(self, tmp_path: Path) -> None:
+        own = Study.load(write(tmp_path, changed('["adam", "nesterov"]', '["adam", "prodigy"]')))
+        full(own, tmp_path / "r")
+        wide = widen(tmp_path / "r", None, Wanted(learning_rate=(1e-7, 10.0))).study
+        assert "learning_rate" not in wide.dimensions("prodigy")
+        assert wide.dimensions("adam")["learning_rate"].high == 10
+        with pytest.raises(UsageError, match="prodigy is searched without a learning rate"):
+            widen(tmp_path / "r", None, Wanted(arms=["prodigy-w4a4"], learning_rate=(1e-7, 10.0)))
+
+    @pytest.mark.parametrize(
+        ("wanted", "parts"),
+        [
+            (Wanted(), ["no best value lies near an edge", "--learning-rate LOW:HIGH"]),
+            (Wanted(arms=["adam-w4a4"]), ["no best value of adam-w4a4 lies near"]),
+            (Wanted(trials=100), ["no best value lies near", "More trials: tune-qat run"]),
+            (Wanted(arms=["adam-w4a5"]), ["no arm 'adam-w4a5'", "Did you mean 'adam-w4a4'?", "nesterov-w32a32"]),
+            (Wanted(batch_size=(8, 64)), ["ranges that study 'small' has already"]),
+            (Wanted(learning_rate=(1e-5, 0.1), arms=["adam-w4a4"]), ["has already"]),
+        ],
+    )
+    def test_what_moves_nothing_is_refused(
+        self, study: Study, tmp_path: Path, wanted: Wanted, parts: list[str]
+    ) -> None:
+        full(study, tmp_path / "r")
+        with pytest.raises(UsageError) as refused:
+            widen(tmp_path / "r", None, wanted)
+        assert all(part in str(refused.value) for part in parts), refused.value
+
+    def test_of_several_studies_one_has_to_be_named(self, study: Study, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            full(study.model_copy(update={"name": name}), tmp_path / "r", AT_EDGES)
+        with pytest.raises(UsageError, match=r"several studies \(one, two\)"):
+            widen(tmp_path / "r", None, Wanted())
+        assert widen(tmp_path / "r", "two", Wanted()).study.name == "two"
+
+
+class TestTrials:
+    """`small` plans 6 search trials; adam has 4 decades, nesterov 4, and 4 batch sizes."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "trials"),
+        [
+            (Wanted(batch_size=(8, 128)), 6 + 2),  # 4 -> 5 powers: 1.5 more
+            (Wanted(batch_size=(8, 1024)), 6 + 6),  # twice as many: exactly as many again
+            (Wanted(arms=["adam-w4a4"], learning_rate=(1e-6, 1.0)), 6 + 3),  # 4 -> 6 decades
+            (Wanted(learning_rate=(1e-6, 1.0), batch_size=(4, 128)), 6 + 8),  # 6 x 6 / (4 x 4) = 2.25: 7.5 more
+            (Wanted(learning_rate=(1e-3, 1e-2)), 6),  # narrower: others in place of those that no longer fit
+            (Wanted(learning_rate=(1e-3, 10.0), batch_size=(8, 64)), 6 + 3),  # adam: 2 of 4 decades stay, 2 are new
+        ],
+    )  # fmt: skip
+    def test_fill_the_new_part_as_the_old_one_was(
+        self, study: Study, tmp_path: Path, wanted: Wanted, trials: int
+    ) -> None:
+        full(study, tmp_path / "r")
+        assert widen(tmp_path / "r", None, wanted).study.stages.search == trials
+
+    def test_growth_is_the_share_of_new_points_of_a_grid(self, study: Study) -> None:
+        """Counted, point by point, on a fine grid of the wide area."""
+
+        def grid(optimizer: str, one: Study) -> set[tuple[int, int]]:
+            rate, size = one.dimensions(optimizer)["learning_rate"], one.dimensions(optimizer)["batch_size"]
+            ends = (round(1000 * math.log10(rate.low)), round(1000 * math.log10(rate.high)))
+            powers = (int(math.log2(size.low)), int(math.log2(size.high)))
+            return {(r, s) for r in range(*ends) for s in range(powers[0], powers[1] + 1)}
+
+        for low, high, smallest, largest in ((1e-6, 1.0, 4, 64), (1e-4, 30.0, 32, 256), (1e-3, 1e-2, 8, 16)):
+            values = study.model_dump(exclude_defaults=True)
+            values["space"] |= {"learning_rate": {"low": low, "high": high}}
+            values["space"]["batch_size"] = {"low": smallest, "high": largest}
+            wide = Study.model_validate(values)
+            counted = [
+                len(grid(name, wide) - grid(name, study)) / len(grid(name, study)) for name in ("adam", "nesterov")
+            ]
+            # Ends of ranges are rounded to the grid, 4,000 points long.
+            assert growth(study, wide) == pytest.approx(max(counted), abs=2e-3)
+            joint, wide_joint = (
+                Study.model_validate({**one.model_dump(exclude_defaults=True), "mode": "joint"})
+                for one in (study, wide)
+            )
+            assert growth(joint, wide_joint) == pytest.approx(sum(counted) / 2, abs=2e-3)
+
+    @pytest.mark.parametrize("trials", [1, 6])
+    def test_a_number_with_which_nothing_new_would_be_run_is_refused(
+        self, study: Study, tmp_path: Path, trials: int
+    ) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        with pytest.raises(UsageError, match=f"6 search trials already, .* with {trials}. Ask for more: --trials N"):
+            widen(tmp_path / "r", None, Wanted(trials=trials))
+        assert widen(tmp_path / "r", None, Wanted(trials=7)).study.stages.search == 7
+
+    def test_narrower_ranges_say_how_many_trials_no_longer_fit(self, study: Study, tmp_path: Path) -> None:
+        record = full(study, tmp_path / "r")
+        for rate in (1e-5, 2e-4):
+            record.trial("adam-w4a4", "search", val_metric=0.4, learning_rate=rate, batch_size=32)
+        record.trial("adam-w4a4", "random", "diverged", learning_rate=2e-4, batch_size=32)
+        record.trial("adam-w4a4", "random", learning_rate=1e-6, batch_size=32)  # which does not fit as it is
+        record.trial("adam-w4a4", "default", learning_rate=2e-4, batch_size=32)  # which always does
+        widened = widen(tmp_path / "r", None, Wanted(arms=["adam-w4a4"], learning_rate=(5e-4, 1e-1), trials=7))
+        # And one of each arm of adam that `full` has.
+        assert "5 recorded trials lie outside of the new ranges and no longer count." in widened.notes
+        with pytest.raises(UsageError, match="have 5 search trials already"):
+            widen(tmp_path / "r", None, Wanted(arms=["adam-w4a4"], learning_rate=(5e-4, 1e-1), trials=5))
+
+    def test_a_study_without_a_search_needs_a_number(self, tmp_path: Path) -> None:
+        none = Study.load(write(tmp_path, changed("search = 6", "search = 0")))
+        full(none, tmp_path / "r", AT_EDGES)
+        with pytest.raises(UsageError, match="plans no search trials.*--trials N"):
+            widen(tmp_path / "r", None, Wanted())
+        assert widen(tmp_path / "r", None, Wanted(trials=3)).study.stages.search == 3
+
+
+class TestFile:
+    def test_is_the_study_and_says_where_it_came_from(self, study: Study, tmp_path: Path) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        widened = widen(tmp_path / "r", None, Wanted())
+        text = document(widened, "results", tmp_path / "wide.toml")
+        head, _, body = text.partition("\n\n")
+        assert head.splitlines() == [
+            "# Study small with other ranges, written by `tune-qat widen`.",
+            "#",
+            "#   tune-qat run wide.toml --results results",
+            "#",
+            "# learning rate of adam: 1e-05..0.1 -> 1e-05..1",
+            "# learning rate of nesterov: 0.0001..1 -> 1e-05..1",
+            "# batch size: 8..64 -> 4..64",
+            "# search trials of an arm: 6 -> 10",
+            "# Recorded trials that fit count, as long as the name stays; only what is new is run.",
+        ]
+        expected = tomllib.loads(SMALL)
+        expected["space"] |= {
+            "batch_size": {"low": 4, "high": 64},
+            "per_optimizer": {
+                "adam": {"learning_rate": {"low": 1e-5, "high": 1.0}},
+                "nesterov": {"learning_rate": {"low": 1e-5, "high": 1.0}},
+            },
+        }
+        expected["stages"]["search"] = 10
+        assert tomllib.loads(body) == {"name": "small", **expected}, "nothing that is the default anyway"
+        assert Study.load(write(tmp_path, text, "wide.toml")) == widened.study
+
+    @pytest.mark.parametrize(
+        ("typed", "named"),
+        [
+            ("s3://bucket/r", "s3://bucket/r"),
+            ("my r", "'my r'"),
+            ("/data/r", "RESULTS"),
+            ("~/r", "RESULTS"),
+            ("file:///data/r", "RESULTS"),
+        ],
+    )
+    def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, typed: str, named: str) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        text = document(widen(tmp_path / "r", None, Wanted()), typed, tmp_path / "wide.toml")
+        assert f"--results {named}\n" in text
+        assert str(tmp_path) not in text
+
+    @pytest.mark.parametrize(
+        "name",
+        ["quickstart", "joint_quickstart", "lenet5_mnist_methods", "lsq_plus_mixnet_s",
+         "lsq_preresnet50_imagenet_distilled", "oscillations_mobilenet_v3_small_frozen"],
+    )  # fmt: skip
+    def test_a_bundled_study_stays_as_it_is_but_for_what_is_asked(self, name: str, tmp_path: Path) -> None:
+        study = Study.load(name)
+        recorded(study, tmp_path, samples=10**7)
+        widened = widen(tmp_path, None, Wanted(batch_size=(1, 2**20), trials=10**4))
+        text = document(widened, "results", None)
+        read = tomllib.loads(text)
+        assert Study.model_validate(read) == widened.study
+        narrowed = {**widened.values, "space": {**widened.values["space"], "batch_size": study.space.batch_size}}
+        back = Study.model_validate({**narrowed, "stages": study.stages})
+        assert back == study
+
+    def test_a_start_with_a_schedule_of_its_own_stays_as_it_was(self, tmp_path: Path) -> None:
+        text = changed('init = "scratch"\n', "") + (
+            '[pretrain]\noptimizer = "schedule_free_adamw"\nbatch_size = 8\nepochs = 2\n'
+        )
+        study = Study.load(write(tmp_path, text))
+        full(study, tmp_path / "r", AT_EDGES)
+        widened = widen(tmp_path / "r", None, Wanted())
+        again = Study.load(write(tmp_path, document(widened, "r", None), "wide.toml"))
+        assert again.pretrain_config() == study.pretrain_config()
+        assert again.pretrain_config().schedule == "constant"
+
+    def test_a_file_that_would_not_read_back_is_not_handed_over(
+        self, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full(study, tmp_path / "r", AT_EDGES)
+        widened = widen(tmp_path / "r", None, Wanted())
+        monkeypatch.setattr("tune_qat.widen.file.toml_text", lambda values: SMALL)
+        with pytest.raises(Exception, match="does not read back as it was meant"):
+            document(widened, "results", None)
