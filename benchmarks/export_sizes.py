@@ -10,7 +10,7 @@ import torch
 
 from tune_qat import models, quantizers
 from tune_qat.config import Scheme, TrialConfig
-from tune_qat.data.base import CLASSIFICATION, ModelInput
+from tune_qat.data.spec import CLASSIFICATION, ModelInput
 from tune_qat.export.onnx_file import save_onnx
 from tune_qat.export.state_file import save_state
 from tune_qat.export.summary import float_values

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from tune_qat import models
 from tune_qat.config import Scheme, TrialConfig
-from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Evaluation, ModelInput, Task
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
+from tune_qat.data.task import Evaluation, Task
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 

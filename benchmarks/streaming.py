@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from tune_qat import data
-from tune_qat.data.base import Dataset
 from tune_qat.data.photos import SCENES, scene_files
 from tune_qat.data.pixel_file import CACHE_VARIABLE
+from tune_qat.data.task import Dataset
 from tune_qat.results.provenance import cpu_name
 
 BREEDS = 20

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from benchmarks import textbook
 from tune_qat import models
-from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
 from tune_qat.data.photos import SCENES, TEST_SCENES, VAL_SCENES, scene_files
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
 from tune_qat.data.splits import cut, shuffled
 
 VAL_IMAGES, EVALUATION_BATCH = 5_000, 1_000

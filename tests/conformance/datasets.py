@@ -14,8 +14,9 @@ from torch.nn import functional
 from tests.references import datasets as reference
 from tune_qat import data
 from tune_qat.data import residency
-from tune_qat.data.base import CLASSIFICATION, Dataset, ImagePairs, LabelledImages, Task
 from tune_qat.data.counter_rng import permutation
+from tune_qat.data.spec import CLASSIFICATION, ImagePairs, LabelledImages
+from tune_qat.data.task import Dataset, Task
 
 torch.set_num_threads(1)
 

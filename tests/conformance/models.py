@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_qat import models
 from tune_qat.config import Scheme, UsageError
-from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
 from tune_qat.quantization.layer import EXACT_LIMIT, QuantizedLayer
 from tune_qat.quantization.model import calibrate, constrain, constraints, layer_results, quantize, quantized_layers
 from tune_qat.training.parameter_groups import parameter_groups

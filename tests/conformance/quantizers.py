@@ -10,7 +10,8 @@ from tune_qat.config import STE_VARIANTS, Scheme, TuneQatError, UsageError
 from tune_qat.config.lookup import resolve
 from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import check_scheme, get_spec, options_of
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 KINDS = ("weight", "activation")
 VALUES = {

@@ -11,8 +11,9 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from tests.references import datasets as reference
 from tune_qat import data
 from tune_qat.data import DATASETS
-from tune_qat.data.base import CLASSIFICATION, Dataset, LabelledImages, ModelInput
 from tune_qat.data.classification import EVALUATION_BATCH, Classification
+from tune_qat.data.spec import CLASSIFICATION, LabelledImages, ModelInput
+from tune_qat.data.task import Dataset
 
 torch.set_num_threads(1)
 

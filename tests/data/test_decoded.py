@@ -18,12 +18,13 @@ from tests.data import tiny_folders
 from tune_qat import data
 from tune_qat.config import TuneQatError
 from tune_qat.data import decoding, tsinghua_dogs
-from tune_qat.data.base import SPLITS, Dataset
 from tune_qat.data.classification import Classification
 from tune_qat.data.counter_rng import permutation
 from tune_qat.data.mapped_images import MappedImages
 from tune_qat.data.pixel_file import CACHE_VARIABLE
 from tune_qat.data.prefetch import THREAD_NAME
+from tune_qat.data.spec import SPLITS
+from tune_qat.data.task import Dataset
 
 torch.set_num_threads(1)
 ALL, TRAIN, VAL, TEST = 72, 57, 3, 12

@@ -14,9 +14,9 @@ from tests.data import tiny_folders
 from tests.references.datasets import images_of, labelled, pairs
 from tune_qat import data
 from tune_qat.config import TuneQatError
-from tune_qat.data.base import SPLITS
 from tune_qat.data.luma import low_and_high, luma
 from tune_qat.data.pixel_file import CACHE_VARIABLE
+from tune_qat.data.spec import SPLITS
 
 
 class TestPhotos:

@@ -10,8 +10,9 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tests.references import datasets as reference
 from tune_qat.data import DATASETS
-from tune_qat.data.base import SUPER_RESOLUTION, Dataset, ImagePairs, ModelInput
+from tune_qat.data.spec import SUPER_RESOLUTION, ImagePairs, ModelInput
 from tune_qat.data.super_resolution import SuperResolution
+from tune_qat.data.task import Dataset
 
 torch.set_num_threads(1)
 SCALE, PATCH, PER_IMAGE = 3, 4, 5

@@ -8,7 +8,7 @@ import pytest
 from tests.data import tiny_folders
 from tune_qat import data
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.data.base import DatasetSpec
+from tune_qat.data.spec import DatasetSpec
 
 
 def test_table_is_free_of_torch() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
-from tune_qat.data.base import CLASSIFICATION, ModelInput
+from tune_qat.data.spec import CLASSIFICATION, ModelInput
 from tune_qat.export.trained import Trained
 from tune_qat.quantization.model import calibrate, constrain, constraints, quantize, quantized_layers, quantizers_of
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS

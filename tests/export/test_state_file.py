@@ -11,7 +11,7 @@ import torch
 from tests.export.nets import CASES, images, trained
 from tune_qat.export.state_file import FORMAT, pack, save_state, unpack
 from tune_qat.quantization.model import quantized_layers
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.training.checkpoints import load_checkpoint
 
 

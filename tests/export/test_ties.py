@@ -10,7 +10,7 @@ from torch import nn
 from tests.export.test_onnx_file import exported, run
 from tune_qat import quantizers
 from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
-from tune_qat.data.base import SUPER_RESOLUTION, ModelInput
+from tune_qat.data.spec import SUPER_RESOLUTION, ModelInput
 from tune_qat.export.trained import Trained
 from tune_qat.quantization.model import calibrate, quantize, quantizers_of
 

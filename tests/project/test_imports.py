@@ -1,9 +1,10 @@
-"""Imports point one way. The table below is the design; a broken arrow says what it would tie together."""
+"""Imports point one way, and no two files need each other. The table is the design."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "quantizers": {"config"},
     "optimizers": {"config"},
     "data": {"config"},
-    "models": {"config", "data.base"},
+    "models": {"config", "data.spec"},
     # One trial.
     "quantization": {"config", "quantizers"},
     "training": {"config", "storage", "quantizers", "optimizers", "models", "data", "quantization"},
@@ -52,16 +53,9 @@ WITHOUT_TORCH = {
     *("importing", "launch", "simulate", "widen", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
-
-
-def modules() -> list[Path]:
-    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-
-
-def part_of(name: str) -> str:
-    """`tune_qat.data.base` is in `data`; `analysis` is itself."""
-    first, _, rest = name.partition(".")
-    return (rest.partition(".")[0] or "__init__") if first == "tune_qat" else first
+ASKS_TORCH = {"results.provenance"}
+"""But for the name of a GPU."""
+MOST_DOORS = 20
 
 
 def module_name(path: Path) -> str:
@@ -69,26 +63,28 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of everything a file imports, at its top or in a function; not what only type checkers see."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for body in node.body
-        for inner in ast.walk(body)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+MODULES = {module_name(path): path for part in PACKAGES for path in sorted((ROOT / part).rglob("*.py"))}
+
+
+def part_of(name: str) -> str:
+    """`tune_qat.data.spec` is in `data`; `analysis` is itself."""
+    first, _, rest = name.partition(".")
+    return (rest.partition(".")[0] or "__init__") if first == "tune_qat" else first
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Full names of everything a file imports: at its top, in a function, or for type checkers alone."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module, f"{path}: relative import"
-            # `from tune_qat import data` imports a part, `from tune_qat.data import load` a name of it.
-            whole = node.module == "tune_qat"
-            yield from (f"{node.module}.{alias.name}" if whole else node.module for alias in node.names)
+            # `from tune_qat import data` imports a module, `from tune_qat.data import load` a name of one.
+            within = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if name in MODULES else node.module for name in within]
+    return tuple(found)
 
 
 def ours(name: str) -> bool:
@@ -104,14 +100,14 @@ def allowed(importer: str, imported: str) -> bool:
     return target in ALLOWED[importer] or within in ALLOWED[importer]
 
 
-def test_the_reader_sees_functions_and_not_what_type_checkers_see(tmp_path: Path) -> None:
+def test_the_reader_sees_functions_and_what_only_type_checkers_see(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text(
         "import json\nfrom tune_qat import data, models\nfrom tune_qat.study import Study\n"
         "if TYPE_CHECKING:\n    import ray\nelse:\n    import optuna\n"
         "def late():\n    from torch import nn\n"
     )
-    expected = ["json", "tune_qat.data", "tune_qat.models", "tune_qat.study", "optuna", "torch"]
+    expected = ["json", "tune_qat.data", "tune_qat.models", "tune_qat.study", "ray", "optuna", "torch"]
     assert sorted(imports(path)) == sorted(expected)
 
 
@@ -133,47 +129,55 @@ def test_arrows_that_the_design_rules_out_are_refused(importer: str, imported: s
     assert not allowed(importer, imported)
 
 
-@pytest.mark.parametrize("path", modules(), ids=module_name)
-def test_imports_point_one_way(path: Path) -> None:
-    importer = part_of(module_name(path))
-    assert importer in ALLOWED or importer in MAY_IMPORT_ANYTHING, (
-        f"{path.name}: {importer} is new. Add it to ALLOWED with what it may import, the less the better."
+def test_imports_point_one_way() -> None:
+    broken = []
+    for module, path in MODULES.items():
+        importer = part_of(module)
+        assert importer in ALLOWED or importer in MAY_IMPORT_ANYTHING, (
+            f"{module}: {importer} is new. Add it to ALLOWED with what it may import, the less the better."
+        )
+        for name in filter(ours, imports(path)):
+            if part_of(name) in OUTERMOST and importer not in OUTERMOST:
+                broken.append(f"{module} imports {name}: nothing may need the command line, the outermost part.")
+            elif not allowed(importer, name):
+                broken.append(f"{module} imports {name}; {importer} may import {sorted(ALLOWED[importer])} of ours.")
+    assert not broken, "\n".join(
+        [*broken, "With such an arrow a part can no longer be used, tested or understood without the other."]
     )
-    for name in filter(ours, imports(path)):
-        assert part_of(name) not in OUTERMOST or importer in OUTERMOST, (
-            f"{module_name(path)} imports {name}: the command line is the outermost part, and nothing may need it."
-        )
-        assert allowed(importer, name), (
-            f"{module_name(path)} imports {name}. {importer} may import "
-            f"{', '.join(sorted(ALLOWED[importer])) or 'nothing of ours'}: with this arrow it could no longer be used, "
-            f"tested or understood without {part_of(name)}. Move what both need to a part that both may import."
-        )
 
 
-@pytest.mark.parametrize("path", modules(), ids=module_name)
-def test_engines_are_imported_where_they_are_needed_alone(path: Path) -> None:
-    importer = part_of(module_name(path))
-    for name in imports(path):
-        top = name.partition(".")[0]
-        assert {importer, module_name(path).removeprefix("tune_qat.")} & ENGINES.get(top, {importer}), (
-            f"{module_name(path)} imports {top}: Ray and Optuna are the engine, known to tune_qat/tuning (ENGINES), so "
-            "that a trial runs, and a record is read, without them."
-        )
-        assert top != "torch" or importer not in WITHOUT_TORCH or path.name == "provenance.py", (
-            f"{module_name(path)} imports torch: studies are checked, and records read, on machines without it."
-        )
-        assert importer != "config" or top in {*sys.stdlib_module_names, "tune_qat"}, (
-            f"{module_name(path)} imports {top}: every part imports it, so it takes the standard library only."
-        )
+def test_engines_are_imported_where_they_are_needed_alone() -> None:
+    broken = []
+    for module, path in MODULES.items():
+        part, own = part_of(module), module.removeprefix("tune_qat.")
+        for top in {name.partition(".")[0] for name in imports(path)}:
+            if top in ENGINES and not {part, own} & ENGINES[top]:
+                broken.append(f"{module} imports {top}: a trial runs, and a record is read, without Ray and Optuna.")
+            if top == "torch" and part in WITHOUT_TORCH and own not in ASKS_TORCH:
+                broken.append(f"{module} imports torch: studies are checked, and records read, without it.")
+            if part == "config" and top not in {*sys.stdlib_module_names, "tune_qat"}:
+                broken.append(f"{module} imports {top}: all import config, so it takes the standard library only.")
+    assert not broken, "\n".join(broken)
+
+
+def test_no_two_files_need_each_other() -> None:
+    arrows = {module: {name for name in imports(path) if name in MODULES} for module, path in MODULES.items()}
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail(f"these files import one another in a circle: {' -> '.join(error.args[1])}")
 
 
 def test_the_table_has_no_circle_and_no_part_that_is_gone() -> None:
-    seen: set[str] = set()
-    while left := {part for part in ALLOWED if part not in seen}:
-        ready = {part for part in left if {arrow.partition(".")[0] for arrow in ALLOWED[part]} <= seen}
-        assert ready, f"these parts import one another in a circle: {', '.join(sorted(left))}"
-        seen |= ready
-    assert {part_of(module_name(path)) for path in modules()} - MAY_IMPORT_ANYTHING == set(ALLOWED)
+    TopologicalSorter(
+        {part: {arrow.partition(".")[0] for arrow in arrows} for part, arrows in ALLOWED.items()}
+    ).prepare()
+    assert {part_of(module) for module in MODULES} - MAY_IMPORT_ANYTHING == set(ALLOWED)
+
+
+def test_the_root_has_few_doors() -> None:
+    doors = {part_of(module) for module in MODULES if module.startswith("tune_qat.")}
+    assert len(doors) <= MOST_DOORS, f"{len(doors)} doors at the root of tune_qat; {sorted(doors)}"
 
 
 HEAVY = ("torch", "torchvision", "ray", "optuna")

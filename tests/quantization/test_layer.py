@@ -15,7 +15,8 @@ from tests.helpers.narrow import lsq
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantization.layer import EXACT_LIMIT, QuantizedLayer
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.lsq import LSQ
 
 Layer = nn.Conv2d | nn.Linear

@@ -9,7 +9,8 @@ from torch import nn
 from torch.func import functional_call
 
 from tune_qat.quantization.layer import QuantizedLayer
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.lsq import LSQ
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 DEGENERATE = {
     "zero": torch.zeros((4, 6)),

@@ -18,7 +18,7 @@ from tests.quantizers.comparison import (
 )
 from tests.references import dorefa as reference
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.dorefa import DoReFaActivation, DoReFaWeight, mapped
 
 BITS = range(1, 9)

@@ -10,7 +10,7 @@ from tests.references import dsq as reference
 from tests.references.lsq import dequantized_layer
 from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantization.model import constrain
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.dsq import ALPHA_MAX, ALPHA_MIN, DSQ, RANGE_MIN
 
 BITS = (1, 2, 3, 4, 8)

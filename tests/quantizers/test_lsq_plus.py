@@ -10,7 +10,7 @@ from tests.references import lsq_plus as reference
 from tune_qat.config import STE_VARIANTS
 from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.lsq import LSQ, STEP_MIN
 from tune_qat.quantizers.lsq_plus import LSQPlusActivation, LSQPlusWeight
 

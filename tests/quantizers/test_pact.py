@@ -9,7 +9,7 @@ import torch
 from tests.references import pact as reference
 from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.pact import ALPHA_MIN, PACT
 
 DOUBLE = torch.float64

@@ -8,7 +8,7 @@ import torch
 
 from tests.references import qil as reference
 from tune_qat.quantization.model import constrain
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.qil import DISTANCE_MIN, GAMMA_MIN, QILActivation, QILWeight
 
 DOUBLE = torch.float64

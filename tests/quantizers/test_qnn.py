@@ -17,8 +17,8 @@ from tests.quantizers.comparison import (
     run,
 )
 from tests.references import qnn as reference
-from tune_qat.quantizers.base import Codes
 from tune_qat.quantizers.binary import straight_through
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.qnn import QNN
 
 BITS = range(1, 9)

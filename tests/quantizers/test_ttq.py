@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run
 from tests.references import ttq as reference
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.ttq import SIZE_MIN, TTQ
 
 SHAPE = (10, 5, 3, 2)

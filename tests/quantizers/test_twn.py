@@ -8,8 +8,8 @@ import torch
 
 from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run
 from tests.references import twn as reference
-from tune_qat.quantizers.base import Codes
 from tune_qat.quantizers.binary import SCALE_MIN
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.twn import TWN
 
 SHAPE = (10, 5, 3, 2)

@@ -8,7 +8,7 @@ import torch
 
 from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run
 from tests.references import xnor as reference
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.xnor import XNORActivation, XNORWeight
 
 SHAPES = [(6, 5, 3, 2), (6, 1, 3, 3), (6, 20)]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from tune_qat.data.base import Dataset, ImagePairs, LabelledImages
+from tune_qat.data.spec import ImagePairs, LabelledImages
+from tune_qat.data.task import Dataset
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 

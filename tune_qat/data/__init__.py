@@ -7,7 +7,8 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean, find, resolve
-from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, Dataset, DatasetSpec
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec
+from tune_qat.data.task import Dataset
 
 DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
 MINIMUM = {

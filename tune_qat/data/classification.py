@@ -11,8 +11,9 @@ from torch.nn import functional
 from tune_qat.data import residency
 from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.augment import crop_flip
-from tune_qat.data.base import Dataset, Evaluation, LabelledImages, Task
 from tune_qat.data.mapped_images import MappedImages
+from tune_qat.data.spec import LabelledImages
+from tune_qat.data.task import Dataset, Evaluation, Task
 
 EVALUATION_BATCH = 1_000
 TOP5_FROM_CLASSES = 10

@@ -11,11 +11,11 @@ from PIL import __version__ as pillow_version
 from PIL import features
 
 from tune_qat.config import stable_hash
-from tune_qat.data.base import LabelledImages
 from tune_qat.data.decoding import read_all
 from tune_qat.data.fingerprint import digest, shaping
 from tune_qat.data.mapped_images import MappedImages
 from tune_qat.data.pixel_file import PixelFile, cache_folder, draft, make_room
+from tune_qat.data.spec import LabelledImages
 
 FORMAT = 1
 """Of the files on disk: another number makes all of them anew."""

@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.datasets import load_digits as read_digits
 
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset, LabelledImages
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.labelled import labelled_dataset
+from tune_qat.data.spec import LabelledImages
 from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.task import Dataset
 
 ENLARGE, BORDER = 3, 2
 """8 pixels become 24 by repetition; a border of background on each side makes 28, the size of MNIST."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset
 from tune_qat.data.folders import require
 from tune_qat.data.image_pairs import load_pairs
 from tune_qat.data.splits import cut, shuffled
+from tune_qat.data.task import Dataset
 
 MIN_VAL, MAX_VAL = 2, 100
 

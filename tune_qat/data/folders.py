@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tune_qat.config import TuneQatError
-from tune_qat.data.base import DatasetSpec, data_folder_hint
+from tune_qat.data.spec import DatasetSpec, data_folder_hint
 
 
 def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, pattern: str = "") -> Path:

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from tune_qat.config import stable_hash
-from tune_qat.data.base import Dataset, DatasetSpec, ImagePairs, ModelInput
 from tune_qat.data.decoding import open_rgb, read_all
 from tune_qat.data.fingerprint import data_fingerprint, digest, split_fingerprint
 from tune_qat.data.luma import low_and_high
+from tune_qat.data.spec import DatasetSpec, ImagePairs, ModelInput
+from tune_qat.data.task import Dataset
 
 MIN_EVALUATION_SIDE = 4
 """Low-resolution pixels: after the border crop of one at each side something has to be left to judge."""

@@ -9,12 +9,13 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset, data_folder_hint
 from tune_qat.data.decoded import ImageSource, decode
 from tune_qat.data.decoding import centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
+from tune_qat.data.spec import data_folder_hint
 from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.task import Dataset
 
 VAL_SHARE, MAX_VAL = 0.05, 50_000
 NAMED = 10

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_qat.data.base import Dataset, DatasetSpec, LabelledImages, ModelInput
 from tune_qat.data.fingerprint import data_fingerprint, split_fingerprint
+from tune_qat.data.spec import DatasetSpec, LabelledImages, ModelInput
+from tune_qat.data.task import Dataset
 
 
 def labelled_dataset(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_qat.data.base import LabelledImages
 from tune_qat.data.pixel_file import PixelFile, Pixels
+from tune_qat.data.spec import LabelledImages
 
 
 class MappedImages(LabelledImages):

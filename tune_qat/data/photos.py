@@ -10,9 +10,9 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset
 from tune_qat.data.image_pairs import load_pairs
 from tune_qat.data.splits import cut, shuffled
+from tune_qat.data.task import Dataset
 
 SKIMAGE_FOLDER, SKLEARN_FOLDER = ("skimage", "data"), ("sklearn", "datasets/images")
 SCENES = {

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from tune_qat.data import counter_rng, residency
 from tune_qat.data.arrays import as_tensor, moved
-from tune_qat.data.base import Dataset, Evaluation, ImagePairs, Task
+from tune_qat.data.spec import ImagePairs
+from tune_qat.data.task import Dataset, Evaluation, Task
 
 MIN_MSE = 1e-10
 """A perfect image counts as 100 dB, so that a mean over images stays finite."""

@@ -9,11 +9,12 @@ from torchvision import datasets
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset, DatasetSpec, LabelledImages
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
+from tune_qat.data.spec import DatasetSpec, LabelledImages
 from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.task import Dataset
 
 CLASSES = 10
 MAX_VAL = 5_000

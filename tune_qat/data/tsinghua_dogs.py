@@ -13,12 +13,12 @@ import numpy as np
 
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
-from tune_qat.data.base import Dataset
 from tune_qat.data.decoded import ImageSource, decode
 from tune_qat.data.decoding import Box, centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.task import Dataset
 
 LIST_FOLDERS = ("TrainAndValList", "TrainValSplit/TrainAndValList", "TrainValSplit", "split", ".")
 """Where the lists end up, by which of the release's archives they come from and how it is unpacked."""

@@ -12,7 +12,8 @@ from torch import nn
 
 from tune_qat.export.integer_weight import IntegerWeight, integer_weight, parts
 from tune_qat.quantization.model import quantized_layers
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 OPSET = 21
 """The first with 4-bit integers."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from tune_qat import models
 from tune_qat.config import TrialConfig, TuneQatError
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 from tune_qat.quantization.model import quantize
 from tune_qat.quantization.oscillations.freezing import hold
 from tune_qat.results.layout import checkpoint_path

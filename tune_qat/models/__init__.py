@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import find, resolve
-from tune_qat.data.base import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
 from tune_qat.models.spec import ModelSpec, at_1000, classifier
 
 if TYPE_CHECKING:

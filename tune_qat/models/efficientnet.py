@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 
 AS_PUBLISHED = {"drop_rate": 0.2, "drop_path_rate": 0.2}
 """Dropout ahead of the last layer, and the share of residual branches that the last block leaves out in training:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 
 
 def build(model_input: ModelInput) -> nn.Module:

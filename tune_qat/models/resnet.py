@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 from tune_qat.models.parts import fit_channels
 
 

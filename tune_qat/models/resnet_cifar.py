@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 from tune_qat.models.parts import move_norms_behind_relu, pool_globally
 
 WIDTHS = (16, 32, 64)

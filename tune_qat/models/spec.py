@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tune_qat.data.base import CLASSIFICATION
+from tune_qat.data.spec import CLASSIFICATION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

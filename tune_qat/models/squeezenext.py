@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 from tune_qat.models.parts import pool_globally
 
 

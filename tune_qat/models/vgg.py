@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from tune_qat.data.base import ModelInput
+from tune_qat.data.spec import ModelInput
 from tune_qat.models.parts import fit_channels, he_fan_out, move_norms_behind_relu
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from tune_qat.config import UsageError
 from tune_qat.quantization.layer_ops import can_operate_on_data, is_known, operate, operate_on_data, sums_of_inputs
-from tune_qat.quantizers.base import Codes
+from tune_qat.quantizers.codes import Codes
 
 if TYPE_CHECKING:
     from tune_qat.quantizers.base import Quantizer

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.binary import SCALE_MIN, sign, straight_through
+from tune_qat.quantizers.codes import Codes
 
 
 def mapped(weight: torch.Tensor, *, detach_max: bool = False) -> torch.Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 RANGE_MIN = 1e-6
 """Smallest `upper - lower`: keeps a constant tensor and an over-eager optimizer from a step of zero or below."""

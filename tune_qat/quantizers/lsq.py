@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 STEP_MIN = 1e-6
 """Smallest step: keeps an all-zero tensor and an over-eager optimizer from a step of zero or below."""

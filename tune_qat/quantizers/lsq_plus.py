@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.lsq import LSQ, STEP_MIN, bounds, gradient_scale, initial_step
 from tune_qat.quantizers.squared_error import smallest_error
 

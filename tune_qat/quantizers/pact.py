@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 ALPHA_MIN = 1e-4
 """Smallest clipping level: at 8 bits a step of 4e-7, which float32 still holds beside activations of order 1."""

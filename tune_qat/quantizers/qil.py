@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from tune_qat.quantizers import uniform
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 DISTANCE_MIN = 1e-4
 """Smallest distance, and centre: the slope inside the interval is 0.5 / distance."""

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.binary import clipped_sign
+from tune_qat.quantizers.codes import Codes
 
 
 class QNN(Quantizer):

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 SIZE_MIN = 1e-6
 """Smallest of the two learned sizes: keeps an over-eager optimizer from zero or below."""

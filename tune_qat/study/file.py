@@ -5,7 +5,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,8 +13,8 @@ from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.study.sections import RULE, PretrainSection
 
-if TYPE_CHECKING:
-    from tune_qat.study import Study
+Model = TypeVar("Model", bound=BaseModel)
+"""The class that a file fills: the reader knows no study."""
 
 _WORDS = {
     "int_type": "must be a whole number",
@@ -51,7 +51,7 @@ def merged(space: str) -> dict[str, Any]:
     return {"name": path.stem, **values}
 
 
-def load_study(model: "type[Study]", space: str, overrides: Mapping[str, Any]) -> "Study":
+def load_study(model: type[Model], space: str, overrides: Mapping[str, Any]) -> Model:
     """Read, extend, override and validate; a mistake is a `UsageError` with file, key, value and what is allowed."""
     path = _find(space, Path())
     values, files = _read(path, ())
@@ -79,7 +79,7 @@ def recorded_values(definition_json: str) -> dict[str, Any]:
     return values
 
 
-def recorded_study(model: "type[Study]", definition_json: str, overrides: Mapping[str, Any], where: str) -> "Study":
+def recorded_study(model: type[Model], definition_json: str, overrides: Mapping[str, Any], where: str) -> Model:
     """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
     values = recorded_values(definition_json)
     for key, value in overrides.items():

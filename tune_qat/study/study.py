@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,10 +11,11 @@ from tune_qat import data, optimizers, quantizers
 from tune_qat.config import Distillation, QuantizerOptimizer, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
 from tune_qat.optimizers.base import Range
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
-from tune_qat.study import sections
-from tune_qat.study.rules import SEEDS_APART, check_study
+from tune_qat.study import rules, sections
+from tune_qat.study.file import load_study
+from tune_qat.study.rules import SEEDS_APART
 from tune_qat.study.sections import Count, Section, at
-from tune_qat.study.space import BITS, Dimensions, dimensions
+from tune_qat.study.space import BITS, Dimensions, check_space, dimensions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +77,27 @@ class Study(Section):
     @classmethod
     def load(cls, space: str, overrides: Mapping[str, Any] | None = None) -> "Study":
         """Read a bundled study or a TOML file, with `overrides` by dotted key; `UsageError` names what is wrong."""
-        from tune_qat.study.file import load_study
-
         return load_study(cls, space, overrides or {})
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Study":
-        check_study(self)
+        """The first rule that is broken is named: from what is said first to what follows from it."""
+        rules.check_name(self.name)
+        rules.check_workload(self.workload, self.judgement, self.training)
+        rules.check_quantizers(self.quantization, self.training, schemes_of=lambda: self.schemes)
+        rules.check_searched_bits(self.mode, self.quantization)
+        check_space(self.space)
+        rules.check_start(self.training, self.pretrain)
+        if self.pretrain is not None:
+            rules.check_trial("pretrain", self.pretrain_config)
+        rules.check_stages(self.stages, self.training, self.grace_epochs)
+        rules.check_seed(self.seed, self.repeats)
+        rules.check_quantizer_optimizer(self.space, self.training)
+        with at("training.quantizer_optimizer"):
+            self.quantizer_optimizer  # noqa: B018  it checks itself
+        for arm in self.arms():
+            for optimizer in arm.optimizers:
+                rules.check_trial("training", partial(self.default_config, arm, optimizer))
         return self
 
     @property

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
-from tune_qat.data.base import CLASSIFICATION, Task
+from tune_qat.data.spec import CLASSIFICATION
+from tune_qat.data.task import Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.training import batch_norm, workload

@@ -11,7 +11,7 @@ from torch import nn
 from tune_qat import optimizers
 from tune_qat.config import EAGER, INDUCTOR, QuantizerOptimizer, TrialConfig
 from tune_qat.config.lookup import resolve
-from tune_qat.data.base import Task
+from tune_qat.data.task import Task
 from tune_qat.optimizers import schedule_free
 from tune_qat.optimizers.base import OptimizerSpec
 from tune_qat.optimizers.joined import Joined, Optimizer

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tune_qat import data, models
 from tune_qat.config import TrialConfig, UsageError, trial_key
-from tune_qat.data.base import Dataset, Task
 from tune_qat.data.mapped_images import MappedImages
 from tune_qat.data.pixel_file import PixelFile
+from tune_qat.data.task import Dataset, Task
 
 if TYPE_CHECKING:
     import torch

@@ -20,10 +20,12 @@ from tests.references.oscillations import Weight, annealed
 from tune_qat import Scheme
 from tune_qat.config import FLOAT_BITS, Dampening, Freezing, UsageError
 from tune_qat.quantization.model import quantized_layers
-from tune_qat.quantization.oscillations.freezing import FrozenCodes, threshold
+from tune_qat.quantization.oscillations.freezing import threshold
 from tune_qat.quantizers import QUANTIZERS, scheme_of
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.dsq import DSQ
+from tune_qat.quantizers.frozen import FrozenCodes
 from tune_qat.quantizers.lsq import LSQ, gradient_scale
 
 OFTEN = Freezing(threshold_start=0.03, threshold_end=0.02)

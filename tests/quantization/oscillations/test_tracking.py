@@ -28,9 +28,9 @@ from tune_qat.quantization.oscillations.tracking import (
     SAMPLE,
     Tracker,
     Watched,
-    advance,
     stride,
 )
+from tune_qat.quantizers.frozen import advance
 
 ROUNDINGS = 1e-6  # float32 beside double precision, some dozens of steps
 VECTOR = [0, 1, 0, 1, 0, 1, 1, 1]

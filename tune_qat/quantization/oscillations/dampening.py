@@ -4,7 +4,8 @@ import torch
 
 from tune_qat.config import Dampening
 from tune_qat.quantization.oscillations.annealing import annealed
-from tune_qat.quantizers.base import Codes, Quantizer
+from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.codes import Codes
 
 
 def factor(config: Dampening, progress: float) -> float:

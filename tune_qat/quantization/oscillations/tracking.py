@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantizers.frozen import advance
 
 MOMENTUM = 0.01
 """Of the recorded frequency, the same in every trial, whatever freezing uses."""
@@ -18,27 +19,6 @@ SAMPLE = 512
 HELD = 16
 """Steps whose codes are kept before they are worked through, one after the other: small operations take a third of the
 time when they follow upon themselves."""
-
-
-def advance(
-    code: torch.Tensor, previous: torch.Tensor, direction: torch.Tensor, frequency: torch.Tensor, momentum: float
-) -> None:
-    """One step of algorithm 1, as far as frequencies go: a code that moves against its last move oscillates.
-
-    Moves in one direction (0, 1, 2) do not, however many. All tensors have one shape; the last three change in place.
-
-    Args:
-        code: integers of this step.
-        previous: of the step before.
-        direction: sign of the last change of each, 0 before the first.
-        frequency: oscillations per step, a moving average.
-        momentum: weight of this step in it.
-    """
-    change = code - previous
-    turned = torch.mul(direction, change).lt_(0)
-    frequency.lerp_(turned.to(frequency.dtype), momentum)
-    direction.add_(change, alpha=2).sign_()  # twice the change outweighs the old direction; none leaves it
-    previous.copy_(code)
 
 
 class Watched(nn.Module):

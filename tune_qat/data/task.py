@@ -7,75 +7,21 @@ A loader returns a `Dataset` (numpy arrays, in memory or mapped from a file, che
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from tune_qat.config.lookup import resolve
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ImagePairs, LabelledImages, ModelInput
 
 if TYPE_CHECKING:
     import torch
 
-SPLITS = ("train", "val", "test")
-CLASSIFICATION = "classification"
-SUPER_RESOLUTION = "super_resolution"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
-    """A line of the table of datasets; free of torch, so that a study file is checked without it."""
-
-    name: str
-    task: str
-    summary: str
-    loader: str
-    """`package.module:function`, called as `function(data_dir, **options)`, imported when it is needed."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Every option with its default value; an option's type is the default's type."""
-    layout: str = ""
-    """Folder layout expected under the data folder; empty for data that comes inside a dependency."""
-    folders: tuple[tuple[str, ...], ...] = ()
-    """Paths under the data folder that have to be there, each with others that do as well."""
-    how_to_get: str = ""
-    metric: str = "accuracy"
-    """`accuracy` (fraction) or `psnr` (dB). Both are maximised."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelInput:
-    """What a model has to fit."""
-
-    task: str
-    channels: int
-    height: int | None
-    """None: any size (super-resolution)."""
-    width: int | None
-    classes: int | None
-    scale: int | None
-    """Upscaling factor of super-resolution."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledImages:
-    """Images uint8 of shape (n, channels, height, width) and labels int64 of shape (n,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagePairs:
-    """Low- and high-resolution luma planes of different sizes, each kind in one flat uint8 array.
-
-    `low_shapes` and `high_shapes` are int64 arrays of shape (n, 2): height and width of each image;
-    the planes follow one another in that order.
-    """
-
-    low: np.ndarray
-    low_shapes: np.ndarray
-    high: np.ndarray
-    high_shapes: np.ndarray
+TASKS = {
+    CLASSIFICATION: "tune_qat.data.classification:Classification",
+    SUPER_RESOLUTION: "tune_qat.data.super_resolution:SuperResolution",
+}
+"""The task of each kind of dataset, imported when one is made: a table of datasets needs no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +50,8 @@ class Dataset:
 
     def task(self, device: "torch.device | str" = "cpu") -> "Task":
         """The task on this device; arrays are shared with this dataset where the device is the CPU."""
-        if self.spec.task == CLASSIFICATION:
-            from tune_qat.data.classification import Classification
-
-            return Classification(self, device)
-        from tune_qat.data.super_resolution import SuperResolution
-
-        return SuperResolution(self, device)
+        task: Task = resolve(TASKS[self.spec.task])(self, device)
+        return task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,13 +149,3 @@ class Task(ABC):
 
 
 Loader = Callable[..., Dataset]
-
-
-def data_folder_hint(spec: DatasetSpec, looked_for: Path | None) -> str:
-    """The one message for data that is not there: where we looked, what we expect, how to get it."""
-    where = f"looked for {looked_for}" if looked_for else "no data folder was given"
-    return (
-        f"The data of dataset {spec.name!r} was not found: {where}.\n"
-        f"Expected layout: {spec.layout}\nHow to get it: {spec.how_to_get}\n"
-        "Name the folder with --data-dir, the environment variable TUNE_QAT_DATA, or data_dir in the study file."
-    )
