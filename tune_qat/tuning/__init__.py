@@ -1,1 +1,1 @@
-"""Runs a study on Ray Tune: the only package that imports ray or optuna."""
+"""The engine: runs the missing trials of a study on Ray Tune, with a sampler and an ASHA for each arm."""
