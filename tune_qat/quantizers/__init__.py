@@ -141,11 +141,11 @@ def scheme_of(
     options: Mapping[str, Any] | None = None,
     layer_bits: Mapping[str, Any] | None = None,
 ) -> Scheme:
-    """The checked scheme; 32/32 is the floating-point control.
+    """Return the checked scheme; 32/32 is the floating-point control.
 
-    Options that have the table's values are left out, so that a new option does not make another scheme of an old one.
+    Options at their default are left out, so that a new option does not change the identity of old schemes.
 
-    Raises `UsageError` for an unknown method or option, or for bits that a method does not define.
+    Raises `UsageError` for an unknown method or option, or for a bit width that a method does not define.
     """
     spec, given = get_spec(quantizer), dict(options or {})
     other = get_spec(activation_quantizer or quantizer)
@@ -164,7 +164,7 @@ def scheme_of(
 
 
 def check_scheme(scheme: Scheme) -> None:
-    """`UsageError` for a bit width that the scheme's methods do not define."""
+    """Raise `UsageError` for a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
     for index, (kind, name, bits) in enumerate(
@@ -183,14 +183,14 @@ def check_scheme(scheme: Scheme) -> None:
 
 
 def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
-    """`UsageError` for freezing or dampening of weights whose method does not allow it."""
+    """Raise `UsageError` for freezing or dampening of weights whose method does not allow it."""
     if all(bits == FLOAT_BITS for bits in (scheme.weight_bits, *(pair[0] for pair in scheme.layer_bits.values()))):
         return
     spec = get_spec(scheme.quantizer)
     if freezing and (not spec.freezes or scheme.weight_bits == 1):
         raise UsageError(
-            f"Weights of quantizer {spec.name!r} at weight_bits = {scheme.weight_bits} cannot be frozen: it takes one "
-            "grid of consecutive integers, which the two signs of 1 bit and the two sizes of 'ttq' are not. Leave out "
+            f"Weights of quantizer {spec.name!r} at weight_bits = {scheme.weight_bits} cannot be frozen: that needs "
+            "one grid of consecutive integers, which neither 1 bit (two signs) nor 'ttq' (two sizes) has. Leave out "
             "freezing, or take more bits or another quantizer."
         )
     if dampening and not spec.dampens:
@@ -202,7 +202,7 @@ def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
 
 
 def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
-    """What the scheme says for the quantizers of weights or of activations, over the table's values."""
+    """Return every option of the quantizers of `kind` (`weight` or `activation`): the scheme's, else the default."""
     table = get_spec(scheme.quantizer if kind == WEIGHTS else scheme.activation_quantizer).options
     return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
 

@@ -13,28 +13,29 @@ from tune_qat.quantizers.frozen import FrozenCodes
 
 
 class Quantizer(nn.Module, ABC):
-    """Quantizes one tensor of one layer: its weight or its input.
+    """Base class of all quantizers; each quantizes one tensor of one layer, its weight or its input.
 
-    Calibrated once on a real tensor before the optimizer exists; using it before that raises. A method gives `_bounds`,
-    `_calibrate` and `_codes`.
+    A quantizer is calibrated once, on a real tensor and before the optimizer is built; a forward pass before that
+    raises `TuneQatError`. A method implements `_bounds`, `_calibrate` and `_codes`.
     """
 
     decayed: tuple[str, ...] = ()
-    """Parameters that the method asks weight decay for."""
+    """Names of the parameters that the method asks weight decay for."""
     uniform: bool = False
-    """Whether a code is `round(clip((value - offset) / scale, qmin, qmax))`: an operation that every runtime has."""
+    """Whether a code is `round(clip((value - offset) / scale, qmin, qmax))`, which inference runtimes have built in."""
 
     def __init__(
         self, *, bits: int, kind: str, name: str, ste: str = STE_VARIANTS[0], shape: Sequence[int] | None = None
     ) -> None:
-        """What every quantizer is told of its place; a method's own options come beside it.
+        """Store what every quantizer knows of its place in the model; a method adds its own options.
 
         Args:
-            bits: as the method's line of the table allows.
+            bits: a bit width that the method's line of the table allows.
             kind: `weight` or `activation`.
-            name: the layer's, for messages.
-            ste: of methods that round first or clip first as asked; the others clip as their paper says.
-            shape: the weight's, for methods that keep a value for each channel; None for activations.
+            name: name of the layer, for error messages.
+            ste: order of clipping and rounding in the straight-through estimator, one of `STE_VARIANTS`. Read by LSQ
+                and LSQ+; every other method does as its paper says.
+            shape: shape of the weight, for methods that keep a value for each channel; None for activations.
         """
         super().__init__()
         del shape
@@ -42,22 +43,22 @@ class Quantizer(nn.Module, ABC):
         self.bits, self.kind, self.name = bits, kind, name
         self.calibrated = False
         self.step_init = 0.0
-        """The scale of codes (over channels and planes the mean) after calibration."""
+        """Scale of the codes right after calibration, averaged over channels and planes."""
         self.watched = False
-        """Whether each forward pass in training mode leaves its codes in `seen`, for who takes them out."""
+        """Whether each forward pass in training mode appends its codes to `seen`, for a reader that clears the list."""
         self.seen: list[torch.Tensor] = []
         self.frozen: FrozenCodes | None = None
-        """Weights that are held at a code, where freezing is used."""
+        """Weights that are held at a code; None where freezing is not used."""
         self._set_signed(kind == "weight")
 
     @torch.no_grad()
     def calibrate(self, value: torch.Tensor) -> None:
         """Choose signedness and initial parameters from a real tensor: weights, or a whole batch of activations.
 
-        Parameters change in place: the optimizer may hold them already.
+        Parameters change in place, so that whatever holds them already stays valid.
 
         Raises:
-            TuneQatError: a value that is not finite; names the layer.
+            TuneQatError: a value is not finite; the message names the layer.
         """
         if not torch.isfinite(value).all():
             raise TuneQatError(
@@ -69,7 +70,10 @@ class Quantizer(nn.Module, ABC):
         self.step_init = self.step_size(value)
 
     def forward(self, value: torch.Tensor) -> Codes:
-        """Codes of `value`; for activations, dimension 0 is the batch."""
+        """Return the codes of `value`, whose dimension 0 is the batch for activations.
+
+        Raises `TuneQatError` before calibration.
+        """
         self._check_calibrated()
         codes = self._codes(value)
         if self.frozen is not None:
@@ -79,36 +83,43 @@ class Quantizer(nn.Module, ABC):
         return codes
 
     def of_data(self, value: torch.Tensor) -> Codes:
-        """The same codes for a value that needs no gradient; `slopes` may take the place of a way back through them."""
+        """Return the codes of a value that needs no gradient.
+
+        They are those of `forward`. A method may return them as constants, with `slopes` in place of a backward pass
+        through the codes to its parameter.
+        """
         return self(value)
 
     @torch.no_grad()
     def step_size(self, value: torch.Tensor) -> float:
-        """The scale of codes now, over channels and planes the mean. Values of 1 bit, codes -1 and 1, are two apart."""
+        """Return the present scale of the codes, averaged over channels and planes.
+
+        Where codes are signs, -1 and 1, neighbouring values are twice that apart.
+        """
         return float(self(value).scale.mean())
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Which values lie below the lowest and above the highest; None where the method does not clip."""
+        """Return masks of the values below and of those above the range; None where the method does not clip."""
         return None
 
     def constrain(self) -> None:
-        """Bring the parameters back into their domain; called without gradients after every optimizer step."""
+        """Bring the parameters back into their domain; called under `no_grad` after every optimizer step."""
 
     def constrain_weight(self, weight: torch.Tensor) -> None:
-        """Bring the latent weight into the domain that the method asks for; called as `constrain` is."""
+        """Bring the latent weight back into the domain that the method asks for; called when `constrain` is."""
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What calibration decided, as plain values."""
+        """Return what calibration decided, as plain values."""
         return {"calibrated": self.calibrated, "signed": self.signed, "step_init": self.step_init}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """The counterpart of `get_extra_state`."""
+        """Load what `get_extra_state` returned."""
         self.calibrated, self.step_init = state["calibrated"], state["step_init"]
         self._set_signed(state["signed"])
 
     @abstractmethod
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        """Smallest and largest code, `qmin <= 0 <= qmax`."""
+        """Return the smallest and the largest code, `qmin <= 0 <= qmax`."""
 
     @abstractmethod
     def _calibrate(self, value: torch.Tensor) -> None:
@@ -116,12 +127,16 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def _codes(self, value: torch.Tensor) -> Codes:
-        """What `forward` gives once calibrated."""
+        """Return the codes of `value`, with gradients to it and to the parameters; called only after calibration."""
 
     def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor | None:
-        """Something with the gradient that the value of codes has by the method's parameters; None where it has none.
+        """Return a tensor that passes the gradient of codes' dequantized values to the method's parameters.
 
-        `code` holds integers in the shape of `value`, the weight.
+        Only its gradient is used, not its value; None where the values depend on no parameter.
+
+        Args:
+            code: constant integers in the shape of the weight.
+            value: the latent weight.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""What a quantizer gives: integer codes and a scale."""
+"""Integer codes with their scale: the output of a quantizer."""
 
 from typing import NamedTuple
 
@@ -16,13 +16,19 @@ class Codes(NamedTuple):
 
     code: torch.Tensor
     scale: torch.Tensor
-    """Above 0, shape () per tensor, or (out_channels * planes, 1, ...) per channel."""
+    """Above 0; shape () for a whole tensor, (out_channels * planes, 1, ...) for a scale per channel."""
     offset: torch.Tensor | None = None
-    """Shape (); the value of code 0 where that is not 0."""
+    """Value of code 0, shape (); None where that is 0."""
     slopes: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
-    """Of data: each parameter of shape (), with the factors of the codes' gradients in its own, in the code's shape."""
+    """Pairs (parameter, d code / d parameter) for inputs that need no gradient, so that a layer can form the
+    parameter's gradient without back-propagating through its input.
+
+    The parameter has shape (), the derivative the code's shape. With g the gradient that reaches `code`,
+    the parameter's is the sum of g times the derivative, which therefore includes the gradient scale of LSQ.
+    """
     planes: int = 1
-    """Of weights: output channel c is the sum of rows c * planes up to (c + 1) * planes, each with its own scale."""
+    """Rows of a weight's codes for each output channel: channel c is the sum of rows c * planes to
+    (c + 1) * planes - 1, each with its own scale."""
 
     @property
     def value(self) -> torch.Tensor:

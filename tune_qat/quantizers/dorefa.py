@@ -11,37 +11,38 @@ from tune_qat.quantizers.codes import Codes
 
 
 def mapped(weight: torch.Tensor, *, detach_max: bool = False) -> torch.Tensor:
-    """`tanh(w) / (2 max |tanh(w)|) + 1/2`: weights in [0, 1], the largest of the layer on an end.
+    """Map weights to [0, 1] by `tanh(w) / (2 max |tanh(w)|) + 1/2`: the layer's largest in size lies on an end.
 
-    `detach_max` makes the maximum a constant to autograd; as published it is none.
+    `detach_max` makes the maximum a constant to autograd; in the paper it has a gradient.
     """
     squashed = weight.tanh()
     largest = squashed.abs().max()
     if detach_max:
         largest = largest.detach()
-    # A layer of zeros has none: divided by 1, its gradient stays one that can be used.
+    # The maximum of a layer of zeros is 0: divided by 1 instead, its gradient stays finite.
     largest = torch.where(largest > SCALE_MIN, largest, 1.0)
     return squashed / (2 * largest) + 0.5
 
 
 class DoReFaWeight(Quantizer):
-    """Weights in [-1, 1]: 2^k values at equal distances with none at 0, or for one bit the sign times the mean size.
+    """Weights on 2^k equally spaced values from -1 to 1, none of them 0; for one bit, the sign times the mean |w|.
 
-    The gradient passes the rounding unchanged, and with k > 1 the tanh and the maximum by their derivatives.
+    The gradient passes the rounding unchanged (straight-through estimator); for k > 1 it then goes through tanh and
+    maximum by their derivatives.
     """
 
     def __init__(self, *, detach_max: bool = False, **layer: Any) -> None:
-        """`detach_max` makes no difference to one bit."""
+        """Set how `mapped` treats the maximum; `detach_max` makes no difference at one bit."""
         super().__init__(**layer)
         self._set_signed(self.qmin < 0)
         self._detach_max = detach_max
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # the grid is the same for all
+        del signed  # one grid for every weight
         return (-1, 1) if self.bits == 1 else (0, 2**self.bits - 1)
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Nothing to set."""
+        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         if self.bits == 1:
@@ -53,20 +54,20 @@ class DoReFaWeight(Quantizer):
 
 
 class DoReFaActivation(Quantizer):
-    """Activations clipped to [0, 1] and rounded to 2^k values at equal distances."""
+    """Activations clipped to [0, 1] and rounded to 2^k equally spaced values."""
 
     uniform = True
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below 0 and above 1."""
+        """Return masks of the values below 0 and of those above 1."""
         return value < 0, value > 1
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # whatever the values are
+        del signed  # codes are never below 0
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Nothing to set."""
+        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         step = value.new_full((), 1 / self.qmax)
@@ -74,7 +75,7 @@ class DoReFaActivation(Quantizer):
 
 
 class _Rounded(torch.autograd.Function):
-    """The nearest integer, and the gradient unchanged: nothing is clipped, so the ends of the range pass it too."""
+    """Rounding with a straight-through estimator. Nothing is clipped, so the ends of the range pass gradients too."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:

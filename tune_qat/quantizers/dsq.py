@@ -1,7 +1,7 @@
 """DSQ: Differentiable Soft Quantization (Gong et al., ICCV 2019, arXiv 1908.05033).
 
-Forward is the hard quantizer of a learned range, backward the derivative of a soft one that has the same levels: in
-each interval a piece of tanh, the closer to a stair the smaller `alpha` is.
+The forward pass is a hard quantizer on a learned range. The backward pass is the derivative of a soft one with the same
+levels: a piece of tanh in each interval, the closer to a stair the smaller `alpha` is.
 """
 
 from typing import Any
@@ -13,21 +13,22 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 
 RANGE_MIN = 1e-6
-"""Smallest `upper - lower`: keeps a constant tensor and an over-eager optimizer from a step of zero or below."""
+"""Smallest `upper - lower`: keeps the step above 0 for a constant tensor, or after too large an update."""
 RANGE_MIN_OF_LOWER = 1e-6
-"""The same as a part of |lower|, a few roundings of float32: less would be lost when it is added to it."""
+"""The same as a share of |lower|, a few roundings of float32: less would be lost when it is added to `lower`."""
 ALPHA_MIN, ALPHA_MAX = 1e-3, 0.5
-"""Below, gradients are all but gone between the middles of intervals; the upper limit is the paper's."""
+"""Limits of alpha. Below the lower one, gradients all but vanish away from the middles of intervals, where codes
+change; the upper one is the paper's."""
 
 
 class DSQ(Quantizer):
     """A learned range [lower, upper] and a learned softness alpha, for weights and activations alike.
 
-    Codes are 0 to 2^bits - 1 and the value of code 0 is `lower`, so there is nothing signed.
+    Codes are 0 to 2^bits - 1, and the value of code 0 is `lower`, so that no code is signed.
     """
 
     def __init__(self, *, alpha_init: float = 0.2, **layer: Any) -> None:
-        """`alpha_init`: how far the soft function stays from the hard one at first, at most 0.5."""
+        """Set the initial alpha: how far the soft function stays from the hard one, at most 0.5."""
         super().__init__(**layer)
         self._set_signed(False)
         self._alpha_init = min(max(alpha_init, ALPHA_MIN), ALPHA_MAX)
@@ -36,7 +37,7 @@ class DSQ(Quantizer):
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below the lowest and above the highest."""
+        """Return masks of the values below `lower` and of those above `upper`."""
         return value < self.lower, value > self.upper
 
     def constrain(self) -> None:
@@ -49,7 +50,7 @@ class DSQ(Quantizer):
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """The range is that of the tensor."""
+        """Set the range to the tensor's minimum and maximum."""
         self._set_signed(False)
         self.lower.copy_(value.min())
         self.upper.copy_(value.max())
@@ -61,16 +62,16 @@ class DSQ(Quantizer):
         return Codes(code, _step(self.lower, self.upper, self.qmax).detach(), self.lower.detach())
 
     def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """A place between the two ends, which both move it."""
+        """Return `lower + code * step`, through which both ends of the range get a gradient."""
         return self.lower + code * _step(self.lower, self.upper, self.qmax)
 
 
 class _HardForwardSoftBackward(torch.autograd.Function):
-    """Codes, with the gradients of the soft quantizer's value by input, lower, upper and alpha.
+    """Hard codes with the gradients of the soft quantizer's value with respect to input, lower, upper and alpha.
 
     With r = (x - l) / Delta, interval i, f = r - i - 1/2 and K = k Delta = ln(2 / alpha - 1), the soft value is
     `Q_S = l + Delta w`, `w = i + (phi + 1) / 2`, `phi = S tanh(K f)`, `S = 1 / tanh(K / 2) = 1 / (1 - alpha)`.
-    Intervals hold still, so K depends on alpha alone and everything else goes through r.
+    The number i of the interval is a constant, so K depends on alpha alone and everything else goes through r.
     """
 
     @staticmethod
@@ -80,7 +81,7 @@ class _HardForwardSoftBackward(torch.autograd.Function):
         ctx.save_for_backward(value, lower, upper, alpha)
         ctx.intervals = intervals
         ratio, interval = _place(value, lower, _step(lower, upper, intervals), intervals)
-        return interval + (ratio - interval >= 0.5)  # the sign of phi; not a number stays one
+        return interval + (ratio - interval >= 0.5)  # the sign of phi; NaN stays NaN
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -90,7 +91,7 @@ class _HardForwardSoftBackward(torch.autograd.Function):
         soft, slope, by_alpha = _soft(ratio, interval, alpha)
         below, above = value < lower, value > upper
         inside = ~(below | above)
-        grad = grads[0] * step.reciprocal()  # of the dequantized value
+        grad = grads[0] * step.reciprocal()  # gradient of the dequantized value
         by_upper = (soft - ratio * slope) / ctx.intervals  # through Delta
         grad_value = grad_lower = grad_upper = grad_alpha = None
         if ctx.needs_input_grad[0]:
@@ -100,7 +101,7 @@ class _HardForwardSoftBackward(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             grad_upper = (grad * torch.where(inside, by_upper, above)).sum()
         if ctx.needs_input_grad[3]:
-            grad_alpha = (grads[0] * by_alpha * inside).sum()  # Delta is in the gradient that arrives
+            grad_alpha = (grads[0] * by_alpha * inside).sum()  # the gradient that arrives holds Delta already
         return grad_value, grad_lower, grad_upper, grad_alpha, None
 
 
@@ -111,7 +112,10 @@ def _step(lower: torch.Tensor, upper: torch.Tensor, intervals: int) -> torch.Ten
 def _place(
     value: torch.Tensor, lower: torch.Tensor, step: torch.Tensor, intervals: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How many steps above `lower`, in [0, intervals], and the interval's number; the upper end is of the last one."""
+    """Return each value's distance from `lower` in steps, within [0, intervals], and the number of its interval.
+
+    Intervals are numbered from 0; the upper end of the range belongs to the last one.
+    """
     ratio = ((value - lower) / step).clamp(0, intervals)
     return ratio, ratio.floor().clamp(max=intervals - 1)
 
@@ -119,12 +123,12 @@ def _place(
 def _soft(
     ratio: torch.Tensor, interval: torch.Tensor, alpha: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The soft quantizer in steps above `lower`: w, its derivative by the ratio, and by alpha."""
+    """Return the soft quantizer's w, in steps above `lower`, and its derivatives with respect to ratio and alpha."""
     sharpness = torch.log(2 / alpha - 1)
     stretch = 1 / (1 - alpha)
     from_middle = ratio - interval - 0.5
     tanh = torch.tanh(sharpness * from_middle)
-    # 1 - tanh^2, without the difference: it is multiplied by 1 / alpha.
+    # 1 - tanh^2 without the cancellation of a difference, which 1 / alpha would amplify.
     derivative = torch.cosh(sharpness * from_middle).square().reciprocal()
     soft = interval + (stretch * tanh + 1) / 2
     slope = stretch * sharpness / 2 * derivative

@@ -12,46 +12,49 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 
 STEP_MIN = 1e-6
-"""Smallest step: keeps an all-zero tensor and an over-eager optimizer from a step of zero or below."""
+"""Smallest step: keeps it above 0 for a tensor of zeros, or after too large an update."""
 SIGNED_BELOW = -1e-6
-"""An activation whose calibration batch goes below this is signed."""
+"""Lowest value of a calibration batch with which activations count as unsigned."""
 
 
 def bounds(bits: int, signed: bool) -> tuple[int, int]:
-    """Smallest and largest code, `qmin <= 0 <= qmax`: -Q_N and Q_P of the paper."""
+    """Return the smallest and the largest code, `qmin <= 0 <= qmax`: -Q_N and Q_P of the paper."""
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
 def initial_step(value: torch.Tensor, qmax: int, shape: Sequence[int] = ()) -> torch.Tensor:
-    """`2 <|v|> / sqrt(Q_P)` (section 2.1), at least `STEP_MIN`.
+    """Return the initial step `2 <|v|> / sqrt(Q_P)` (section 2.1), at least `STEP_MIN`.
 
-    `shape` is () for one step, or (out_channels, 1, ...), of the value's rank, for a step for each channel.
+    `shape` is () for one step, or (out_channels, 1, ...) with the value's rank for one step per output channel.
     """
     mean = value.abs().mean(list(range(1, value.dim())), keepdim=True) if shape else value.abs().mean()
     return (2 * mean / math.sqrt(qmax)).clamp(min=STEP_MIN)
 
 
 def gradient_scale(features: int, qmax: int) -> float:
-    """`1 / sqrt(N Q_P)` (section 2.2), N the weights that share a step or the features of one sample of the input."""
+    """Return `1 / sqrt(N Q_P)` (section 2.2).
+
+    N, `features`, is the number of weights that share a step, or of features in one sample of the input.
+    """
     return 1 / math.sqrt(features * qmax)
 
 
 class LSQ(Quantizer):
-    """A learned step for one tensor, or for each output channel. Weights are signed; activations decide by themselves.
+    """A learned step size for a whole tensor, or for each output channel of a weight.
 
-    Whether activations are signed is what the calibration batch says.
+    Weights are signed. Activations are signed where their calibration batch goes below `SIGNED_BELOW`.
     """
 
     uniform = True
 
     def __init__(self, *, shape: Sequence[int] | None = None, per_channel: bool = False, **layer: Any) -> None:
-        """`shape` is the weight's; only `per_channel` needs it."""
+        """Set up one step, or with `per_channel` one for each output channel of a weight of this shape."""
         super().__init__(**layer)
         step_shape = (shape[0], *(1,) * (len(shape) - 1)) if per_channel and shape is not None else ()
         self.step = nn.Parameter(torch.ones(step_shape))
 
     def of_data(self, value: torch.Tensor) -> Codes:
-        """Codes of a value that needs no gradient, and the slope of the one parameter."""
+        """Return constant codes of a value that needs no gradient, with d code / d step in `slopes`."""
         self._check_calibrated()
         grid = self._grid(value)
         step = self.step.detach()
@@ -59,7 +62,7 @@ class LSQ(Quantizer):
         return Codes(uniform.codes(value, step, **grid), step, slopes=((self.step, slope),))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below the lowest and above the highest."""
+        """Return masks of the values below and of those above the range, [qmin * step, qmax * step]."""
         ratio = value / self.step
         return ratio < self.qmin, ratio > self.qmax
 
@@ -78,12 +81,16 @@ class LSQ(Quantizer):
         return Codes(uniform.codes(value, self.step, **self._grid(value)), self.step.detach())
 
     def _value_of(self, code: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """`code * step`, the step's gradient scaled as it always is."""
+        """Return `code * step`, times the gradient scale: only its gradient is used, and scaled as in `forward`."""
         gradient_scale: float = self._grid(value)["gradient_scale"]
         return code * (self.step * gradient_scale)
 
     def _grid(self, value: torch.Tensor) -> dict[str, Any]:
-        """The batch is no feature of an activation, and other channels' weights are none of a channel's step."""
+        """Return the arguments of `uniform.codes` beside value and step.
+
+        N in the gradient scale counts the features of one sample, not of the batch, for an activation, and the weights
+        of one channel for a step per channel.
+        """
         of_one = self.kind == "activation" or self.step.dim() > 0
         features = value.numel() // value.shape[0] if of_one else value.numel()
         return {

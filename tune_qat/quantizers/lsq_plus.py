@@ -1,4 +1,4 @@
-"""LSQ+: learned step and offset, and how they start (Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576)."""
+"""LSQ+: learned step and offset, and their initial values (Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576)."""
 
 from typing import Any
 
@@ -17,10 +17,13 @@ ASYMMETRIC_CONFIGURATIONS = ("signed_asymmetric", "unsigned_asymmetric")
 
 
 class LSQPlusWeight(LSQ):
-    """LSQ's weights, signed and without offset, from another start."""
+    """LSQ's weights, signed and without offset, with another initial step."""
 
     def __init__(self, *, init: str = "lsq_plus", **options: Any) -> None:
-        """`init`: `lsq_plus`, three standard deviations around the mean, `min_max` or `lsq`."""
+        """Set the rule for the initial step.
+
+        `init` is `lsq_plus` (three standard deviations around the mean), `min_max` (the largest |w|) or `lsq`.
+        """
         super().__init__(**options)
         self._init = init
 
@@ -48,13 +51,15 @@ class LSQPlusActivation(Quantizer):
         offset_gradient: str = "scaled",
         **layer: Any,
     ) -> None:
-        """`activations` is one of the four configurations of the paper.
+        """Set up the step, and the offset that the configuration has.
 
         Args:
-            offset: `learned`; `minimum`, fixed so that the lowest value of the first grid is the calibration batch's
-                smallest; or `zero`. Only of the asymmetric configurations.
+            activations: one of the four configurations of the paper.
+            offset: `learned`; `minimum`, fixed so that the lowest value of the initial grid is the smallest one of the
+                calibration batch; or `zero`. Read by the asymmetric configurations only.
             init: `lsq_plus` (smallest squared error on the calibration batch), `min_max` or `lsq`.
-            offset_gradient: `scaled` as the step's, or `unscaled`.
+            offset_gradient: `scaled` like the step's, or `unscaled`.
+            layer: arguments of `Quantizer`.
         """
         self._configuration = activations
         super().__init__(**layer)
@@ -69,7 +74,7 @@ class LSQPlusActivation(Quantizer):
             self.register_buffer("offset", torch.zeros(()))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below the lowest and above the highest."""
+        """Return masks of the values below and of those above the range."""
         ratio = (value if self.offset is None else value - self.offset) / self.step
         return ratio < self.qmin, ratio > self.qmax
 
@@ -90,7 +95,7 @@ class LSQPlusActivation(Quantizer):
             self.offset.copy_(offset)
 
     def _start(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Step and offset of `min_max`, or of `lsq`; what is fixed is fixed first."""
+        """Return the step and offset of `lsq`, or else of `min_max`; an offset that is not learned is final here."""
         zero = value.new_zeros(())
         if self._init == "lsq":
             step = initial_step(value, self.qmax)
@@ -102,7 +107,7 @@ class LSQPlusActivation(Quantizer):
         if self.offset is not None and self._offset != "zero":
             step = ((high - low) / (self.qmax - self.qmin)).clamp(min=STEP_MIN)
             return step, low - self.qmin * step
-        # Without an offset to move, the range has to reach both ends from 0.
+        # With the offset at 0, the step alone has to make the range reach both ends.
         below = low / self.qmin if self.qmin else zero
         return torch.maximum(below, high / self.qmax).clamp(min=STEP_MIN), zero
 
@@ -122,7 +127,7 @@ class LSQPlusActivation(Quantizer):
 
 
 def _three_deviations(weight: torch.Tensor, *, per_channel: bool) -> torch.Tensor:
-    """`max(|mean - 3 s|, |mean + 3 s|)` of the signed weights, s their population standard deviation."""
+    """Return `max(|mean - 3 s|, |mean + 3 s|)` of the signed weights, s their population standard deviation."""
     over = list(range(1, weight.dim())) if per_channel else list(range(weight.dim()))
     deviation, mean = torch.std_mean(weight, over, correction=0, keepdim=per_channel)
     return torch.maximum((mean - 3 * deviation).abs(), (mean + 3 * deviation).abs())

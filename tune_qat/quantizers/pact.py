@@ -14,23 +14,23 @@ ALPHA_MIN = 1e-4
 
 
 class PACT(Quantizer):
-    """Activations clipped to [0, alpha], a learned level, and rounded to 2^bits values at equal distances.
+    """Activations clipped to [0, alpha], with a learned alpha, and rounded to 2^bits equally spaced values.
 
-    Alpha learns from the values that it clips and from weight decay, and not from rounding, which is where
-    LSQ differs. Values below 0 become 0.
+    Alpha learns from the values that it clips and from weight decay; unlike the step of LSQ, not from rounding errors
+    inside the range. Values below 0 become 0.
     """
 
     decayed = ("alpha",)
     uniform = True
 
     def __init__(self, *, alpha_init: float = 10.0, **layer: Any) -> None:
-        """`alpha_init`: the level that values are clipped at first."""
+        """Set the initial clipping level, `alpha_init`."""
         super().__init__(**layer)
         self._alpha_init = max(alpha_init, ALPHA_MIN)
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below 0 and above alpha."""
+        """Return masks of the values below 0 and of those above alpha."""
         return value < 0, value > self.alpha
 
     def constrain(self) -> None:
@@ -38,7 +38,7 @@ class PACT(Quantizer):
         self.alpha.clamp_(min=ALPHA_MIN)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # whatever the values are
+        del signed  # codes are never below 0
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:

@@ -1,7 +1,7 @@
 """QIL: Learning to Quantize Deep Networks by Optimizing Quantization Intervals (Jung et al., CVPR 2019, 1808.05779).
 
-A transformer maps the interval [c - d, c + d] onto [0, 1], prunes what is below and clips what is above; what comes
-out of it is rounded. Values stay in [-1, 1]: they are not brought back to the size of the input.
+A transformer maps the interval [c - d, c + d] onto [0, 1], prunes what is below and clips what is above; its output is
+rounded. Quantized values lie in [-1, 1]: they are not scaled back to the range of the input.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ from tune_qat.quantizers.codes import Codes
 DISTANCE_MIN = 1e-4
 """Smallest distance, and centre: the slope inside the interval is 0.5 / distance."""
 GAMMA_MIN = 1e-2
-"""At 0 the transformer would send the whole interval to 1, and below it would turn the order of values around."""
+"""Smallest gamma: at 0 the transformer would map the whole interval to 1, and below 0 reverse the order of values."""
 POWER_FLOOR = 1e-6
 """Smallest base of the powers and logarithms in gradients, which are not finite at the pruned end of the interval."""
 GAMMA_LEARNED_BITS = 2
-"""Where `gamma="auto"` learns it."""
+"""Bit width at which `gamma="auto"` learns gamma."""
 
 
 class _QIL(Quantizer):
-    """A learned centre and distance."""
+    """A learned interval, given by its centre and its distance (half the width)."""
 
     def __init__(self, **layer: Any) -> None:
         super().__init__(**layer)
@@ -33,14 +33,14 @@ class _QIL(Quantizer):
         self.gamma: nn.Parameter | None = None
 
     def constrain(self) -> None:
-        """Raise the centre to its minimum, then move the distance: not above the centre, else zeros would not be 0."""
+        """Raise the centre to its minimum, then limit the distance: above the centre, zeros would not become 0."""
         self.centre.clamp_(min=DISTANCE_MIN)
         self.distance.copy_(torch.minimum(self.distance.clamp(min=DISTANCE_MIN), self.centre))
         if self.gamma is not None:
             self.gamma.clamp_(min=GAMMA_MIN)
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """The interval from 0 to the largest size: nothing is pruned, and nothing clipped."""
+        """Set the interval to [0, largest |v|], which prunes and clips nothing, and gamma to 1."""
         half = (value.abs().max() / 2).clamp(min=DISTANCE_MIN)
         self.centre.copy_(half)
         self.distance.copy_(half)
@@ -54,16 +54,16 @@ class _QIL(Quantizer):
 
 
 class QILWeight(_QIL):
-    """Weights: the interval is of their size, their sign is kept, and at 2 bits the curve inside is learned."""
+    """Weights: the interval applies to |w|, the sign is kept, and gamma, the curve inside it, may be learned."""
 
     def __init__(self, *, gamma: str = "auto", **layer: Any) -> None:
-        """`gamma`: `learned`, `fixed` at 1 (then it is no parameter), or `auto`, learned at 2 bits alone."""
+        """Set up gamma: `learned`, `fixed` at 1 (no parameter), or `auto`, which is learned at 2 bits alone."""
         super().__init__(**layer)
         if gamma == "learned" or (gamma == "auto" and self.bits == GAMMA_LEARNED_BITS):
             self.gamma = nn.Parameter(torch.ones(()))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie beyond the interval on the side of the negative and of the positive."""
+        """Return masks of the negative and of the positive weights whose size is above the interval."""
         highest = self.centre + self.distance
         return value < -highest, value > highest
 
@@ -73,10 +73,10 @@ class QILWeight(_QIL):
 
 
 class QILActivation(_QIL):
-    """Activations: unsigned, straight inside the interval."""
+    """Activations: unsigned, with a transformer that is linear inside the interval."""
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below and above the interval."""
+        """Return masks of the values below and of those above the interval."""
         return value < self.centre - self.distance, value > self.centre + self.distance
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
@@ -84,10 +84,11 @@ class QILActivation(_QIL):
 
 
 class _Transformer(torch.autograd.Function):
-    """`sign(w) t^gamma`, `t = (|w| - (c - d)) / 2d` cut to [0, 1]; for activations t, of the value itself.
+    """The transformer `sign(w) t^gamma`, `t = (|w| - (c - d)) / 2d` clipped to [0, 1]; for activations t of the value.
 
-    The ends belong to the interval here. What rounds the result is strict about its own range, so that at -1, 1 and,
-    of activations, 0 no gradient arrives: a ReLU's zeros at `c = d` have none, but a weight of 0 does.
+    The ends belong to the interval here. The rounding behind it (`uniform.codes`) passes gradients strictly inside its
+    range alone, so that none arrives at -1, at 1 and, for activations, at 0: with `c = d`, a ReLU's zeros get no
+    gradient, but a weight of 0 does.
     """
 
     @staticmethod
@@ -110,7 +111,7 @@ class _Transformer(torch.autograd.Function):
         value, centre, distance, gamma = ctx.saved_tensors
         size = value.abs() if ctx.signed else value
         place = _place(size, centre, distance)
-        # On sizes, not places: one that is a rounding outside the interval has no gradient, as nothing outside has.
+        # Compares sizes, not places: a size outside by a rounding error gets no gradient, like all others outside.
         grad = grads[0] * ((size >= centre - distance) & (size <= centre + distance))
         signed_grad = grad * value.sign() if ctx.signed else grad
         slope = 0.5 / distance
@@ -125,11 +126,11 @@ class _Transformer(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_centre = (signed_grad * -slope).sum()
         if ctx.needs_input_grad[2]:
-            # (c - |w|) / d, which outside the interval might not be finite.
+            # 1 - 2 t is (c - |w|) / d inside the interval; outside of it, the quotient might not be finite.
             grad_distance = (signed_grad * slope * (1 - 2 * place)).sum()
         return grad_value, grad_centre, grad_distance, grad_gamma, None
 
 
 def _place(size: torch.Tensor, centre: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """Where in the interval: 0 at its lower end and below, 1 at its upper end and above."""
+    """Return each size's place in the interval: 0 at its lower end and below, 1 at its upper end and above."""
     return ((size - (centre - distance)) / (2 * distance)).clamp(0, 1)

@@ -10,11 +10,11 @@ from tune_qat.quantizers.codes import Codes
 
 
 class QNN(Quantizer):
-    """Weights or activations on a fixed grid within [-1, 1]; nothing is learned, and nothing is measured.
+    """Weights or activations on a fixed grid from -1 to 1, without learned or calibrated parameters.
 
-    One bit is the sign. k bits are 2^k values from -1 to 1 at equal distances, with none at 0; that 0 goes to the value
-    above it. The paper leaves the grid open. The gradient is that of a hard tanh, 1 within [-1, 1] with both ends: many
-    latent weights lie on an end exactly, where `constrain_weight` puts them, and would never leave it otherwise.
+    One bit is the sign. The paper leaves the grid of more bits open: here k bits have 2^k equally spaced values from -1
+    to 1, none of them 0, and 0 is rounded up. The gradient is that of a hard tanh, 1 within [-1, 1] with both ends:
+    many latent weights lie exactly on an end, where `constrain_weight` puts them, and would never leave it otherwise.
     """
 
     def __init__(self, **layer: Any) -> None:
@@ -22,7 +22,7 @@ class QNN(Quantizer):
         self._set_signed(self.qmin < 0)
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which values lie below -1 and above 1."""
+        """Return masks of the values below -1 and of those above 1."""
         return value < -1, value > 1
 
     def constrain_weight(self, weight: torch.Tensor) -> None:
@@ -30,11 +30,11 @@ class QNN(Quantizer):
         weight.clamp_(-1, 1)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # the grid is the same for all
+        del signed  # one grid for every tensor
         return (-1, 1) if self.bits == 1 else (0, 2**self.bits - 1)
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Nothing to set."""
+        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         if self.bits == 1:
@@ -44,7 +44,7 @@ class QNN(Quantizer):
 
 
 class _OnGrid(torch.autograd.Function):
-    """Codes 0 to `last` of the values from -1 to 1."""
+    """Codes 0 to `last` for values from -1 to 1, with the gradient of a hard tanh."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, last: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a line of the table of quantizers says. Free of torch."""
+"""The line of a method in the table of quantizers. Free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ WEIGHTS, ACTIVATIONS = "weight", "activation"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """An option of a method, and what it may be."""
+    """An option of a method, and the values that it takes."""
 
     default: bool | float | str
     choices: tuple[bool | str, ...] = ()
-    """All that is allowed; empty for numbers."""
+    """The allowed values; empty for numbers."""
     low: float = 0.0
-    """A number has to be above this."""
+    """Lower limit of a number, itself not allowed."""
     high: float = float("inf")
-    """And at most this."""
+    """Upper limit of a number, itself allowed."""
     of: tuple[str, ...] = (WEIGHTS, ACTIVATIONS)
-    """Whose quantizers take it."""
+    """Kinds of tensors whose quantizers take it."""
 
     def check(self, name: str, method: str, value: Any) -> bool | float | str:
         """The value; `UsageError` where it is not allowed."""
@@ -38,19 +38,19 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Half:
-    """What a method does to one kind of tensor: how its quantizer is built, and which bit widths it defines."""
+    """A method's side for one kind of tensor: how its quantizer is built, and which bit widths it defines."""
 
     build: str
     """`package.module:class`, called as `class(bits=, kind=, name=layer, ste=, shape=weight's or None, **options)`."""
     bits: range
     """Bit widths that are defined; 32 (not quantized) always is."""
     why: str = ""
-    """Why others are not, where there is more to say than their number."""
+    """Reason why lower bit widths are not defined, for the error message; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizerSpec:
-    """One method: what it is called, what it does to weights and to activations, and where it comes from."""
+    """A quantization method: its name, its sides for weights and for activations, its options and its source."""
 
     name: str
     summary: str
@@ -58,16 +58,16 @@ class QuantizerSpec:
     activations: Half | None
     """None where the method quantizes weights alone."""
     first_last_bits: int
-    """Of the first and the last layer, where the study says nothing: what the paper does."""
+    """Bit width of the first and the last layer in the paper, used where the study sets none."""
     options: Mapping[str, Option] = field(default_factory=dict)
     freezes: bool = True
-    """Whether weights of 2 bits and more have one grid of consecutive integers, on which they can be frozen."""
+    """Whether weights of 2 bits and more lie on one grid of consecutive integers, so that they can be frozen."""
     dampens: bool = False
-    """Whether weights are rounded as they are, so that a distance from their quantized value means something."""
+    """Whether latent and quantized weights are on one scale, so that dampening can pull the ones to the others."""
     source: str
 
     def half(self, kind: str) -> Half | None:
-        """That of `weight` or `activation`."""
+        """Return the side for `weight` or `activation`; None for activations that the method does not quantize."""
         return self.weights if kind == WEIGHTS else self.activations
 
     @property

@@ -1,4 +1,4 @@
-"""The step and offset that bring quantized values closest to a tensor (LSQ+)."""
+"""The step and offset that minimise the squared error of a quantized tensor (LSQ+)."""
 
 import torch
 
@@ -6,20 +6,20 @@ from tune_qat.quantizers import uniform
 
 STEPS = 150
 SAMPLES = 100_000
-"""Values that are looked at: more of them move the optimum by less than its own noise from batch to batch."""
+"""Largest number of values used: more would move the optimum by less than its noise from batch to batch."""
 PART = 0.02
-"""Learning rate of Adam in parts of the first step: it may halve or double in the steps there are."""
+"""Learning rate of Adam as a share of the first step size, which can halve or double within `STEPS` updates."""
 SMALLEST = 1e-6
-"""Of the step, as for LSQ."""
+"""Smallest step size, as for LSQ."""
 
 
 def smallest_error(
     value: torch.Tensor, step: torch.Tensor, offset: torch.Tensor, qmin: int, qmax: int, *, move_offset: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Step and offset of the smallest squared error that Adam finds from the given ones, which count as found.
+    """Return the step and offset of smallest squared error among the given ones and those that Adam visits from them.
 
     Args:
-        value: any shape.
+        value: tensor to be quantized, any shape.
         step: shape (), above 0.
         offset: shape (), the value of code 0.
         qmin: smallest code.
@@ -41,7 +41,7 @@ def smallest_error(
             if number == STEPS:
                 break
             adam.zero_grad()
-            # The gradient of the values, in the convention of codes: times the step.
+            # Gradient of the dequantized values times the step, as the codes expect it.
             code.backward(2 * error / len(flat) * found[0].detach())
             adam.step()
             with torch.no_grad():

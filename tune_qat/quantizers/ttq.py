@@ -9,19 +9,19 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 
 SIZE_MIN = 1e-6
-"""Smallest of the two learned sizes: keeps an over-eager optimizer from zero or below."""
+"""Smallest of the two learned sizes: keeps them above 0 after too large an update."""
 
 
 class TTQ(Quantizer):
-    """Weights of `-negative`, 0 and `positive`, two learned sizes for the whole layer, both 1 at first.
+    """Weights with the values `-negative`, 0 and `positive`: two learned sizes for the whole layer, both 1 at first.
 
-    A weight is 0 up to a threshold in size, a part of the largest size in the layer. The two sizes are scales of their
-    own, so that the codes come in two planes: row 2c has those of `positive` in channel c (0 and 1), row 2c + 1 those
-    of `negative` (0 and -1).
+    A weight becomes 0 if |w| is at most `threshold` times the layer's largest |w|. Each of the two sizes is a scale, so
+    that the codes come in two planes: row 2c has those of `positive` in channel c (0 and 1), row 2c + 1 those of
+    `negative` (0 and -1).
     """
 
     def __init__(self, *, threshold: float = 0.05, **layer: Any) -> None:
-        """`threshold` is in largest sizes, below 1."""
+        """Set the threshold, a share of the layer's largest |w|, below 1."""
         super().__init__(**layer)
         self._threshold = threshold
         self.positive = nn.Parameter(torch.ones(()))
@@ -49,7 +49,7 @@ class TTQ(Quantizer):
 
 
 class _Planes(torch.autograd.Function):
-    """Rows of codes for both sizes, and the gradients of the paper.
+    """Codes of both planes, with the gradients of the paper.
 
     With g the gradient of the dequantized weight, `positive` gets the sum of g over the weights above the threshold.
     `negative` gets minus that over those below, because the value there is `-negative`.
@@ -61,7 +61,7 @@ class _Planes(torch.autograd.Function):
         ctx: Any, weight: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, threshold: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(weight, positive, negative, threshold)
-        none = 0 * weight  # not plain zeros: a weight that is not a number stays one, to show in the loss
+        none = 0 * weight  # not plain zeros: NaN stays NaN, to show in the loss
         above = torch.where(weight > threshold, 1.0, none)
         below = torch.where(weight < -threshold, -1.0, none)
         return torch.stack((above, below), 1).flatten(0, 1)
@@ -70,7 +70,7 @@ class _Planes(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         weight, positive, negative, threshold = ctx.saved_tensors
         of_positive, of_negative = grads[0].unflatten(0, (-1, 2)).unbind(1)
-        # Both planes bring g, each times its own size. Taken from the plane on whose side of zero the weight is.
+        # Both planes receive g, times their own size. Read from the plane on the weight's side of zero.
         grad = torch.where(weight < 0, of_negative / negative, of_positive / positive)
         above, below = weight > threshold, weight < -threshold
         by_weight = grad * torch.where(above, positive, torch.where(below, negative, 1.0))

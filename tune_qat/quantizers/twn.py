@@ -10,13 +10,13 @@ from tune_qat.quantizers.codes import Codes
 
 
 class TWN(Quantizer):
-    """Weights of -a, 0 and a: 0 up to a threshold in size, and `a` the mean size of the others, for the whole layer.
+    """Weights with the values -a, 0 and a for the whole layer: 0 up to a threshold of |w|, and a the mean |w| above it.
 
-    The gradient reaches the latent weight unchanged; threshold and `a` are constants to it.
+    The gradient reaches the latent weight unchanged (straight-through estimator); threshold and a are constants to it.
     """
 
     def __init__(self, *, threshold: float = 0.7, **layer: Any) -> None:
-        """`threshold` is in mean sizes of the layer's weights."""
+        """Set the threshold, a multiple of the layer's mean |w|."""
         super().__init__(**layer)
         self._threshold = threshold
 
@@ -25,12 +25,12 @@ class TWN(Quantizer):
         return -1, 1
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Nothing to set."""
+        """Set nothing: threshold and scale follow from the weights in every forward pass."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         constant = value.detach()
         size = constant.abs()
         kept = size > self._threshold * size.mean()
-        # Multiplied, not selected: a weight that is not a number then shows in the scale.
+        # Multiplied, not selected: NaN in a weight then shows in the scale.
         scale = ((size * kept).sum() / kept.sum().clamp(min=1)).clamp(min=SCALE_MIN)
         return Codes(straight_through(value, constant.sign() * kept, scale), scale)

@@ -1,7 +1,8 @@
-"""The one operation behind every uniform quantizer: integer codes out, and LSQ's gradients back.
+"""The one operation behind every uniform quantizer: integer codes forward, LSQ's gradients backward.
 
-Written so that a compiler makes one pass of it each way: nothing is kept but the input and the parameters, everything
-else is worked out again from them, and the parameters' gradients are summed in the pass that writes the input's.
+Written so that a compiler fuses each direction into one pass over the tensor: only the input and the parameters are
+saved, everything else is recomputed from them, and the parameters' gradients are summed in the pass that writes the
+input's gradient.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ def codes(
     offset_gradient_scale: float = 1.0,
     rounding_slope: bool = True,
 ) -> torch.Tensor:
-    """Integer codes `round(clip((v - o) / s))`, with the gradients of the dequantized value (LSQ, equations 1 to 3).
+    """Return integer codes `round(clip((v - o) / s))` with gradients of the dequantized value (LSQ, equations 1 to 3).
 
     Args:
         value: floating point, any shape.
@@ -29,15 +30,16 @@ def codes(
         qmin: smallest code.
         qmax: largest code.
         gradient_scale: factor on the step's gradient (LSQ, section 2.2).
-        round_first: the order of torch, brevitas and MQBench, which moves the clip point outwards by half a step.
-        offset: shape (), the value of code 0; its gradient is that of the values outside the range (LSQ+).
+        round_first: whether to round before clipping, as torch, brevitas and MQBench do; this moves the clip point of
+            the gradients outwards by half a step.
+        offset: shape (), the value of code 0; its gradient comes from the values outside the range (LSQ+).
         offset_gradient_scale: factor on the offset's gradient.
         rounding_slope: whether the step's gradient has the term of values inside the range; without it the step learns
             from clipped values alone, as in PACT.
 
     Returns:
-        Integers in [qmin, qmax] in the value's dtype and shape. The gradient that arrives here is `s` times that of
-        the dequantized value (see `Codes`); it is not differentiable twice.
+        Integers in [qmin, qmax] in the value's dtype and shape. The gradient that arrives at them is `s` times that of
+        the dequantized value (see `Codes`). Not differentiable twice.
     """
     return _Codes.apply(
         value, step, offset, qmin, qmax, gradient_scale, offset_gradient_scale, round_first, rounding_slope
@@ -47,9 +49,9 @@ def codes(
 def slope(
     value: torch.Tensor, step: torch.Tensor, qmin: int, qmax: int, *, gradient_scale: float, round_first: bool = False
 ) -> torch.Tensor:
-    """What the gradient of each code is multiplied by in the step's gradient: `scale * (dv_hat / ds) / s`.
+    """Return the factor of each code's gradient in the step's gradient: `gradient_scale * (dv_hat / ds) / s`.
 
-    Arguments and shape as for `codes`. For layers that sum it in an order of their own.
+    Arguments and shape are those of `codes`. For layers that sum the step's gradient in an order of their own.
     """
     return _by_step(value / step, qmin, qmax, round_first, rounding_slope=True)[1] * (gradient_scale / step)
 
@@ -77,8 +79,8 @@ class _Codes(torch.autograd.Function):
         value, step, offset = ctx.saved_tensors
         step_scale, offset_scale = ctx.scales
         inside, by_step = _by_step(_ratio(value, step, offset), *ctx.grid)
-        grad_code = grads[0] * step.reciprocal()  # a second division would take longer than the memory does
-        # In this order: after the sum, Inductor would make a second pass of it.
+        grad_code = grads[0] * step.reciprocal()  # a division per element would take longer than memory access
+        # Ahead of the sums: behind them, Inductor would make a second pass for it.
         grad_value = grad_code * inside
         grad_step = grad_offset = None
         if ctx.needs_input_grad[1]:
@@ -95,12 +97,12 @@ def _ratio(value: torch.Tensor, step: torch.Tensor, offset: torch.Tensor | None)
 def _by_step(
     ratio: torch.Tensor, qmin: int, qmax: int, round_first: bool, rounding_slope: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which values are inside the range, and the derivative of each dequantized value by the step (equation 3)."""
+    """Return the mask of values inside the range, and d dequantized value / d step of each value (equation 3)."""
     rounded = ratio.round()
     if round_first:
         inside = (rounded >= qmin) & (rounded <= qmax)
     else:
-        # Strict, as in equation 3: at the ends of the range the bound's own gradient holds.
+        # Strict, as in equation 3: a value on an end of the range counts as clipped.
         inside = (ratio > qmin) & (ratio < qmax)
     within = rounded - ratio if rounding_slope else torch.zeros_like(ratio)
     return inside, torch.where(inside, within, rounded.clamp(qmin, qmax))
