@@ -263,7 +263,7 @@ class TestRefusals:
 
     def test_a_weight_that_is_worked_out(self) -> None:
         layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
-        with pytest.raises(UsageError, match=r"'layer' works its weight out of others"):
+        with pytest.raises(UsageError, match=r"'layer' computes its weight from others"):
             build(layer, 4, 4)
 
 

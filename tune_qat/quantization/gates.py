@@ -1,4 +1,4 @@
-"""Squeeze-excite gates: found by what a model does, not by the names of its blocks."""
+"""Squeeze-and-excitation gates (Hu et al., CVPR 2018), found by running a model, not by the names of its blocks."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from torch import nn
 
 
 def gate_layers(model: nn.Module, example: torch.Tensor, kinds: tuple[type[nn.Module], ...]) -> set[int]:
-    """Identities of the layers that work out a gate (Hu et al., CVPR 2018): one factor in 0..1 for each channel.
+    """Return the `id` of every layer that computes a gate: a factor in 0..1 for each channel.
 
-    A module is a gate where a (hard) sigmoid is the last of its modules to run, is its own, and is not what it returns:
-    it multiplies its input by that. All of its layers belong to the gate.
+    A module is a gate if a (hard) sigmoid is the last of its layers to run, is its direct child, and is not what the
+    module returns, which is its input times the sigmoid's output. All of its layers belong to the gate.
 
     Args:
-        model: run once on `example`, as it is.
-        example: shape (1, ...).
-        kinds: types of layers.
+        model: network that is run once on `example`, in the mode that it is in.
+        example: input of shape (1, ...).
+        kinds: types of layers to look for.
     """
     gates: set[int] = set()
     last: tuple[nn.Module, Any] = (model, None)
@@ -46,5 +46,5 @@ def gate_layers(model: nn.Module, example: torch.Tensor, kinds: tuple[type[nn.Mo
 
 
 def _is_sigmoid(module: nn.Module) -> bool:
-    """torch's, timm's and pytorchcv's classes have their name in common, and no base."""
+    """Return whether a module is a (hard) sigmoid, by name: the classes of torch, timm and pytorchcv share no base."""
     return type(module).__name__.lower() in ("sigmoid", "hardsigmoid", "hsigmoid")

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from tune_qat.quantizers.base import Quantizer
 
 EXACT_LIMIT = 2**24
-"""Up to here float32 holds every integer, so that a sum of codes is the same in any order."""
+"""Integer up to which float32 holds all, so that a sum of codes is the same in any order."""
 
 
 class QuantizedLayer(nn.Module):
-    """`y = (s_x * s_w) * layer(n_x, n_w) + bias` around an unchanged `nn.Conv2d` or `nn.Linear`.
+    """A layer `y = (s_x * s_w) * layer(n_x, n_w) + bias` around an unchanged `nn.Conv2d` or `nn.Linear`.
 
-    The same value as dequantizing first, but the sums are over integers. An operand without a quantizer (32 bits)
-    keeps its values. Stays in float32 under autocast, where a shorter format would round the sums.
+    Equal to dequantizing first, but with sums over integers. An operand without a quantizer (32 bits) keeps its values.
+    Computes in float32 under autocast too, where a shorter format would round the sums.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class QuantizedLayer(nn.Module):
         super().__init__()
         _check_known(layer, name)
         if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
-            raise UsageError(f"Layer {name!r} pads with {layer.padding_mode!r}; only zeros stay zeros as codes.")
+            raise UsageError(f"Layer {name!r} pads with {layer.padding_mode!r}; only zero padding can be quantized.")
         self.layer = layer
         self.name = name
         self.index = index
@@ -43,10 +43,10 @@ class QuantizedLayer(nn.Module):
         self.input_quantizer = inputs
         self.calibrating = False
         self.input_features = 0
-        """Features of one sample of the input, known after calibration."""
+        """Number of features in one sample of the input, known after calibration."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """The layer's output, shape as of the layer itself."""
+        """Return the layer's output, in the shape that the wrapped layer gives."""
         with torch.autocast(device_type=value.device.type, enabled=False):
             return self._forward(value.float() if value.dtype in (torch.float16, torch.bfloat16) else value)
 
@@ -69,7 +69,10 @@ class QuantizedLayer(nn.Module):
         return self._of_planes(output * (inputs.scale * self._of_channels(weight.scale)), weight)
 
     def _of_offsets(self, inputs: Codes, weight: Codes) -> torch.Tensor:
-        """What `value = code * scale + offset` adds to the product of codes; a real zero in the padding stays one."""
+        """Return the terms that the offsets in `value = code * scale + offset` add to the product of codes.
+
+        Padding counts as the value 0, not as code 0.
+        """
         pixels = torch.ones_like(inputs.code[:1])
         added = []
         if inputs.offset is not None:
@@ -88,11 +91,11 @@ class QuantizedLayer(nn.Module):
         return output.unflatten(channels, (-1, weight.planes)).sum(channels)
 
     def _of_channels(self, values: torch.Tensor) -> torch.Tensor:
-        """A value for each output channel, or one for all, in a shape that the output broadcasts with."""
+        """Return values, one for each output channel or one for all, in a shape that broadcasts with the output."""
         return values.reshape(-1, *(1,) * (self.layer.weight.dim() - 2)) if values.dim() else values
 
     def _input_codes(self, value: torch.Tensor, weight: Codes) -> Codes:
-        # Codes of data lead nowhere back, and an offset of the weight adds a second term with them.
+        # `slopes` serve a single product of the input's codes: an offset of the weight adds a second one.
         is_data = torch.is_grad_enabled() and not value.requires_grad and weight.offset is None
         if self.input_quantizer is not None and is_data and can_operate_on_data(self.layer):
             return self.input_quantizer.of_data(value)
@@ -108,18 +111,18 @@ class QuantizedLayer(nn.Module):
 
     @property
     def exact(self) -> bool:
-        """Whether every forward sum is exact in float32: largest codes times fan-in within the integers it holds."""
+        """Whether every forward sum is exact in float32: largest codes times fan-in are at most `EXACT_LIMIT`."""
         if self.weight_quantizer is None or self.input_quantizer is None:
             return False
         fan_in = self.layer.weight[0].numel()
         return _largest(self.input_quantizer) * _largest(self.weight_quantizer) * fan_in <= EXACT_LIMIT
 
     def get_extra_state(self) -> dict[str, int]:
-        """What calibration has seen."""
+        """Return what calibration has learnt of the input, as plain values."""
         return {"input_features": self.input_features}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        """The counterpart of `get_extra_state`."""
+        """Load what `get_extra_state` returned."""
         self.input_features = state["input_features"]
 
 
@@ -131,7 +134,7 @@ def _check_known(layer: nn.Module, name: str) -> None:
         )
     if "weight" not in layer._parameters:
         raise UsageError(
-            f"Layer {name!r} works its weight out of others; only a weight that is a parameter can be quantized."
+            f"Layer {name!r} computes its weight from others; only a weight that is a parameter can be quantized."
         )
 
 

@@ -10,7 +10,7 @@ Layer = nn.Conv2d | nn.Linear
 
 
 def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The layer's product of any inputs and weight of its shapes."""
+    """Return the layer's convolution or matrix product, without bias, of any inputs and weight of its shapes."""
     if isinstance(layer, nn.Linear):
         return F.linear(inputs, weight)
     if _pads_same(layer):
@@ -21,10 +21,11 @@ def operate(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor) -> torch.T
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether `operate` is what the layer does, bias apart.
+    """Return whether `operate` computes what the layer does, bias apart.
 
-    So it is for torch's Conv2d and Linear, classes that inherit all that these do, and timm's Conv2dSame, which pads as
-    TensorFlow's "SAME": as much as the image's size asks for, of an odd number one more below and to the right.
+    It does for torch's Conv2d and Linear, for subclasses that override none of their computation, and for timm's
+    Conv2dSame. That one pads as TensorFlow's "SAME": as much as the image's size asks for, and of an odd number of
+    pixels one more below and to the right.
     """
     if isinstance(layer, nn.Linear):
         return type(layer).forward is nn.Linear.forward
@@ -38,7 +39,10 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def sums_of_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
-    """`operate` with a weight of ones, which broadcasts over the output's channels: the same for all of a group."""
+    """Return `operate` with a weight of ones: the sum of the inputs behind each output.
+
+    All channels of a group have the same sums; the shape broadcasts over the output's channels.
+    """
     if isinstance(layer, nn.Linear):
         return inputs.sum(-1, keepdim=True)
     ones = inputs.new_ones(layer.groups, *layer.weight.shape[1:])
@@ -47,15 +51,18 @@ def sums_of_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _pads_same(layer: nn.Conv2d) -> bool:
-    """Of the layers that are known: whether it is a Conv2dSame. Nothing is imported to tell."""
+    """Return whether a known layer is timm's Conv2dSame, without importing timm."""
     return type(layer).forward is not nn.Conv2d.forward
 
 
 def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
-    """Gradient of `sum(grad * operate(layer, inputs, weight))` by the weight, of which only the shape matters."""
+    """Return the gradient of `sum(grad * operate(layer, inputs, weight))` with respect to the weight, in its shape.
+
+    The gradient does not depend on the weight's values.
+    """
     if isinstance(layer, nn.Linear):
         return grad.flatten(0, -2).T @ inputs.flatten(0, -2)
-    # Not torch.nn.grad.conv2d_weight, which brings a weight without a memory format: everything would be copied.
+    # Not torch.nn.grad.conv2d_weight, which passes a weight without a memory format: everything would be copied.
     gradients: tuple[torch.Tensor, ...] = torch.ops.aten.convolution_backward(
         grad,
         inputs,
@@ -73,7 +80,10 @@ def weight_gradient(layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, gr
 
 
 def can_operate_on_data(layer: Layer) -> bool:
-    """Whether `operate_on_data` is made for the layer: groups would interleave, other padding may be uneven."""
+    """Return whether `operate_on_data` supports the layer.
+
+    It does not support groups, whose channels would interleave, nor "same" padding, which may be uneven.
+    """
     if isinstance(layer, nn.Linear):
         return True
     return layer.groups == 1 and not isinstance(layer.padding, str) and not _pads_same(layer)
@@ -82,11 +92,18 @@ def can_operate_on_data(layer: Layer) -> bool:
 def operate_on_data(
     layer: Layer, inputs: torch.Tensor, weight: torch.Tensor, parameter: torch.Tensor, slope: torch.Tensor
 ) -> torch.Tensor:
-    """`operate` where the inputs need no gradient but a parameter of their quantizer does.
+    """Return `operate(layer, inputs, weight)` for inputs that need no gradient but whose quantizer's parameter does.
 
-    The way back through the inputs is the slowest part of a first layer (few channels, large images), and all that is
-    wanted of it is `sum(grad_inputs * slope)`. The product is linear in both operands, so that this is the same sum as
-    `sum(weight_gradient(slope) * weight)`, which takes a tenth of the time.
+    The inputs' gradient is the slowest part of a first layer's backward pass (few channels, large images), and all that
+    is needed of it is the parameter's gradient, `sum(grad_inputs * slope)`. The product is linear in both operands, so
+    that this equals `sum(weight_gradient(slope) * weight)`, which takes a tenth of the time.
+
+    Args:
+        layer: a layer that `can_operate_on_data`.
+        inputs: constant codes.
+        weight: codes of the weight, which get a gradient.
+        parameter: parameter of the input's quantizer, shape ().
+        slope: d inputs / d parameter, in the inputs' shape (see `Codes.slopes`).
     """
     return _OnData.apply(layer, inputs, weight, parameter, slope)
 

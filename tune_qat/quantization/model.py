@@ -1,4 +1,4 @@
-"""Where quantizers sit in a model: on the weight and the input of every convolution and linear layer."""
+"""Quantizers in a model: on the weight and the input of every convolution and linear layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,21 +17,24 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-"""What has to be quantized; `QuantizedLayer` refuses the kinds that it cannot compute on codes."""
+"""Types of layers that have to be quantized; `QuantizedLayer` refuses those that it cannot compute on codes."""
 
 
 def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Module:
     """Replace every convolution and linear layer of `model` by its quantized form, in place.
 
-    First and last are so in execution order, found by running `example` (shape (1, ...)). Layers of squeeze-excite
-    gates have the first and last layer's bits: they hold a hundredth of the work, and one of their outputs is a factor
-    of a whole channel. Sums of branches stay in floating point. A module that sits in several places is replaced by one
-    quantized layer in all of them. 32/32 leaves the model as it is.
+    The first and the last layer are those in execution order, found by running `example` (shape (1, ...)). Layers of
+    squeeze-and-excitation gates have the first and last layer's bits: they do a hundredth of the work, and each of
+    their outputs scales a whole channel. Residual sums stay in floating point. A module that is used in several places
+    is replaced by one quantized layer in all of them. 32/32 leaves the model as it is.
+
+    Returns:
+        The model, or its quantized form if the model itself is one layer.
 
     Raises:
-        UsageError: bits that the quantizer does not define, a model with nothing to quantize, without a layer that
-            the scheme names, or with a layer that `example` does not reach, that does not compute what a Conv2d or
-            Linear does, or that does not pad with zeros.
+        UsageError: the quantizer does not define a bit width; the model has no layer to quantize, or none that the
+            scheme names; `example` does not reach a layer; or a layer does not compute what a Conv2d or Linear does,
+            or does not pad with zeros.
     """
     quantizers.check_scheme(scheme)
     if scheme.is_float:
@@ -58,15 +61,16 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
 
 @torch.no_grad()
 def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
-    """Initialise every quantizer from one real batch, layer by layer in execution order, batch norm undisturbed.
+    """Initialise every quantizer from one real batch, layer by layer in execution order.
 
-    A layer's input is quantized upstream by then; one that is used several times sees its first input. Batch norm
-    that has not seen a batch yet takes the statistics of this one, as the first training step will: with the ones it
-    was built with, ranges would be those of other values. Call it before the optimizer is built.
+    A layer is calibrated on the output of layers that are quantized already; one that is used several times, on its
+    first input. A batch norm that has not seen a batch yet normalises by the statistics of this one, as in the first
+    training step: with its initial statistics, ranges would fit other values. Running statistics do not change. Call it
+    before the optimizer is built.
 
     Raises:
-        TuneQatError: values that are not finite, naming the layer.
-        UsageError: a layer that the batch does not reach.
+        TuneQatError: a value is not finite; the message names the layer.
+        UsageError: the batch does not reach a layer.
     """
     layers = quantized_layers(model)
     for layer in layers:
@@ -77,15 +81,15 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     _refuse_unreached([layer.name for layer in layers if layer.calibrating])
 
 
-@torch.no_grad()  # once for all: entering it for each quantizer takes longer than what they do
+@torch.no_grad()  # once for all quantizers: entering it for each would take longer than their work
 def constrain(constraints: Iterable[Callable[[], None]]) -> None:
-    """Bring quantizer parameters and latent weights back into their domain; after every optimizer step."""
+    """Bring quantizer parameters and latent weights back into their domain; called after every optimizer step."""
     for bring_back in constraints:
         bring_back()
 
 
 def constraints(model: nn.Module) -> list[Callable[[], None]]:
-    """What `constrain` calls: of each quantizer what its method defines, and nothing that does nothing."""
+    """Return the functions that `constrain` calls: those that quantizers' methods define, without empty defaults."""
     found: list[Callable[[], None]] = []
     for layer in quantized_layers(model):
         found += [part.constrain for part in _quantizers(layer) if type(part).constrain is not Quantizer.constrain]
@@ -96,12 +100,12 @@ def constraints(model: nn.Module) -> list[Callable[[], None]]:
 
 
 def quantizers_of(model: nn.Module) -> list[Quantizer]:
-    """The model's quantizers in execution order, of each layer the weight's first."""
+    """Return the model's quantizers in execution order, in each layer the weight's before the input's."""
     return [quantizer for layer in quantized_layers(model) for quantizer in _quantizers(layer)]
 
 
 def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:
-    """The model's quantized layers in execution order; empty at 32/32."""
+    """Return the model's quantized layers in execution order; none at 32/32."""
     found = (module for module in model.modules() if isinstance(module, QuantizedLayer))
     return sorted(found, key=lambda layer: layer.index)
 
@@ -109,7 +113,10 @@ def quantized_layers(model: nn.Module) -> list[QuantizedLayer]:
 def layer_results(
     model: nn.Module, of_weights: Mapping[int, Mapping[str, float]] | None = None
 ) -> tuple[LayerResult, ...]:
-    """The state of every quantizer, for the record; `of_weights` has more columns by the layer's index."""
+    """Return the state of every quantizer, for the record.
+
+    `of_weights` has further columns for the quantizers of weights, by the layer's index.
+    """
     known = of_weights or {}
     return tuple(
         _result(layer, part, known.get(layer.index, {}) if part.kind == WEIGHTS else {})
@@ -119,7 +126,7 @@ def layer_results(
 
 
 def _execution_order(model: nn.Module, example: torch.Tensor) -> tuple[list[nn.Module], nn.Module | None]:
-    """Layers by their first use, and the one used last of all."""
+    """Return the layers in the order of their first use, and the layer that is used last."""
     calls: list[nn.Module] = []
 
     def seen(module: nn.Module, *_: object) -> None:
@@ -158,7 +165,7 @@ def _refuse_unreached(names: list[str]) -> None:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for every module, and each one's own mode back afterwards."""
+    """Put every module in evaluation mode, and afterwards each one back in its own mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -169,13 +176,16 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _is_fresh(norm: _BatchNorm) -> bool:
-    """Whether it is going to be trained and has not seen a batch yet."""
+    """Return whether a batch norm is in training mode and has not seen a batch yet."""
     return norm.training and norm.track_running_stats and not norm.num_batches_tracked
 
 
 @contextmanager
 def _of_the_batch(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Batch norms normalise by the batch and keep nothing of it; inside of `_evaluating`, which sets their mode."""
+    """Let batch norms normalise by the batch without updating their statistics.
+
+    Used inside `_evaluating`, which puts their mode back.
+    """
     for norm in norms:
         norm.training, norm.track_running_stats = True, False
     try:
@@ -225,7 +235,7 @@ def _result(layer: QuantizedLayer, quantizer: Quantizer, more: Mapping[str, floa
         signed=quantizer.signed,
         exact=layer.exact,
         numel=weight.numel() if is_weight else layer.input_features,
-        # No method's steps of activations depend on them.
+        # No method's step of activations depends on their values.
         step_size=quantizer.step_size(weight if is_weight else weight.new_zeros(1, 1)),
         step_size_init=quantizer.step_init,
         **(_weight_statistics(quantizer, weight) if is_weight else {}),

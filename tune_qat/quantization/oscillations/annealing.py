@@ -3,13 +3,13 @@
 import math
 
 WARM_UP = 0.25
-"""Part of the training before either begins."""
+"""Share of the training before either begins."""
 
 
 def annealed(start: float, end: float, progress: float) -> float:
-    """`start` for the first quarter, then along a cosine to `end`.
+    """Return `start` during the first quarter of the training, then a value on a cosine from `start` to `end`.
 
-    `progress` is the share of steps made, from 0 (the first step) to 1 (after the last).
+    `progress` is the share of the steps that are done, from 0 (the first step) to 1 (after the last).
     """
     part = max(0.0, progress - WARM_UP) / (1 - WARM_UP)
     return end + 0.5 * (start - end) * (1 + math.cos(math.pi * part))

@@ -9,19 +9,19 @@ from tune_qat.quantizers.codes import Codes
 
 
 def factor(config: Dampening, progress: float) -> float:
-    """What the loss is multiplied by at this point of the training: 0 for its first quarter."""
+    """Return the factor on the loss at this point of the training (see `annealed`): 0 during its first quarter."""
     return annealed(0.0, config.weight, progress)
 
 
 def dampening_loss(weight: torch.Tensor, codes: Codes, qmin: int, qmax: int) -> torch.Tensor:
-    """`(w_hat - clip(w))^2`, summed over output channels and averaged over the other dimensions; shape ().
+    """Return `(w_hat - clip(w))^2`, summed over output channels and averaged over the other dimensions; shape ().
 
-    The quantized weights and the ends of the grid are constants, so that the gradient is that of latent weights inside
-    the range alone. The factors of the paper's recipes are for this way of adding up, which is its code's.
+    The quantized weights and the ends of the grid are constants, so that only latent weights inside the range get a
+    gradient. The reduction is that of the paper's code, for which the factors of its recipes are meant.
 
     Args:
-        weight: latent, dimension 0 the output channels.
-        codes: of this weight, on one plane.
+        weight: latent weight, dimension 0 the output channels.
+        codes: codes of this weight, on one plane.
         qmin: smallest code.
         qmax: largest code.
     """
@@ -32,7 +32,7 @@ def dampening_loss(weight: torch.Tensor, codes: Codes, qmin: int, qmax: int) -> 
 
 
 def penalty(pairs: list[tuple[Quantizer, torch.Tensor]]) -> torch.Tensor:
-    """The loss summed over layers: quantizers of weights with their weights. Nothing is counted or kept."""
+    """Return the loss summed over layers, shape (); `pairs` holds quantizers of weights with their latent weights."""
     losses = []
     for quantizer, weight in pairs:
         with torch.no_grad():

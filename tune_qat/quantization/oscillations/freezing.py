@@ -9,11 +9,14 @@ from tune_qat.quantization.oscillations.annealing import WARM_UP, annealed
 from tune_qat.quantizers.frozen import FrozenCodes
 
 BITS = range(2, 5)
-"""Of weights that are frozen; finer grids do not suffer from oscillations, and one bit has no grid."""
+"""Bit widths of weights that are frozen: finer grids do not suffer from oscillations, and one bit has no grid."""
 
 
 def hold(model: nn.Module, config: Freezing | None) -> None:
-    """Make room for what is frozen, where freezing is used: before a model starts to train, or its state is loaded."""
+    """Give each quantizer of weights of 2 to 4 bits its `FrozenCodes`, if freezing is used.
+
+    Called before a model starts to train, or before its state is loaded.
+    """
     for layer in quantized_layers(model) if config is not None else ():
         quantizer, weight = layer.weight_quantizer, layer.layer.weight
         if quantizer is not None and quantizer.bits in BITS:
@@ -21,7 +24,7 @@ def hold(model: nn.Module, config: Freezing | None) -> None:
 
 
 def threshold(config: Freezing, progress: float) -> float:
-    """Frequency above which a weight is frozen at this point of the training; infinite in its first quarter."""
+    """Return the frequency above which a weight is frozen at this point of the training: infinite until `WARM_UP`."""
     if progress < WARM_UP:
         return float("inf")
     return annealed(config.threshold_start, config.threshold_end, progress)

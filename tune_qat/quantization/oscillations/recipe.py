@@ -1,4 +1,4 @@
-"""What a trial does about oscillations, step by step."""
+"""Oscillations in a trial, step by step: tracked, dampened and frozen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from tune_qat.quantization.oscillations.tracking import Tracker, Watched
 
 
 class Oscillations:
-    """Tracks the quantized weights of a model; dampens and freezes them where the configuration says so."""
+    """Tracking of a model's quantized weights, with the dampening and freezing that the configuration asks for."""
 
     def __init__(self, config: TrialConfig, model: nn.Module) -> None:
-        """Of a calibrated model, before it is compiled: freezing changes its forward pass.
+        """Take a calibrated model that is not compiled yet: freezing changes its forward pass.
 
         Raises `UsageError` where the quantizer does not allow what the configuration asks for.
         """
@@ -33,11 +33,11 @@ class Oscillations:
         ]
         freezing.hold(model, config.freezing)
         self.model = Watched(model, self._pairs)
-        """The model with what tracking needs of its forward pass."""
+        """The model, with a forward pass that also returns the codes that tracking needs."""
         self._tracker = Tracker(self.model.codes(), [weight for _, weight in self._pairs]) if self._pairs else None
 
     def penalty(self, progress: float) -> torch.Tensor | None:
-        """What is added to the loss, shape (); None where nothing is. `progress` as in `annealed`."""
+        """Return the term to add to the loss, shape (); None where there is none. `progress` is that of `annealed`."""
         if self._config.dampening is None or not self._pairs:
             return None
         factor = dampening.factor(self._config.dampening, progress)
@@ -45,9 +45,9 @@ class Oscillations:
 
     @torch.no_grad()
     def observe(self, codes: torch.Tensor | None, progress: float) -> None:
-        """Take in a forward pass in training mode: once for each optimizer step, before it.
+        """Record a forward pass in training mode; called once for each optimizer step, before it.
 
-        `codes` are those that `model` gave with its output.
+        `codes` are those that `model` returned with its output.
         """
         if self._tracker is None or codes is None:
             return
@@ -59,7 +59,7 @@ class Oscillations:
                     quantizer.frozen.observe(quantizer(weight).code, self._config.freezing.momentum, limit)
 
     def columns(self) -> dict[int, dict[str, float]]:
-        """Columns of the `layers` table by the layer's index, for rows of weights."""
+        """Return columns for the rows of weights in the `layers` table, by the layer's index."""
         if self._tracker is None:
             return {}
         found = dict(zip(self._layers, self._tracker.columns(), strict=True))
@@ -69,10 +69,10 @@ class Oscillations:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The tracker's; what is frozen is in the state of the model."""
+        """Return the tracker's state; frozen codes are in the state of the model."""
         return {} if self._tracker is None else self._tracker.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The counterpart of `state_dict`."""
+        """Load what `state_dict` returned."""
         if self._tracker is not None:
             self._tracker.load_state_dict(state)

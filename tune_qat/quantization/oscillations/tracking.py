@@ -1,4 +1,4 @@
-"""How often codes of weights turn around."""
+"""Tracking of oscillations: how often the codes of weights reverse their direction."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.frozen import advance
 
 MOMENTUM = 0.01
-"""Of the recorded frequency, the same in every trial, whatever freezing uses."""
+"""Momentum of the recorded frequency, the same in every trial, whatever freezing uses."""
 OSCILLATING = 0.005
-"""A frequency above this counts as oscillating, as in the paper's tables."""
+"""Frequency above which a weight counts as oscillating, as in the paper's tables."""
 SAMPLE = 512
-"""Most weights of a layer that are followed: all of a small one, one in so many of a large one."""
+"""Largest number of weights that are followed in a layer: all of a small one, every n-th of a large one."""
 HELD = 16
-"""Steps whose codes are kept before they are worked through, one after the other: small operations take a third of the
-time when they follow upon themselves."""
+"""Steps whose codes are collected before they are processed in one go: small operations take a third of the time when
+they run back to back."""
 
 
 class Watched(nn.Module):
-    """A model whose forward pass gives, beside its output, the codes of its weights that are followed.
+    """A model whose forward pass returns, beside its output, the codes of the weights that are followed.
 
-    Those of the pass itself, and picked inside it, so that a compiled pass hands out one small tensor.
+    The codes are those of the pass itself, sampled inside it, so that a compiled pass returns one small tensor.
     """
 
     def __init__(self, model: nn.Module, pairs: Sequence[tuple[Quantizer, torch.Tensor]]) -> None:
-        """`pairs`: the quantizers of weights, with their weights."""
+        """Let the quantizers keep the codes of a pass; `pairs` holds the quantizers of weights with their weights."""
         super().__init__()
         self.model = model
         self._pairs = pairs
@@ -37,26 +37,29 @@ class Watched(nn.Module):
             quantizer.watched = True
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Output, and codes of shape (n,), layer after layer; None where no weight is quantized."""
+        """Return the output, and the codes of all layers in one tensor (n,), or None where no weight is quantized."""
         output = self.model(inputs)
         return output, self.codes() if self._pairs else None
 
     @torch.no_grad()
     def codes(self) -> torch.Tensor:
-        """Of the pass in training mode that has just been made; of layers that it did not reach, as they are now."""
+        """Return the followed codes of the latest pass in training mode, shape (n,).
+
+        Layers that the pass did not reach give their present codes.
+        """
         parts = []
         for (quantizer, weight), every in zip(self._pairs, self._strides, strict=True):
             code = quantizer.seen[-1] if quantizer.seen else quantizer(weight).code
-            quantizer.seen.clear()  # nothing of the pass is kept
+            quantizer.seen.clear()  # frees the codes of the pass
             parts.append(sample(code, every, planes=code.shape[0] // weight.shape[0]))
         return torch.cat(parts)
 
 
 class Tracker:
-    """Follows a fixed sample of the weights of all layers in one flat tensor, so that a step costs few operations."""
+    """Oscillation frequencies of a fixed sample of weights, of all layers in one tensor: few operations for a step."""
 
     def __init__(self, codes: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
-        """`codes` are those that training starts from, as `Watched` gives them for these weights."""
+        """Start from the codes that training starts from, as `Watched.codes` returns them for these weights."""
         self._sizes = [-(-weight.numel() // stride(weight.numel())) for weight in weights]
         self._previous = codes
         self._direction, self._frequency = torch.zeros_like(codes), torch.zeros_like(codes)
@@ -65,14 +68,14 @@ class Tracker:
 
     @torch.no_grad()
     def observe(self, codes: torch.Tensor) -> None:
-        """Take in the codes of a step's forward pass."""
+        """Record the codes of a step's forward pass."""
         self._held[self._count].copy_(codes)
         self._count += 1
         if self._count == HELD:
             self._settle()
 
     def columns(self) -> list[dict[str, float]]:
-        """Of each layer: its mean frequency, and the share of weights above `OSCILLATING`."""
+        """Return each layer's mean oscillation frequency, and its share of weights above `OSCILLATING`."""
         self._settle()
         return [
             {
@@ -83,12 +86,12 @@ class Tracker:
         ]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """All that later frequencies depend on."""
+        """Return all that later frequencies depend on."""
         self._settle()
         return {"previous": self._previous, "direction": self._direction, "frequency": self._frequency}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The counterpart of `state_dict`."""
+        """Load what `state_dict` returned."""
         for name, own in self.state_dict().items():
             own.copy_(state[name])
 
@@ -100,16 +103,16 @@ class Tracker:
 
 
 def sample(code: torch.Tensor, every: int, *, planes: int) -> torch.Tensor:
-    """One weight in `every` of a layer, shape (n,). Planes are added up."""
+    """Return the code of one weight in `every` of a layer, shape (n,). Planes are added up."""
     if planes > 1:
         code = code.unflatten(0, (-1, planes)).sum(1)
     return code.contiguous().as_strided((-(-code.numel() // every),), (every,))
 
 
 def stride(numel: int) -> int:
-    """One weight in how many of a layer is followed.
+    """Return n for a layer of `numel` weights, of which every n-th is followed.
 
-    It has no common factor with their number, so that no tap of a filter and no input channel is met more often.
+    It has no common factor with `numel`, so that all taps of a filter and all input channels are met equally often.
     """
     found = -(-numel // SAMPLE)
     while math.gcd(found, numel) > 1:
