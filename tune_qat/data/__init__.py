@@ -22,23 +22,23 @@ MINIMUM = {
 }
 """Smallest value of each integer option."""
 PHOTOS_SPLIT_SEED = 19
-"""The first seed that puts these four scenes into training, because they judge badly: the stereo pair would count twice
-in a mean over images, stars on black are like no other photograph, and on `china` and `rocket` (detail finer than the
-low resolution holds; night noise) bicubic itself is hardly better than nearest neighbour."""
+"""The first seed that puts the four scenes into training that are poor tests: the stereo pair would count twice in a
+mean over images, stars on black are like no other photograph, and on `china` and `rocket` (detail finer than the low
+resolution holds; night noise) bicubic interpolation itself is hardly better than nearest neighbour."""
 CHOICES = {"augment": ("none", "crop_flip")}
-"""Values of each option that is a word."""
+"""Allowed values of each option that is a word."""
 
 
 def _labelled(*, augment: str, **more: Any) -> dict[str, Any]:
-    """Options of every classification dataset; `train_limit` 0 means all training samples.
+    """Return the options of a classification dataset; `train_limit` 0 means all training samples.
 
-    `in_memory`, of those that are decoded from many files: false keeps the decoded images on disk.
+    `in_memory`, an option of datasets that are decoded from many files, keeps the decoded images on disk if false.
     """
     return {"split_seed": 0, "train_limit": 0, "augment": augment, **more}
 
 
 def _paired(*, split_seed: int, evaluation_crop: int) -> dict[str, Any]:
-    """Options of every super-resolution dataset, patches as in ESPCN's paper (Shi et al., CVPR 2016, section 3.2).
+    """Return the options of a super-resolution dataset, patches as for ESPCN (Shi et al., CVPR 2016, section 3.2).
 
     `patch_size` is in low-resolution pixels, `evaluation_crop` in high-resolution pixels (0: whole images).
     """
@@ -188,13 +188,13 @@ def load(
 
     Args:
         name: a name of the table.
-        data_dir: the data folder; where it is None, that of the variable TUNE_QAT_DATA. Built-in data needs none.
-        default_data_dir: the data folder where neither names one.
+        data_dir: the data folder; if None, that of the variable TUNE_QAT_DATA. Built-in data needs none.
+        default_data_dir: the data folder if neither of them names one.
         options: options that differ from the dataset's defaults.
 
     Raises:
-        UsageError: unknown dataset or option, or an option's value that it does not take.
-        TuneQatError: data that is not there, or cannot be read.
+        UsageError: an unknown dataset or option, or a value that the option does not take.
+        TuneQatError: the data is missing or cannot be read.
     """
     spec = get_spec(name)
     resolved = resolve_options(spec, options or {})
@@ -205,11 +205,13 @@ def load(
 def check_present(
     name: str, *, data_dir: str | Path | None = None, default_data_dir: str | Path | None = None
 ) -> Path | None:
-    """The folder in which `load` would find a dataset, without reading it; None for data that comes with a library.
+    """Return the data folder in which `load` would find a dataset; None for data that comes with a library.
+
+    Nothing is read.
 
     Raises:
-        UsageError: unknown dataset.
-        TuneQatError: a folder that has to be there is not.
+        UsageError: an unknown dataset.
+        TuneQatError: a folder of the dataset is missing.
     """
     from tune_qat.data.folders import require
 

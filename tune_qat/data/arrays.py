@@ -7,11 +7,11 @@ import torch
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array on the device; on the CPU it is the same memory, which nobody may write to.
+    """Return the array as a tensor on the device; on the CPU it shares the array's memory and must not be written to.
 
-    Read-only arrays (of a shared object store) are taken as they are: torch has no read-only tensors, and warns.
-    The array must be contiguous. Its strides are made anew: an axis of length 1 may carry any stride, pickling
-    changes it, and torch would pick another memory layout, and with it another order of sums, for the same data.
+    Read-only arrays (of a shared object store) are accepted without torch's warning: it has no read-only tensors.
+    The array must be contiguous. Its strides are made anew: an axis of length 1 may carry any stride, which pickling
+    changes, and torch would then pick another memory layout, and with it another order of sums, for the same data.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
@@ -19,7 +19,7 @@ def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on the device. From the host to a GPU through page-locked memory, without waiting for the copy."""
+    """Return the tensor on the device; from the host to a GPU through pinned memory, without waiting for the copy."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

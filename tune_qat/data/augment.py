@@ -1,24 +1,25 @@
-"""Training batches of images, augmented by gathering: rows and columns are shifted and mirrored by index."""
+"""Augmentation of training images by gathering: rows and columns are shifted and mirrored by index."""
 
 import torch
 
 from tune_qat.data import counter_rng
 
 SHIFT_SHARE = 8
-"""Shifts reach an eighth of the side: 4 pixels at 32, as usual on CIFAR."""
+"""Divisor of the side that gives the largest shift: 4 pixels at 32, as usual on CIFAR."""
 _DOWN, _RIGHT, _FLIP = range(3)
 
 
 def crop_flip(images: torch.Tensor, index: torch.Tensor, seed: int, epoch: int) -> torch.Tensor:
-    """The images, each shifted by up to an eighth of its side, and mirrored half of the time.
+    """Return the images, each shifted by up to an eighth of its side, and mirrored left to right half of the time.
 
-    What a shift brings in from outside is the image reflected at its edge: photographs have no black beyond it.
+    Pixels that a shift brings in from outside are those of the image reflected at its edge: photographs have no black
+    beyond it.
 
     Args:
         images: uint8 of shape (b, channels, height, width), contiguous.
-        index: which samples they are, int64 of shape (b,), on the same device.
-        seed: of the trial.
-        epoch: of the batch.
+        index: numbers of the samples, int64 of shape (b,), on the same device.
+        seed: seed of the trial.
+        epoch: epoch of the batch.
 
     Returns:
         uint8 of shape (b, channels, height, width).
@@ -35,12 +36,12 @@ def crop_flip(images: torch.Tensor, index: torch.Tensor, seed: int, epoch: int) 
 
 
 def _positions(side: int, index: torch.Tensor, seed: int, epoch: int, purpose: int) -> torch.Tensor:
-    """Shifted positions 0..side-1 for each image, int64 of shape (b, side)."""
+    """Return the positions 0..side-1, shifted for each image, int64 of shape (b, side)."""
     reach = side // SHIFT_SHARE
     shift = counter_rng.integers(index, 2 * reach + 1, seed, epoch, purpose) - reach
     return torch.arange(side, device=index.device) + shift[:, None]
 
 
 def _reflected(position: torch.Tensor, side: int) -> torch.Tensor:
-    """Positions beyond an edge, mirrored at the outermost pixel."""
+    """Return the positions, with those beyond an edge mirrored at the outermost pixel."""
     return (side - 1) - ((side - 1) - position.abs()).abs()

@@ -22,18 +22,18 @@ _STATISTICS_BATCH = 4_096
 
 class _Split(NamedTuple):
     images: torch.Tensor
-    """On the device, or where it does not stay there, on the host."""
+    """Images on the device, or on the host where the split does not stay on the device."""
     labels: torch.Tensor
-    """On the device."""
+    """Labels on the device."""
     stays: bool
     file: MappedImages | None
-    """Where each batch's images are read from, if that is a disk."""
+    """File that each batch's images are read from; None where they are in memory."""
 
 
 class Classification(Task):
     """Labelled images on one device, normalised by the training split's mean and deviation of each channel.
 
-    Images that do not stay on the device (see `residency`) are picked on the host, and copied batch by batch.
+    Images that do not stay on the device (see `residency`) are picked on the host and copied batch by batch.
     """
 
     metric = "accuracy"
@@ -50,7 +50,7 @@ class Classification(Task):
         self._augmented = dataset.options["augment"] == "crop_flip"
 
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images float32 of shape (b, channels, height, width) and labels int64 of shape (b,)."""
+        """Return images, float32 of shape (b, channels, height, width), and labels, int64 of shape (b,)."""
         images, labels, _, file = self._split("train")
         if file is not None:
             file.will_need(index.tolist())
@@ -62,32 +62,32 @@ class Classification(Task):
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]]:
-        """Those of the training split."""
+        """Mean and standard deviation of each channel over the training split, in 8-bit levels."""
         mean, deviation = self.statistics
         return mean.flatten().tolist(), deviation.flatten().tolist()
 
     @property
     def prepares_ahead(self) -> bool:
-        """Where the training images do not stay on the device."""
+        """Whether the training images do not stay on the device."""
         return not self._split("train").stays
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy in nats."""
+        """Return the mean cross-entropy in nats, shape ()."""
         return functional.cross_entropy(output.float(), target)
 
     def batch_metric(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Share of right answers."""
+        """Return the accuracy as a fraction, shape ()."""
         return (output.argmax(1) == target).float().mean()
 
     def evaluate(self, predict: Callable[[torch.Tensor], torch.Tensor], split: str) -> Evaluation:
-        """Mean cross-entropy and accuracy. The metric of an undefined (NaN) loss is undefined too."""
+        """Return the mean cross-entropy and the accuracy over a split. Where the loss is NaN, the accuracy is too."""
         images, labels, *_ = self._split(split)
         chunks = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
         return self._judged((predict(self._normalise(moved(chunk, self.device))), target) for chunk, target in chunks)
 
     def _judged(self, answers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Evaluation:
-        """Of (outputs, labels), chunk by chunk."""
-        # On the device, and read once at the end: each read would wait for the device.
+        """Evaluate (outputs, labels), chunk by chunk."""
+        # Summed on the device, and read once at the end: each read would wait for the device.
         sums = [(self._chunk_sums(output.float(), target), len(target)) for output, target in answers]
         loss_sum, correct, in_top5 = torch.stack([row for row, _ in sums]).cpu().double().sum(0).tolist()
         n = sum(size for _, size in sums)
@@ -102,7 +102,7 @@ class Classification(Task):
         )
 
     def trivial(self, split: str) -> Evaluation:
-        """Always the class frequencies of the training split, so always its majority class.
+        """Evaluate the class frequencies of the training split as a constant prediction, whose answer is the majority.
 
         Each class counts one sample more than it has (Laplace), so that a class without training samples does not
         make the loss infinite.
@@ -113,7 +113,7 @@ class Classification(Task):
         return self._judged((logits.expand(len(target), -1), target) for target in targets)
 
     def baselines(self, split: str) -> dict[str, float]:
-        """None: there is no method for labels that needs no training."""
+        """Return nothing: no method of classification does without training."""
         return {}
 
     @cached_property
@@ -129,7 +129,7 @@ class Classification(Task):
         return int(self.model_input.classes or 0)
 
     def _chunk_sums(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Sum of losses, right answers, and right answers among the five best; float32 of shape (3,)."""
+        """Return the sums of losses, correct answers and correct answers among the top five, float32 of shape (3,)."""
         loss = functional.cross_entropy(output, target, reduction="sum")
         best = output.topk(min(5, self._classes)).indices == target[:, None]
         return torch.stack([loss, best[:, 0].sum().float(), best.any(1).sum().float()])
@@ -156,9 +156,9 @@ class Classification(Task):
 
 
 def _level_counts(images: torch.Tensor) -> torch.Tensor:
-    """How often each channel has each of the 256 grey levels, int64 of shape (channels, 256), on the CPU.
+    """Count how often each channel has each of the 256 grey levels: int64 of shape (channels, 256), on the CPU.
 
-    A few thousand images at a time: no copy of the whole array in another type.
+    Takes a few thousand images at a time, so that the whole array is never copied in another type.
     """
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
@@ -169,10 +169,13 @@ def _level_counts(images: torch.Tensor) -> torch.Tensor:
 
 
 def _channel_statistics(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each channel in grey levels, float32 of shape (1, channels, 1, 1)."""
+    """Return the mean and the standard deviation of each channel in grey levels, float32 of shape (1, channels, 1, 1).
+
+    A deviation below 1 counts as 1.
+    """
     share = counts.double() / counts.sum(1, keepdim=True)
     level = torch.arange(256, dtype=torch.float64)
     mean = (share * level).sum(1)
-    deviation = (share * (level - mean[:, None]).square()).sum(1).sqrt().clamp(min=1.0)  # an empty channel stays 0
+    deviation = (share * (level - mean[:, None]).square()).sum(1).sqrt().clamp(min=1.0)  # a constant channel becomes 0
     shape = (1, len(counts), 1, 1)
     return mean.float().reshape(shape), deviation.float().reshape(shape)

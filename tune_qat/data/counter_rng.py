@@ -15,10 +15,10 @@ _LAST_SHIFT = 31
 
 
 def bits(index: torch.Tensor, *counters: int) -> torch.Tensor:
-    """64 random bits for each index, as int64 of the shape of `index`.
+    """Return 64 random bits for each index, as int64 of the shape of `index`.
 
     Args:
-        index: int64 tensor of any shape: which element of the stream.
+        index: positions in the stream, int64 of any shape.
         counters: integers that name the stream, such as seed, epoch and purpose; their order matters.
     """
     value = index * _signed(_GOLDEN) + _signed(_stream_key(counters))
@@ -28,7 +28,7 @@ def bits(index: torch.Tensor, *counters: int) -> torch.Tensor:
 
 
 def integers(index: torch.Tensor, high: int | torch.Tensor, *counters: int) -> torch.Tensor:
-    """Integers of [0, high) for each index, int64 of the broadcast shape; `high` is at most 2**31.
+    """Return a random integer of [0, high) for each index, int64 of the broadcast shape; `high` is at most 2**31.
 
     Multiply-and-shift on the upper 32 bits (Lemire, 2019): the bias is below high / 2**32.
     """
@@ -36,7 +36,7 @@ def integers(index: torch.Tensor, high: int | torch.Tensor, *counters: int) -> t
 
 
 def permutation(n: int, *counters: int) -> torch.Tensor:
-    """A random order of range(n), int64 of shape (n,), on the CPU."""
+    """Return a random order of range(n), int64 of shape (n,), on the CPU."""
     return torch.argsort(bits(torch.arange(n), *counters), stable=True)
 
 
@@ -54,10 +54,10 @@ def _mix(value: int) -> int:
 
 
 def _signed(value: int) -> int:
-    """The int64 with the same 64 bits."""
+    """Return the int64 with the same 64 bits as an unsigned integer."""
     return value - (1 << 64) if value >> 63 else value
 
 
 def _shift_right(value: torch.Tensor, n: int) -> torch.Tensor:
-    """Shift that brings in zeros; torch's own brings in copies of the sign."""
+    """Return the value shifted to the right with zeros brought in; torch's own shift brings in copies of the sign."""
     return (value >> n) & ((1 << (64 - n)) - 1)

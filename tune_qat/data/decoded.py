@@ -18,33 +18,33 @@ from tune_qat.data.pixel_file import PixelFile, cache_folder, draft, make_room
 from tune_qat.data.spec import LabelledImages
 
 FORMAT = 1
-"""Of the files on disk: another number makes all of them anew."""
+"""Version of the files on disk: with another number, all of them are made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """Which images a labelled dataset has, and how one of them becomes pixels."""
+    """The images of a labelled dataset, and how one of them becomes pixels."""
 
     dataset: str
     options: Mapping[str, Any]
     """Every option, resolved."""
     names: Mapping[str, tuple[str, ...]]
-    """Of the images, by split."""
+    """Names of the images, by split."""
     labels: Mapping[str, np.ndarray]
-    """Of the images, by split: int64 of shape (n,)."""
+    """Labels of the images, by split: int64 of shape (n,)."""
     shape: tuple[int, int, int]
     """Channels, height, width."""
     files: Callable[[str], tuple[Path, ...]]
-    """The image's file, and others that its pixels depend on."""
+    """Function from an image's name to its file, and others that its pixels depend on."""
     read: Callable[[str], np.ndarray]
-    """Pixels of an image, uint8 of `shape`; may raise anything."""
+    """Function from an image's name to its pixels, uint8 of `shape`; may raise anything."""
 
 
 def decode(source: ImageSource, *, in_memory: bool) -> tuple[dict[str, LabelledImages], str]:
-    """The splits, and the content that their fingerprint is made of: the same wherever the pixels are.
+    """Return the splits, and the content that the data fingerprint is made of: the same in memory and on disk.
 
     Raises:
-        TuneQatError: images that cannot be read, or a disk without room for them.
+        TuneQatError: images cannot be read, or the disk has no room for them.
     """
     return _to_memory(source) if in_memory else _to_disk(source)
 
@@ -91,27 +91,27 @@ def _read_into(source: ImageSource, put: Callable[[str, int, np.ndarray], None],
 
 
 def _content(source: ImageSource, digests: Mapping[str, list[str]]) -> str:
-    """Hash of every image's name and digest, whatever split it is in."""
+    """Hash every image's name and digest, whatever split it is in."""
     return stable_hash(
         sorted(pair for split, names in source.names.items() for pair in zip(names, digests[split], strict=True))
     )
 
 
 def _file_name(source: ImageSource, split: str) -> str:
-    """Named by all that the pixels and their order are made of, so that no other images are ever found under it."""
+    """Return a file name with a hash of all that determines the pixels and their order: no other images ever get it."""
     made_of = {
         "format": FORMAT,
         "dataset": source.dataset,
         "options": shaping(source.options),
         "files": [(name, [_stamp(path) for path in source.files(name)]) for name in source.names[split]],
-        # Decoders differ in the last bit, and pixels must be those that decoding to memory gives.
+        # Decoders differ in the last bit, and pixels must be the same as with in_memory = true.
         "decoder": [pillow_version, *(features.version(library) for library in ("jpg", "libjpeg_turbo"))],
     }
     return f"{source.dataset}-{stable_hash(made_of)}.npy"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change; None for a file that is not there, which decoding will name."""
+    """Return size and modification time; None for a missing file, which decoding will report."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Images from files, many at a time; what cannot be read is collected, named and counted, never skipped."""
+"""Images from files, many at a time; those that cannot be read are named and counted, never skipped."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ Result = TypeVar("Result")
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """The decoded image with three channels: grey is repeated, alpha is dropped, EXIF orientation is ignored.
+    """Return the decoded image with three channels: grey is repeated, alpha is dropped, EXIF orientation is ignored.
 
     Raises:
-        ValueError: more than 8 bits per channel, which Pillow would clip without a word.
+        ValueError: the file has more than 8 bits per channel, which Pillow would clip silently.
     """
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):
@@ -33,9 +33,10 @@ def open_rgb(path: Path) -> Image.Image:
 
 
 def centre_square(image: Image.Image, size: int, box: Box | None = None) -> np.ndarray:
-    """The centre square of the box, or of the whole image, uint8 of shape (3, size, size).
+    """Return the centre square of the box, or of the whole image, uint8 of shape (3, size, size).
 
-    Resized in one step, antialiased and bilinear as torchvision's `Resize` (to 256 at a size of 224) and `CenterCrop`.
+    It is cropped and resized in one step, antialiased and bilinear as by torchvision's `Resize` (to 256 at a size of
+    224) and `CenterCrop`.
     """
     left, top, right, bottom = box or (0.0, 0.0, float(image.width), float(image.height))
     half = CENTRE * min(right - left, bottom - top) / 2
@@ -45,21 +46,21 @@ def centre_square(image: Image.Image, size: int, box: Box | None = None) -> np.n
 
 
 def read_all(read: Callable[[Item], Result], items: Sequence[Item], path_of: Callable[[Item], Path]) -> list[Result]:
-    """`read(item)` for every item, in order, on a thread pool (image decoders release Python's lock).
+    """Return `read(item)` for every item, in order, from a thread pool (image decoders release Python's lock).
 
     Args:
-        read: reads one image and may raise anything.
-        items: what to read.
-        path_of: the file of an item, for the message.
+        read: function that reads one image and may raise anything.
+        items: images to read.
+        path_of: function that returns the file of an item, for the message.
 
     Raises:
-        TuneQatError: some items could not be read; names the first ten with the reason, and counts them all.
+        TuneQatError: some items cannot be read; the message names the first ten with the reason, and counts them all.
     """
 
     def attempt(item: Item) -> tuple[Result | None, str]:
         try:
             return read(item), ""
-        except Exception as error:  # decoders raise anything, struct.error and SyntaxError among it
+        except Exception as error:  # decoders raise anything, struct.error and SyntaxError among them
             return None, f"{path_of(item)}: {_reason(error)}"
 
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
@@ -71,7 +72,7 @@ def read_all(read: Callable[[Item], Result], items: Sequence[Item], path_of: Cal
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:  # about a file, not always the image itself
+    if isinstance(error, OSError) and error.strerror:  # of a file, which is not always the image itself
         return f"{error.strerror}: {Path(error.filename).name}" if error.filename else error.strerror
     return str(error) or type(error).__name__
 

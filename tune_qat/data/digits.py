@@ -14,12 +14,12 @@ from tune_qat.data.splits import cut, stratified_order
 from tune_qat.data.task import Dataset
 
 ENLARGE, BORDER = 3, 2
-"""8 pixels become 24 by repetition; a border of background on each side makes 28, the size of MNIST."""
+"""Repetition of pixels, from 8 to 24, and border of background on each side: 28 in all, the size of MNIST."""
 TEST_SHARE = VAL_SHARE = 0.2
 
 
 def load_digits(data_dir: Path | None, **options: Any) -> Dataset:
-    """1,797 digits of 28 x 28, stratified 60/20/20."""
+    """Load 1,797 digits of 28 x 28, stratified 60/20/20 into train, validation and test."""
     source = read_digits()
     labels = source.target.astype(np.int64)
     images = _enlarged(source.images)
@@ -38,7 +38,7 @@ def load_digits(data_dir: Path | None, **options: Any) -> Dataset:
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:
-    """Levels 0..16 of shape (n, 8, 8) as uint8 0..255 of shape (n, 1, 28, 28)."""
+    """Return levels 0..16 of shape (n, 8, 8) as uint8 0..255 of shape (n, 1, 28, 28)."""
     grey = ((images.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
     enlarged = grey.repeat(ENLARGE, axis=1).repeat(ENLARGE, axis=2)
     return np.pad(enlarged, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))[:, None]

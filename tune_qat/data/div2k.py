@@ -14,7 +14,7 @@ MIN_VAL, MAX_VAL = 2, 100
 
 
 def load_div2k(data_dir: Path | None, **options: Any) -> Dataset:
-    """DIV2K: `DIV2K_valid_HR` is the test split; a tenth of `DIV2K_train_HR`, 2 to 100 images, is validation.
+    """Load DIV2K: `DIV2K_valid_HR` is the test split; a tenth of `DIV2K_train_HR`, 2 to 100 images, is validation.
 
     Raises:
         TuneQatError: a folder is missing or holds too few images, or an image cannot be read.

@@ -11,11 +11,11 @@ from tune_qat.config import STORAGE_OPTIONS, stable_hash
 SAMPLING_OPTIONS = frozenset({"split_seed", "train_limit", "augment", "patch_size", "patches_per_image"}).union(
     STORAGE_OPTIONS
 )
-"""Options that choose among the samples, vary them or say where they are kept, and leave the stored arrays alone."""
+"""Options that choose among the samples, vary them or say where they are kept, without changing the stored arrays."""
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of arrays: their types, shapes and values."""
+    """Hash arrays by SHA-256: their types, shapes and values."""
     sha256 = hashlib.sha256()
     for array in arrays:
         sha256.update(f"{array.dtype.str}{array.shape}".encode())
@@ -24,15 +24,15 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def shaping(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make the stored arrays what they are."""
+    """Return the options that shape the stored arrays."""
     return {key: value for key, value in options.items() if key not in SAMPLING_OPTIONS}
 
 
 def data_fingerprint(dataset: str, options: Mapping[str, Any], content: Any) -> str:
-    """Hash of a dataset's content (digests, and names where samples have names) and of what shaped it."""
+    """Hash a dataset's content (digests, and names where samples have names) and the options that shape it."""
     return stable_hash({"dataset": dataset, "options": shaping(options), "content": content})
 
 
 def split_fingerprint(members: Mapping[str, Sequence[int | str]]) -> str:
-    """Hash of the samples (source indices or names) of each split, whatever their order."""
+    """Hash the samples (source indices or names) of each split, whatever their order."""
     return stable_hash({split: sorted(samples) for split, samples in members.items()})

@@ -1,4 +1,4 @@
-"""Finding a dataset's files under the data folder."""
+"""Search for a dataset's files under the data folder."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from tune_qat.data.spec import DatasetSpec, data_folder_hint
 
 
 def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, pattern: str = "") -> Path:
-    """The first of these relative paths that exists under the data folder.
+    """Return the first of these relative paths that exists under the data folder, joined to it.
 
     Args:
         spec: the dataset, for the message.
-        data_dir: the data folder, or None where none was given.
+        data_dir: the data folder, or None if none was given.
         alternatives: relative paths, the usual one first.
-        pattern: files that a folder has to hold at least one of, such as `*.png`.
+        pattern: pattern that at least one file of the folder has to match, such as `*.png`.
 
     Raises:
-        TuneQatError: none of them exists; says where it looked, what it expected and how to get the data.
+        TuneQatError: none of them exists; the message says where it looked, what it expected and how to get the data.
     """
     if data_dir is None:
         raise TuneQatError(data_folder_hint(spec, None))

@@ -1,4 +1,4 @@
-"""Super-resolution data from image files: what `photos` and `div2k` share."""
+"""Super-resolution data from image files: the part that `photos` and `div2k` share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from tune_qat.data.spec import DatasetSpec, ImagePairs, ModelInput
 from tune_qat.data.task import Dataset
 
 MIN_EVALUATION_SIDE = 4
-"""Low-resolution pixels: after the border crop of one at each side something has to be left to judge."""
+"""Smallest side of an evaluated image, in low-resolution pixels: it loses one at each edge by the border crop."""
 
 
 class _Pair(NamedTuple):
@@ -28,10 +28,10 @@ def load_pairs(spec: DatasetSpec, options: Mapping[str, Any], files: Mapping[str
     """Decode the files of each split into luma planes.
 
     Validation and test images are cropped to a centred square of `evaluation_crop` high-resolution pixels (0: not
-    at all); training images stay whole. The fingerprint is of the decoded colours of every file.
+    at all); training images stay whole. The data fingerprint hashes the decoded colours of every file before the crop.
 
     Raises:
-        TuneQatError: an image that cannot be read, or is smaller than a patch.
+        TuneQatError: an image cannot be read, or is smaller than a patch.
     """
     tasks = [(split, path) for split, paths in files.items() for path in paths]
     pairs = read_all(lambda task: _read(task[1], task[0], options), tasks, lambda task: task[1])

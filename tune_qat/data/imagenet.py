@@ -22,12 +22,12 @@ NAMED = 10
 
 
 def load_imagenet(data_dir: Path | None, **options: Any) -> Dataset:
-    """`val` is the test split; a stratified 5 % of `train`, at most 50,000 images, is validation.
+    """Load ImageNet: `val` is the test split; a stratified 5 % of `train`, at most 50,000 images, is validation.
 
-    Images are decoded once to uint8 squares of `image_size` pixels, the centre of what is 256 / 224 times as large;
-    training shifts and mirrors those, where the papers crop at random from the larger image. ImageNet at 224 pixels
-    takes 200 GB: by default in files that all processes of the machine map and later runs find again (in
-    TUNE_QAT_CACHE, else in the user's cache folder). `train_limit` or a smaller `image_size` takes less; with
+    Images are decoded once to uint8 squares of `image_size` pixels, the centre of an image whose short side is
+    256 / 224 times as large. Training shifts and mirrors these, where the papers crop at random from the larger image.
+    ImageNet at 224 pixels takes 200 GB: by default in files that all processes of the machine map and later runs find
+    again (in TUNE_QAT_CACHE, else in the user's cache folder). `train_limit` or a smaller `image_size` takes less; with
     `train_limit` only the images in use are decoded and fingerprinted.
 
     Raises:
@@ -58,12 +58,12 @@ def load_imagenet(data_dir: Path | None, **options: Any) -> Dataset:
         ),
         in_memory=options["in_memory"],
     )
-    # No names in the record: a million of them would be most of it, and the fingerprint is made of them.
+    # No names in the record: a million of them would be most of it, and the fingerprint covers them.
     return labelled_dataset(spec, options, splits, classes=len(classes), content=content, members=members)
 
 
 def _images(root: Path, split: str) -> dict[str, list[str]]:
-    """Names `split/class/file` of the images of each class folder, in order."""
+    """Return the names `split/class/file` of the images of each class folder, in order."""
     folder = root / split
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not folders:
@@ -104,7 +104,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _flat(images: dict[str, list[str]], classes: dict[str, int]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Every name, and its class number as int64 of shape (n,)."""
+    """Return every name, and its class number as int64 of shape (n,)."""
     names = tuple(name for files in images.values() for name in files)
     labels = [classes[name] for name, files in images.items() for _ in files]
     return names, np.array(labels, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Classification data: what the loaders of labelled images share."""
+"""Classification data: the part that all loaders of labelled images share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ def labelled_dataset(
     members: Mapping[str, Sequence[int | str]],
     names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Dataset:
-    """The dataset of these splits.
+    """Return the dataset of these splits, with its fingerprints and the model input that they imply.
 
     Args:
-        spec: its line of the table.
+        spec: the dataset's line of the table.
         options: every option, resolved.
         splits: images and labels by split.
         classes: number of classes.
-        content: what the data fingerprint is made of, independent of the splits.
-        members: source indices or names of the samples by split: what the split fingerprint is made of.
-        names: file names by split, where there are some.
+        content: content that the data fingerprint is made of, independent of the splits.
+        members: source indices or names of the samples by split, which the split fingerprint is made of.
+        names: file names by split, if samples have names.
     """
     _, channels, height, width = splits["train"].images.shape
     return Dataset(

@@ -5,7 +5,7 @@ from PIL import Image
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """Y of ITU-R BT.601 with studio swing: 16 + (65.481 R + 128.553 G + 24.966 B) / 255, rounded half up.
+    """Return Y of ITU-R BT.601 with studio swing: 16 + (65.481 R + 128.553 G + 24.966 B) / 255, rounded half up.
 
     Args:
         rgb: uint8 of shape (height, width, 3).
@@ -19,7 +19,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def low_and_high(image: Image.Image, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """Luma planes of the image and of its reduction by `scale`.
+    """Return the luma planes of the image reduced by `scale`, and of the image itself.
 
     The image is first cropped at its right and bottom to a multiple of `scale`. The reduction is antialiased
     bicubic (a = -0.5) on the colours, rounded to 8 bits as a file would hold it: Pillow's, which is in fixed-point

@@ -12,7 +12,7 @@ from tune_qat.data.spec import LabelledImages
 
 
 class MappedImages(LabelledImages):
-    """Labelled images whose pixels stay in a file; pickles as its path and shape, and each process opens it itself."""
+    """Labelled images whose pixels stay in a file; pickled without them, and opened by each process itself."""
 
     def __init__(self, *, file: PixelFile, labels: np.ndarray) -> None:
         self.__setstate__({"file": file, "labels": labels})
@@ -25,19 +25,19 @@ class MappedImages(LabelledImages):
 
     @property
     def images(self) -> np.ndarray:
-        """uint8 of shape (n, channels, height, width), mapped read-only; `TuneQatError` where the file is not."""
+        """Images, uint8 of shape (n, channels, height, width), mapped read-only; `TuneQatError` without the file."""
         return self._pixels.images
 
     @property
     def level_counts(self) -> np.ndarray:
-        """How often each channel has each grey level, int64 of shape (channels, 256): no pass over the file."""
+        """Count of each grey level in each channel, int64 of shape (channels, 256), stored beside the images."""
         return self._pixels.level_counts
 
     def will_need(self, places: Iterable[int]) -> None:
-        """Have the system read these images from the disk, all at once and nothing around them, if it has not yet.
+        """Ask the system to read these images from the disk, all at once and without their neighbours.
 
-        Without it each is read when it is touched, one after the other, with megabytes of neighbours that a random
-        order does not ask for.
+        Without it, each is read when it is touched, one after the other, with megabytes of neighbours that a random
+        order does not need.
         """
         pixels = self._pixels
         size = pixels.images[0].nbytes

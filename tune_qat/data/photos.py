@@ -1,7 +1,7 @@
 """Real colour photographs that come inside the wheels of scikit-image and scikit-learn: no download, no network.
 
-Left out on purpose: `ihc` and `retina` (microscope and ophthalmoscope: stained tissue and a black surround are no
-photographs of a scene), `color` and `logo` (drawn), and all grey images.
+Left out on purpose: `ihc` and `retina` (stained tissue under a microscope, the inside of an eye: no photographs of a
+scene), `color` and `logo` (drawn), and all grey images.
 """
 
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ TEST_SCENES = VAL_SCENES = 2
 
 
 def load_photos(data_dir: Path | None, **options: Any) -> Dataset:
-    """The photographs, split by scene: two scenes for test, two for validation, the others for training."""
+    """Load the photographs, split by scene: two scenes for test, two for validation, the others for training."""
     scenes = sorted(SCENES)
     test, val, train = cut(shuffled(len(scenes), options["split_seed"]), TEST_SCENES, VAL_SCENES)
     files = {
@@ -41,7 +41,10 @@ def load_photos(data_dir: Path | None, **options: Any) -> Dataset:
 
 
 def scene_files(scene: str) -> list[Path]:
-    """The files of a scene, inside the packages that they come with."""
+    """Return the files of a scene, inside the package that they come with.
+
+    Raises `TuneQatError` if the package is not installed.
+    """
     (package, folder), names = SCENES[scene]
     found = find_spec(package)  # finds the folder without importing the package, which takes a second
     if found is None or found.origin is None:

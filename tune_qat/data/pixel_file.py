@@ -29,20 +29,20 @@ CACHE_VARIABLE = "TUNE_QAT_CACHE"
 LEVELS = 256
 DIGEST_BYTES = 32
 DRAFT_SUFFIX = ".tune_qat-draft"
-"""Like no other program's: what is abandoned is removed, and the folder may hold other things."""
+"""Suffix of files that are being written, like no other program's: abandoned ones are removed, other files are not."""
 SETTLED_S = 60.0
-"""Age from which a draft without a lock is taken for abandoned; a younger one may not have its lock yet."""
+"""Age in seconds from which a draft without a lock counts as abandoned; a younger one may not have its lock yet."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Pixels(NamedTuple):
-    """What a file holds."""
+    """Content of a file of decoded images."""
 
     images: np.ndarray
     """uint8 of the file's shape, mapped read-only."""
     mapping: mmap.mmap
-    """What they are in, from byte `offset` on."""
+    """Memory map of the file, with the images from byte `offset` on."""
     offset: int
     digests: np.ndarray
     """uint8 of shape (n, 32)."""
@@ -52,7 +52,7 @@ class Pixels(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PixelFile:
-    """Where images are, or will be; nothing is opened before it is asked for."""
+    """A file of decoded images, there or still to be written; it is opened on demand."""
 
     path: Path
     shape: tuple[int, int, int, int]
@@ -65,7 +65,7 @@ class PixelFile:
         return n * (channels * height * width + DIGEST_BYTES) + channels * LEVELS * 8
 
     def read(self) -> Pixels | None:
-        """The content, its images mapped; None where there is no such file, or another one, or half of one."""
+        """Return the content, with the images mapped; None if the file is missing, incomplete or of another shape."""
         try:
             images = open_memmap(self.path, mode="r")
             with self.path.open("rb") as file:
@@ -81,10 +81,10 @@ class PixelFile:
         return Pixels(np.asarray(images), cast(mmap.mmap, images.base), images.offset, digests, level_counts)
 
     def open(self) -> Pixels:
-        """As `read`, for a file that has to be there.
+        """Return what `read` returns, for a file that has to be there.
 
         Raises:
-            TuneQatError: it is not, or not whole.
+            TuneQatError: the file is missing or incomplete.
         """
         pixels = self.read()
         if pixels is None:
@@ -92,7 +92,7 @@ class PixelFile:
                 f"The decoded images in {self.path} are not on this machine, or damaged: with in_memory = false each "
                 f"machine reads its own file.\nSet {CACHE_VARIABLE} to a folder that all nodes see, or use "
                 "in_memory = true, which sends the images to them. If this is the machine that decoded them, run "
-                "again: what is missing is decoded anew."
+                "again: missing images are decoded again."
             )
         return pixels
 
@@ -107,7 +107,7 @@ class Draft:
         self._lock = threading.Lock()
 
     def put(self, place: int, pixels: np.ndarray) -> None:
-        """Image number `place`, uint8 of shape (channels, height, width)."""
+        """Write image number `place`, uint8 of shape (channels, height, width), with its digest and level counts."""
         self.images[place] = pixels
         self.digests[place] = np.frombuffer(bytes.fromhex(digest(pixels)), np.uint8)
         counts = np.stack([np.bincount(channel.ravel(), minlength=LEVELS) for channel in pixels])
@@ -116,7 +116,7 @@ class Draft:
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: TUNE_QAT_CACHE, else `tune_qat` in the user's cache folder."""
+    """Return the folder of decoded images: TUNE_QAT_CACHE, else `tune_qat` in the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given).expanduser().absolute()
@@ -124,7 +124,7 @@ def cache_folder() -> Path:
 
 
 def make_room(folder: Path, files: Iterable[PixelFile], dataset: str) -> None:
-    """Make the folder, clear it of what killed processes left, and see to it that the files fit.
+    """Make the folder, remove the drafts of killed processes, and check that there is room for the files.
 
     Raises:
         TuneQatError: the folder cannot be made, or has too little room.
@@ -141,7 +141,7 @@ def make_room(folder: Path, files: Iterable[PixelFile], dataset: str) -> None:
 
 @contextmanager
 def draft(file: PixelFile, dataset: str) -> Iterator[Draft]:
-    """A draft to fill, which becomes the file when the block ends, and nothing if it ends in an error.
+    """Yield a draft to fill, which becomes the file when the block ends, and is removed if it ends in an error.
 
     Raises:
         TuneQatError: the file cannot be written, or the disk has become too full.
@@ -175,7 +175,7 @@ def _levels(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Take the room at once: on a disk that fills up later, writing to a mapped file would kill the process."""
+    """Take the disk space at once: on a disk that fills up later, writing to a mapped file would kill the process."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
@@ -184,7 +184,7 @@ def _reserve(descriptor: int, size: int) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Drafts of processes that were killed: a living one holds a lock on its draft."""
+    """Remove the drafts of processes that were killed: a living process holds a lock on its draft."""
     drafts = list(folder.glob(f"*{DRAFT_SUFFIX}"))
     now = _time_of(folder) if drafts else 0.0
     for path in drafts:
@@ -195,7 +195,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _time_of(folder: Path) -> float:
-    """The time by the folder's own file system, which stamps its files: a server's may differ from this machine's."""
+    """Return the time by the clock that stamps the folder's files: a file server's may differ from this machine's."""
     try:
         with tempfile.TemporaryFile(dir=folder) as new:
             return os.fstat(new.fileno()).st_mtime

@@ -17,15 +17,15 @@ Prepare = Callable[[torch.Tensor], Batch]
 def prepared_ahead(
     prepare: Prepare, indices: Iterable[torch.Tensor], device: torch.device
 ) -> Generator[Batch, None, None]:
-    """`prepare(index)` for each index, in order.
+    """Yield `prepare(index)` for each index, in order, from a thread that works ahead.
 
-    An exception of `prepare` is raised here. The thread ends with the generator, be it at its end, closed, collected
-    or left by an exception; at most the batch in the making is waited for.
+    An exception of `prepare` is raised here. The thread ends with the generator, whether that is exhausted, closed,
+    collected or left by an exception; at most the batch that is being prepared is waited for.
 
     Args:
-        prepare: makes a batch on `device`; runs in the thread.
-        indices: what to prepare.
-        device: a GPU's batches are made on a stream of their own.
+        prepare: function that makes a batch on `device`; runs in the thread.
+        indices: sample indices of each batch.
+        device: device of the batches; those of a GPU are made on a stream of their own.
     """
     maker = _GpuMaker(prepare, device) if device.type == "cuda" else _Maker(prepare)
     waiting: deque[Future[_Made]] = deque()
@@ -45,7 +45,7 @@ def prepared_ahead(
 class _Made(NamedTuple):
     batch: Batch
     event: torch.cuda.Event | None
-    """When its last kernel is done; None on the host, where it is done."""
+    """Event that the GPU reaches when the batch is complete; None on the host, where it is complete already."""
 
 
 class _Maker:
@@ -53,22 +53,22 @@ class _Maker:
         self._prepare = prepare
 
     def make(self, index: torch.Tensor) -> _Made:
-        """Called in the thread."""
+        """Make a batch; called in the thread."""
         return _Made(self._prepare(index), None)
 
     def received(self, made: _Made) -> Batch:
-        """Called by who asked for batches."""
+        """Return the batch for use; called by the consumer of the batches."""
         return made.batch
 
 
 class _GpuMaker(_Maker):
-    """Works on a stream of its own: copies to the GPU run while the current stream computes."""
+    """A maker with a stream of its own: copies to the GPU run while the current stream computes."""
 
     def __init__(self, prepare: Prepare, device: torch.device) -> None:
         super().__init__(prepare)
         self._device = device
         self._stream = torch.cuda.Stream(device)
-        # What is on the GPU already was put there by the current stream.
+        # The current stream put there what is on the GPU already.
         self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def make(self, index: torch.Tensor) -> _Made:

@@ -1,4 +1,4 @@
-"""What a dataset says of itself, free of torch: its line of the table, what a model has to fit, and its arrays."""
+"""Description of a dataset, free of torch: its line of the table, the input and output of its models, its arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class DatasetSpec:
     layout: str = ""
     """Folder layout expected under the data folder; empty for data that comes inside a dependency."""
     folders: tuple[tuple[str, ...], ...] = ()
-    """Paths under the data folder that have to be there, each with others that do as well."""
+    """Paths under the data folder that have to be there, each with its alternatives."""
     how_to_get: str = ""
     metric: str = "accuracy"
     """`accuracy` (fraction) or `psnr` (dB). Both are maximised."""
@@ -34,12 +34,12 @@ class DatasetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInput:
-    """What a model has to fit."""
+    """The input, and the number of outputs, that a model has to fit."""
 
     task: str
     channels: int
     height: int | None
-    """None: any size (super-resolution)."""
+    """Height in pixels; None: any size (super-resolution)."""
     width: int | None
     classes: int | None
     scale: int | None
@@ -69,7 +69,7 @@ class ImagePairs:
 
 
 def data_folder_hint(spec: DatasetSpec, looked_for: Path | None) -> str:
-    """The one message for data that is not there: where we looked, what we expect, how to get it."""
+    """Return the message for missing data: where it was looked for, the expected layout, and how to get it."""
     where = f"looked for {looked_for}" if looked_for else "no data folder was given"
     return (
         f"The data of dataset {spec.name!r} was not found: {where}.\n"

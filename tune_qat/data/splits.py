@@ -1,4 +1,4 @@
-"""Which sample goes into which split: a function of the seed alone, the same with every version of everything."""
+"""Assignment of samples to splits: a function of the seed alone, the same with every version of every library."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from tune_qat.data.counter_rng import permutation
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:
-    """A random order of range(n), int64 of shape (n,)."""
+    """Return a random order of range(n), int64 of shape (n,)."""
     return permutation(n, seed).numpy()
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """A random order of the samples of which every prefix holds the classes in their own proportions.
+    """Return a random order of the samples of which every prefix holds the classes in their own proportions.
 
-    A sample's place follows from how far it stands in its own class, which is shuffled: (rank + 1/2) / class size.
+    Samples are sorted by their relative rank in their own class, which is shuffled: (rank + 1/2) / class size.
 
     Args:
         labels: int64 of shape (n,).
@@ -34,7 +34,7 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def cut(order: np.ndarray, *sizes: int, limit: int = 0) -> list[np.ndarray]:
-    """Consecutive pieces of an order, each sorted: one per size, then the rest, at most `limit` unless 0."""
+    """Cut an order into consecutive pieces, each sorted: one per size, then the rest, at most `limit` unless 0."""
     pieces = np.split(order, np.cumsum(sizes))
     if limit:
         pieces[-1] = pieces[-1][:limit]

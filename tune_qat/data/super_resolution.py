@@ -19,7 +19,7 @@ _TOP, _LEFT, _FLIP, _TRANSPOSE = range(4)
 class SuperResolution(Task):
     """Luma planes on one device, in [0, 1]: 8-bit levels / 255.
 
-    Planes that do not stay on the device (see `residency`) are cut into patches on the host, and copied batch by batch.
+    Planes that do not stay on the device (see `residency`) are cut into patches on the host and copied batch by batch.
     """
 
     metric = "psnr"
@@ -37,7 +37,7 @@ class SuperResolution(Task):
         self._splits = {name: _Planes(split, self.device) for name, split in dataset.splits.items()}
 
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low- and high-resolution patches, float32 of shapes (b, 1, p, p) and (b, 1, p * scale, p * scale).
+        """Return low- and high-resolution patches, float32 of shapes (b, 1, p, p) and (b, 1, p * scale, p * scale).
 
         Sample i is a random patch of image i // patches_per_image, mirrored half of the time and transposed half
         of the time.
@@ -62,24 +62,24 @@ class SuperResolution(Task):
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]]:
-        """Levels become values in [0, 1]."""
+        """Mean 0 and deviation 255: levels become values in [0, 1]."""
         return [0.0], [255.0]
 
     @property
     def prepares_ahead(self) -> bool:
-        """Where the training planes do not stay on the device."""
+        """Whether the training planes do not stay on the device."""
         return not self._splits["train"].stays
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of levels in [0, 1]."""
+        """Return the mean squared error of levels in [0, 1], shape ()."""
         return functional.mse_loss(output.float(), target)
 
     def batch_metric(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """PSNR in dB of the batch's mean squared error, output clamped to [0, 1], patches without border crop."""
+        """Return the PSNR in dB of the batch's mean squared error: output clamped to [0, 1], no border crop."""
         return -10 * torch.log10(_clamped_mse(output.float(), target))
 
     def evaluate(self, predict: Callable[[torch.Tensor], torch.Tensor], split: str) -> Evaluation:
-        """Means over the images of a split: loss over each whole image, PSNR without a border of `scale` pixels.
+        """Return means over a split's images: loss on the whole image, PSNR in dB without a border of `scale` pixels.
 
         An error that is not finite gives a loss and a metric that are not finite.
         """
@@ -93,12 +93,12 @@ class SuperResolution(Task):
         return Evaluation(loss=losses.mean().item(), metric=psnr.mean().item(), top5=None, n=len(errors), correct=None)
 
     def trivial(self, split: str) -> Evaluation:
-        """Always the mean grey level of the training split's high-resolution pixels."""
+        """Evaluate the mean grey level of the training split's high-resolution pixels as a constant prediction."""
         grey = self._splits["train"].mean_level
         return self.evaluate(lambda low: low.new_full((), grey).expand(self._enlarged(low)), split)
 
     def baselines(self, split: str) -> dict[str, float]:
-        """PSNR of interpolation: bicubic (a = -0.5, as the reduction) and nearest neighbour."""
+        """Return the PSNR in dB of interpolation: bicubic (a = -0.5, as the reduction) and nearest neighbour."""
 
         def interpolate(mode: str, *, antialias: bool) -> float:
             def predict(low: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ class SuperResolution(Task):
 
             return self.evaluate(predict, split).metric
 
-        # when an image is enlarged, antialias changes nothing but the kernel: a = -0.5, where torch else has -0.75
+        # when an image is enlarged, antialias only changes the kernel: a = -0.5 instead of torch's -0.75
         return {
             "bicubic": interpolate("bicubic", antialias=True),
             "nearest": interpolate("nearest", antialias=False),
@@ -149,19 +149,19 @@ class _Planes:
 
 
 def _starts(shapes: np.ndarray) -> np.ndarray:
-    """Where each image starts in the flat array."""
+    """Return the position of each image's first pixel in the flat array, int64 of shape (n,)."""
     sizes = shapes.prod(axis=1)
     return np.cumsum(sizes) - sizes
 
 
 def _cut_out(flat: torch.Tensor, corners: torch.Tensor, widths: torch.Tensor, side: int) -> torch.Tensor:
-    """Square patches, row by row, of shape (b, side, side).
+    """Cut out square patches, shape (b, side, side).
 
     Args:
         flat: pixels of all images, one row after the other.
-        corners: where each patch's top left pixel is in `flat`, shape (b,).
-        widths: of each patch's image, shape (b,).
-        side: of the patches.
+        corners: position of each patch's top left pixel in `flat`, shape (b,).
+        widths: width of each patch's image, shape (b,).
+        side: side of the patches in pixels.
     """
     rows = corners[:, None] + torch.arange(side, device=flat.device) * widths[:, None]
     return flat.unfold(0, side, 1)[rows]

@@ -1,4 +1,4 @@
-"""What a dataset gives to training: arrays, and the task that turns them into batches, loss and metric.
+"""The contract between datasets and training: arrays, and the task that turns them into batches, loss and metric.
 
 A loader returns a `Dataset` (numpy arrays, in memory or mapped from a file, cheap to share between processes);
 `Dataset.task(device)` makes the `Task` that training talks to. To add a dataset: one loader, one line in the table of
@@ -21,7 +21,7 @@ TASKS = {
     CLASSIFICATION: "tune_qat.data.classification:Classification",
     SUPER_RESOLUTION: "tune_qat.data.super_resolution:SuperResolution",
 }
-"""The task of each kind of dataset, imported when one is made: a table of datasets needs no torch."""
+"""The task of each kind of dataset, imported when one is made: the table of datasets needs no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Dataset:
     """Every option, resolved."""
     splits: Mapping[str, LabelledImages | ImagePairs]
     fingerprint: str
-    """Hash of the data itself and of what the options make of it, the splits left out."""
+    """Hash of the data itself and of the options that shape it, independent of the splits."""
     split_fingerprint: str
     """Hash of which sample is in which split."""
     names: Mapping[str, tuple[str, ...]] | None
@@ -49,7 +49,7 @@ class Dataset:
         }
 
     def task(self, device: "torch.device | str" = "cpu") -> "Task":
-        """The task on this device; arrays are shared with this dataset where the device is the CPU."""
+        """Return the task on this device; on the CPU it shares the arrays of this dataset."""
         task: Task = resolve(TASKS[self.spec.task])(self, device)
         return task
 
@@ -69,21 +69,21 @@ class Task(ABC):
     """Batches, loss, metric and reference points of one dataset on one device."""
 
     metric: str
-    """Column value, `accuracy` or `psnr`."""
+    """Name in the record, `accuracy` or `psnr`."""
     unit: str
     sign: int
     """1 where larger is better, -1 where smaller is."""
     worst_metric: float
-    """A finite value no worse than which a metric can be: what a sampler is told of a diverged trial."""
+    """Finite value that no metric is worse than; the sampler is told it for a diverged trial."""
     model_input: ModelInput
     train_size: int
     """Samples in an epoch."""
     device: "torch.device"
-    """Where batches are."""
+    """Device of the batches."""
 
     @abstractmethod
     def batch(self, seed: int, epoch: int, index: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-        """Inputs and targets of the training samples `index` (int64, shape (b,)), augmented.
+        """Return the inputs and targets of the training samples `index` (int64, shape (b,)), augmented.
 
         Depends on (seed, epoch, sample) alone: not on the order, the batch's other samples, or the device.
         """
@@ -95,22 +95,22 @@ class Task(ABC):
 
     @property
     def prepares_ahead(self) -> bool:
-        """Whether making batches takes waiting for a disk or for copies to a GPU, which is worth doing ahead."""
+        """Whether making a batch waits for a disk or for a copy to a GPU, so that batches are worth preparing ahead."""
         return False
 
     def batches(
         self, seed: int, epoch: int, order: "torch.Tensor", batch_size: int
     ) -> "Generator[tuple[torch.Tensor, torch.Tensor], None, None]":
-        """`batch` for one full batch of `order` after the other; a smaller last one is left out.
+        """Yield the training batches of `order`, one after the other; a smaller last one is left out.
 
-        With `prepares_ahead` a thread makes the next two meanwhile. It ends with the iterator: at its end, or when it
-        is closed or dropped; who may leave it early and keep it closes it.
+        With `prepares_ahead` a thread makes the next two meanwhile. It ends with the iterator: when that is exhausted,
+        closed or collected. A caller that stops early but keeps the iterator has to close it.
 
         Args:
-            seed: as for `batch`.
-            epoch: as for `batch`.
+            seed: seed of the trial.
+            epoch: epoch of the batches.
             order: training samples, int64 of shape (n,), on the CPU.
-            batch_size: samples of each batch.
+            batch_size: samples in each batch.
         """
         indices = [order[end - batch_size : end] for end in range(batch_size, len(order) + 1, batch_size)]
         if not self.prepares_ahead or not indices:
@@ -119,33 +119,33 @@ class Task(ABC):
             return
         from tune_qat.data.prefetch import prepared_ahead
 
-        self.batch(seed, epoch, indices[0][:1])  # what all batches share is loaded by the caller, not in the thread
+        self.batch(seed, epoch, indices[0][:1])  # loads what all batches share here, not in the thread
         yield from prepared_ahead(lambda index: self.batch(seed, epoch, index), indices, self.device)
 
     @abstractmethod
     def loss(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-        """Mean loss of a batch, shape ()."""
+        """Return the mean loss of a batch, shape ()."""
 
     @abstractmethod
     def batch_metric(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-        """The metric of a training batch, shape ()."""
+        """Return the metric of a training batch, shape ()."""
 
     @abstractmethod
     def evaluate(self, predict: "Callable[[torch.Tensor], torch.Tensor]", split: str) -> Evaluation:
-        """Loss and metric of `predict` over a whole split, un-augmented. The caller sets eval mode and no_grad."""
+        """Evaluate `predict` on a whole split without augmentation. The caller sets eval mode and no_grad."""
 
     @abstractmethod
     def trivial(self, split: str) -> Evaluation:
-        """The best constant prediction, chosen on the training split (majority class; mean grey)."""
+        """Evaluate the best constant prediction, chosen on the training split (majority class; mean grey)."""
 
     @cached_property
     def trivial_loss(self) -> float:
-        """Loss of the best constant prediction on the training split, worked out once for all trials of a process."""
+        """Loss of the best constant prediction on the training split, computed once for all trials of a process."""
         return self.trivial("train").loss
 
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:
-        """Metric of what needs no training, by name (bicubic, nearest); empty where there is nothing."""
+        """Return the metric of methods that need no training, by name (bicubic, nearest); empty if there are none."""
 
 
 Loader = Callable[..., Dataset]

@@ -18,22 +18,22 @@ from tune_qat.data.task import Dataset
 
 CLASSES = 10
 MAX_VAL = 5_000
-"""Validation images; a tenth of the training images where that is fewer."""
+"""Largest number of validation images; a tenth of the training images if that is fewer."""
 Reader = Callable[..., Any]
 
 
 def load_mnist(data_dir: Path | None, **options: Any) -> Dataset:
-    """MNIST; validation is held out of the official training set."""
+    """Load MNIST; validation is held out of the official training set."""
     return _load(DATASETS["mnist"], datasets.MNIST, "MNIST/raw", data_dir, options)
 
 
 def load_fashion_mnist(data_dir: Path | None, **options: Any) -> Dataset:
-    """Fashion-MNIST; validation is held out of the official training set."""
+    """Load Fashion-MNIST; validation is held out of the official training set."""
     return _load(DATASETS["fashion_mnist"], datasets.FashionMNIST, "FashionMNIST/raw", data_dir, options)
 
 
 def load_cifar10(data_dir: Path | None, **options: Any) -> Dataset:
-    """CIFAR-10; validation is held out of the official training set. torchvision checks the files' MD5."""
+    """Load CIFAR-10; validation is held out of the official training set. torchvision checks the files' MD5."""
     return _load(DATASETS["cifar10"], datasets.CIFAR10, "cifar-10-batches-py", data_dir, options)
 
 
@@ -41,7 +41,7 @@ def _load(spec: DatasetSpec, reader: Reader, folder: str, data_dir: Path | None,
     path = require(spec, data_dir, folder)
     try:
         source, test = (_arrays(reader(data_dir, train=train, download=False)) for train in (True, False))
-    except Exception as error:  # RuntimeError for what is missing, anything for what is damaged
+    except Exception as error:  # RuntimeError for missing files, anything for damaged ones
         raise TuneQatError(
             f"The files of dataset {spec.name!r} in {path} are incomplete or damaged: {error}\n"
             f"Remove that folder and get the data again: {spec.how_to_get}"

@@ -21,14 +21,14 @@ from tune_qat.data.splits import cut, stratified_order
 from tune_qat.data.task import Dataset
 
 LIST_FOLDERS = ("TrainAndValList", "TrainValSplit/TrainAndValList", "TrainValSplit", "split", ".")
-"""Where the lists end up, by which of the release's archives they come from and how it is unpacked."""
+"""Folders that the lists may be in, depending on the archive of the release and on how it was unpacked."""
 VAL_SHARE = 0.05
 BOX_MARGIN = 0.1
-"""Of the box's width and height, on each side: a breed is told by its outline too."""
+"""Margin on each side, as a share of the box's width and height: a breed is told by its outline too."""
 
 
 def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
-    """`validation.lst` is the test split; a stratified 5 % of `train.lst` is validation.
+    """Load Tsinghua Dogs: `validation.lst` is the test split; a stratified 5 % of `train.lst` is validation.
 
     Images are decoded once to uint8 squares of `image_size` pixels: the centre of the image, or of the largest
     annotated dog with `use_boxes`. The whole dataset at 224 pixels takes 10.6 GB, in memory or, with `in_memory` false,
@@ -76,13 +76,16 @@ def _labels(names: Sequence[str], breeds: dict[str, int]) -> np.ndarray:
 
 
 def _read(name: str, images: Path, boxes: Path | None, size: int) -> np.ndarray:
-    """Pixels of an image, uint8 of shape (3, size, size)."""
+    """Return the pixels of an image, uint8 of shape (3, size, size)."""
     image = open_rgb(images / name)
     return centre_square(image, size, _body_box(boxes / f"{name}.xml", image.size) if boxes else None)
 
 
 def _body_box(path: Path, size: tuple[int, int]) -> Box:
-    """The largest dog's box with its margin, within the image; the file's own image size is not always right."""
+    """Return the largest dog's box with its margin, clipped to the image.
+
+    `size` is that of the decoded image: the one in the annotation is not always right.
+    """
     text = path.read_text(encoding="utf-8-sig")
     if "<!DOCTYPE" in text:  # entities could expand without end
         raise ValueError(f"{path.name} declares a document type, which no annotation of the release does")
@@ -101,7 +104,7 @@ def _body_box(path: Path, size: tuple[int, int]) -> Box:
 
 
 def _read_list(path: Path) -> list[str]:
-    """Names `breed folder/file`, in the list's order."""
+    """Return the names `breed folder/file`, in the list's order."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     names = ["/".join(PurePosixPath(line).parts[-2:]) for line in lines if line]
     if not names or any("/" not in name for name in names):
@@ -114,7 +117,7 @@ def _breed(name: str) -> str:
 
 
 def _breeds(source: list[str], official: list[str]) -> dict[str, int]:
-    """Class number of each breed folder, in the order of their names."""
+    """Return the class number of each breed folder, in the order of their names."""
     breeds = sorted({_breed(name) for name in source})
     unknown = sorted({_breed(name) for name in official} - set(breeds))
     if unknown:
