@@ -200,18 +200,18 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:
-    """`UsageError` for a model that is made for another task than the dataset's."""
+    """Raise `UsageError` for a model that is made for another task than the dataset's."""
     _check_task(get_spec(name), dataset.task, f"dataset {dataset.name!r} is")
 
 
 def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
-    """A freshly initialised model; torch's global random state is left as it was.
+    """Build a freshly initialised model; torch's global random state does not change.
 
-    Images that are smaller than a network takes are enlarged to its smallest size, so that every classifier is there
-    for every dataset of its task.
+    Images that are too small for a network are enlarged to its smallest size, so that every classifier can be used with
+    every classification dataset.
 
     Raises:
-        UsageError: unknown name, another task, or input that the model does not take.
+        UsageError: an unknown name, another task, or an input that the model does not take.
     """
     import torch
 

@@ -7,9 +7,9 @@ from tune_qat.models.parts import fit_channels, move_norms_behind_relu
 
 
 def build(model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 63 x 63; output (b, classes). Dropout 0.5 in the classifier, as published.
+    """Build AlexNet: input (b, channels, h, w) of at least 63 x 63, output (b, classes).
 
-    Smaller images leave nothing for the last pooling.
+    Dropout is 0.5 in the classifier, as published. Smaller images leave nothing for the last pooling.
     """
     from torchvision.models import alexnet
 
@@ -19,7 +19,7 @@ def build(model_input: ModelInput) -> nn.Module:
 
 
 def build_bn(model_input: ModelInput) -> nn.Module:
-    """As `build`, with batch norm ahead of each ReLU and without dropout: AlexNet of DoReFa-Net and XNOR-Net."""
+    """Build the AlexNet of DoReFa-Net and XNOR-Net: with batch norm ahead of each ReLU and without dropout."""
     model = build(model_input)
     for name in ("features", "classifier"):
         model.set_submodule(name, nn.Sequential(*_with_norm(model.get_submodule(name))))
@@ -27,7 +27,7 @@ def build_bn(model_input: ModelInput) -> nn.Module:
 
 
 def build_xnor(model_input: ModelInput) -> nn.Module:
-    """As `build_bn`, with ReLU, pooling and then norm behind each layer."""
+    """Build the network of `build_bn` with ReLU, pooling and then norm behind each layer."""
     return move_norms_behind_relu(build_bn(model_input))
 
 

@@ -8,12 +8,12 @@ from torch import nn
 from tune_qat.data.spec import ModelInput
 
 AS_PUBLISHED = {"drop_rate": 0.2, "drop_path_rate": 0.2}
-"""Dropout ahead of the last layer, and the share of residual branches that the last block leaves out in training:
-what timm says these are to be trained with, and torchvision's EfficientNet-B0 has."""
+"""Dropout ahead of the last layer, and share of residual branches that the last block drops in training (stochastic
+depth): the values that timm recommends for training, and that torchvision's EfficientNet-B0 has."""
 
 
 def _build(name: str, drop: dict[str, Any], model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes)."""
+    """Build a network of timm: input (b, channels, h, w) of at least 32 x 32, output (b, classes)."""
     from timm.models import efficientnet
 
     builder = getattr(efficientnet, name)

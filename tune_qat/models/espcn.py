@@ -8,9 +8,9 @@ from tune_qat.data.spec import ModelInput
 
 
 def build(model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) to output (b, channels, scale h, scale w).
+    """Build ESPCN: input (b, channels, h, w), output (b, channels, scale h, scale w).
 
-    With tanh as in the paper: what the second and third convolution see is signed.
+    Activations are tanh, as in the paper, so that the inputs of the second and third convolution are signed.
     """
     channels, scale = model_input.channels, model_input.scale or 1
     return nn.Sequential(

@@ -9,20 +9,23 @@ from tune_qat.data.spec import ModelInput
 
 
 def build(model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, 28, 28), padded to 32, or (b, channels, 32, 32); output (b, classes)."""
+    """Build LeNet-5: input (b, channels, 28, 28), padded to 32, or (b, channels, 32, 32), output (b, classes).
+
+    Raises `UsageError` for another size.
+    """
     return _network("lenet5", model_input, ("relu", "pool"))
 
 
 def build_bn(model_input: ModelInput) -> nn.Module:
-    """As `build`, with batch norm between each layer and its ReLU."""
+    """Build LeNet-5 with batch norm between each layer and its ReLU."""
     return _network("lenet5_bn", model_input, ("norm", "relu", "pool"))
 
 
 def build_xnor(model_input: ModelInput) -> nn.Module:
-    """As `build`, with batch norm at the end of each block: a layer that takes signs of its input has to see both.
+    """Build LeNet-5 with batch norm at the end of each block: a layer that takes signs of its input has to see both.
 
-    The order of XNOR-Net (Rastegari et al., ECCV 2016, section 3.2), norm, sign, convolution, pooling, with a ReLU
-    ahead of the pooling.
+    The order is that of XNOR-Net (Rastegari et al., ECCV 2016, section 3.2), norm, sign, convolution, pooling, with a
+    ReLU ahead of the pooling.
     """
     return _network("lenet5_xnor", model_input, ("relu", "pool", "norm"))
 
@@ -49,7 +52,7 @@ def _network(name: str, model_input: ModelInput, order: tuple[str, ...]) -> nn.M
 
 
 def _after(number: int, norm: type[nn.Module], width: int, order: tuple[str, ...]) -> dict[str, nn.Module]:
-    """What follows a layer, by name and in order; there is no pooling behind linear layers."""
+    """Return the modules that follow a layer, by name and in order; there is no pooling behind linear layers."""
     parts = {"relu": nn.ReLU(), "norm": norm(width)}
     if norm is nn.BatchNorm2d:
         parts["pool"] = nn.MaxPool2d(2)

@@ -9,7 +9,10 @@ from tune_qat.models.parts import fit_channels
 
 
 def _build(name: str, model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). Dropout 0.2 ahead of the last layer."""
+    """Build a network of torchvision: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
+
+    Dropout is 0.2 ahead of the last layer.
+    """
     from torchvision import models
 
     model: nn.Module = getattr(models, name)(weights=None, num_classes=model_input.classes)

@@ -1,4 +1,4 @@
-"""What builders of library models share: other channels, any image size, and the order that binary inputs need."""
+"""Parts that builders of library models share: other channels, any image size, the order that binary inputs need."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +10,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def he_fan_out(weight: torch.Tensor) -> None:
-    """He initialisation by the number of outputs, which torchvision's networks with ReLU use, in place."""
+    """Fill a weight in place by He initialisation with fan-out, as torchvision's networks with ReLU do."""
     nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
 
 
 def fit_channels(model: nn.Module, channels: int, init: Callable[[torch.Tensor], Any] | None = he_fan_out) -> None:
-    """Replace the first convolution by one with `channels` inputs, in place; nothing changes where it has them.
+    """Replace the first convolution by one with `channels` inputs, in place, unless it has them already.
 
     Args:
-        model: registers its first convolution first.
-        channels: of the images.
-        init: what the library does to that layer's weight, its bias being 0; None for torch's own initial values.
+        model: network whose first registered convolution is the one that sees the image.
+        channels: channels of the images.
+        init: the library's initialisation of that layer's weight, its bias being 0; None for torch's own values.
     """
     name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     if first.in_channels == channels:
@@ -41,7 +41,10 @@ def fit_channels(model: nn.Module, channels: int, init: Callable[[torch.Tensor],
 
 
 def pool_globally(model: nn.Module) -> nn.Module:
-    """A pytorchcv network whose last pooling takes the whole map: the same at its own size, and right at others."""
+    """Replace the last pooling of a pytorchcv network, in place, by one over the whole feature map.
+
+    Nothing changes at the network's own image size, and other sizes work too.
+    """
     model.set_submodule("features.final_pool", nn.AdaptiveAvgPool2d(1))
     return model
 
@@ -51,11 +54,11 @@ def move_norms_behind_relu(model: nn.Module) -> nn.Module:
 
     XNOR-Net's order is norm, sign, convolution, pooling (Rastegari et al., ECCV 2016, section 3.2), and the published
     tables add a ReLU behind the convolution. The networks here have convolution, norm, ReLU (or norm, ReLU,
-    convolution): what a layer sees is not negative, and its signs would all be +1. With ReLU, pooling, norm instead,
-    the next layer sees both. A residual sum that a ReLU ends stays as it is: take a pre-activation network, where
-    norm and ReLU stand ahead of the layers inside the branch.
+    convolution): the input of a layer is never negative, and all of its signs would be +1. With ReLU, pooling, norm
+    instead, the next layer sees both signs. A residual sum that ends in a ReLU stays as it is: use a pre-activation
+    network, where norm and ReLU stand ahead of the layers inside the branch.
 
-    ReLUs no longer work in place: the first of a branch is now given what the shortcut keeps.
+    ReLUs no longer work in place: the first of a branch would overwrite what the shortcut keeps.
     """
     for parent in list(model.modules()):
         names = list(parent._modules)
@@ -72,7 +75,7 @@ def move_norms_behind_relu(model: nn.Module) -> nn.Module:
 
 
 def _run(parent: nn.Module, names: list[str]) -> list[str]:
-    """The names that come first and are ReLU or max pooling."""
+    """Return the leading names that are ReLU or max pooling."""
     found: list[str] = []
     for name in names:
         if not isinstance(parent._modules[name], nn.ReLU | nn.MaxPool2d):
@@ -82,10 +85,10 @@ def _run(parent: nn.Module, names: list[str]) -> list[str]:
 
 
 class Enlarged(nn.Module):
-    """A network on images that it could not take as they are, enlarged by bilinear interpolation."""
+    """A network for images that are too small for it, enlarged by bilinear interpolation."""
 
     def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
-        """`size` is the height and width that the network sees."""
+        """Put an enlargement to `size`, height and width, ahead of the network."""
         super().__init__()
         self.network, self._size = network, size
 

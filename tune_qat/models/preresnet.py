@@ -9,9 +9,9 @@ from tune_qat.models.parts import move_norms_behind_relu, pool_globally
 
 
 def _build(name: str, model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). Norm and ReLU ahead of each convolution.
+    """Build a network of pytorchcv: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
 
-    pytorchcv's bottlenecks stride in their first 1 x 1 convolution.
+    Norm and ReLU are ahead of each convolution. Bottlenecks stride in their first 1 x 1 convolution.
     """
     from pytorchcv.models import preresnet
 
@@ -27,5 +27,5 @@ build_preresnet152 = partial(_build, "preresnet152")
 
 
 def build_resnet18_xnor(model_input: ModelInput) -> nn.Module:
-    """Pre-activation ResNet-18 with (ReLU, norm, convolution) for its (norm, ReLU, convolution)."""
+    """Build a pre-activation ResNet-18 with (ReLU, norm, convolution) in place of (norm, ReLU, convolution)."""
     return move_norms_behind_relu(build_preresnet18(model_input))

@@ -9,9 +9,10 @@ from tune_qat.models.parts import fit_channels
 
 
 def _build(name: str, model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). The ImageNet stem, whatever the size.
+    """Build a network of torchvision: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
 
-    torchvision's bottlenecks stride in their 3 x 3 convolution ("v1.5"), the paper's in the first 1 x 1.
+    The stem is that for ImageNet, whatever the image size. Bottlenecks stride in their 3 x 3 convolution ("v1.5"),
+    where the paper's do in the first 1 x 1.
     """
     from torchvision import models
 

@@ -1,7 +1,7 @@
 """ResNets for small images (He et al., CVPR 2016, section 4.2), from pytorchcv: 6 n + 2 layers in blocks of two.
 
-"ResNet-50" of the CIFAR tables is not said to be this one; with n = 8 it is of the same family as ResNet-20. The
-bottleneck network of that name is `resnet50`.
+Published CIFAR tables do not say that their "ResNet-50" is this one; with n = 8 it is of the same family as ResNet-20.
+The bottleneck network of that name is `resnet50`.
 """
 
 from functools import partial
@@ -16,16 +16,19 @@ WIDTHS = (16, 32, 64)
 
 
 def _build(depth: int, model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 4 x 4; output (b, classes). Post-activation, 1 x 1 shortcuts."""
+    """Build a post-activation ResNet: input (b, channels, h, w) of at least 4 x 4, output (b, classes).
+
+    Shortcuts that change the shape are 1 x 1 convolutions.
+    """
     from pytorchcv.models.resnet_cifar import CIFARResNet
 
     return _network(CIFARResNet, depth, model_input)
 
 
 def _build_xnor(depth: int, model_input: ModelInput) -> nn.Module:
-    """The pre-activation network with (ReLU, norm, convolution) for its (norm, ReLU, convolution).
+    """Build the pre-activation network with (ReLU, norm, convolution) in place of (norm, ReLU, convolution).
 
-    Not the post-activation one: a ReLU ends its residual sums, and no norm stands between that and the next layer.
+    The post-activation one would not do: its residual sums end in a ReLU, with no norm ahead of the next layer.
     """
     from pytorchcv.models.preresnet_cifar import CIFARPreResNet
 

@@ -1,4 +1,4 @@
-"""What a line of the table of models says. Free of torch."""
+"""The line of a model in the table. Free of torch."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ class ModelSpec:
     task: str
     summary: str
     build: str
-    """`package.module:function`, called as `function(model_input)`; raises `UsageError` where it does not fit."""
+    """`package.module:function`, called as `function(model_input)`; raises `UsageError` if the input does not fit."""
     smallest: int = 0
-    """Height and width that the network takes at least, of most its total stride; smaller images are enlarged."""
+    """Smallest height and width that the network takes, for most its total stride; smaller images are enlarged."""
     source: str
 
 
 def classifier(name: str, summary: str, build: str, smallest: int, source: str) -> ModelSpec:
-    """A line for a network that takes any image, those below `smallest` enlarged to it."""
+    """Return the line of a classification network for images of any size, those below `smallest` enlarged to it."""
     return ModelSpec(
         name=name,
         task=CLASSIFICATION,
@@ -32,5 +32,5 @@ def classifier(name: str, summary: str, build: str, smallest: int, source: str) 
 
 
 def at_1000(what: str, parameters: str) -> str:
-    """A summary with the size that a network has on ImageNet."""
+    """Return a summary with the number of parameters that a network has on ImageNet."""
     return f"{what} ({parameters} parameters at 1,000 classes)"

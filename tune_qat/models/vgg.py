@@ -10,9 +10,10 @@ from tune_qat.models.parts import fit_channels, he_fan_out, move_norms_behind_re
 
 
 def _build(name: str, model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). Dropout 0.5 in the classifier, as published.
+    """Build a network of torchvision: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
 
-    Maps of other than 7 x 7 are pooled, or repeated, to that: the classifier has 120 million weights at any size.
+    Dropout is 0.5 in the classifier, as published. Feature maps of another size than 7 x 7 are pooled, or repeated, to
+    that: the classifier has 120 million weights for images of any size.
     """
     from torchvision import models
 
@@ -26,7 +27,10 @@ build_vgg16_bn = partial(_build, "vgg16_bn")
 
 
 def build_vgg16_cifar(model_input: ModelInput) -> nn.Module:
-    """Input (b, channels, h, w) of at least 32 x 32; output (b, classes). With batch norm, without dropout."""
+    """Build VGG-16 for small images: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
+
+    It has batch norm, no dropout, and one linear layer behind global average pooling.
+    """
     from torchvision.models.vgg import cfgs, make_layers
 
     model = nn.Sequential(
@@ -39,7 +43,7 @@ def build_vgg16_cifar(model_input: ModelInput) -> nn.Module:
     )
     fit_channels(model, model_input.channels)
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):  # as torchvision's own
+        if isinstance(layer, nn.Conv2d):  # as torchvision initialises its own
             he_fan_out(layer.weight)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
@@ -47,5 +51,5 @@ def build_vgg16_cifar(model_input: ModelInput) -> nn.Module:
 
 
 def build_vgg16_xnor(model_input: ModelInput) -> nn.Module:
-    """As `build_vgg16_cifar`, with ReLU, pooling and then norm behind each convolution."""
+    """Build the network of `build_vgg16_cifar` with ReLU, pooling and then norm behind each convolution."""
     return move_norms_behind_relu(build_vgg16_cifar(model_input))
