@@ -1,6 +1,7 @@
 """The table of optimizers. To add one: a line here, and a builder if torch's own will not do.
 
-Ranges of learning rates beyond the benchmark's ten are judgement: `edge_of_range` says when to widen one.
+Ranges of learning rates beyond the benchmark's ten are a matter of judgement: the question `edge_of_range` says when to
+widen one.
 """
 
 import math
@@ -174,12 +175,12 @@ def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def schedule_of(name: str, otherwise: str) -> str:
-    """The schedule that the optimizer is trained with: its own where it has one."""
+    """Return the schedule that the optimizer is trained with: its own if it has one, else `otherwise`."""
     return get_spec(name).schedule or otherwise
 
 
 def check(config: TrialConfig) -> None:
-    """`UsageError` for what a trial's optimizers cannot do together, or with its schedule."""
+    """Raise `UsageError` for optimizers of a trial that do not work together, or not with its schedule."""
     _check_schedule(config.optimizer, config.schedule)
     if get_spec(config.optimizer).one_rate and config.quantizer_lr_multiplier != 1:
         raise UsageError(one_rate_only(config.optimizer))
@@ -195,7 +196,7 @@ def check(config: TrialConfig) -> None:
 
 
 def one_rate_only(name: str) -> str:
-    """Why quantizers cannot have a learning rate of their own."""
+    """Return the error message for a learning rate of the quantizers' own, with an optimizer that allows none."""
     return (
         f"Optimizer {name!r} estimates one rate for all parameters, so quantizer_lr_multiplier must be 1. "
         "For quantizers at another rate give them a quantizer_optimizer."

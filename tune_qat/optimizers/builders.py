@@ -1,7 +1,7 @@
-"""How each optimizer is built from parameter groups. Every group brings its own `weight_decay` and `lr`.
+"""Builders of optimizers from parameter groups. Every group brings its own `weight_decay` and `lr`.
 
-`fused` and `foreach` are one call for all parameters where torch has one: a small network has dozens of tiny ones, and
-calls by the hundred would take longer than the arithmetic.
+`fused` and `foreach` update all parameters in one call where torch can: a small network has dozens of tiny ones, and
+hundreds of calls would take longer than the arithmetic.
 """
 
 from typing import Any

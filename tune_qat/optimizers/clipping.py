@@ -1,4 +1,7 @@
-"""Gradient clipping between backward and step. Each function says, without synchronising, whether it changed one."""
+"""Gradient clipping between backward and step. Each function returns, as a tensor, whether it changed a gradient.
+
+No function waits for the device.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,10 @@ from torch import nn
 def global_norm(
     parameters: Sequence[nn.Parameter], weights: Sequence[nn.Parameter], *, max_norm: float
 ) -> torch.Tensor:
-    """Scale all gradients so that their global norm is at most `max_norm`. Returns 1.0 if it was above, else 0.0."""
+    """Scale all gradients so that their global norm is at most `max_norm`.
+
+    Returns 1.0 if it was above, else 0.0, as a tensor of shape ().
+    """
     norm = nn.utils.clip_grad_norm_(parameters, max_norm)
     return (norm > max_norm).float()
 
@@ -20,11 +26,11 @@ def adaptive(
     """Limit each output unit's gradient to `clip_factor` times its weight's norm (NFNets, eq. 3).
 
     Only `weights` are clipped: matrices and filters, the last layer left out as in the paper. Returns 1.0 if any
-    gradient changed, else 0.0.
+    gradient changed, else 0.0, as a tensor of shape ().
     """
     from timm.utils.agc import adaptive_clip_grad
 
-    # Compared element by element: in a global norm, a clipped unit drowns beside a layer with large gradients.
+    # Compared element by element: in a global norm, one clipped unit would not show beside a layer of large gradients.
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     before = [gradient.clone() for gradient in gradients]
     adaptive_clip_grad(list(weights), clip_factor=clip_factor)

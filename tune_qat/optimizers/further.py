@@ -1,6 +1,6 @@
 """Builders of optimizers from libraries that take a while to import, and are therefore imported when used.
 
-Where a library lets one choose, these are the paper's definition; the table says what weight decay means.
+Where a library offers a choice, these follow the paper; the table says what kind of weight decay it is.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def ademamix(
 def adopt(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
     from pytorch_optimizer import ADOPT
 
-    # Clipped at t ** 0.25 for the t-th update, as in the paper. The library counts the step before the first, too.
+    # Clipped at t ** 0.25 for the t-th update, as in the paper. The library also counts the step before the first.
     return ADOPT(
         groups,
         lr=learning_rate,
@@ -56,7 +56,7 @@ def mars(
 ) -> torch.optim.Optimizer:
     from pytorch_optimizer import MARS
 
-    # For vectors and scalars the library has a rate and a weight decay apart, which nothing here would set.
+    # The library has a rate and a weight decay of their own for vectors and scalars, which nothing here would set.
     groups = [{**group, "weight_decay_1d": group["weight_decay"]} for group in groups]
     return MARS(groups, lr=learning_rate, lr_1d=learning_rate, betas=(beta1, beta2), gamma=gamma, eps=eps, foreach=True)
 
@@ -64,7 +64,8 @@ def mars(
 def soap(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
     from tune_qat.optimizers.soap import Soap
 
-    # A side longer than the limit is left as it is: with 0, a quantizer's step for each channel, (out, 1, 1, 1), is.
+    # The library preconditions no side longer than the limit: with 0, none at all, not even of a quantizer's steps for
+    # each channel, (out, 1, 1, 1).
     groups = [{**group} if group["matrices"] else {**group, "max_precondition_dim": 0} for group in groups]
     return Soap(groups, lr=learning_rate, betas=(beta1, beta2), eps=eps)
 
@@ -74,8 +75,8 @@ def muon(
 ) -> torch.optim.Optimizer:
     from timm.optim.muon import Muon
 
-    # timm's takes filters as (out, rest) and does AdamW in the same object, where torch's takes 2-D parameters alone.
-    # Coefficients, Nesterov momentum and the rate's scale are torch's and the author's.
+    # timm's Muon reshapes filters to (out, rest) and has AdamW in the same object; torch's takes 2-D parameters alone.
+    # Coefficients, Nesterov momentum and the scale of the rate are those of torch and of the author.
     def part(group: dict[str, Any]) -> dict[str, Any]:
         if group["matrices"]:
             return {**group, "use_muon": True}

@@ -7,7 +7,7 @@ import torch
 
 
 class Joined:
-    """Optimizers of different parameters, stepped together; with the methods of one that training needs."""
+    """Optimizers of different parameters, stepped together, with the methods of a single one that training needs."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         self.parts = parts
@@ -36,5 +36,5 @@ Optimizer = torch.optim.Optimizer | Joined
 
 
 def parts_of(optimizer: Optimizer) -> tuple[torch.optim.Optimizer, ...]:
-    """The optimizers that it consists of."""
+    """Return the torch optimizers that `optimizer` consists of."""
     return optimizer.parts if isinstance(optimizer, Joined) else (optimizer,)

@@ -19,13 +19,13 @@ from tune_qat.optimizers.joined import Optimizer, parts_of
 
 
 def to_gradients(optimizer: Optimizer) -> None:
-    """Move the parameters to where gradients are taken; nothing for optimizers that have one point only."""
+    """Move the parameters to the point where gradients are taken; a no-op for optimizers that have only one point."""
     for part in _averaging(optimizer):
         part.train()
 
 
 def to_average(optimizer: Optimizer, constrain: Callable[[], None]) -> None:
-    """Move the parameters to the point that is evaluated and saved; nothing for optimizers that have one only."""
+    """Move the parameters to the point that is evaluated and saved; a no-op for optimizers that have only one point."""
     averaging = _averaging(optimizer)
     for part in averaging:
         part.eval()
@@ -46,7 +46,7 @@ def _averaging(optimizer: Optimizer) -> list[Any]:
 
 
 def _constrain_iterate(optimizer: Any, constrain: Callable[[], None]) -> None:
-    """Constrain z, and move y by what that changes in it."""
+    """Constrain z, and move y by its share of that change."""
     groups = [
         (group, [parameter for parameter in group["params"] if "z" in optimizer.state[parameter]])
         for group in optimizer.param_groups
@@ -67,7 +67,7 @@ def _constrain_iterate(optimizer: Any, constrain: Callable[[], None]) -> None:
 
 
 def _share_of_iterate(group: dict[str, Any]) -> float:
-    """How far y moves with the newest z: y = (1 - beta) z + beta x, and x = (1 - c) x_before + c z."""
+    """Return dy / dz for the newest z, where y = (1 - beta) z + beta x and x = (1 - c) x_before + c z."""
     beta = group["momentum"] if "momentum" in group else group["betas"][0]
     weight = group["k"] ** group["r"] * group["lr_max"] ** group["weight_lr_power"]
     newest = weight / group["weight_sum"] if group["weight_sum"] else 0.0

@@ -1,4 +1,4 @@
-"""SOAP, for gradients that are not finite too."""
+"""SOAP that also takes gradients that are not finite."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,10 @@ from pytorch_optimizer import SOAP
 
 
 class Soap(SOAP):
-    """The library's, but where a preconditioner is not finite the parameters become NaN, as with other optimizers.
+    """The library's SOAP, except that parameters become NaN where a preconditioner is not finite.
 
-    The library raises an error of linear algebra: a trial that diverged would be one that failed.
+    That is what they become with other optimizers. The library raises `LinAlgError`, so that a diverged trial would
+    count as failed.
     """
 
     _lost = False
