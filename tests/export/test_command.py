@@ -102,7 +102,7 @@ def test_a_search_trial_an_unknown_key_and_a_lost_checkpoint_are_explained(
     path = checkpoint_path(results, key)
     moved = path.rename(path.with_name("moved.pt"))
     try:
-        with pytest.raises(TuneQatError, match="its checkpoint is gone"):
+        with pytest.raises(TuneQatError, match="its checkpoint is missing"):
             export(results, key, tmp_path / "m.pt")
         save_checkpoint({"model": load_checkpoint(moved)["model"]}, path)
         with pytest.raises(TuneQatError, match="does not say what its model takes as input"):

@@ -1,1 +1,1 @@
-"""Writes a trained model of a record as integers: an ONNX file, or a state of integer codes."""
+"""Export of a trained model from a record as integers: an ONNX file, or a state of integer codes."""

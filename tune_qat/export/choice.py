@@ -1,4 +1,4 @@
-"""Which trial is exported: the one that is named, or the best of the record on validation data."""
+"""Choice of the trial to export: the one that is named, or the best of the record on validation data."""
 
 from dataclasses import dataclass
 
@@ -24,18 +24,18 @@ class Choice:
 
     trial_key: str
     words: str
-    """What it is, for people."""
+    """Description of the trial, for people."""
     params_json: str
-    """Its configuration in the record."""
+    """Configuration of the trial in the record."""
 
 
 def choose(results: str | Place, trial_key: str | None) -> Choice:
-    """The trial `trial_key`, or where it is None the first of the question `best_trial`.
+    """Return the trial `trial_key`, or if it is None the first of the question `best_trial`.
 
     Raises:
-        UsageError: a key that is none, or of a trial whose model is not kept; results of several studies, or without
-            an ended retrain trial, where no key is given.
-        TuneQatError: a folder that holds no record.
+        UsageError: no trial has the key, or its model is not kept; without a key, the results hold several studies, or
+            no completed retrain trial.
+        TuneQatError: the folder holds no record.
     """
     best = analysis.frame(results, "best_trial")
     key = _best(best, results) if trial_key is None else check_name(trial_key)
@@ -51,8 +51,8 @@ def _best(best: pd.DataFrame, results: str | Place) -> str:
         for study in read_rows(results, "studies", columns=["origin"]):
             check_own(results, study["study_id"], "exported")
         raise UsageError(
-            f"No retrain trial of {results} has been completed yet, and only their models and the shared start's are "
-            "kept. See `tune-qat status`; the same `tune-qat run` goes on with the study."
+            f"No retrain trial of {results} has been completed yet, and only models of retrain trials and of the "
+            "shared start are kept. See `tune-qat status`; the same `tune-qat run` continues the study."
         )
     if best["study_id"].nunique() > 1:
         firsts = best.drop_duplicates("study_id")
@@ -69,9 +69,9 @@ def _named(trials: pd.DataFrame, key: str, best: pd.DataFrame) -> pd.Series:
     row = found.iloc[0]
     if row.stage not in ("pretrain", "retrain"):
         raise UsageError(
-            f"Trial {key!r} is a {row.stage} trial, whose model is not kept: of a study, those of the shared start and "
-            f"of retrain trials are.{hint}"
+            f"Trial {key!r} is a {row.stage} trial, whose model is not kept: a study keeps the models of the shared "
+            f"start and of retrain trials.{hint}"
         )
     if row.status != "completed":
-        raise UsageError(f"Trial {key!r} is {row.status}, so that there is no trained model of it.{hint}")
+        raise UsageError(f"Trial {key!r} is {row.status}, so it has no trained model.{hint}")
     return row

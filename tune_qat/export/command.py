@@ -1,4 +1,4 @@
-"""What `tune-qat export` does, and what it says of the file."""
+"""The command `tune-qat export`: writing the file, and describing it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ SUFFIXES = (".onnx", ".pt")
 
 
 def check_output(output: Path) -> None:
-    """`UsageError` for a file whose name does not say which format is meant, or that is a folder."""
+    """Raise `UsageError` for an output whose suffix names no format, or that is a folder."""
     if output.suffix not in SUFFIXES:
         raise UsageError(
             f"-o must end in .onnx (ONNX, integer weights) or .pt (a state of integer codes), but got {str(output)!r}."
@@ -23,8 +23,8 @@ def export(results: str | Place, trial_key: str | None, output: Path) -> str:
     """Write the model of a trial, or of the best one, and describe what was written.
 
     Raises:
-        UsageError: as `choose` and `check_output`.
-        TuneQatError: a checkpoint that cannot be read, or a file that cannot be written.
+        UsageError: see `choose` and `check_output`.
+        TuneQatError: the checkpoint cannot be read, or the file cannot be written.
     """
     check_output(output)
     choice = choose(results, trial_key)

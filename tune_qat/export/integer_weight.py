@@ -12,10 +12,13 @@ BYTE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerWeight:
-    """`value = codes * scale + offset`; with two planes, `max(codes, 0) * scale[0] + min(codes, 0) * scale[1]`."""
+    """A weight as integers, `value = codes * scale + offset`.
+
+    With two planes, `value = max(codes, 0) * scale[0] + min(codes, 0) * scale[1]`.
+    """
 
     codes: torch.Tensor
-    """int8, or uint8 where the grid has nothing below 0; in the weight's shape."""
+    """int8, or uint8 where no code of the grid is below 0; in the weight's shape."""
     minimum: int
     """Smallest code of the grid."""
     maximum: int
@@ -23,26 +26,26 @@ class IntegerWeight:
     scale: torch.Tensor
     """Shape (), (out_channels, 1, ...), or (2,) with two planes."""
     offset: torch.Tensor | None
-    """Shape (); the value of code 0 where that is not 0."""
+    """Value of code 0, shape (); None where that is 0."""
     planes: int
 
     @property
     def stride(self) -> int:
-        """Distance of neighbouring codes: 2 for signs, whose grid is -1 and 1."""
+        """Distance between neighbouring codes: 2 for signs, whose grid is -1 and 1."""
         return 2 if self.maximum - self.minimum >= 2**self.bits else 1
 
     @property
     def width(self) -> int:
-        """Bits of a code where several share a byte: 1, 2, 4 or 8."""
+        """Bits that a code takes in a packed byte: 1, 2, 4 or 8."""
         levels = (self.maximum - self.minimum) // self.stride + 1
         return next(width for width in (1, 2, 4, BYTE) if 2**width >= levels)
 
 
 @torch.no_grad()
 def integer_weight(layer: QuantizedLayer) -> IntegerWeight | None:
-    """The codes that the layer computes on; None where its weight is not quantized.
+    """Return the weight in the codes that the layer computes on; None where it is not quantized.
 
-    Raises `TuneQatError` for planes that are not the positive and the negative part of one tensor.
+    Raises `TuneQatError` for planes that are not the positive and the negative part of one tensor, with a scale each.
     """
     quantizer = layer.weight_quantizer
     if quantizer is None:
@@ -66,5 +69,5 @@ def integer_weight(layer: QuantizedLayer) -> IntegerWeight | None:
 
 
 def parts(codes: torch.Tensor) -> torch.Tensor:
-    """Two planes of codes, channel by channel: those above 0 in row 2c, those below in row 2c + 1."""
+    """Return the codes in two planes, channel by channel: those above 0 in row 2c, those below 0 in row 2c + 1."""
     return torch.stack((codes.clamp(min=0), codes.clamp(max=0)), 1).flatten(0, 1)

@@ -12,16 +12,16 @@ from tune_qat.storage.paths import write_whole
 
 INPUT, OUTPUT = "images", "outputs"
 NARROW = 4
-"""Bits of the narrowest integers that ONNX has at `OPSET`."""
+"""Bits of the narrowest integer type that ONNX has at `OPSET`."""
 LARGEST_FOLDED = 4096
-"""Constants of more elements are left to be computed, so that none is larger in the file than what it is made of."""
+"""Largest number of elements of a folded constant: a larger one might outgrow what it is computed from."""
 
 
 def save_onnx(trained: Trained, path: Path) -> None:
     """Write the model atomically, for any number of images, and of any size where the model takes any.
 
-    Input `images` and output `outputs`, float32, as the model itself has them; the file's metadata `tune_qat` is JSON
-    and says how 8-bit images become its input.
+    Input `images` and output `outputs` are float32, in the shapes of the model itself. The metadata `tune_qat` of the
+    file is JSON; its mean and deviation say how 8-bit images become the input.
     """
     import onnx_ir
     import onnx_ir.passes.common
@@ -37,7 +37,7 @@ def save_onnx(trained: Trained, path: Path) -> None:
     }
     onnx_model = _traced(model, trained)
     _narrow(onnx_model, {name: module.bits for name, module in _stored(model)})
-    # Stack traces: half of a small file, and of no use where it goes.
+    # Stack traces are half of a small file, and of no use to its readers.
     onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
     onnx_model.metadata_props["tune_qat"] = json.dumps(about)
     content = onnx_ir.to_proto(onnx_model).SerializeToString()
@@ -76,7 +76,7 @@ def _stored(model: torch.nn.Module) -> list[tuple[str, StoredWeight]]:
 
 
 def _narrow(onnx_model: Any, bits: dict[str, int]) -> None:
-    """Codes of at most 4 bits as 4-bit integers, two to a byte: torch has no such type."""
+    """Store codes of at most 4 bits as 4-bit integers, two to a byte: torch has no such type."""
     import onnx_ir
 
     kinds = {

@@ -1,7 +1,7 @@
 """Quantizers of a model in terms of ONNX: stored integers, and inputs that pass through an integer tensor.
 
-Only the quantizers are replaced. What a layer computes on codes stays `QuantizedLayer`'s, so that a graph has the sums
-of training in the order of training: products of integers, exact in float32, multiplied by the scales afterwards.
+Only the quantizers are replaced. Layers compute on codes as `QuantizedLayer` does, so that a graph has the sums of
+training in the order of training: products of integers, exact in float32, multiplied by the scales afterwards.
 """
 
 import copy
@@ -16,12 +16,12 @@ from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 
 OPSET = 21
-"""The first with 4-bit integers."""
+"""First version of ONNX's operators with 4-bit integers."""
 _LARGEST = {torch.int8: (-128, 127), torch.uint8: (0, 255)}
 
 
 def with_integers(model: nn.Module) -> nn.Module:
-    """A copy of a trained model whose quantized layers read stored integers; to be traced, not run."""
+    """Return a copy of a trained model whose quantized layers read stored integers; to be traced, not run."""
     copied = copy.deepcopy(model)
     for layer in quantized_layers(copied):
         weight = integer_weight(layer)
@@ -35,8 +35,9 @@ def with_integers(model: nn.Module) -> nn.Module:
 class StoredWeight(nn.Module):
     """Codes of a weight from an integer constant.
 
-    An offset is stored as its sign and its size. As a plain constant, onnxruntime would multiply it into the ones that
-    sum an input's codes, and these sums, which may be far larger than the outputs, would no longer be exact.
+    An offset is stored as its sign and its size. If it were a plain constant, onnxruntime would multiply it into the
+    weight of ones that sums an input's codes, and these sums, which may be far larger than the outputs, would no longer
+    be exact.
     """
 
     codes: torch.Tensor
@@ -59,7 +60,7 @@ class StoredWeight(nn.Module):
             self.register_buffer("offset_size", weight.offset.abs().clamp(min=torch.finfo(torch.float32).tiny))
 
     def forward(self, value: torch.Tensor) -> Codes:
-        """The stored codes; `value`, the latent weight, is not looked at."""
+        """Return the stored codes; `value`, the latent weight, is not read."""
         code = _dequantized(self.codes, self.one)
         offset = _dequantized(self.offset_sign, self.offset_size) if self.has_offset else None
         return Codes(parts(code) if self.planes > 1 else code, self.scale, offset, planes=self.planes)
@@ -68,8 +69,9 @@ class StoredWeight(nn.Module):
 class IntegerInput(nn.Module):
     """Codes of an input, passed on as int8 or uint8.
 
-    On a uniform grid, QuantizeLinear makes them, behind a clip where the grid is narrower than its type: a value at the
-    end of the clip is a rounding away from the last code, which it rounds to. Other methods keep their own arithmetic.
+    On a uniform grid, QuantizeLinear computes them, behind a Clip where the grid is narrower than its type. A value at
+    an end of the Clip may be a rounding error away from the last code, and is rounded to it. Other methods keep their
+    own arithmetic.
     """
 
     zero: torch.Tensor
@@ -82,7 +84,7 @@ class IntegerInput(nn.Module):
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
         with torch.no_grad():
-            grid = quantizer(torch.zeros(1, 1))  # no method's grid of activations depends on them
+            grid = quantizer(torch.zeros(1, 1))  # no method's grid of activations depends on their values
         self.quantizer = quantizer
         kind = torch.int8 if quantizer.qmin < 0 else torch.uint8
         self.narrow = (quantizer.qmin, quantizer.qmax) != _LARGEST[kind]
@@ -94,7 +96,7 @@ class IntegerInput(nn.Module):
         self.register_buffer("offset", grid.offset)
 
     def forward(self, value: torch.Tensor) -> Codes:
-        """Codes of `value`, of its shape."""
+        """Return the codes of `value`, in its shape."""
         if self.quantizer.uniform:
             shifted = value if self.offset is None else value - self.offset
             clipped = _symbolic("Clip", shifted, self.low, self.high, kind=shifted.dtype) if self.narrow else shifted

@@ -1,4 +1,4 @@
-"""A trained model as a dictionary of integer codes, scales and floating-point rest, loadable with `weights_only=True`.
+"""A trained model as a dictionary of integer codes, scales and other tensors, loadable with `weights_only=True`.
 
 `docs/export.md` describes the format.
 """
@@ -22,13 +22,13 @@ OF_LINEAR = ("in_features", "out_features")
 
 
 def save_state(trained: Trained, path: Path) -> None:
-    """Write the state atomically."""
+    """Write the model's integer state atomically."""
     save_checkpoint(integer_state(trained), path)
 
 
 @torch.no_grad()
 def integer_state(trained: Trained) -> dict[str, Any]:
-    """The whole model: what `save_state` writes."""
+    """Return the whole model as the dictionary that `save_state` writes."""
     inside = {
         f"{name}." if name else ""
         for name, module in trained.model.named_modules(remove_duplicate=False)
@@ -48,7 +48,10 @@ def integer_state(trained: Trained) -> dict[str, Any]:
 
 
 def pack(codes: torch.Tensor, *, minimum: int, stride: int, width: int) -> torch.Tensor:
-    """Codes of any shape as uint8 of one dimension: `(code - minimum) / stride`, the first in the lowest bits."""
+    """Pack codes of any shape into uint8 of shape (n,): `(code - minimum) / stride` in `width` bits each.
+
+    The first code of a byte is in its lowest bits.
+    """
     levels = ((codes.flatten().int() - minimum) // stride).to(torch.uint8)
     each = BYTE // width
     rows = torch.nn.functional.pad(levels, (0, -len(levels) % each)).reshape(-1, each)
@@ -56,7 +59,7 @@ def pack(codes: torch.Tensor, *, minimum: int, stride: int, width: int) -> torch
 
 
 def unpack(stored: Mapping[str, Any]) -> torch.Tensor:
-    """Codes of a stored weight, int16 in the weight's shape: the inverse of `pack`."""
+    """Return the codes of a stored weight, int16 in the weight's shape: the inverse of `pack`."""
     width, shape = stored["width"], stored["shape"]
     places = torch.arange(0, BYTE, width, dtype=torch.uint8)
     levels = (stored["codes"].unsqueeze(1) >> places) & (2**width - 1)
@@ -96,7 +99,7 @@ def _input(layer: QuantizedLayer) -> dict[str, Any]:
     quantizer = layer.input_quantizer
     if quantizer is None:
         return {"bits": 32}
-    grid = quantizer(layer.layer.weight.new_zeros(1, 1))  # no method's grid of activations depends on them
+    grid = quantizer(layer.layer.weight.new_zeros(1, 1))  # no method's grid of activations depends on their values
     return {
         "bits": quantizer.bits,
         "minimum": quantizer.qmin,

@@ -1,4 +1,4 @@
-"""Says of an exported model what is stored in how many bits, and how large it is."""
+"""Summary of an exported model: the bits of each layer, and the size of the file."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ FLOAT_BYTES = 4
 
 
 def described(trained: Trained, path: Path) -> str:
-    """A line a layer, with the bits of its grid and those that a weight takes in the file, and the file's size."""
+    """Return a table of the layers, with the bits of their grids and of a weight in the file, and the file's size."""
     layers = quantized_layers(trained.model)
     table = pd.DataFrame([_line(layer, path.suffix) for layer in layers])
     float_bytes = FLOAT_BYTES * float_values(trained)
@@ -28,7 +28,7 @@ def described(trained: Trained, path: Path) -> str:
 
 
 def float_values(trained: Trained) -> int:
-    """Values of the floating-point model: its parameters and buffers, without what quantizers add."""
+    """Count the values of the floating-point model: its parameters and buffers, without those of quantizers."""
     of_quantizers = {
         id(value)
         for layer in quantized_layers(trained.model)
@@ -41,7 +41,7 @@ def float_values(trained: Trained) -> int:
 
 
 def stored_bits(weight: IntegerWeight | None, suffix: str) -> int:
-    """Bits of a weight in a file of this suffix: ONNX has no integers narrower than 4 bits here, and none between."""
+    """Return the bits of a weight in a file of this suffix: packed in `.pt`, 4 or 8 in ONNX, 32 if not quantized."""
     if weight is None:
         return FLOAT_BITS
     if suffix == ".pt":

@@ -1,4 +1,4 @@
-"""A trial's trained model, built again from the record and its checkpoint; the data is not needed."""
+"""The trained model of a trial, built again from the record and its checkpoint; the data is not needed."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tune_qat.storage.paths import Place
 from tune_qat.training.checkpoints import load_checkpoint
 
 ANY_SIZE = 32
-"""Height and width of the example where a model takes any."""
+"""Height and width of the example if a model takes any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,15 @@ class Trained:
 
 
 def load_trained(results: str | Place, trial_key: str, params_json: str) -> Trained:
-    """The model of a completed trial; `params_json` is its configuration in the record.
+    """Load the model of a completed trial; `params_json` is its configuration in the record.
 
-    Raises `TuneQatError` where the checkpoint is gone, damaged, or does not say what the model's input is.
+    Raises `TuneQatError` where the checkpoint is missing, damaged, or does not say what the model's input is.
     """
     path = checkpoint_path(results, trial_key)
     if not path.exists():
         raise TuneQatError(
-            f"Trial {trial_key!r} is in the record, but its checkpoint is gone: {path}. Nothing but training it again, "
-            "with another results folder, brings it back."
+            f"Trial {trial_key!r} is in the record, but its checkpoint is missing: {path}. To get it back, train the "
+            "trial again with another results folder (--results)."
         )
     state = load_checkpoint(path)
     if not {"model_input", "normalisation"} <= state.keys():
@@ -59,7 +59,10 @@ def load_trained(results: str | Place, trial_key: str, params_json: str) -> Trai
 
 
 def built(trial_key: str, config: TrialConfig, state: dict[str, Any]) -> Trained:
-    """The model of a checkpoint's state, of torch's own modules; `TuneQatError` where it does not fit."""
+    """Build the model of a checkpoint's state from torch's own modules, without those that are faster in training.
+
+    Raises `TuneQatError` where the state does not fit.
+    """
     model_input = ModelInput(**state["model_input"])
     model = models.build(config.model, model_input, config.init_seed)
     model = quantize(model, config.scheme, _example(model_input))
