@@ -16,7 +16,7 @@ def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, patter
         pattern: pattern that at least one file of the folder has to match, such as `*.png`.
 
     Raises:
-        TuneQatError: none of them exists; the message says where it looked, what it expected and how to get the data.
+        TuneQatError: none of them exists; the message says where they were searched, and how to get the data.
     """
     if data_dir is None:
         raise TuneQatError(data_folder_hint(spec, None))

@@ -12,7 +12,7 @@ from tune_qat.data.spec import ImagePairs
 from tune_qat.data.task import Dataset, Evaluation, Task
 
 MIN_MSE = 1e-10
-"""A perfect image counts as 100 dB, so that a mean over images stays finite."""
+"""Smallest mean squared error: a perfect image counts as 100 dB, so that a mean over images stays finite."""
 _TOP, _LEFT, _FLIP, _TRANSPOSE = range(4)
 
 

@@ -74,7 +74,7 @@ class Task(ABC):
     sign: int
     """1 where larger is better, -1 where smaller is."""
     worst_metric: float
-    """Finite value that no metric is worse than; the sampler is told it for a diverged trial."""
+    """Finite value that no metric is worse than, reported to the sampler for a diverged trial."""
     model_input: ModelInput
     train_size: int
     """Samples in an epoch."""

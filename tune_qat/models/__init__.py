@@ -207,8 +207,8 @@ def check_fits_task(name: str, dataset: DatasetSpec) -> None:
 def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
     """Build a freshly initialised model; torch's global random state does not change.
 
-    Images that are too small for a network are enlarged to its smallest size, so that every classifier can be used with
-    every classification dataset.
+    Images that are too small for a network are enlarged to its smallest size, so that networks for large images can be
+    used with every dataset of their task.
 
     Raises:
         UsageError: an unknown name, another task, or an input that the model does not take.

@@ -56,7 +56,7 @@ class QuantizerSpec:
     summary: str
     weights: Half
     activations: Half | None
-    """None where the method quantizes weights alone."""
+    """Side of activations; None where the method quantizes weights alone."""
     first_last_bits: int
     """Bit width of the first and the last layer in the paper, used where the study sets none."""
     options: Mapping[str, Option] = field(default_factory=dict)
