@@ -1,7 +1,7 @@
 """How far the studies of a results folder are, from its files alone."""
 
 import analysis
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.text.tables import table_text
 
 PER_ARM = """
@@ -28,7 +28,7 @@ FROM counted GROUP BY arm_id ORDER BY arm_id
 """
 
 
-def describe(results: str | Place) -> str:
+def describe(results: StoragePath) -> str:
     """A block per study: whether it is complete, its start, and a line per arm."""
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete, origin FROM studies ORDER BY study_id").fetchall()

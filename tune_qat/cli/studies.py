@@ -19,6 +19,7 @@ from tune_qat.cli.options import (
     read_study,
 )
 from tune_qat.config import Interrupted, UsageError
+from tune_qat.storage.paths import storage_path
 
 
 @app.command("list")
@@ -57,7 +58,7 @@ def plan(
     """
     from tune_qat.cli.plan_text import describe
 
-    print(describe(read_study(space, overrides, trials), results))
+    print(describe(read_study(space, overrides, trials), storage_path(results)))
 
 
 @app.command()
@@ -105,10 +106,10 @@ def run(
     from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
-    again = f"tune-qat {shlex.join(sys.argv[1:])}"
+    again, folder = f"tune-qat {shlex.join(sys.argv[1:])}", storage_path(results)
     outcome = run_study(
         study,
-        results=results,
+        results=folder,
         data_dir=data_dir,
         address=address,
         max_concurrent=max_concurrent,
@@ -120,7 +121,7 @@ def run(
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, results=results, again=again))
+    print(ending(study, outcome, results=folder, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
 
@@ -141,4 +142,4 @@ def status(results: Results) -> None:
     """What is done, running and left, per arm. Reads files only."""
     from tune_qat.cli.status_text import describe
 
-    print(describe(results))
+    print(describe(storage_path(results)))

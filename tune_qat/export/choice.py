@@ -10,7 +10,7 @@ from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.layout import check_name
 from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 
 KEPT = """
 SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
@@ -29,7 +29,7 @@ class Choice:
     """Its configuration in the record."""
 
 
-def choose(results: str | Place, trial_key: str | None) -> Choice:
+def choose(results: StoragePath, trial_key: str | None) -> Choice:
     """The trial `trial_key`, or where it is None the first of the question `best_trial`.
 
     Raises:
@@ -46,7 +46,7 @@ def choose(results: str | Place, trial_key: str | None) -> Choice:
     return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
 
 
-def _best(best: pd.DataFrame, results: str | Place) -> str:
+def _best(best: pd.DataFrame, results: StoragePath) -> str:
     if not len(best):
         for study in read_rows(results, "studies", columns=["origin"]):
             check_own(results, study["study_id"], "exported")

@@ -55,7 +55,7 @@ class FoundStudy:
     """As in the command: optuna or ray-tune."""
     version: str | None
     name: str
-    place: str
+    found_in: str
     """Where it was found, without passwords."""
     metric: str
     sign: int

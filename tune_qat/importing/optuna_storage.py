@@ -47,7 +47,7 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
         tool="optuna",
         version=version,
         name=study.study_name,
-        place=shown,
+        found_in=shown,
         metric=called,
         sign=sign,
         # Steps begin at 0 or 1, epochs at 1.

@@ -72,7 +72,7 @@ def read(
         tool="ray-tune",
         version=None,
         name=root.resolve().name,
-        place=str(root),
+        found_in=str(root),
         metric=called,
         sign=find_sign(called, mode),
         trials=[_found(trial, called, counter, 1 if first == 0 else 0, longest) for trial in begun],

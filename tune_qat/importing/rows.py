@@ -44,7 +44,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
     if not placed:
-        raise UsageError(f"Study {study.name!r} in {study.place} has no trial that could be imported.")
+        raise UsageError(f"Study {study.name!r} in {study.found_in} has no trial that could be imported.")
     longest = max(max(trial.reports, default=1) for trial, _ in placed)
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {
@@ -70,7 +70,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
 
 
 def _key(study: FoundStudy, trial: FoundTrial) -> str:
-    return stable_hash([study.tool, study.place, study.name, trial.number])
+    return stable_hash([study.tool, study.found_in, study.name, trial.number])
 
 
 def _trial(

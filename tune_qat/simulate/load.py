@@ -15,7 +15,7 @@ from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, vanished
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Planner
 
@@ -48,7 +48,7 @@ class Loaded:
     """Of these trials, by ASHA."""
 
 
-def load(results: str | Place, study: Study) -> Loaded:
+def load(results: StoragePath, study: Study) -> Loaded:
     """The curves of a study's record that fit `study`.
 
     Raises:
@@ -91,7 +91,7 @@ def most_at_once(spans: Iterable[tuple[datetime | None, datetime | None]]) -> in
     return max(accumulate(change for _, change in sorted(steps)), default=1)
 
 
-def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+def _read(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     """Rows of the study's trials and their epochs; FileNotFoundError where a file was compacted away meanwhile."""
     try:
         return _ask(results, study_id)
@@ -103,7 +103,7 @@ def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Ep
         raise
 
 
-def _ask(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     with connect(results) as connection:
         found = connection.execute(TRIALS, [study_id])
         names = [column[0] for column in found.description]

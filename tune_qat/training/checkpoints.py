@@ -8,20 +8,20 @@ from typing import Any
 import torch
 
 from tune_qat.config import TuneQatError
-from tune_qat.storage.paths import Place, Write, place, write_whole
+from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 
-def save_checkpoint(state: Mapping[str, Any], path: Place, write: Write = write_whole) -> None:
-    """Write atomically (see `place.write_whole`)."""
+def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
+    """Write atomically (see `write_whole`)."""
     file = io.BytesIO()
     torch.save(state, file)
     write(path, file.getbuffer())
 
 
-def load_checkpoint(path: str | Place) -> dict[str, Any]:
+def load_checkpoint(path: StoragePath) -> dict[str, Any]:
     """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
     try:
-        state = torch.load(io.BytesIO(place(path).read_bytes()), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except Exception as error:
@@ -33,7 +33,7 @@ def load_checkpoint(path: str | Place) -> dict[str, Any]:
     return state
 
 
-def load_weights(path: str | Place) -> dict[str, torch.Tensor]:
+def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
     """The floating-point weights of a checkpoint of ours, or of a plain state dict.
 
     Raises `TuneQatError` naming the file where it cannot be read or holds something else.

@@ -17,6 +17,7 @@ from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.data.task import Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.checkpoints import load_weights
 from tune_qat.training.compile_cost import Plan, worth_compiling
@@ -44,7 +45,7 @@ class Training:
         work: Workload,
         *,
         device: str = "cpu",
-        init: str | Path | None = None,
+        init: StoragePath | None = None,
         task: Task | None = None,
         backend: str = EAGER,
     ) -> None:
@@ -137,7 +138,7 @@ class Training:
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 
-    def _teacher(self, model: nn.Module, init: str | Path | None) -> Teacher | None:
+    def _teacher(self, model: nn.Module, init: StoragePath | None) -> Teacher | None:
         settings = self.config.distillation
         if settings is None:
             return None
@@ -255,7 +256,7 @@ def train(
     config: TrialConfig,
     *,
     data_dir: str | Path | None = None,
-    init: str | Path | None = None,
+    init: str | StoragePath | None = None,
     device: str | None = None,
     threads: int = 1,
     test: bool = False,
@@ -279,8 +280,9 @@ def train(
     device = device or default_device()
     keep_freed()
     set_precision(device)
+    start = None if init is None else storage_path(init)
     with thread_count(threads):
-        training = Training(config, work, device=device, init=init, backend=backend)
+        training = Training(config, work, device=device, init=start, backend=backend)
         if training.why_not_compiled:
             logging.getLogger(__name__).warning(
                 "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
@@ -303,7 +305,7 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def start_from(model: nn.Module, checkpoint: str | Path, name: str) -> None:
+def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
     """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
     try:
         model.load_state_dict(load_weights(checkpoint))

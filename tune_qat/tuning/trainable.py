@@ -14,7 +14,7 @@ from tune_qat.config import EpochResult, StorageRefused, TuneQatError
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
-from tune_qat.storage.paths import place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience
 from tune_qat.training.host_memory import give_back, keep_freed, peak_resident_mb, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
@@ -35,9 +35,9 @@ WARM_UP_PAUSE_S = 0.2
 class TrialContext:
     """What all trials of a study share on a worker."""
 
-    results: str
+    results: StoragePath
     study_id: str
-    init_path: str | None
+    init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
     threads: int
     device: str
@@ -134,7 +134,7 @@ def _epochs(
     check_own(context.versions)
     restart_peak()
     about["start_memory_mb"] = resident_mb()
-    write = Patience(place(context.results), context.patience_s).write_whole
+    write = Patience(context.results, context.patience_s).write_whole
     path = checkpoint_path(context.results, plan.trial_key)
     log = EpochLog(context.results, context.study_id, plan.trial_key, write)
 
@@ -151,7 +151,7 @@ def _epochs(
             except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
                 if is_out_of_memory(error):
                     raise
-                about["set_aside"] = f"{error} It is set aside in {set_aside(place(context.results), path)}."
+                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
                 training = begin()
         if training.epoch == 0:
             log.forget_earlier()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tune_qat import data
 from tune_qat.config import TuneQatError
+from tune_qat.storage.paths import storage_path
 from tune_qat.study import Study
 from tune_qat.tuning.cluster import findings, machine
 from tune_qat.tuning.cluster.address import authentication, check_address, check_reachable, token_source
@@ -122,7 +123,8 @@ def _counted() -> dict[str, tuple[float, float]]:
     return {node: (has.get("CPU", 0.0), has.get("object_store_memory", 0.0)) for node, has in nodes.items()}
 
 
-def _results(results: str, *, shared: bool) -> tuple[str, str]:
+def _results(typed: str, *, shared: bool) -> tuple[str, str]:
+    results = storage_path(typed)
     if shared:
         check_results(results)
         return OK, f"what is written to {results} is seen on every node"

@@ -10,7 +10,7 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.results.provenance import library_versions
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 from tune_qat.study import Study
 from tune_qat.training.workload import Workload
 
@@ -91,13 +91,13 @@ def _other(ours: Mapping[str, str | None], theirs: Mapping[str, str | None], whe
     return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
 
 
-def check_results(results: str | Place) -> None:
+def check_results(results: StoragePath) -> None:
     """`TuneQatError` naming every node that does not see what is written to the results here, or the other way round.
 
     Leaves no file behind: neither here nor on a node whose folder of this name is another one.
     """
     with probe(results) as (folder, name):
-        answers = ask_nodes(_see_and_answer, str(results), name)
+        answers = ask_nodes(_see_and_answer, results.absolute(), name)
         problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, folder))]
         for answer in answers:
             if answer.value:
@@ -112,15 +112,14 @@ def check_results(results: str | Place) -> None:
 
 
 @contextmanager
-def probe(results: str | Place) -> Iterator[tuple[Place, str]]:
+def probe(results: StoragePath) -> Iterator[tuple[StoragePath, str]]:
     """A new file among the results, for as long as the block runs: its folder and its name, which is its content.
 
     Raises:
         TuneQatError: it cannot be written.
     """
-    root = place(results)
-    folder, name = root / PROBES, secrets.token_hex(8)
-    made = [one for one in (folder, root) if isinstance(one, Path) and not one.exists()]
+    folder, name = results / PROBES, secrets.token_hex(8)
+    made = [one for one in (folder, results) if isinstance(one, Path) and not one.exists()]
     try:
         write_whole(folder / name, name.encode())
         yield folder, name
@@ -171,11 +170,11 @@ def _reason(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _see_and_answer(results: str, name: str) -> str:
+def _see_and_answer(results: StoragePath, name: str) -> str:
     """On a node: the name of what it has written itself, or nothing where it does not see `name`."""
     import ray
 
-    folder = place(results) / PROBES
+    folder = results / PROBES
     if not appears(folder, name):
         return ""
     own = f"{name}.{ray.get_runtime_context().get_node_id()}"
@@ -183,7 +182,7 @@ def _see_and_answer(results: str, name: str) -> str:
     return own
 
 
-def _unseen(answer: Answer, folder: Place) -> str:
+def _unseen(answer: Answer, folder: StoragePath) -> str:
     if answer.problem:
         return answer.problem
     if not answer.value:
@@ -191,7 +190,7 @@ def _unseen(answer: Answer, folder: Place) -> str:
     return "" if appears(folder, answer.value) else "what it writes is not found here"
 
 
-def appears(folder: Place, name: str) -> bool:
+def appears(folder: StoragePath, name: str) -> bool:
     """Whether the probe `name` can be read, now or within `SETTLE_S`."""
     until = time.monotonic() + SETTLE_S
     while True:
