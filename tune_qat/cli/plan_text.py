@@ -1,6 +1,7 @@
 """What a study will do and cost, said before it runs."""
 
 from tune_qat import optimizers
+from tune_qat.config.statuses import SEARCH
 from tune_qat.optimizers.base import Range
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
@@ -56,7 +57,7 @@ def _range(name: str, bounds: Range) -> str:
 def _stages(study: Study) -> list[str]:
     lines = ["stages:"]
     for stage, trials, epochs in study.trial_epochs():
-        stopped = stage == "search" and study.rungs
+        stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")

@@ -10,6 +10,7 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import BACKEND_HELP, DataDir, Results, read_pairs
 from tune_qat.config import Dampening, Distillation, EpochResult, Freezing, QuantizerOptimizer, TrialConfig, UsageError
+from tune_qat.config.statuses import DIVERGED
 from tune_qat.storage.paths import storage_path
 
 
@@ -226,4 +227,4 @@ def _text_line(result: EpochResult, epochs: int) -> str:
     )
     if result.test_metric is not None:
         line += f"  test {show(result.test_metric)}"
-    return line + ("  DIVERGED" if result.status == "diverged" else "")
+    return line + ("  DIVERGED" if result.status == DIVERGED else "")

@@ -7,6 +7,7 @@ import pandas as pd
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import COMPLETED, KEPT_STAGES
 from tune_qat.results.layout import check_name
 from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
@@ -67,11 +68,11 @@ def _named(trials: pd.DataFrame, key: str, best: pd.DataFrame) -> pd.Series:
     if not len(found):
         raise UsageError(f"No trial {key!r} in the record.{did_you_mean(key, trials['trial_key'])}{hint}")
     row = found.iloc[0]
-    if row.stage not in ("pretrain", "retrain"):
+    if row.stage not in KEPT_STAGES:
         raise UsageError(
             f"Trial {key!r} is a {row.stage} trial, whose model is not kept: of a study, those of the shared start and "
             f"of retrain trials are.{hint}"
         )
-    if row.status != "completed":
+    if row.status != COMPLETED:
         raise UsageError(f"Trial {key!r} is {row.status}, so that there is no trained model of it.{hint}")
     return row

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tune_qat.config.statuses import INTERRUPTED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
@@ -70,7 +72,7 @@ class FoundStudy:
 
     @property
     def complete(self) -> bool:
-        ended = sum(trial.status != "interrupted" for trial in self.trials)
+        ended = sum(trial.status != INTERRUPTED for trial in self.trials)
         return ended == self.planned
 
 

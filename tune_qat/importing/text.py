@@ -4,12 +4,13 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 
+from tune_qat.config.statuses import ERROR, INTERRUPTED, STOPPED
 from tune_qat.importing.found import FoundStudy
 from tune_qat.importing.roles import LEARNING_RATE, OPTIMIZER, Taken
 from tune_qat.importing.rows import Rows
 from tune_qat.storage.paths import StoragePath
 
-_WORDS = {"stopped": "stopped early", "error": "failed", "interrupted": "not ended"}
+_WORDS = {STOPPED: "stopped early", ERROR: "failed", INTERRUPTED: "not ended"}
 
 
 def summary(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tune_qat.config import EAGER, EpochResult, TuneQatError
+from tune_qat.config.statuses import OOM, RETRAIN
 from tune_qat.rerun.recorded import Recorded
 from tune_qat.results.provenance import hardware, versions
 from tune_qat.training import workload
@@ -99,7 +100,7 @@ class Rerun:
                 training = Training(
                     recorded.config, self._work, device=self._device, init=recorded.start, backend=self._backend
                 )
-                for result in islice(training.epochs(test=recorded.row["stage"] == "retrain"), recorded.wanted):
+                for result in islice(training.epochs(test=recorded.row["stage"] == RETRAIN), recorded.wanted):
                     self.now["backend"] = training.backend
                     self._results.append(result)
                     yield known.get(result.epoch), result
@@ -128,7 +129,7 @@ class Rerun:
         if self._error is not None:
             found.error = f"{type(self._error).__name__}: {self._error}"
         found.unlike = self._unlike()
-        if found.unlike and (row["status"] == "oom" or row["error_type"] == "WorkerDied"):
+        if found.unlike and (row["status"] == OOM or row["error_type"] == "WorkerDied"):
             found.causes.append("memory, of which other trials may have held some")
         return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import FAILED
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.origin import check_own
 from tune_qat.results.views import connect
@@ -16,7 +17,6 @@ from tune_qat.training.checkpoints import load_weights, weights_sha256
 
 SHORTEST = 6
 """Digits of a key that is not given whole."""
-FAILED = ("error", "oom")
 
 
 @dataclass(frozen=True, kw_only=True)

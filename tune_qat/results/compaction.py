@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from tune_qat.config import FINAL
+from tune_qat.config.statuses import FINAL
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
 from tune_qat.results.reader import read_file, read_files, read_rows

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tune_qat.config import FINAL, TuneQatError, UsageError
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.statuses import COMPLETED, FINAL, INTERRUPTED, PRETRAIN
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
@@ -81,7 +82,7 @@ def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]
 
 def _again(results: StoragePath, study_id: str, key: str, row: dict[str, object] | None) -> str:
     """Put aside what is left of a trial; what it was planned as stays, if it is known."""
-    if row and row["stage"] == "pretrain" and row["status"] == "completed":
+    if row and row["stage"] == PRETRAIN and row["status"] == COMPLETED:
         # Its weights are what all arms started from; they are checked by their hash.
         return f"trial {key}: the curve of the shared start is lost, its weights stand"
     for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
@@ -92,5 +93,5 @@ def _again(results: StoragePath, study_id: str, key: str, row: dict[str, object]
     if row:
         planned = {name: row[name] for name in PLANNED}
         path = table_folder(results, "trials", study_id) / f"{key}.parquet"
-        write_rows(path, "trials", [{**planned, "status": "interrupted"}])
+        write_rows(path, "trials", [{**planned, "status": INTERRUPTED}])
     return f"trial {key} will be run again"

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, vanished
 from tune_qat.simulate.curves import Curve
@@ -21,8 +22,6 @@ from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
 """Of every task (`Task.worst_metric`), which a record does not say."""
-USED = ("completed", "stopped", "diverged")
-"""Statuses of trials whose curves are used: what failed or was interrupted says nothing of its configuration."""
 TRIALS = """
 SELECT trial_key, arm_id, stage, trial_number, source, status, params_json, started_at, finished_at,
        CASE WHEN cuda_version IS NULL THEN coalesce(threads, 1) ELSE 1 END AS processors
@@ -57,8 +56,8 @@ def load(results: StoragePath, study: Study) -> Loaded:
     """
     arm = read_rows(results, "arms", study.name)[0]
     rows, epochs = while_compacted(partial(_read, results, study.name))
-    used = [row for row in rows if row["status"] in USED and row["trial_key"] in epochs]
-    start = next((row for row in used if row["stage"] == "pretrain" and row["status"] == "completed"), None)
+    used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
+    start = next((row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED), None)
     curves = Recorded(
         sign=arm["sign"],
         worst_metric=WORST_METRIC,
@@ -77,7 +76,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
-        stopped=sum(trial.status == "stopped" for trial in trials),
+        stopped=sum(trial.status == STOPPED for trial in trials),
     )
 
 
@@ -121,7 +120,7 @@ def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], 
     for row in rows:
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
         arm = arms.get((config.optimizer, config.scheme))
-        if row["stage"] != "pretrain" and arm is not None and planner.same(arm, row, curves.init_sha256):
+        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row, curves.init_sha256):
             trials.append(_trial(row, config, epochs[row["trial_key"]]))
     return trials
 

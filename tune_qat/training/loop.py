@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
+from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.data.task import Task
 from tune_qat.optimizers.joined import Optimizer
@@ -87,8 +88,8 @@ class Training:
     def status(self) -> str:
         """`running` while epochs are left, then `completed` or `diverged`."""
         if self.diverged:
-            return "diverged"
-        return "completed" if self.epoch == self.config.epochs else "running"
+            return DIVERGED
+        return COMPLETED if self.epoch == self.config.epochs else RUNNING
 
     @property
     def backend(self) -> str:
@@ -104,7 +105,7 @@ class Training:
 
         With `test`, the last result holds the metric of the test split as well.
         """
-        while self.status == "running":
+        while self.status == RUNNING:
             yield self._run_epoch(test)
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,7 +186,7 @@ class Training:
         evaluation = self._evaluate("val") if finite else None
         diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
         self.diverged = diverged
-        tested = self._evaluate("test") if test and self.status == "completed" else None
+        tested = self._evaluate("test") if test and self.status == COMPLETED else None
         self.device_s += _device_clock(self.device) - held
         return EpochResult(
             epoch=self.epoch,

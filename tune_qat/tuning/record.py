@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tune_qat.config import FINAL, stable_hash
+from tune_qat.config import stable_hash
+from tune_qat.config.statuses import FINAL, KEPT_STAGES, WITH_METRIC
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file
@@ -16,9 +17,8 @@ from tune_qat.storage.paths import StoragePath, Write, remove_folder, write_whol
 from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.plan import WITH_METRIC, Plan
+from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.scheduler import Decision
-from tune_qat.tuning.trainable import KEPT_STAGES
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
 """Optimizer options that have a column of their own; the others are in `params_json`."""

@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult, StorageRefused, TuneQatError
+from tune_qat.config.statuses import KEPT_STAGES
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
@@ -26,8 +27,6 @@ from tune_qat.tuning.ray_report import pack
 from tune_qat.tuning.sampler import OBJECTIVE
 from tune_qat.tuning.scheduler import WARM_UP, finite_objective
 
-KEPT_STAGES = ("pretrain", "retrain")
-"""Stages whose last checkpoint stays."""
 WARM_UP_PAUSE_S = 0.2
 
 
