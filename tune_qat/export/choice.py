@@ -11,12 +11,8 @@ from tune_qat.config.statuses import COMPLETED, KEPT_STAGES
 from tune_qat.results.layout import check_name
 from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
+from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
-
-KEPT = """
-SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
-FROM trials ORDER BY status = 'completed' DESC, study_id
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +36,7 @@ def choose(results: StoragePath, trial_key: str | None) -> Choice:
     """
     best = analysis.frame(results, "best_trial")
     key = _best(best, results) if trial_key is None else check_name(trial_key)
-    trials = analysis.frame(results, KEPT)
+    trials = analysis.frame(results, read_sql(__file__, "trials"))
     row = _named(trials, key, best)
     metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
     words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"

@@ -11,7 +11,7 @@ from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import FAILED
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.origin import check_own
-from tune_qat.results.views import connect
+from tune_qat.results.views import connect, read_sql
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 
@@ -91,18 +91,13 @@ class _Record:
         if key not in keys and len(keys) > 1:
             raise UsageError(f"{len(keys)} trials begin with {key!r}; name one of them: {', '.join(keys)}.")
         whole = key if key in keys else keys[0]
-        order = "ORDER BY coalesce(epochs_run, 0) DESC, study_id LIMIT 1"
-        return self.rows(f"SELECT * FROM trials WHERE trial_key = ? {order}", [whole])[0]
+        return self.rows(read_sql(__file__, "trial"), [whole])[0]
 
     def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[StoragePath]:
         """Where the weights may be that the trial started from, most likely first; none from scratch."""
         if row["init_checkpoint_sha256"] is None:
             return []
-        same = "checkpoint_sha256 IS NOT DISTINCT FROM ?"
-        shared = self.rows(
-            f"SELECT trial_key, {same} AS same FROM trials WHERE stage = 'pretrain' AND study_id = ? ORDER BY 2 DESC",
-            [row["init_checkpoint_sha256"], row["study_id"]],
-        )
+        shared = self.rows(read_sql(__file__, "starts"), [row["init_checkpoint_sha256"], row["study_id"]])
         paths: list[StoragePath] = [checkpoint_path(self._results, one["trial_key"]) for one in shared]
         likely = sum(one["same"] for one in shared)
         return [*paths[:likely], *([storage_path(init_path)] if init_path else []), *paths[likely:]]

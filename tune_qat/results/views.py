@@ -71,6 +71,11 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
     return connection
 
 
+def read_sql(module: str, name: str) -> str:
+    """Read the query `name.sql` that lies beside a module, which gives its `__file__`."""
+    return Path(module).with_name(f"{name}.sql").read_text(encoding="utf-8")
+
+
 def vanished(error: duckdb.Error) -> bool:
     """Whether a file was gone, or another in its place, between listing and reading, so that asking again helps.
 

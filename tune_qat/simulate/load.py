@@ -13,7 +13,7 @@ import duckdb
 from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
-from tune_qat.results.views import connect, vanished
+from tune_qat.results.views import connect, read_sql, vanished
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.storage.paths import StoragePath
@@ -22,12 +22,6 @@ from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
 """Of every task (`Task.worst_metric`), which a record does not say."""
-TRIALS = """
-SELECT trial_key, arm_id, stage, trial_number, source, status, params_json, started_at, finished_at,
-       CASE WHEN cuda_version IS NULL THEN coalesce(threads, 1) ELSE 1 END AS processors
-FROM trials WHERE study_id = ? ORDER BY trial_key
-"""
-EPOCHS = "SELECT trial_key, val_metric, device_s FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch"
 Epochs = dict[str, list[tuple[float | None, float]]]
 """By trial: metric of each epoch, and device seconds since the trial's start."""
 
@@ -104,11 +98,12 @@ def _read(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Ep
 
 def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     with connect(results) as connection:
-        found = connection.execute(TRIALS, [study_id])
+        found = connection.execute(read_sql(__file__, "trials"), [study_id])
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
         epochs: Epochs = {}
-        for key, metric, device_s in connection.execute(EPOCHS, [study_id]).fetchall():
+        question = "SELECT trial_key, val_metric, device_s FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch"
+        for key, metric, device_s in connection.execute(question, [study_id]).fetchall():
             epochs.setdefault(key, []).append((metric, device_s))
     return rows, epochs
 

@@ -30,8 +30,8 @@ def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
 
     `alone` says whether the results hold no other.
     """
-    columns = "study_id, mode, complete, origin, definition_json"
-    found = analysis.frame(results, f"SELECT {columns} FROM studies ORDER BY study_id")
+    question = "SELECT study_id, mode, complete, origin, definition_json FROM studies ORDER BY study_id"
+    found = analysis.frame(results, question)
     found["alone"] = len(found) == 1
     if name is None:
         return found

@@ -13,6 +13,7 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.origin import check_own
+from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.study.file import recorded_values
@@ -25,10 +26,6 @@ from tune_qat.widen.notes import kept, moves
 Span = tuple[float, float]
 LARGEST_BATCH = 1_000_000
 """That a study file takes."""
-SEARCHED = """
-SELECT study_id, arm_id, stage, optimizer, learning_rate, batch_size
-FROM arm_trials WHERE ended AND stage IN ('random', 'search')
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +157,7 @@ def _widest(edges: pd.DataFrame) -> Span | None:
 
 def _train_size(results: StoragePath, study: str) -> int:
     """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
-    question = (
-        "SELECT study_id, n_train AS n FROM arms UNION ALL "
-        "SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) FROM arm_trials GROUP BY study_id"
-    )
-    found = analysis.frame(results, question)
+    found = analysis.frame(results, read_sql(__file__, "epoch_samples"))
     return int(found[found["study_id"] == study]["n"].max())
 
 
@@ -197,7 +190,7 @@ def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span],
 
 def _recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
     """Ended search trials of each arm that still fit, and how many trials of which stage do not any more."""
-    trials = analysis.frame(results, SEARCHED)
+    trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
     fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
     for row in trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)].itertuples():
         if not _lies_in(old.dimensions(row.optimizer), row):
