@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from tune_qat.config import TuneQatError
 from tune_qat.storage.paths import StoragePath, Write, write_whole
@@ -48,6 +49,17 @@ def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
             "A quantized model is no start: name a checkpoint of a 32/32 model, or a plain state dict."
         )
     return weights
+
+
+def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
+    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
+    try:
+        model.load_state_dict(load_weights(checkpoint))
+    except RuntimeError as error:
+        raise TuneQatError(
+            f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
+            "A start must hold the floating-point weights of the same model on the same kind of data."
+        ) from error
 
 
 def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:

@@ -14,7 +14,7 @@ from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.training import workload
-from tune_qat.training.loop import start_from
+from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
