@@ -1,7 +1,6 @@
 """What is wrong with a study on its data, its folder or its model, found before anything is started."""
 
 import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -9,7 +8,8 @@ import torch
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.quantization.model import quantize
 from tune_qat.results.reader import check_version, read_rows
-from tune_qat.storage.paths import StoragePath, write_whole
+from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.training.workload import Workload
@@ -23,22 +23,14 @@ def check_results_folder(results: StoragePath) -> None:
             why = "is no folder" if not existing.is_dir() else "cannot be written to"
             raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
     else:
-        _check_remote(results)
+        with probe(results):
+            pass
     try:
         check_version(results)
     except UsageError:
         raise
     except TuneQatError:
         pass  # a damaged file, which is set aside
-
-
-def _check_remote(results: StoragePath) -> None:
-    probe = results / f".probe-{secrets.token_hex(8)}"
-    try:
-        write_whole(probe, b"tune_qat")
-        probe.unlink()
-    except OSError as error:
-        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
 
 
 def check_same_study(study: Study, work: Workload, results: StoragePath) -> None:
