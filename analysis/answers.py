@@ -65,5 +65,5 @@ def answers(results: "Results | Answers") -> Answers:
 
 
 def paths_of(results: Results) -> list[StoragePath]:
-    """One path, or several, as a list."""
+    """List one path, or several."""
     return [storage_path(path) for path in ([results] if isinstance(results, str | StoragePath) else results)]

@@ -109,13 +109,13 @@ def rows_axis(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _axis(properties: dict[str, Any], letter: str, matches: bool) -> dict[str, Any]:
-    """Properties of one panel's axis; `matches` for one with the scale of the first panel's."""
+    """Make the properties of one panel's axis; `matches` for one with the scale of the first panel's."""
     plain = {key: value for key, value in properties.items() if key != "title"}
     return {"tickfont": {"size": 11}, **plain, **({"matches": letter} if matches else {})}
 
 
 def _axis_titles(x: dict[str, Any], y: dict[str, Any], bottom: int) -> list[dict[str, Any]]:
-    """The titles of both axes, once for all panels: below them, and upright above the first, to be read as it is."""
+    """Write the titles of both axes once: below all panels, and upright above the first, to read without turning."""
     below = {"x": 0.5, "y": 0, "yshift": -bottom + 4, "yanchor": "bottom"}
     above = {"x": 0, "y": 1, "xshift": -56, "yshift": 24, "xanchor": "left", "yanchor": "bottom"}
     said = {"showarrow": False, "font": {"color": MUTED}, "xref": "paper", "yref": "paper"}

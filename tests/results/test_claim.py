@@ -22,7 +22,8 @@ pytestmark = pytest.mark.xdist_group("s3")
 HOLD = """
 import sys, time
 from tune_qat.results.claim import claimed
-with claimed(sys.argv[1], "study", "run"):
+from tune_qat.storage.paths import storage_path
+with claimed(storage_path(sys.argv[1]), "study", "run"):
     print("held", flush=True)
     time.sleep(600)
 """

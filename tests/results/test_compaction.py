@@ -152,9 +152,10 @@ def test_a_damaged_file_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
 
 COMPACT_FOR_EVER = """
 import sys
+from pathlib import Path
 from tune_qat.results.compaction import compact
 while True:
-    compact(sys.argv[1])
+    compact(Path(sys.argv[1]))
     print("done", flush=True)
 """
 

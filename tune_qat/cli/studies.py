@@ -126,7 +126,7 @@ def run(
 
 
 def _check_no_client(study_name: str, address: str, space: str, results: str) -> None:
-    """`UsageError` for the address of a Ray client, with what to type instead."""
+    """Refuse the address of a Ray client, with what to type instead."""
     if not address.startswith("ray://"):
         return
     from tune_qat.launch.ray_job import instead_of_client

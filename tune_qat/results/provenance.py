@@ -33,7 +33,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def other_versions(theirs: Mapping[str, str | None], ours: Mapping[str, str | None], where: str = "here") -> str:
-    """How library versions differ from ours, which are those of `where`; empty where they are the same."""
+    """Say how library versions differ from ours, which are those of `where`; empty where they are the same."""
     other = [name for name in ours if ours[name] != theirs.get(name)]
     return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
 

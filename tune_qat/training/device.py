@@ -17,7 +17,7 @@ def default_device() -> str:
 
 
 def hardware(device: str) -> dict[str, str | None]:
-    """Name of the device, and the CUDA version where it is a GPU: columns of a trial."""
+    """Name the device, and the CUDA version where it is a GPU: columns of a trial."""
     if device.startswith("cuda"):
         return {"device": torch.cuda.get_device_name(device), "cuda_version": torch.version.cuda}
     return {"device": cpu_name(), "cuda_version": None}
@@ -25,7 +25,7 @@ def hardware(device: str) -> dict[str, str | None]:
 
 @cache
 def cpu_name() -> str:
-    """Model name of the processor."""
+    """Read the model name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -35,7 +35,7 @@ def cpu_name() -> str:
 
 
 def device_clock(device: torch.device) -> float:
-    """Seconds the device is held: wall time on an accelerator, process time on a CPU."""
+    """Read the seconds that the device is held: wall time on an accelerator, process time on a CPU."""
     return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
@@ -73,9 +73,9 @@ def release_memory(device: str) -> None:
 
 
 def peak_memory_mb(device: str, *, reserved: bool = False) -> float:
-    """Peak since `release_memory` in MB: of the GPU's tensors, or with `reserved` of what its allocator held.
+    """Measure the peak since `release_memory` in MB: of a GPU's tensors, or with `reserved` of what its allocator held.
 
-    On a CPU that of the whole process.
+    On a CPU it is that of the whole process.
     """
     if not device.startswith("cuda"):
         return peak_resident_mb()
