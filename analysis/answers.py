@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -11,9 +10,9 @@ import pyarrow as pa
 from analysis.bundled import HERE, query_text, read, sql_of
 from analysis.connection import answer, explained, open, to_pandas
 from tune_qat.results.views import scattered
-from tune_qat.storage.paths import Place, RemotePath
+from tune_qat.storage.paths import StoragePath, storage_path
 
-Results = str | Place | Sequence[str | Place]
+Results = str | StoragePath | Sequence[str | StoragePath]
 """One results folder or URI, or several."""
 _OF_TRIALS = ("trials", "epochs", "layers")
 """Tables with a file for each trial that many questions are about."""
@@ -22,11 +21,11 @@ _OF_TRIALS = ("trials", "epochs", "layers")
 class Answers:
     """Answers about one or more results folders, kept. They are of the moment when they were first asked for."""
 
-    def __init__(self, *paths: str | Place) -> None:
+    def __init__(self, *paths: str | StoragePath) -> None:
         """Open the record; errors as of `analysis.open`."""
-        self.paths = paths
+        self.paths = [storage_path(path) for path in paths]
         self._frames: dict[str, pd.DataFrame] = {}
-        self._connection = explained(self._opened, paths)
+        self._connection = explained(self._opened, self.paths)
 
     def frame(self, query: str) -> pd.DataFrame:
         """The answer to a bundled question, or to SQL, asked once and kept: do not change it.
@@ -65,6 +64,6 @@ def answers(results: "Results | Answers") -> Answers:
     return results if isinstance(results, Answers) else Answers(*paths_of(results))
 
 
-def paths_of(results: Results) -> list[str | Place]:
-    """One path, or several, as a list."""
-    return [results] if isinstance(results, str | Path | RemotePath) else list(results)
+def paths_of(results: Results) -> list[StoragePath]:
+    """List one path, or several."""
+    return [storage_path(path) for path in ([results] if isinstance(results, str | StoragePath) else results)]

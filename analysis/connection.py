@@ -13,14 +13,14 @@ from analysis.bundled import HERE, read
 from tune_qat.config import UsageError
 from tune_qat.results.reader import AGAIN, check_files
 from tune_qat.results.views import connect, vanished
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath, storage_path
 
 _LARGEST_DF = 1000
 """Of `student_t`; the normal distribution's quantile is only 0.12 % smaller."""
 T = TypeVar("T")
 
 
-def open(*paths: str | Place, follow: bool = True) -> duckdb.DuckDBPyConnection:  # noqa: A001 - as `gzip.open`
+def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConnection:  # noqa: A001 - as `gzip.open`
     """A DuckDB connection over one or more results folders, or their URIs.
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
@@ -37,7 +37,7 @@ def open(*paths: str | Place, follow: bool = True) -> duckdb.DuckDBPyConnection:
     """
     if not paths:
         raise UsageError('Name at least one results folder, as in analysis.open("results").')
-    connection = connect(*paths, reference=sorted((HERE / "published").glob("*.csv")), follow=follow)
+    connection = connect(*map(storage_path, paths), reference=sorted((HERE / "published").glob("*.csv")), follow=follow)
     connection.register("student_t", _student_t())
     connection.execute(f"CREATE VIEW arm_trials AS {read(HERE / 'arm_trials.sql')}")
     return connection
@@ -57,7 +57,7 @@ def to_pandas(found: pa.Table) -> pd.DataFrame:
     return found.to_pandas()
 
 
-def explained(ask: Callable[[], T], paths: Sequence[str | Place]) -> T:
+def explained(ask: Callable[[], T], paths: Sequence[StoragePath]) -> T:
     """What `ask` gives, begun again where a running study or `compact` took a file away, or wrote it anew, under it.
 
     Raises:

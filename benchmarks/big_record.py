@@ -22,7 +22,7 @@ from tune_qat.quantization.model import layer_results
 from tune_qat.results.layout import table_folder
 from tune_qat.results.schema import TABLES
 from tune_qat.results.writer import parquet, write_rows
-from tune_qat.storage.paths import Place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 from tune_qat.study import Arm, Study
 from tune_qat.training import workload
 from tune_qat.training.loop import Training
@@ -206,7 +206,7 @@ def write_small(big: BigRecord, trials: int) -> int:
     return files
 
 
-def _at_once(path: Place, data: bytes | memoryview) -> None:
+def _at_once(path: StoragePath, data: bytes | memoryview) -> None:
     assert isinstance(path, Path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

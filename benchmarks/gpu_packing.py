@@ -64,8 +64,9 @@ def share(packing: int, device: str) -> list[str]:
 
 def seconds(study: Path, folder: Path, packing: int, device: str) -> float:
     """Of one run, as its record says."""
-    with tempfile.TemporaryDirectory(dir=folder) as results:
-        run(study, Path(results), share(packing, device))
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        results = Path(name)
+        run(study, results, share(packing, device))
         failed = [row["status"] for row in read_rows(results, "trials") if row["status"] != "completed"]
         if failed:
             sys.exit(f"{len(failed)} trials of {packing} on a GPU ended as {', '.join(sorted(set(failed)))}.")

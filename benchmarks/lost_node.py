@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.tuning.raylets import raylets
 from tests.tuning.test_run import assert_whole
-from tune_qat.config import FINAL
+from tune_qat.config.statuses import FINAL
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 

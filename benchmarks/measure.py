@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tune_qat.results.provenance import cpu_name, versions
+from tune_qat.results.provenance import versions
+from tune_qat.training.device import cpu_name
 
 FOLDER = Path(__file__).parent.parent / "docs" / "performance"
 ROUNDS = 5

@@ -38,7 +38,7 @@ from tune_qat import data
 from tune_qat.data.photos import SCENES, scene_files
 from tune_qat.data.pixel_file import CACHE_VARIABLE
 from tune_qat.data.task import Dataset
-from tune_qat.results.provenance import cpu_name
+from tune_qat.training.device import cpu_name
 
 BREEDS = 20
 TEST_SHARE = 0.05

@@ -13,6 +13,7 @@ from analysis.figures.panels import Panels
 from analysis.figures.scales import floor, panel_range
 from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
 from analysis.stats import learning_rate_envelope
+from tune_qat.config.statuses import COMPLETED
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 POINTS = 1_500
@@ -31,7 +32,7 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
     names, first = list(dict.fromkeys(trials["optimizer"])), trials.iloc[0]
-    sign, done = int(first["sign"]), trials.loc[trials["status"] == "completed", "score"]
+    sign, done = int(first["sign"]), trials.loc[trials["status"] == COMPLETED, "score"]
     edge = floor(done if len(done) else trials["score"], sign)
     best = sign * float((sign * trials["score"]).max())
     envelope = only(kept(learning_rate_envelope, asked), where)
@@ -99,7 +100,7 @@ def _control(rows: pd.DataFrame) -> bool:
 
 def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
     colour = MUTED if _control(rows) else style(optimizer).colour
-    lost = rows["status"] != "completed"
+    lost = rows["status"] != COMPLETED
     return go.Scatter(
         x=rows["learning_rate"].to_numpy(),
         y=rows["drawn"].to_numpy(float),

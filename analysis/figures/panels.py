@@ -45,37 +45,24 @@ class Panels:
         for number, title in enumerate(titles):
             row, column = divmod(number, columns)
             left, high = column * (width + gap_x), 1 - row * (tall + gap_y)
-            share_x = {"matches": "x"} if shared and number else {}
-            share_y = {"matches": "y"} if shared and number else {}
-            plain_x = {key: value for key, value in x.items() if key != "title"}
-            plain_y = {key: value for key, value in y.items() if key != "title"}
+            matches = shared and number > 0
             layout[f"xaxis{_suffix(number)}"] = {
                 "tickangle": 0,
-                "tickfont": {"size": 11},
-                **plain_x,
-                **share_x,
+                **_axis(x, "x", matches),
                 "domain": [left, left + width],
                 "anchor": f"y{_suffix(number)}",
                 "showticklabels": not shared or number + columns >= count,
             }
             layout[f"yaxis{_suffix(number)}"] = {
-                "tickfont": {"size": 11},
-                **plain_y,
-                **share_y,
+                **_axis(y, "y", matches),
                 "domain": [max(0.0, high - tall), high],
                 "anchor": f"x{_suffix(number)}",
                 "showticklabels": not shared or column == 0,
             }
-            place = {"x": left, "y": high, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-            annotations.append({"text": f"<b>{text(title)}</b>", "font": {"size": 12}, "showarrow": False, **place})
-        below = {"x": 0.5, "y": 0, "yshift": -bottom + 4, "yanchor": "bottom"}
-        # Upright above the first panel: read without turning the head.
-        above = {"x": 0, "y": 1, "xshift": -56, "yshift": 24, "xanchor": "left", "yanchor": "bottom"}
-        for place, axis in ((below, x), (above, y)):
-            said = {"text": axis.get("title", ""), "showarrow": False, "font": {"color": MUTED}}
-            annotations.append({**said, "xref": "paper", "yref": "paper", **place})
+            at = {"x": left, "y": high, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+            annotations.append({"text": f"<b>{text(title)}</b>", "font": {"size": 12}, "showarrow": False, **at})
         meta = {"panels": {"count": count, "columns": columns, "row": row_height, "least": least, "shared": shared}}
-        self.figure.update_layout(**layout, annotations=annotations, meta=meta)
+        self.figure.update_layout(**layout, annotations=annotations + _axis_titles(x, y, bottom), meta=meta)
 
     def add(self, panel: int, trace: Any) -> None:
         """A trace into the panel of this number, from 0."""
@@ -119,6 +106,20 @@ def rows_axis(names: Sequence[str]) -> dict[str, Any]:
     drawn = [text(name) for name in names]
     order = {"type": "category", "categoryorder": "array", "categoryarray": drawn, "dtick": 1}
     return {**order, "range": [-0.6, len(drawn) - 0.4]}
+
+
+def _axis(properties: dict[str, Any], letter: str, matches: bool) -> dict[str, Any]:
+    """Make the properties of one panel's axis; `matches` for one with the scale of the first panel's."""
+    plain = {key: value for key, value in properties.items() if key != "title"}
+    return {"tickfont": {"size": 11}, **plain, **({"matches": letter} if matches else {})}
+
+
+def _axis_titles(x: dict[str, Any], y: dict[str, Any], bottom: int) -> list[dict[str, Any]]:
+    """Write the titles of both axes once: below all panels, and upright above the first, to read without turning."""
+    below = {"x": 0.5, "y": 0, "yshift": -bottom + 4, "yanchor": "bottom"}
+    above = {"x": 0, "y": 1, "xshift": -56, "yshift": 24, "xanchor": "left", "yanchor": "bottom"}
+    said = {"showarrow": False, "font": {"color": MUTED}, "xref": "paper", "yref": "paper"}
+    return [{"text": axis.get("title", ""), **said, **at} for at, axis in ((below, x), (above, y))]
 
 
 def _suffix(number: int) -> str:

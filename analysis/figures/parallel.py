@@ -12,6 +12,7 @@ from analysis.figures.boards import boards, only
 from analysis.figures.panels import Panels
 from analysis.figures.scales import floor
 from analysis.figures.style import MUTED, faded, metric_title, sentence, style, text
+from tune_qat.config.statuses import RANDOM
 
 TOP = 0.1
 """Share of trials that are coloured."""
@@ -30,8 +31,8 @@ def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
     Random trials where the study has them, as a sampler crowds where it looks; else all that were completed.
     """
     trials = only(answers(results).frame("tuning_scores"), where).dropna(subset=["score"])
-    if (trials["stage"] == "random").any():
-        trials = trials[trials["stage"] == "random"]
+    if (trials["stage"] == RANDOM).any():
+        trials = trials[trials["stage"] == RANDOM]
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
     parts = list(boards(trials))

@@ -10,6 +10,7 @@ from analysis.figures.boards import labels
 from analysis.figures.kept import kept
 from analysis.figures.learning_curves import learning_curve_quartiles
 from analysis.stats.boards import ARM, BOARD
+from tune_qat.config.statuses import COMPLETED, DEFAULT, RETRAIN
 
 TRIALS = 240
 """Tuning trials on the page, the best of each arm first; the chosen configurations come besides."""
@@ -49,7 +50,7 @@ def _chosen(answers: Answers) -> pd.DataFrame:
     )
     found = board[board["n"] > 0].merge(keys, on=ARM)
     found = found.merge(_params(answers, list(found["trial_key"])), on="trial_key", how="left")
-    return found.assign(what="chosen, " + found["n"].astype(str) + " seeds", stage="retrain")
+    return found.assign(what="chosen, " + found["n"].astype(str) + " seeds", stage=RETRAIN)
 
 
 def _params(answers: Answers, keys: list[str]) -> pd.DataFrame:
@@ -58,13 +59,13 @@ def _params(answers: Answers, keys: list[str]) -> pd.DataFrame:
 
 def _tuned(answers: Answers) -> pd.DataFrame:
     trials = answers.frame("tuning_scores")
-    trials = trials[trials["status"] == "completed"].dropna(subset=["score"])
+    trials = trials[trials["status"] == COMPLETED].dropna(subset=["score"])
     if not len(trials):
         return trials.assign(what="", val=pd.NA)
     objective = trials["sign"] * trials["score"]
     place = objective.groupby([trials[name] for name in ARM], dropna=False).rank(ascending=False, method="first")
     each = max(LEAST, TRIALS // max(1, trials.groupby(ARM, dropna=False).ngroups))
-    kept = trials[(place <= each) | (trials["stage"] == "default")].assign(val=lambda rows: rows["score"])
+    kept = trials[(place <= each) | (trials["stage"] == DEFAULT)].assign(val=lambda rows: rows["score"])
     place = place[kept.index].astype(int).astype(str)
     return kept.assign(what=kept["stage"] + ", place " + place + " in validation")
 
@@ -89,7 +90,7 @@ def _pairs(x: pd.Series, y: pd.Series) -> list[list[float]]:
 
 
 def _one(row: dict[str, Any], curves: dict[str, Any], medians: dict[Any, pd.DataFrame]) -> dict[str, Any]:
-    chosen = row["stage"] == "retrain"
+    chosen = row["stage"] == RETRAIN
     curve = curves.get(row["trial_key"])
     if chosen:
         rows = medians.get(tuple(row[name] for name in ARM))

@@ -9,22 +9,13 @@ from analysis.answers import Answers
 from analysis.report.cells import cell
 from analysis.report.studies import studies
 from analysis.stats import what_seeds_varied
-
-HASHES = """
-SELECT study_id, string_agg(DISTINCT data_fingerprint, ', ') AS data,
-       string_agg(DISTINCT split_fingerprint, ', ') AS split,
-       string_agg(DISTINCT space_hash, ', ') AS space, string_agg(DISTINCT init_checkpoint_sha256, ', ') AS start,
-       any_value(n_train) AS n_train, any_value(n_val) AS n_val,
-       any_value(n_test) AS n_test, string_agg(DISTINCT sampler, ', ') AS sampler,
-       string_agg(DISTINCT scheduler, ', ') AS scheduler
-FROM arms GROUP BY study_id
-"""
+from tune_qat.results.views import read_sql
 
 
 def made(answers: Answers) -> list[dict[str, Any]]:
     """What the template needs of each study."""
     start = answers.frame("start").set_index("study_id")
-    hashes = answers.frame(HASHES).set_index("study_id")
+    hashes = answers.frame(read_sql(__file__, "arms")).set_index("study_id")
     varied = what_seeds_varied(answers)
     return [
         _study(row, _row(start, row["study_id"]), _row(hashes, row["study_id"]), varied.get(row["study_id"], ""))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.report.page import empty_page, page
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath
 
 LOOPBACK = "127.0.0.1"
 PAUSE_S = 2.0
@@ -26,7 +26,7 @@ FAILURES = 3
 class Watched:
     """The page of results that may be growing, and its version."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[StoragePath]) -> None:
         self._paths, self._seen, self._next, self._failures = paths, "", 0.0, 0
         self.html, self.version = "", "0"
         self.look()
@@ -61,12 +61,11 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint(paths: Sequence[str]) -> str:
+def fingerprint(paths: Sequence[StoragePath]) -> str:
     """A hash that changes with the record: names, sizes and times of its files; of remote ones names alone."""
     digest = hashlib.sha256()
     for path in paths:
-        root: Place = place(path)
-        for file in sorted(root.glob("*/study_id=*/*.parquet"), key=str):
+        for file in sorted(path.glob("*/study_id=*/*.parquet"), key=str):
             digest.update(str(file).encode())
             if isinstance(file, Path):
                 try:
@@ -77,11 +76,11 @@ def fingerprint(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def serve(paths: Sequence[str], port: int, say: Callable[[str], None]) -> None:
+def serve(paths: Sequence[StoragePath], port: int, say: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
-        paths: results folders or URIs.
+        paths: results folders.
         port: of loopback; 0 takes any that is free.
         say: is told the address.
 

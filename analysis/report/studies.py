@@ -6,41 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.answers import Answers
-
-STUDIES = """
-SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.seed, s.schema_version, s.prereg_hash,
-       s.tune_qat_version, s.git_commit, s.command, s.definition_json, s.origin,
-       CASE WHEN json_valid(s.definition_json) THEN s.definition_json ->> '$.note' END AS note,
-       (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
-       (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.status = 'running') AS running,
-       (SELECT sum(planned_default + planned_random + planned_search + planned_retrain) FROM arms a
-        WHERE a.study_id = s.study_id) AS planned
-FROM studies s ORDER BY s.study_id
-"""
-
-SCOPES = """
-WITH counted AS (
-    SELECT study_id, workload,
-           count(*) FILTER (tuning AND ended) AS tuning_trials,
-           count(*) FILTER (stage = 'random' AND ended) AS random_trials,
-           count(*) FILTER (tuning AND status = 'completed') AS completed_trials,
-           count(*) FILTER (tuning AND status = 'diverged') AS diverged_trials,
-           count(*) FILTER (stage = 'retrain' AND ended AND status <> 'stopped') AS retrain_trials,
-           count(DISTINCT CASE WHEN stage = 'retrain' AND ended AND status <> 'stopped' THEN seed END) AS seeds
-    FROM arm_trials GROUP BY ALL)
-SELECT a.study_id, a.mode, a.workload, any_value(a.metric) AS metric, any_value(a.unit) AS unit,
-       any_value(a.sign) AS sign, any_value(a.dataset) AS dataset, count(*) AS arms,
-       count(DISTINCT a.optimizer) AS optimizers,
-       coalesce(bool_or(a.weight_bits = 32 AND a.activation_bits = 32), false) AS control,
-       bool_or(a.weight_bits < 32 OR a.activation_bits < 32 OR a.weight_bits IS NULL) AS quantized,
-       coalesce(any_value(c.tuning_trials), 0) AS tuning_trials,
-       coalesce(any_value(c.random_trials), 0) AS random_trials,
-       coalesce(any_value(c.completed_trials), 0) AS completed_trials,
-       coalesce(any_value(c.diverged_trials), 0) AS diverged_trials,
-       coalesce(any_value(c.retrain_trials), 0) AS retrain_trials, coalesce(any_value(c.seeds), 0) AS seeds
-FROM arms a LEFT JOIN counted c USING (study_id, workload)
-GROUP BY a.study_id, a.mode, a.workload ORDER BY ALL
-"""
+from tune_qat.results.views import read_sql
 
 
 @dataclass(frozen=True)
@@ -73,12 +39,12 @@ class Scope:
 
 def scopes(answers: Answers) -> list[Scope]:
     """Every workload of every study that has arms."""
-    return [Scope(**row) for row in answers.frame(SCOPES).to_dict("records")]
+    return [Scope(**row) for row in answers.frame(read_sql(__file__, "scopes")).to_dict("records")]
 
 
 def studies(answers: Answers) -> pd.DataFrame:
     """A row for each study: how far it is, and what it was run with."""
-    return answers.frame(STUDIES)
+    return answers.frame(read_sql(__file__, "studies"))
 
 
 def tuned(scope: Scope) -> str | None:

@@ -9,6 +9,7 @@ from analysis.stats.comparisons import comparisons
 from analysis.stats.inclusions import checked, searched
 from analysis.stats.power import detectable_differences
 from analysis.stats.words import amount, between, counted, joined
+from tune_qat.config.statuses import RETRAIN, SEARCHED_STAGES
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Finding = tuple[str, str]
@@ -16,13 +17,14 @@ TOLERANCE = 0.1
 """Of device time about the mean of a board, below which it counts as equal."""
 LISTED = 3
 SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM arms GROUP BY ALL ORDER BY ALL"
-TUNING = ("default", "random", "search")
 
 
 def equal_budget(asked: Answers, study_id: str) -> Finding:
     """Whether every arm was planned the same, and what was spent."""
     arms = _of(asked.frame("budget"), study_id)
-    planned, ended = (int(arms[[f"{what}_{stage}" for stage in TUNING]].sum().sum()) for what in ("planned", "ended"))
+    planned, ended = (
+        int(arms[[f"{what}_{stage}" for stage in SEARCHED_STAGES]].sum().sum()) for what in ("planned", "ended")
+    )
     if arms["equal"].isna().any() or not planned:
         return UNKNOWN, "What was planned for each arm is not in the record."
     if not arms["equal"].all():
@@ -157,7 +159,8 @@ def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:
 
 
 def _differing(arms: pd.DataFrame) -> str:
-    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*TUNING, "retrain")} | {"max_epochs": "epochs"}
+    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*SEARCHED_STAGES, RETRAIN)}
+    columns["max_epochs"] = "epochs"
     return joined(
         [f"from {arms[c].min()} to {arms[c].max()} {name}" for c, name in columns.items() if arms[c].nunique() > 1]
     )

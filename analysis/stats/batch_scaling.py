@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import ARM, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
+from tune_qat.config.statuses import COMPLETED
 
 TRIALS = 5
 """Completed trials from which the best rate of a batch size is taken; of fewer, it is where they happened to lie."""
@@ -53,7 +54,7 @@ def rate_scaling(results: Results | Answers) -> pd.DataFrame:
     columns = [*ARM, "sizes", "n", "exponent", "ci_low", "ci_high", "intercept", "linear", "square_root", "reason"]
     rows = []
     for arm, trials in answers(results).frame("tuning_scores").groupby(ARM):
-        done = trials[(trials["status"] == "completed") & trials["score"].notna() & (trials["learning_rate"] > 0)]
+        done = trials[(trials["status"] == COMPLETED) & trials["score"].notna() & (trials["learning_rate"] > 0)]
         done = done[done.groupby("batch_size")["score"].transform("size") >= TRIALS]
         objective = (done["sign"] * done["score"]).to_numpy(float)
         fit = rate_exponent(done["batch_size"].to_numpy(float), done["learning_rate"].to_numpy(float), objective)

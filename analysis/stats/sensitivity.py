@@ -15,6 +15,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.libraries import library
 from analysis.stats.boards import ARM, in_order
 from analysis.stats.intervals import Numbers
+from tune_qat.config.statuses import COMPLETED
 
 STEP = 0.25
 """Decades of learning rate that share a point of the envelope."""
@@ -133,7 +134,7 @@ def _shape(trials: pd.DataFrame) -> list[object]:
     shape = envelope(trials["learning_rate"].to_numpy(float), trials["objective"].to_numpy(float))
     near = near_best(first["unit"], float("nan") if pd.isna(first["margin"]) else float(first["margin"]))
     floor = shape.best.max() - near
-    done = trials[trials["status"] == "completed"]
+    done = trials[trials["status"] == COMPLETED]
     best = done["objective"].eq(shape.best.max())
     rate = done.loc[best, "learning_rate"].min() if best.any() else math.nan
     numbers = [len(trials), first["sign"] * shape.best.max(), rate, first["default_learning_rate"], near]

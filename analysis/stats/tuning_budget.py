@@ -15,6 +15,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.libraries import library
 from analysis.stats.boards import ARM, BOARD, BOUNDS, UNBOUNDED, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
+from tune_qat.config.statuses import RANDOM
 
 LARGEST_BUDGET = 100
 """Trials: the end of a curve, however many there are."""
@@ -79,7 +80,7 @@ def probability_of_best(results: Results | Answers) -> pd.DataFrame:
 def random_trials(results: Results | Answers) -> pd.DataFrame:
     """Trials of stage `random` in comparison mode, with a score each."""
     scores = compared(answers(results).frame("tuning_scores"))
-    return scores[(scores["stage"] == "random") & scores["score"].notna()]
+    return scores[(scores["stage"] == RANDOM) & scores["score"].notna()]
 
 
 def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:

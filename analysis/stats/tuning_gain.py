@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import ARM, compared, in_order
+from tune_qat.config.statuses import DEFAULT
 
 _TOLD = ["metric", "unit"]
 
@@ -26,7 +27,7 @@ def gains(tuning: pd.DataFrame, retrain: pd.DataFrame) -> pd.DataFrame:
     scored = tuning[tuning["score"].notna()]
     scored = scored.assign(objective=scored["sign"] * scored["score"])
     repeats = scored.groupby([*ARM, "arm_id", "sign", *_TOLD]).agg(n=("score", "size"), tuned=("objective", "max"))
-    default = scored[scored["stage"] == "default"].groupby([*ARM, "arm_id"])["objective"].max()
+    default = scored[scored["stage"] == DEFAULT].groupby([*ARM, "arm_id"])["objective"].max()
     repeats = repeats.join(default.rename("default")).reset_index()
     table = repeats.groupby([*ARM, "sign", *_TOLD], as_index=False).agg(
         n=("n", "sum"), default=("default", "mean"), tuned=("tuned", "mean")

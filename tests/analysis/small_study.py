@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tests.results.rows import filled, write
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 
 BOARD = ("study_id", "mode", "workload", "method", "weight_bits", "activation_bits")
 SPACE = {
@@ -19,7 +19,7 @@ SPACE = {
 class SmallStudy:
     """A study whose arms and trials are given one by one; a metric is better the larger it is, unless `sign` is -1."""
 
-    def __init__(self, results: Place, name: str, *, sign: int = 1, mode: str = "comparison") -> None:
+    def __init__(self, results: StoragePath, name: str, *, sign: int = 1, mode: str = "comparison") -> None:
         self.results, self.name, self.sign, self.mode = results, name, sign, mode
         self._arms: list[dict[str, Any]] = []
         self._trials = 0
@@ -116,7 +116,7 @@ class SmallStudy:
             self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)
 
 
-def whole_study(results: Place) -> SmallStudy:
+def whole_study(results: StoragePath) -> SmallStudy:
     """The study `whole`, about which every bundled question has something to answer."""
     study = SmallStudy(results, "whole")
     write_arms(study)

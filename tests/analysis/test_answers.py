@@ -14,10 +14,10 @@ from tests.helpers.storage import Bucket
 from tests.results.rows import filled, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.compaction import compact
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath, storage_path
 
 
-def small(results: Place, name: str = "2026") -> None:
+def small(results: StoragePath, name: str = "2026") -> None:
     study = SmallStudy(results, name)
     study.retrain(study.arm("adam"), 0.8, None, val_metric=0.7)
 
@@ -65,12 +65,12 @@ def test_paths_and_answers_are_taken_alike(results: Path, tmp_path_factory: pyte
     assert len(answers(str(results)).frame("leaderboard")) == 1
     both = answers([results, str(other)])
     assert both.frame("leaderboard")["study_id"].tolist() == ["2026", "second"]
-    assert both.paths == (results, str(other))
+    assert both.paths == [results, other]
 
 
 def test_a_local_and_a_remote_record_together(results: Path, bucket: Bucket) -> None:
     remote = f"{bucket.uri}/answers"
-    small(place(remote), "remote")
+    small(storage_path(remote), "remote")
     assert answers([results, remote]).frame("leaderboard")["study_id"].tolist() == ["2026", "remote"]
 
 

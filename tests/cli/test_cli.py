@@ -22,7 +22,7 @@ from tests.widen.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
-from tune_qat.storage.paths import place
+from tune_qat.storage.paths import storage_path
 from tune_qat.study import Study
 from tune_qat.training.loop import train
 from tune_qat.tuning.budget import Budget
@@ -459,7 +459,7 @@ class TestReading:
 
     def test_query_asks_several_results_at_once(self, tune_qat: Any, results: str, bucket: Bucket) -> None:
         remote = f"{bucket.uri}/several"
-        study = SmallStudy(place(remote), "remote")
+        study = SmallStudy(storage_path(remote), "remote")
         study.retrain(study.arm("lion"), 0.8, None)
         SmallStudy(Path("here"), "here").arm("sgd")
         counted = "SELECT study_id, optimizer FROM arms ORDER BY ALL"

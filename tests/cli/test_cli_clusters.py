@@ -84,7 +84,7 @@ class TestDoctor:
         assert (
             len(lines) == 11 and "results can be written to" in done.out and "photos comes with a library" in done.out
         )
-        assert not list(Path().rglob("probes/*"))
+        assert not list(Path().rglob(".probe-*"))
 
     def test_each_check_that_fails_says_what_to_do_and_the_others_go_on(
         self,

@@ -31,14 +31,14 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(scope="module", params=[(sqlite, False), (sqlite, True), (journal, False), (journal, True)])
 def imported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, quiet: None
-) -> tuple[optuna.Study, str]:
+) -> tuple[optuna.Study, Path]:
     """A study, and the results that it was imported into."""
     storage, minimize = request.param
     folder = tmp_path_factory.mktemp("study")
     opened, typed_as = storage(folder)
     study = sweep(opened, minimize=minimize)
-    results = str(folder / "results")
-    done = typed("import", "optuna", typed_as, "--results", results)
+    results = folder / "results"
+    done = typed("import", "optuna", typed_as, "--results", str(results))
     assert done.exit_code == 0, done.exception
     return study, results
 
@@ -47,7 +47,7 @@ def rate(trial: optuna.trial.FrozenTrial) -> float:
     return float(trial.params[f"{trial.params['optimizer'].lower()}_lr"])
 
 
-def test_every_trial_is_there_as_it_ended(imported: tuple[optuna.Study, str]) -> None:
+def test_every_trial_is_there_as_it_ended(imported: tuple[optuna.Study, Path]) -> None:
     study, results = imported
     rows = sorted(read_rows(results, "trials"), key=lambda row: row["trial_number"])
     assert len(rows) == len(study.trials) == 24
@@ -71,7 +71,7 @@ def test_every_trial_is_there_as_it_ended(imported: tuple[optuna.Study, str]) ->
     assert {row["status"] for row in rows} == {"completed", "stopped", "diverged", "error"}
 
 
-def test_epochs_are_the_intermediate_values_and_nan_is_null(imported: tuple[optuna.Study, str]) -> None:
+def test_epochs_are_the_intermediate_values_and_nan_is_null(imported: tuple[optuna.Study, Path]) -> None:
     study, results = imported
     keys = {row["trial_key"]: row["trial_number"] for row in read_rows(results, "trials")}
     found: dict[int, dict[int, float | None]] = defaultdict(dict)
@@ -83,7 +83,7 @@ def test_epochs_are_the_intermediate_values_and_nan_is_null(imported: tuple[optu
     assert found[5][3] is None
 
 
-def test_the_question_of_learning_rates_says_what_optuna_says(imported: tuple[optuna.Study, str]) -> None:
+def test_the_question_of_learning_rates_says_what_optuna_says(imported: tuple[optuna.Study, Path]) -> None:
     study, results = imported
     best = max if study.direction.name == "MAXIMIZE" else min
     bins: dict[tuple[str, float], list[Any]] = defaultdict(list)
@@ -104,7 +104,7 @@ def test_the_question_of_learning_rates_says_what_optuna_says(imported: tuple[op
             assert pd.isna(row.best) and pd.isna(row.median)
 
 
-def test_other_questions_know_the_study_and_rank_nothing(imported: tuple[optuna.Study, str]) -> None:
+def test_other_questions_know_the_study_and_rank_nothing(imported: tuple[optuna.Study, Path]) -> None:
     study, results = imported
     divergence = analysis.frame(results, "divergence").set_index("optimizer")
     counted = [trial for trial in study.trials if trial.number != 6]
@@ -120,7 +120,7 @@ def test_other_questions_know_the_study_and_rank_nothing(imported: tuple[optuna.
     )
 
 
-def test_ranges_are_those_of_the_distributions(imported: tuple[optuna.Study, str]) -> None:
+def test_ranges_are_those_of_the_distributions(imported: tuple[optuna.Study, Path]) -> None:
     study, results = imported
     edges = analysis.frame(results, "edge_of_range").set_index(["optimizer", "dimension"])
     for optimizer, low, high in (("adam", 1e-5, 1e-1), ("sgd", 1e-3, 1.0)):

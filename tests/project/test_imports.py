@@ -53,8 +53,6 @@ WITHOUT_TORCH = {
     *("importing", "launch", "simulate", "widen", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
-ASKS_TORCH = {"results.provenance"}
-"""But for the name of a GPU."""
 MOST_DOORS = 20
 
 
@@ -153,7 +151,7 @@ def test_engines_are_imported_where_they_are_needed_alone() -> None:
         for top in {name.partition(".")[0] for name in imports(path)}:
             if top in ENGINES and not {part, own} & ENGINES[top]:
                 broken.append(f"{module} imports {top}: a trial runs, and a record is read, without Ray and Optuna.")
-            if top == "torch" and part in WITHOUT_TORCH and own not in ASKS_TORCH:
+            if top == "torch" and part in WITHOUT_TORCH:
                 broken.append(f"{module} imports torch: studies are checked, and records read, without it.")
             if part == "config" and top not in {*sys.stdlib_module_names, "tune_qat"}:
                 broken.append(f"{module} imports {top}: all import config, so it takes the standard library only.")

@@ -15,14 +15,14 @@ from tune_qat import cli
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.rerun.again import COMPARED, Rerun, Verdict
 from tune_qat.rerun.recorded import find
-from tune_qat.results import provenance
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import read_rows
 from tune_qat.results.writer import EpochLog, write_rows
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.training.checkpoints import load_weights, save_checkpoint
-from tune_qat.training.loop import Training, thread_count
+from tune_qat.training.device import hardware, thread_count
+from tune_qat.training.loop import Training
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
 
@@ -151,7 +151,7 @@ class TestEndedOtherwise:
                     training = Training(plan.config, work, init=checkpoint_path(results, start["trial_key"]))
                     for result, _ in zip(training.epochs(), range(epochs), strict=False):
                         log.append(result)
-            report = {**provenance.hardware("cpu"), "backend": "eager" if epochs else None, "threads": 1}
+            report = {**hardware("cpu"), "backend": "eager" if epochs else None, "threads": 1}
             if error is not None:
                 text = f"Traceback (most recent call last):\n  ...\n{type(error).__name__}: {error}\n"
                 report |= {"error_type": type(error).__name__, "error_text": text}

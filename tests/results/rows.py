@@ -10,7 +10,7 @@ from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import table_folder
 from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
@@ -28,8 +28,8 @@ def full(table: str) -> dict[str, Any]:
 @overload
 def write(results: Path, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Path: ...
 @overload
-def write(results: Place, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Place: ...
-def write(results: Place, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> Place:
+def write(results: StoragePath, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> StoragePath: ...
+def write(results: StoragePath, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> StoragePath:
     """Rows into one file of a study; its path."""
     path = table_folder(results, table, study_id) / f"{name}.parquet"
     write_rows(path, table, rows)

@@ -15,14 +15,15 @@ from tests.helpers.storage import Bucket
 from tune_qat.config import TuneQatError
 from tune_qat.results import claim
 from tune_qat.results.claim import claimed
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.storage.paths import StoragePath, storage_path, write_whole
 
 pytestmark = pytest.mark.xdist_group("s3")
 
 HOLD = """
 import sys, time
 from tune_qat.results.claim import claimed
-with claimed(sys.argv[1], "study", "run"):
+from tune_qat.storage.paths import storage_path
+with claimed(storage_path(sys.argv[1]), "study", "run"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -34,24 +35,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "LOOK_S", 0.02)
 
 
-def folder_of(results: Place) -> Place:
+def folder_of(results: StoragePath) -> StoragePath:
     return results / "claims" / "run" / "study_id=study"
 
 
-def stranger(results: Place, **changes: object) -> Place:
+def stranger(results: StoragePath, **changes: object) -> StoragePath:
     """A claim of a process on another host; its file."""
     holder = replace(claim._ourselves(), host="elsewhere", machine="elsewhere", token="0" * 16, holding=True)
     return rewrite(folder_of(results) / f"{holder.token}.json", {**asdict(holder), **changes})
 
 
-def rewrite(path: Place, values: dict[str, object]) -> Place:
+def rewrite(path: StoragePath, values: dict[str, object]) -> StoragePath:
     write_whole(path, json.dumps(values).encode())
     return path
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path, bucket: Bucket, where: str) -> None:
-    results = place(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
+    results = storage_path(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
     with subprocess.Popen([sys.executable, "-c", HOLD, str(results)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(TuneQatError, match=f"'study' is in the hands of process {holder.pid} on host") as caught:

@@ -20,13 +20,13 @@ from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.schema import TABLES
 from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.storage.paths import StoragePath, storage_path, write_whole
 
 pytestmark = pytest.mark.xdist_group("s3")
 
 
 def write_trial(
-    results: Place, key: str, status: str = "completed", *, attempts: int = 2, study: str = "study"
+    results: StoragePath, key: str, status: str = "completed", *, attempts: int = 2, study: str = "study"
 ) -> None:
     """A trial that was cut off at epoch 2 of 3 in each attempt but the last."""
     for attempt in range(1, attempts + 1):
@@ -44,7 +44,7 @@ def write_trial(
     write(results, study, "trials", key, filled("trials", trial_key=key, status=status, epochs_run=3))
 
 
-def everything(results: Place) -> dict[str, Any]:
+def everything(results: StoragePath) -> dict[str, Any]:
     """What readers give: views, rows and single trials."""
     following, once = connect(results), connect(results, follow=False)
     answers: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def everything(results: Place) -> dict[str, Any]:
 
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_many_files_become_few_and_every_answer_stays(tmp_path: Path, bucket: Bucket, where: str) -> None:
-    results = place(str(tmp_path) if where == "local" else f"{bucket.uri}/compact")
+    results = storage_path(str(tmp_path) if where == "local" else f"{bucket.uri}/compact")
     for key in "abcde":
         write_trial(results, key)
     write_trial(results, "running", "running")
@@ -152,9 +152,10 @@ def test_a_damaged_file_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
 
 COMPACT_FOR_EVER = """
 import sys
+from pathlib import Path
 from tune_qat.results.compaction import compact
 while True:
-    compact(sys.argv[1])
+    compact(Path(sys.argv[1]))
     print("done", flush=True)
 """
 

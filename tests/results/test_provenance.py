@@ -1,4 +1,4 @@
-"""Versions and hardware, known without importing what they are of."""
+"""Versions, known without importing what they are of."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ def test_versions_are_those_that_run() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from tune_qat.results import provenance as p; p.versions(); p.cpu_name(); p.host_hash();"
+        "import sys; from tune_qat.results import provenance as p; p.versions(); p.host_hash();"
         "print([name for name in ('torch', 'ray', 'optuna') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
@@ -41,12 +41,6 @@ def test_a_package_that_is_not_there_has_no_version() -> None:
 def test_a_host_is_known_but_not_named() -> None:
     assert re.fullmatch("[0-9a-f]{12}", provenance.host_hash())
     assert socket.gethostname() not in provenance.host_hash()
-
-
-def test_hardware_of_a_cpu() -> None:
-    found = provenance.hardware("cpu")
-    assert found["cuda_version"] is None and found["device"]
-    assert set(found) <= set(TABLES["trials"].names)
 
 
 class TestCommit:

@@ -154,9 +154,6 @@ class TestLoad:
             sum(run.status == "stopped" for run in done.runs),
         )
 
-    def test_a_record_goes_as_text_too(self, results: Path) -> None:
-        assert load(str(results), small()).epochs == load(results, small()).epochs > 100
-
     def test_other_ranges_and_stages_take_neighbours(self, results: Path) -> None:
         space = {"optimizers": ["sgd_clip"], "batch_size": {"low": 16, "high": 32}, "learning_rate": {"low": 1e-3}}
         study = small(space=space, stages={"default": True, "random": 0, "search": 12, "retrain": 1})

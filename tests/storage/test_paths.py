@@ -12,23 +12,23 @@ import pytest
 from tests.helpers.storage import Bucket
 from tune_qat.config import StorageRefused, UsageError
 from tune_qat.storage import retry as patience_module
-from tune_qat.storage.paths import Place, move, place, remove_folder, write_whole
+from tune_qat.storage.paths import StoragePath, move, remove_folder, storage_path, write_whole
 from tune_qat.storage.retry import Patience
 
 pytestmark = pytest.mark.xdist_group("s3")
 
 
 @pytest.fixture(params=["local", "s3", "fsspec"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> Place:
+def root(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> StoragePath:
     named = {
         "local": str(tmp_path / "r"),
         "s3": f"{bucket.uri}/{uuid.uuid4().hex}",
         "fsspec": f"memory://{uuid.uuid4().hex}/r",
     }
-    return place(named[request.param])
+    return storage_path(named[request.param])
 
 
-def test_what_is_written_is_read_and_replaced(root: Place) -> None:
+def test_what_is_written_is_read_and_replaced(root: StoragePath) -> None:
     path = root / "a" / "b.bin"
     assert not path.exists()
     with pytest.raises(FileNotFoundError):
@@ -39,7 +39,7 @@ def test_what_is_written_is_read_and_replaced(root: Place) -> None:
     assert (path.name, path.parent.name) == ("b.bin", "a")
 
 
-def test_files_are_listed_by_pattern_and_by_folder(root: Place) -> None:
+def test_files_are_listed_by_pattern_and_by_folder(root: StoragePath) -> None:
     assert list(root.glob("*")) == []
     for name in ("t/study_id=1/a.parquet", "t/study_id=1/.b.parquet", "t/study_id=2/c.parquet", "t/other/d.parquet"):
         folder, _, last = name.rpartition("/")
@@ -53,7 +53,7 @@ def test_files_are_listed_by_pattern_and_by_folder(root: Place) -> None:
     assert {path.read_bytes() for path in (root / "t").glob("study_id=*/*.parquet")} == {b"x"}
 
 
-def test_files_and_folders_are_moved_and_removed(root: Place) -> None:
+def test_files_and_folders_are_moved_and_removed(root: StoragePath) -> None:
     write_whole(root / "a" / "one", b"1")
     write_whole(root / "a" / "two", b"2")
     move(root / "a" / "one", root / "c" / "uno")
@@ -67,20 +67,19 @@ def test_files_and_folders_are_moved_and_removed(root: Place) -> None:
     assert not (root / "a" / "two").exists()
 
 
-def test_a_place_is_its_name_and_travels_to_other_processes(bucket: Bucket) -> None:
-    path = place(f"{bucket.uri}/r/") / "a"
+def test_a_path_is_its_name_and_travels_to_other_processes(bucket: Bucket) -> None:
+    path = storage_path(f"{bucket.uri}/r/") / "a"
     write_whole(path, b"here")
-    assert place(str(path)) == path
-    code = f"from tune_qat.storage.paths import place; print(place({str(path)!r}).read_bytes())"
+    assert storage_path(str(path)) == path
+    code = f"from tune_qat.storage.paths import storage_path; print(storage_path({str(path)!r}).read_bytes())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "b'here'\n"
 
 
-def test_paths_become_absolute_and_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_paths_stay_as_typed_and_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert place("results") == tmp_path / "results"
-    assert place("~/results") == tmp_path / "home" / "results"
-    assert place(f"file://{tmp_path}/x") == tmp_path / "x"
+    assert storage_path("results") == Path("results")
+    assert storage_path("~/results") == tmp_path / "home" / "results"
+    assert storage_path(f"file://{tmp_path}/x") == tmp_path / "x"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_paths_become_absolute_and_home_is_known(monkeypatch: pytest.MonkeyPatch
 )
 def test_a_uri_that_leads_nowhere_is_named(uri: str, error: type[UsageError], words: str) -> None:
     with pytest.raises(error, match=words) as caught:
-        place(uri)
+        storage_path(uri)
     assert "secret" not in str(caught.value)
 
 

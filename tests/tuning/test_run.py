@@ -23,7 +23,7 @@ from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.views import connect
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import Place, remove_folder
+from tune_qat.storage.paths import StoragePath, remove_folder
 from tune_qat.study import Study
 from tune_qat.training.loop import train
 from tune_qat.tuning.budget import Budget
@@ -62,11 +62,11 @@ margin = 0.01
 """
 
 
-def stages(results: Place) -> Counter[str]:
+def stages(results: StoragePath) -> Counter[str]:
     return Counter(row["stage"] for row in read_rows(results, "trials"))
 
 
-def assert_whole(results: Place, planned: dict[str, int]) -> None:
+def assert_whole(results: StoragePath, planned: dict[str, int]) -> None:
     """Every planned trial once, with a final status, its epochs 1..n each once."""
     rows = read_rows(results, "trials")
     assert stages(results) == planned
@@ -191,7 +191,7 @@ def test_a_driver_lost_while_it_ended_trials_is_made_up_for(
 def test_a_trials_row_is_there_before_its_checkpoint_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = []
 
-    def look(folder: Place) -> None:
+    def look(folder: StoragePath) -> None:
         row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == folder.name)
         seen.append(row["status"])
         remove_folder(folder)

@@ -19,7 +19,7 @@ from tests.tuning.studies import tiny
 from tests.tuning.test_run import assert_whole
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import last_epochs, read_rows
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.tuning import record
 from tune_qat.tuning.budget import Budget
@@ -69,7 +69,7 @@ def command(space: Path, results: object, *more: str) -> list[str]:
     return [sys.executable, "-m", "tune_qat", "run", str(space), "--results", str(results), "--no-progress", *more]
 
 
-def wait_for(results: Place, trials: int, process: subprocess.Popen[str]) -> None:
+def wait_for(results: StoragePath, trials: int, process: subprocess.Popen[str]) -> None:
     """Until the record holds that many trials, the study still running."""
     until = time.monotonic() + 120
     while len(list((results / "trials").glob("study_id=*/[!.]*.parquet"))) < trials:
@@ -79,7 +79,7 @@ def wait_for(results: Place, trials: int, process: subprocess.Popen[str]) -> Non
 
 
 def test_a_study_on_object_storage_survives_its_driver(space: Path, bucket: Bucket) -> None:
-    results = place(f"{bucket.uri}/a study")
+    results = storage_path(f"{bucket.uri}/a study")
     with subprocess.Popen(
         command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.study_files import SMALL, changed, write
 from tests.widen.records import full, recorded
 from tune_qat.config import UsageError
+from tune_qat.storage.paths import storage_path
 from tune_qat.study import Study
 from tune_qat.widen.area import growth
 from tune_qat.widen.file import document
@@ -194,7 +195,7 @@ class TestFile:
     def test_is_the_study_and_says_where_it_came_from(self, study: Study, tmp_path: Path) -> None:
         full(study, tmp_path / "r", AT_EDGES)
         widened = widen(tmp_path / "r", None, Wanted())
-        text = document(widened, "results", tmp_path / "wide.toml")
+        text = document(widened, Path("results"), tmp_path / "wide.toml")
         head, _, body = text.partition("\n\n")
         assert head.splitlines() == [
             "# Study small with other ranges, written by `tune-qat widen`.",
@@ -231,7 +232,7 @@ class TestFile:
     )
     def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, typed: str, named: str) -> None:
         full(study, tmp_path / "r", AT_EDGES)
-        text = document(widen(tmp_path / "r", None, Wanted()), typed, tmp_path / "wide.toml")
+        text = document(widen(tmp_path / "r", None, Wanted()), storage_path(typed), tmp_path / "wide.toml")
         assert f"--results {named}\n" in text
         assert str(tmp_path) not in text
 
@@ -244,7 +245,7 @@ class TestFile:
         study = Study.load(name)
         recorded(study, tmp_path, samples=10**7)
         widened = widen(tmp_path, None, Wanted(batch_size=(1, 2**20), trials=10**4))
-        text = document(widened, "results", None)
+        text = document(widened, Path("results"), None)
         read = tomllib.loads(text)
         assert Study.model_validate(read) == widened.study
         narrowed = {**widened.values, "space": {**widened.values["space"], "batch_size": study.space.batch_size}}
@@ -258,7 +259,7 @@ class TestFile:
         study = Study.load(write(tmp_path, text))
         full(study, tmp_path / "r", AT_EDGES)
         widened = widen(tmp_path / "r", None, Wanted())
-        again = Study.load(write(tmp_path, document(widened, "r", None), "wide.toml"))
+        again = Study.load(write(tmp_path, document(widened, Path("r"), None), "wide.toml"))
         assert again.pretrain_config() == study.pretrain_config()
         assert again.pretrain_config().schedule == "constant"
 
@@ -269,4 +270,4 @@ class TestFile:
         widened = widen(tmp_path / "r", None, Wanted())
         monkeypatch.setattr("tune_qat.widen.file.toml_text", lambda values: SMALL)
         with pytest.raises(Exception, match="does not read back as it was meant"):
-            document(widened, "results", None)
+            document(widened, Path("results"), None)

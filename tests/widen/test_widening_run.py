@@ -86,7 +86,7 @@ def assert_plan_is_met(results: Path, study: Study) -> None:
 def test_the_last_screen_offers_the_command(ended: tuple[Study, Path]) -> None:
     study, results = ended
     outcome: Any = SimpleNamespace(results=results, complete=True, seconds=60.0, stopped_by=None)
-    screen = ending(study, outcome, results="my results", again="tune-qat run tiny.toml")
+    screen = ending(study, outcome, results=Path("my results"), again="tune-qat run tiny.toml")
     (line,) = [line for line in screen.splitlines() if line.startswith("widen ")]
     assert line.startswith("widen    tune-qat widen 'my results' -o wide.toml    (")
     assert line.endswith(" near an edge of the range)")

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tune_qat.cli.application import app
 from tune_qat.cli.options import DataDir, Overrides, Space, Trials, read_seconds, read_study
 from tune_qat.config import TuneQatError, UsageError
+
+if TYPE_CHECKING:
+    from tune_qat.launch import Launch
 
 
 @app.command()
@@ -48,7 +51,6 @@ def launch(
     from tune_qat import launch as targets
     from tune_qat.launch import travelling
     from tune_qat.launch.request import Request, Where, job_name, trials_at_once
-    from tune_qat.launch.submit import submit as run
 
     if on not in targets.TARGETS:
         raise UsageError(f"--on must be one of {', '.join(targets.TARGETS)}, but got {on!r}.")
@@ -60,19 +62,24 @@ def launch(
     nodes = _machines(hosts) if on == "ray-up" else nodes
     request = Request(
         name=job_name(name, study.name), space=space, study_toml=travelling.study_toml(space),
-        results=results, data_dir=data_dir, overrides=tuple(overrides or ()), search_trials=trials,
+        results=results, data_dir=data_dir, overrides=tuple(overrides or ()), search_trials=trials, seconds=seconds,
         trials=trials_at_once(
             cpus=cpus_per_trial, gpus=gpus_per_trial,
             nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
         ),
         nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node, memory_per_node=memory_per_node,
-        seconds=seconds,
     )  # fmt: skip
     where = Where(
         address=address, image=image, claim=claim, namespace=namespace, service_account=service_account,
         partition=partition, account=account, hosts=hosts, user=user,
     )  # fmt: skip
-    written = targets.launch(on, request, where, str(output or "cluster.yaml"))
+    _deliver(targets.launch(on, request, where, str(output or "cluster.yaml")), output, submit)
+
+
+def _deliver(written: "Launch", output: Path | None, submit: bool) -> None:
+    """Write the file, or show it where it is neither written nor submitted; then submit it if wanted."""
+    from tune_qat.launch.submit import submit as run
+
     if output is not None:
         try:
             output.write_text(written.text, encoding="utf-8")

@@ -9,6 +9,7 @@ import typer
 
 from tune_qat.cli.application import app
 from tune_qat.config import UsageError
+from tune_qat.storage.paths import storage_path
 
 if TYPE_CHECKING:
     from tune_qat.importing.found import FoundStudy
@@ -90,5 +91,6 @@ def _write(
     study_id = record.check_id(name or study.name)
     taken = roles.take(study, {role.name: names or () for role, names in zip(roles.ROLES, given, strict=False)})
     found = rows.rows(study, taken, study_id, trivial)
-    again = record.write(results, study_id, study, taken, found)
-    print(text.summary(study, study_id, taken, found, results, again))
+    folder = storage_path(results)
+    again = record.write(folder, study_id, study, taken, found)
+    print(text.summary(study, study_id, taken, found, folder, again))

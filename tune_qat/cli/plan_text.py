@@ -1,15 +1,16 @@
 """What a study will do and cost, said before it runs."""
 
 from tune_qat import optimizers
+from tune_qat.config.statuses import SEARCH
 from tune_qat.optimizers.base import Range
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.space import BATCH_SIZE, BITS
 
 
-def describe(study: Study, results: str | Place) -> str:
+def describe(study: Study, results: StoragePath) -> str:
     """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
     return "\n\n".join("\n".join(lines) for lines in blocks)
@@ -56,14 +57,14 @@ def _range(name: str, bounds: Range) -> str:
 def _stages(study: Study) -> list[str]:
     lines = ["stages:"]
     for stage, trials, epochs in study.trial_epochs():
-        stopped = stage == "search" and study.rungs
+        stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
     return lines
 
 
-def _cost(study: Study, results: str | Place) -> list[str]:
+def _cost(study: Study, results: StoragePath) -> list[str]:
     epochs = trial_epochs(study)
     trials = sum(trials for _, trials, _ in study.trial_epochs())
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
@@ -79,9 +80,9 @@ def _cost(study: Study, results: str | Place) -> list[str]:
     return lines
 
 
-def _seconds_per_epoch(study: Study, results: str | Place) -> float | None:
+def _seconds_per_epoch(study: Study, results: StoragePath) -> float | None:
     """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
-    if not any((place(results) / "trials").glob(f"study_id=*/{FILES}")):
+    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
         return None
     found = connect(results).execute(
         "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_qat.cli.plan_text import trial_epochs
+from tune_qat.config.statuses import DIVERGED, ERROR, OOM, PRETRAIN, STOPPED
 
 if TYPE_CHECKING:
     from tune_qat.tuning.cluster.connect import Resources
@@ -68,7 +69,7 @@ class Progress:
             self._enter(plan.stage)
         elif event == "epoch":
             self._epochs_now += 1
-            if plan.stage == "pretrain":
+            if plan.stage == PRETRAIN:
                 metric = values.get("val_metric")
                 self._start = f"the start of all arms: epoch {values.get('epoch')} of {plan.config.epochs}"
                 self._start += "" if metric is None else f", validation {metric:.4f}"
@@ -109,11 +110,11 @@ class Progress:
             f"stage {self._stage}",
             f"{ended}/{total} trials done",
             f"{len(self._running)} running",
-            f"{self._outcomes['stopped']} stopped early",
-            f"{self._outcomes['diverged']} diverged",
+            f"{self._outcomes[STOPPED]} stopped early",
+            f"{self._outcomes[DIVERGED]} diverged",
             self._clock(),
         ]
-        failed = self._outcomes["error"] + self._outcomes["oom"]
+        failed = self._outcomes[ERROR] + self._outcomes[OOM]
         return Text(" · ".join([*parts, f"{failed} failed"] if failed else parts), style="bold")
 
     def _clock(self) -> str:
@@ -140,8 +141,8 @@ class Progress:
                 arm_id,
                 str(len(state.done)),
                 str(len(state.live)),
-                str(counts["stopped"]),
-                str(counts["diverged"]),
+                str(counts[STOPPED]),
+                str(counts[DIVERGED]),
                 "-" if best is None else f"{best:.4f}",
             )
         return table

@@ -11,6 +11,7 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import Results
 from tune_qat.config import UsageError
+from tune_qat.storage.paths import storage_path
 
 OneStudy = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Of several studies in the results.")]
 
@@ -23,7 +24,7 @@ def edges(results: Results, study: OneStudy = None) -> None:
     """
     from tune_qat.widen.edges import describe
 
-    print(describe(results, study))
+    print(describe(storage_path(results), study))
 
 
 @app.command()
@@ -55,14 +56,15 @@ def widen(
     if output is not None:
         check_output(output)
     wanted = Wanted(arms=arm or (), learning_rate=rates, batch_size=sizes, trials=trials)
-    widened = widen_study(results, study, wanted)
-    text = document(widened, results, output)
+    folder = storage_path(results)
+    widened = widen_study(folder, study, wanted)
+    text = document(widened, folder, output)
     if output is None:
         sys.stdout.write(text)
         return
     write(text, output)
     print(f"{output}: study {widened.study.name}", *widened.notes, sep="\n  ")
-    print(f"\nrun      tune-qat run {shlex.quote(str(output))} --results {shlex.quote(results)}")
+    print(f"\nrun      tune-qat run {shlex.quote(str(output))} --results {shlex.quote(str(folder))}")
 
 
 def read_span(text: str | None, option: str, *, powers: bool = False) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import Results
 from tune_qat.config import UsageError
+from tune_qat.storage.paths import storage_path
 
 
 @app.command()
@@ -42,5 +43,5 @@ def compact(results: Results) -> None:
     """
     from tune_qat.results.compaction import compact as compact_all
 
-    for study in compact_all(results):
+    for study in compact_all(storage_path(results)):
         print(f"study {study.study_id}: {study.before} files are now {study.after}")

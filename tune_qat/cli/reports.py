@@ -7,6 +7,7 @@ import typer
 
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.storage.paths import storage_path
 
 
 @app.command()
@@ -33,7 +34,8 @@ def report(
     if live:
         from analysis.report.server import serve
 
-        serve(results, port, lambda address: print(f"{address}  (Ctrl-C ends it)", flush=True))
+        folders = [storage_path(path) for path in results]
+        serve(folders, port, lambda address: print(f"{address}  (Ctrl-C ends it)", flush=True))
         return
     from analysis.answers import Answers
     from analysis.report.files import write_files

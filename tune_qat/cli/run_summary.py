@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import analysis
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.text.tables import cell, table_text
 from tune_qat.widen.edges import recorded_studies, widen_command
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--gpu-hours"}
 
 
-def ending(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
+def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
@@ -94,7 +94,7 @@ def _spent(outcome: "Outcome") -> str:
     return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
 
 
-def _commands(study: Study, outcome: "Outcome", *, results: str | Place, again: str) -> str:
+def _commands(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     folder = shlex.quote(str(results))
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
@@ -106,7 +106,7 @@ def _commands(study: Study, outcome: "Outcome", *, results: str | Place, again: 
     return "\n".join(lines)
 
 
-def _export(results: str | Place, study: Study, folder: str) -> list[str]:
+def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
     """The command that writes the best quantized model, or the best model where none is quantized."""
     best = analysis.frame(results, "best_trial")
     best = best[best["study_id"] == study.name]
@@ -120,7 +120,7 @@ def _export(results: str | Place, study: Study, folder: str) -> list[str]:
     ]
 
 
-def _widening(study: Study, results: str | Place, shown: str | Place) -> str:
+def _widening(study: Study, results: StoragePath, shown: StoragePath) -> str:
     """The command that widens the ranges whose edges hold best values, if any do."""
     edges = analysis.frame(results, "edge_of_range")
     count = int((edges[edges["study_id"] == study.name]["edge"] != "none").sum())

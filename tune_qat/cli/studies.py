@@ -19,6 +19,9 @@ from tune_qat.cli.options import (
     read_study,
 )
 from tune_qat.config import Interrupted, UsageError
+from tune_qat.storage.paths import storage_path
+
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")]
 
 
 @app.command("list")
@@ -57,7 +60,7 @@ def plan(
     """
     from tune_qat.cli.plan_text import describe
 
-    print(describe(read_study(space, overrides, trials), results))
+    print(describe(read_study(space, overrides, trials), storage_path(results)))
 
 
 @app.command()
@@ -86,9 +89,7 @@ def run(
     storage_patience: Annotated[
         str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
     ] = "10m",
-    no_progress: Annotated[
-        bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")
-    ] = False,
+    no_progress: NoProgress = False,
 ) -> None:
     """Run a study, or go on with it.
 
@@ -98,17 +99,16 @@ def run(
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
-    if address.startswith("ray://"):
-        raise _not_by_client(study.name, address, space, results)
+    _check_no_client(study.name, address, space, results)
     from tune_qat.cli.progress import display
     from tune_qat.cli.run_summary import ending
     from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
-    again = f"tune-qat {shlex.join(sys.argv[1:])}"
+    again, folder = f"tune-qat {shlex.join(sys.argv[1:])}", storage_path(results)
     outcome = run_study(
         study,
-        results=results,
+        results=folder,
         data_dir=data_dir,
         address=address,
         max_concurrent=max_concurrent,
@@ -120,18 +120,21 @@ def run(
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )
-    print(ending(study, outcome, results=results, again=again))
+    print(ending(study, outcome, results=folder, again=again))
     if not outcome.complete:
         raise typer.Exit(Interrupted.exit_code)
 
 
-def _not_by_client(study_name: str, address: str, space: str, results: str) -> UsageError:
+def _check_no_client(study_name: str, address: str, space: str, results: str) -> None:
+    """Refuse the address of a Ray client, with what to type instead."""
+    if not address.startswith("ray://"):
+        return
     from tune_qat.launch.ray_job import instead_of_client
     from tune_qat.launch.request import job_name
 
     inside = {address: "auto", f"--address={address}": "--address=auto"}
     command = ["tune-qat", *(inside.get(word, word) for word in sys.argv[1:])]
-    return UsageError(
+    raise UsageError(
         instead_of_client(address, name=job_name(None, study_name), space=space, results=results, command=command)
     )
 
@@ -141,4 +144,4 @@ def status(results: Results) -> None:
     """What is done, running and left, per arm. Reads files only."""
     from tune_qat.cli.status_text import describe
 
-    print(describe(results))
+    print(describe(storage_path(results)))

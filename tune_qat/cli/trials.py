@@ -10,6 +10,8 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import BACKEND_HELP, DataDir, Results, read_pairs
 from tune_qat.config import Dampening, Distillation, EpochResult, Freezing, QuantizerOptimizer, TrialConfig, UsageError
+from tune_qat.config.statuses import DIVERGED
+from tune_qat.storage.paths import storage_path
 
 
 @app.command()
@@ -150,7 +152,7 @@ def export(
         raise UsageError(f"export takes a trial's key or --best, but got --best and {trial_key!r}.")
     from tune_qat.export.command import export as export_one
 
-    print(export_one(results, trial_key, output))
+    print(export_one(storage_path(results), trial_key, output))
 
 
 @app.command()
@@ -173,7 +175,7 @@ def rerun(
     from tune_qat.rerun.again import COMPARED, Rerun
     from tune_qat.rerun.recorded import find
 
-    recorded = find(results, trial_key)
+    recorded = find(storage_path(results), trial_key)
     again = Rerun(recorded, data_dir=data_dir, threads=threads)
     if not json_lines:
         print(text.heading(again), "", text.HEADER, sep="\n", flush=True)
@@ -225,4 +227,4 @@ def _text_line(result: EpochResult, epochs: int) -> str:
     )
     if result.test_metric is not None:
         line += f"  test {show(result.test_metric)}"
-    return line + ("  DIVERGED" if result.status == "diverged" else "")
+    return line + ("  DIVERGED" if result.status == DIVERGED else "")

@@ -12,11 +12,6 @@ from tune_qat.config.errors import UsageError
 
 FLOAT_BITS = 32
 """A bit width that means "not quantized"."""
-
-STAGES = ("pretrain", "default", "random", "search", "retrain")
-STATUSES = ("running", "completed", "stopped", "diverged", "oom", "error", "interrupted")
-FINAL = ("completed", "stopped", "diverged", "oom", "error")
-"""Statuses of a trial that is not run again."""
 EAGER, INDUCTOR, AUTO = "eager", "inductor", "auto"
 BACKENDS = (AUTO, EAGER, INDUCTOR)
 """What runs a training step: torch's eager operations, the same compiled, or compiled where it pays."""

@@ -7,15 +7,12 @@ import pandas as pd
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import COMPLETED, KEPT_STAGES
 from tune_qat.results.layout import check_name
 from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
-from tune_qat.storage.paths import Place
-
-KEPT = """
-SELECT trial_key, stage, optimizer, weight_bits, activation_bits, seed, val_metric, status, params_json
-FROM trials ORDER BY status = 'completed' DESC, study_id
-"""
+from tune_qat.results.views import read_sql
+from tune_qat.storage.paths import StoragePath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +26,7 @@ class Choice:
     """Configuration of the trial in the record."""
 
 
-def choose(results: str | Place, trial_key: str | None) -> Choice:
+def choose(results: StoragePath, trial_key: str | None) -> Choice:
     """Return the trial `trial_key`, or if it is None the first of the question `best_trial`.
 
     Raises:
@@ -39,14 +36,14 @@ def choose(results: str | Place, trial_key: str | None) -> Choice:
     """
     best = analysis.frame(results, "best_trial")
     key = _best(best, results) if trial_key is None else check_name(trial_key)
-    trials = analysis.frame(results, KEPT)
+    trials = analysis.frame(results, read_sql(__file__, "trials"))
     row = _named(trials, key, best)
     metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
     words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"
     return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
 
 
-def _best(best: pd.DataFrame, results: str | Place) -> str:
+def _best(best: pd.DataFrame, results: StoragePath) -> str:
     if not len(best):
         for study in read_rows(results, "studies", columns=["origin"]):
             check_own(results, study["study_id"], "exported")
@@ -67,11 +64,11 @@ def _named(trials: pd.DataFrame, key: str, best: pd.DataFrame) -> pd.Series:
     if not len(found):
         raise UsageError(f"No trial {key!r} in the record.{did_you_mean(key, trials['trial_key'])}{hint}")
     row = found.iloc[0]
-    if row.stage not in ("pretrain", "retrain"):
+    if row.stage not in KEPT_STAGES:
         raise UsageError(
             f"Trial {key!r} is a {row.stage} trial, whose model is not kept: a study keeps the models of the shared "
             f"start and of retrain trials.{hint}"
         )
-    if row.status != "completed":
+    if row.status != COMPLETED:
         raise UsageError(f"Trial {key!r} is {row.status}, so it has no trained model.{hint}")
     return row

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.export.choice import choose
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 
 SUFFIXES = (".onnx", ".pt")
 
@@ -19,7 +19,7 @@ def check_output(output: Path) -> None:
         raise UsageError(f"-o must name a file, but {output} is a folder.")
 
 
-def export(results: str | Place, trial_key: str | None, output: Path) -> str:
+def export(results: StoragePath, trial_key: str | None, output: Path) -> str:
     """Write the model of a trial, or of the best one, and describe what was written.
 
     Raises:

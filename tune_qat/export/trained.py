@@ -13,7 +13,7 @@ from tune_qat.data.spec import ModelInput
 from tune_qat.quantization.model import quantize
 from tune_qat.quantization.oscillations.freezing import hold
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.training.checkpoints import load_checkpoint
 
 ANY_SIZE = 32
@@ -37,7 +37,7 @@ class Trained:
         return _example(self.model_input)
 
 
-def load_trained(results: str | Place, trial_key: str, params_json: str) -> Trained:
+def load_trained(results: StoragePath, trial_key: str, params_json: str) -> Trained:
     """Load the model of a completed trial; `params_json` is its configuration in the record.
 
     Raises `TuneQatError` where the checkpoint is missing, damaged, or does not say what the model's input is.

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tune_qat.config.statuses import INTERRUPTED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
@@ -55,7 +57,7 @@ class FoundStudy:
     """As in the command: optuna or ray-tune."""
     version: str | None
     name: str
-    place: str
+    found_in: str
     """Where it was found, without passwords."""
     metric: str
     sign: int
@@ -70,7 +72,7 @@ class FoundStudy:
 
     @property
     def complete(self) -> bool:
-        ended = sum(trial.status != "interrupted" for trial in self.trials)
+        ended = sum(trial.status != INTERRUPTED for trial in self.trials)
         return ended == self.planned
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
 from tune_qat.importing.found import FoundStudy, FoundTrial, Range, finite
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
         tool="optuna",
         version=version,
         name=study.study_name,
-        place=shown,
+        found_in=shown,
         metric=called,
         sign=sign,
         # Steps begin at 0 or 1, epochs at 1.
@@ -177,10 +178,10 @@ def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
         attributes=trial.user_attrs,
         ranges={name: known for name, one in trial.distributions.items() if (known := _range(one)) is not None},
         status=status,
-        stop_reason="pruner" if status == "stopped" else None,
+        stop_reason=PRUNER if status == STOPPED else None,
         reports=reports,
         # A pruned trial's value is its last report; one that was cut off has nothing else.
-        result=value if status == "completed" else last if status in ("stopped", "interrupted") else None,
+        result=value if status == COMPLETED else last if status in (STOPPED, INTERRUPTED) else None,
         duration=None if trial.duration is None else trial.duration.total_seconds(),
         started_at=_moment(trial.datetime_start),
         finished_at=_moment(trial.datetime_complete),
@@ -190,12 +191,12 @@ def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
 def _status(state: str, value: float | None, reports: Mapping[int, float | None]) -> str:
     """Optuna keeps no reason of a failure: one that reported a number that is not finite has diverged."""
     if state == "RUNNING":
-        return "interrupted"
+        return INTERRUPTED
     if state == "COMPLETE":
-        return "completed" if value is not None else "diverged"
+        return COMPLETED if value is not None else DIVERGED
     if state == "PRUNED":
-        return "diverged" if reports and list(reports.values())[-1] is None else "stopped"
-    return "diverged" if None in reports.values() else "error"
+        return DIVERGED if reports and list(reports.values())[-1] is None else STOPPED
+    return DIVERGED if None in reports.values() else ERROR
 
 
 def _range(distribution: "BaseDistribution") -> Range | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, SCHEDULER, STOPPED, WITH_METRIC
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite
 from tune_qat.importing.ray_metric import find_metric, find_sign
 
@@ -72,7 +73,7 @@ def read(
         tool="ray-tune",
         version=None,
         name=root.resolve().name,
-        place=str(root),
+        found_in=str(root),
         metric=called,
         sign=find_sign(called, mode),
         trials=[_found(trial, called, counter, 1 if first == 0 else 0, longest) for trial in begun],
@@ -188,9 +189,9 @@ def _found(trial: _Trial, metric: str, counter: str, shift: int, longest: int) -
         number=trial.number,
         parameters=trial.config,
         status=status,
-        stop_reason="scheduler" if status == "stopped" else None,
+        stop_reason=SCHEDULER if status == STOPPED else None,
         reports=reports,
-        result=last if status in ("completed", "stopped", "interrupted") else None,
+        result=last if status in WITH_METRIC else None,
         seconds=seconds,
         duration=next(reversed(seconds.values()), None),
         error_text=trial.error_text,
@@ -206,13 +207,13 @@ def _status(trial: _Trial, *, diverged: bool, longest: int) -> str:
     its own end. One that was `done` after as many iterations as any trial had its full length.
     """
     if diverged:
-        return "diverged"
+        return DIVERGED
     if trial.state["status"] == "ERROR":
-        return "error"
+        return ERROR
     if trial.state["status"] != "TERMINATED":
-        return "interrupted"
+        return INTERRUPTED
     done = bool(trial.results) and trial.results[-1].get("done") is True
-    return "stopped" if done and trial.iterations < longest else "completed"
+    return STOPPED if done and trial.iterations < longest else COMPLETED
 
 
 def _moment(seconds: Any) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Writes an imported study's rows: in the place of an earlier import of the same, never of anything else."""
+"""Writes an imported study's rows: instead of an earlier import of the same, never of anything else."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tune_qat.results.provenance import versions
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath
 
 _FILES = {"epochs": "compact-1", "trials": "compact-1", "arms": "arms", "studies": "study"}
 """One file a table, as `compact` would leave them; the study last, as it says that the others are whole."""
@@ -31,14 +31,14 @@ def check_id(name: str) -> str:
     return name
 
 
-def write(results: str | Place, study_id: str, study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> bool:
+def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> bool:
     """Write the study; whether it replaced an earlier import of the same.
 
     Raises:
         UsageError: the results hold a study of this name that is another one, or a record of another version.
         TuneQatError: another process has it in its hands, or storage refuses.
     """
-    root = place(results)
+    root = results.absolute()
     check_version(root)
     found: dict[str, Sequence[Mapping[str, Any]]] = {
         "epochs": rows.epochs,
@@ -48,7 +48,7 @@ def write(results: str | Place, study_id: str, study: FoundStudy, taken: Mapping
     }
     try:
         with claimed(root, study_id, "run"):
-            before = _check_place(root, study_id, study)
+            before = _imported_before(root, study_id, study)
             for table, name in _FILES.items():
                 path = table_folder(root, table, study_id) / f"{name}.parquet"
                 write_rows(path, table, found[table], imported=True)
@@ -57,7 +57,7 @@ def write(results: str | Place, study_id: str, study: FoundStudy, taken: Mapping
     return before
 
 
-def _check_place(root: Place, study_id: str, study: FoundStudy) -> bool:
+def _imported_before(root: StoragePath, study_id: str, study: FoundStudy) -> bool:
     """Whether the same study was imported before; an error where the name is another's."""
     used = [table for table in TABLES if any(table_folder(root, table, study_id).glob(FILES))]
     if not used:
@@ -74,7 +74,7 @@ def _check_place(root: Place, study_id: str, study: FoundStudy) -> bool:
 
 
 def _source(study: FoundStudy) -> dict[str, Any]:
-    return {"tool": study.tool, "place": study.place, "study": study.name}
+    return {"tool": study.tool, "place": study.found_in, "study": study.name}
 
 
 def _study_row(study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.importing.found import FoundStudy, FoundTrial
 
-ENDED_WELL = ("completed", "stopped")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Role:

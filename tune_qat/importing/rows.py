@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import UsageError, stable_hash
+from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING, SEARCH
 from tune_qat.importing.found import FoundStudy, FoundTrial
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
@@ -44,7 +45,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
     if not placed:
-        raise UsageError(f"Study {study.name!r} in {study.place} has no trial that could be imported.")
+        raise UsageError(f"Study {study.name!r} in {study.found_in} has no trial that could be imported.")
     longest = max(max(trial.reports, default=1) for trial, _ in placed)
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {
@@ -70,7 +71,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
 
 
 def _key(study: FoundStudy, trial: FoundTrial) -> str:
-    return stable_hash([study.tool, study.place, study.name, trial.number])
+    return stable_hash([study.tool, study.found_in, study.name, trial.number])
 
 
 def _trial(
@@ -90,7 +91,7 @@ def _trial(
     return {
         "trial_key": _key(study, trial),
         "arm_id": ARM,
-        "stage": "search",
+        "stage": SEARCH,
         "trial_number": trial.number,
         "config_id": stable_hash(config),
         "schedule": UNKNOWN,
@@ -112,13 +113,13 @@ def _trial(
 
 def _epochs(trial: FoundTrial, trial_key: str) -> list[dict[str, Any]]:
     last = max(trial.reports, default=0)
-    ended = trial.status if trial.status in ("completed", "diverged") else "running"
+    ended = trial.status if trial.status in (COMPLETED, DIVERGED) else RUNNING
     return [
         {
             "trial_key": trial_key,
             "attempt": 1,
             "epoch": epoch,
-            "status": ended if epoch == last else "running",
+            "status": ended if epoch == last else RUNNING,
             "val_metric": value,
             "wall_s": trial.seconds.get(epoch),
         }

@@ -4,14 +4,18 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 
+from tune_qat.config.statuses import ERROR, INTERRUPTED, STOPPED
 from tune_qat.importing.found import FoundStudy
 from tune_qat.importing.roles import LEARNING_RATE, OPTIMIZER, Taken
 from tune_qat.importing.rows import Rows
+from tune_qat.storage.paths import StoragePath
 
-_WORDS = {"stopped": "stopped early", "error": "failed", "interrupted": "not ended"}
+_WORDS = {STOPPED: "stopped early", ERROR: "failed", INTERRUPTED: "not ended"}
 
 
-def summary(study: FoundStudy, study_id: str, taken: Mapping[str, Taken], rows: Rows, results: str, again: bool) -> str:
+def summary(
+    study: FoundStudy, study_id: str, taken: Mapping[str, Taken], rows: Rows, results: StoragePath, again: bool
+) -> str:
     """A line for each thing that was taken, what was left out, and what to do next."""
     counts = Counter(row["status"] for row in rows.trials)
     ended = ", ".join(f"{number} {_WORDS.get(status, status)}" for status, number in counts.most_common())
@@ -33,9 +37,9 @@ def summary(study: FoundStudy, study_id: str, taken: Mapping[str, Taken], rows: 
         lines["optimizer"] += f" ({', '.join(f'{theirs} is {ours}' for theirs, ours in spelt.items())})"
     width = max(map(len, lines))
     done = "imported again" if again else "imported"
-    title = f"study {study_id}: {done} from {study.origin}, {study.name!r} in {study.place}"
+    title = f"study {study_id}: {done} from {study.origin}, {study.name!r} in {study.found_in}"
     body = [f"  {name:{width}}  {line}" for name, line in lines.items() if line]
-    ask = f"tune-qat query {shlex.quote(results)} learning_rate"
+    ask = f"tune-qat query {shlex.quote(str(results))} learning_rate"
     return "\n".join([title, *body, "", f"ask      {ask}"])
 
 

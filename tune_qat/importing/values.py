@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.config.statuses import ENDED_WELL
 from tune_qat.importing.found import FoundStudy, FoundTrial
-from tune_qat.importing.roles import ENDED_WELL, Role, Taken
+from tune_qat.importing.roles import Role, Taken
 
 NOT_QUANTIZED = 32
 

@@ -6,14 +6,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tune_qat.config import EAGER, EpochResult, TuneQatError
+from tune_qat.config.statuses import OOM, RETRAIN
 from tune_qat.rerun.recorded import Recorded
-from tune_qat.results.provenance import hardware, versions
+from tune_qat.results.provenance import versions
 from tune_qat.training import workload
 from tune_qat.training.compiler import set_precision
-from tune_qat.training.loop import Training, thread_count
+from tune_qat.training.device import default_device, hardware, thread_count
+from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 
 COMPARED = ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric")
@@ -76,8 +76,7 @@ class Rerun:
             options=config.dataset_options,
         )
         _check_identity(self._work, recorded)
-        on_gpu = row.get("cuda_version") is not None and torch.cuda.is_available()
-        self._device = "cuda" if on_gpu else "cpu"
+        self._device = default_device() if row.get("cuda_version") is not None else "cpu"
         self._backend = row.get("backend") or EAGER
         self._threads = threads or row.get("threads") or 1
         self.now = {
@@ -99,7 +98,7 @@ class Rerun:
                 training = Training(
                     recorded.config, self._work, device=self._device, init=recorded.start, backend=self._backend
                 )
-                for result in islice(training.epochs(test=recorded.row["stage"] == "retrain"), recorded.wanted):
+                for result in islice(training.epochs(test=recorded.row["stage"] == RETRAIN), recorded.wanted):
                     self.now["backend"] = training.backend
                     self._results.append(result)
                     yield known.get(result.epoch), result
@@ -128,7 +127,7 @@ class Rerun:
         if self._error is not None:
             found.error = f"{type(self._error).__name__}: {self._error}"
         found.unlike = self._unlike()
-        if found.unlike and (row["status"] == "oom" or row["error_type"] == "WorkerDied"):
+        if found.unlike and (row["status"] == OOM or row["error_type"] == "WorkerDied"):
             found.causes.append("memory, of which other trials may have held some")
         return found
 

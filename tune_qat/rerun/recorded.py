@@ -8,15 +8,15 @@ from typing import Any
 
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.statuses import FAILED
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.origin import check_own
-from tune_qat.results.views import connect
-from tune_qat.storage.paths import Place
+from tune_qat.results.views import connect, read_sql
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 
 SHORTEST = 6
 """Digits of a key that is not given whole."""
-FAILED = ("error", "oom")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Recorded:
     config: TrialConfig
     data_dir: str | None
     """The study's own."""
-    start: str | None
+    start: StoragePath | None
     """Checkpoint that it started from; None from scratch."""
 
     @property
@@ -41,7 +41,7 @@ class Recorded:
         return min(len(self.epochs) + self.failed, self.config.epochs)
 
 
-def find(results: str | Place, key: str) -> Recorded:
+def find(results: StoragePath, key: str) -> Recorded:
     """The trial of a key, or of the beginning of one; its start is checked against the hash in the record.
 
     Raises:
@@ -57,20 +57,20 @@ def find(results: str | Place, key: str) -> Recorded:
         raise UsageError(f"Trial {row['trial_key']} is {row['status']}, and none of its epochs is recorded yet.")
     studies = record.rows("SELECT definition_json FROM studies WHERE study_id = ?", of_trial[:1])
     definition = json.loads(studies[0]["definition_json"]) if studies else {}
-    places = record.starts(row, definition.get("training", {}).get("init_path"))
+    starts = record.starts(row, definition.get("training", {}).get("init_path"))
     return Recorded(
         row=row,
         epochs=epochs,
         config=TrialConfig.from_dict(json.loads(row["params_json"])),
         data_dir=definition.get("data_dir"),
-        start=_checked_start(row, places),
+        start=_checked_start(row, starts),
     )
 
 
 class _Record:
     """Rows of a results folder."""
 
-    def __init__(self, results: str | Place) -> None:
+    def __init__(self, results: StoragePath) -> None:
         self._results = results
         self._connection = connect(results)
 
@@ -91,34 +91,29 @@ class _Record:
         if key not in keys and len(keys) > 1:
             raise UsageError(f"{len(keys)} trials begin with {key!r}; name one of them: {', '.join(keys)}.")
         whole = key if key in keys else keys[0]
-        order = "ORDER BY coalesce(epochs_run, 0) DESC, study_id LIMIT 1"
-        return self.rows(f"SELECT * FROM trials WHERE trial_key = ? {order}", [whole])[0]
+        return self.rows(read_sql(__file__, "trial"), [whole])[0]
 
-    def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[str]:
+    def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[StoragePath]:
         """Where the weights may be that the trial started from, most likely first; none from scratch."""
         if row["init_checkpoint_sha256"] is None:
             return []
-        same = "checkpoint_sha256 IS NOT DISTINCT FROM ?"
-        shared = self.rows(
-            f"SELECT trial_key, {same} AS same FROM trials WHERE stage = 'pretrain' AND study_id = ? ORDER BY 2 DESC",
-            [row["init_checkpoint_sha256"], row["study_id"]],
-        )
-        paths: list[str] = [str(checkpoint_path(self._results, one["trial_key"])) for one in shared]
+        shared = self.rows(read_sql(__file__, "starts"), [row["init_checkpoint_sha256"], row["study_id"]])
+        paths: list[StoragePath] = [checkpoint_path(self._results, one["trial_key"]) for one in shared]
         likely = sum(one["same"] for one in shared)
-        return [*paths[:likely], *([init_path] if init_path else []), *paths[likely:]]
+        return [*paths[:likely], *([storage_path(init_path)] if init_path else []), *paths[likely:]]
 
 
-def _checked_start(row: Mapping[str, Any], places: Sequence[str]) -> str | None:
-    """The first of the places, if it holds the weights that the trial started from."""
+def _checked_start(row: Mapping[str, Any], starts: Sequence[StoragePath]) -> StoragePath | None:
+    """The first of the paths, if it holds the weights that the trial started from."""
     wanted = row["init_checkpoint_sha256"]
     if wanted is None:
         return None
-    if not places:
+    if not starts:
         raise TuneQatError(f"Trial {row['trial_key']} started from weights {wanted[:12]}, which the record has not.")
-    found = weights_sha256(load_weights(places[0]))
+    found = weights_sha256(load_weights(starts[0]))
     if found != wanted:
         raise TuneQatError(
-            f"Trial {row['trial_key']} started from weights {wanted[:12]}, but {places[0]} holds {found[:12]}. "
+            f"Trial {row['trial_key']} started from weights {wanted[:12]}, but {starts[0]} holds {found[:12]}. "
             "The start has been trained again or replaced since, and without it the trial cannot be run again."
         )
-    return places[0]
+    return starts[0]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tune_qat.config.statuses import COMPLETED, RETRAIN
+
 if TYPE_CHECKING:
     from tune_qat.config import EpochResult
     from tune_qat.rerun.again import Rerun, Verdict
@@ -37,7 +39,7 @@ def line(before: Mapping[str, Any] | None, now: "EpochResult") -> str:
 
 def conclusion(recorded: "Recorded", verdict: "Verdict") -> str:
     """Whether the rerun gave the same, and what may be why not."""
-    tested = ", and test_metric" if recorded.row["stage"] == "retrain" and recorded.row["status"] == "completed" else ""
+    tested = ", and test_metric" if recorded.row["stage"] == RETRAIN and recorded.row["status"] == COMPLETED else ""
     if verdict.same and verdict.error is not None:
         return f"It failed as recorded, after {_epochs(verdict.epochs[1])}: {verdict.error}"
     if verdict.same:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.results.layout import check_name
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 
 BEAT_S = 5.0
 """Seconds between a holder's rewrites of its claim."""
@@ -52,7 +52,7 @@ class Holder:
 
 @contextmanager
 def claimed(
-    results: str | Place,
+    results: StoragePath,
     study_id: str,
     purpose: str,
     *,
@@ -72,11 +72,10 @@ def claimed(
         TuneQatError: another process holds it, named.
         OSError: the claim cannot be written.
     """
-    root = place(results)
-    folder = root / "claims" / check_name(purpose) / f"study_id={check_name(study_id)}"
+    folder = results / "claims" / check_name(purpose) / f"study_id={check_name(study_id)}"
     empty_later = [folder, folder.parent, folder.parent.parent]
-    if isinstance(root, Path) and not root.exists():
-        empty_later.append(root)
+    if isinstance(results, Path) and not results.exists():
+        empty_later.append(results)
     claim = _Claim(folder, lost)
     try:
         with claim:
@@ -93,7 +92,7 @@ def claimed(
 class _Claim:
     """Our claim, rewritten by a thread until the block ends."""
 
-    def __init__(self, folder: Place, lost: Callable[[str], Any]) -> None:
+    def __init__(self, folder: StoragePath, lost: Callable[[str], Any]) -> None:
         self.folder, self._lost = folder, lost
         self.ours = _ourselves()
         self._path = folder / f"{self.ours.token}.json"
@@ -172,7 +171,7 @@ def _stand_alone(claim: _Claim, study_id: str, say: Callable[[str], Any]) -> Non
         time.sleep(LOOK_S)
 
 
-def _others(claim: _Claim) -> Iterator[tuple[Place, Holder]]:
+def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
     for path in claim.folder.glob("[!.]*.json"):
         if path.name == f"{claim.ours.token}.json":
             continue

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from tune_qat.config import FINAL
+from tune_qat.config.statuses import FINAL
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder
 from tune_qat.results.reader import read_file, read_files, read_rows
 from tune_qat.results.schema import KEYS
 from tune_qat.results.writer import parquet
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 
 PER_TRIAL = ("epochs", "layers", "decisions", "trials")
 """Tables with a file for each trial. `trials` last: a trial whose row is merged has all else merged, too."""
@@ -30,14 +30,14 @@ class Compacted:
     after: int
 
 
-def compact(results: str | Place) -> list[Compacted]:
+def compact(results: StoragePath) -> list[Compacted]:
     """Merge the files of trials that have ended, of every study of the results; those of others stay as they are.
 
     Raises:
         TuneQatError: a damaged file, named, or another process that compacts the same study.
         OSError: storage refused to be written; what was there before is still there.
     """
-    root = place(results)
+    root = results.absolute()
     studies = sorted({study_of(folder) for table in PER_TRIAL for folder in study_folders(root, table)})
     done = []
     for study_id in studies:
@@ -51,7 +51,7 @@ def compact(results: str | Place) -> list[Compacted]:
     return done
 
 
-def _merge(folder: Place, table: str, ended: set[str]) -> None:
+def _merge(folder: StoragePath, table: str, ended: set[str]) -> None:
     files = record_files(folder)
     numbers = [number for number in map(compact_number, files) if number is not None]
     old = [path for path in files if compact_number(path) is not None]

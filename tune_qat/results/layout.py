@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tune_qat.config import PLAIN_NAME, UsageError
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath
 
 FILES = "[!.]*.parquet"
 """A leading dot keeps a file from being read: one that is still being written, or what a file manager left."""
@@ -27,28 +27,28 @@ def check_name(name: str) -> str:
 @overload
 def table_folder(results: Path, table: str, study_id: str) -> Path: ...
 @overload
-def table_folder(results: str | Place, table: str, study_id: str) -> Place: ...
-def table_folder(results: str | Place, table: str, study_id: str) -> Place:
+def table_folder(results: StoragePath, table: str, study_id: str) -> StoragePath: ...
+def table_folder(results: StoragePath, table: str, study_id: str) -> StoragePath:
     """Folder of one study's part of a table. The study's id is in the path alone, where every reader finds it."""
-    return place(results) / table / f"study_id={check_name(study_id)}"
+    return results.absolute() / table / f"study_id={check_name(study_id)}"
 
 
-def study_folders(results: str | Place, table: str) -> list[Place]:
+def study_folders(results: StoragePath, table: str) -> list[StoragePath]:
     """The folders of a table, one for each study."""
-    return sorted((place(results) / table).glob("study_id=*"), key=str)
+    return sorted((results.absolute() / table).glob("study_id=*"), key=str)
 
 
-def study_of(folder: Place) -> str:
+def study_of(folder: StoragePath) -> str:
     """The study's id, of a folder of a table."""
     return folder.name.removeprefix("study_id=")
 
 
-def record_files(folder: Place) -> list[Place]:
+def record_files(folder: StoragePath) -> list[StoragePath]:
     """The Parquet files of a table's folder: compacted ones first, in the order in which later ones count more."""
     return sorted(folder.glob(FILES), key=lambda path: (compact_number(path) is None, compact_number(path), str(path)))
 
 
-def trial_files(folder: Place, trial_key: str) -> list[Place]:
+def trial_files(folder: StoragePath, trial_key: str) -> list[StoragePath]:
     """A trial's own files in a folder of a table with a file for each attempt."""
     prefix = f"{check_name(trial_key)}."
     if isinstance(folder, Path):
@@ -58,7 +58,7 @@ def trial_files(folder: Place, trial_key: str) -> list[Place]:
     return list(folder.glob(f"{prefix}*.parquet"))
 
 
-def compact_number(path: Place) -> int | None:
+def compact_number(path: StoragePath) -> int | None:
     """The number of a compacted file; None for the file of a single trial."""
     match = COMPACT.fullmatch(path.name)
     return int(match[1]) if match else None
@@ -67,7 +67,7 @@ def compact_number(path: Place) -> int | None:
 @overload
 def checkpoint_path(results: Path, trial_key: str) -> Path: ...
 @overload
-def checkpoint_path(results: str | Place, trial_key: str) -> Place: ...
-def checkpoint_path(results: str | Place, trial_key: str) -> Place:
+def checkpoint_path(results: StoragePath, trial_key: str) -> StoragePath: ...
+def checkpoint_path(results: StoragePath, trial_key: str) -> StoragePath:
     """Where a trial's checkpoint lives: ours, not Ray's, so that any later run finds it."""
-    return place(results) / "checkpoints" / check_name(trial_key) / "last.pt"
+    return results.absolute() / "checkpoints" / check_name(trial_key) / "last.pt"

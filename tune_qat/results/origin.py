@@ -2,10 +2,10 @@
 
 from tune_qat.config import UsageError
 from tune_qat.results.reader import read_rows
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 
 
-def check_own(results: str | Place, study_id: str, what: str) -> None:
+def check_own(results: StoragePath, study_id: str, what: str) -> None:
     """`UsageError` if the study was imported; `what` cannot be done with it then, such as `run`."""
     for row in read_rows(results, "studies", study_id, columns=["origin"]):
         if row["origin"] is not None:

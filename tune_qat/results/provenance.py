@@ -1,13 +1,13 @@
-"""Where a number came from: versions and hardware, as the record keeps them."""
+"""Where a number came from: versions and the host, as the record keeps them."""
 
 import hashlib
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 
 @cache
@@ -32,30 +32,16 @@ def library_versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{package: _version(package) for package in COMPARED}}
 
 
+def other_versions(theirs: Mapping[str, str | None], ours: Mapping[str, str | None], where: str = "here") -> str:
+    """Say how library versions differ from ours, which are those of `where`; empty where they are the same."""
+    other = [name for name in ours if ours[name] != theirs.get(name)]
+    return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
+
+
 @cache
 def host_hash() -> str:
     """A host's identity without its name, which has no place in a published table."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """Name of the device, and the CUDA version where it is a GPU."""
-    import torch
-
-    if device.startswith("cuda"):
-        return {"device": torch.cuda.get_device_name(device), "cuda_version": torch.version.cuda}
-    return {"device": cpu_name(), "cuda_version": None}
-
-
-@cache
-def cpu_name() -> str:
-    """Model name of the processor."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 @cache

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
-from tune_qat.storage.paths import Place, open_input
+from tune_qat.storage.paths import StoragePath, open_input
 
 AGAIN = 20
 """Times that a folder is listed anew where files vanish between listing and reading: another process compacts it."""
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def read_rows(
-    results: str | Place, table: str, study_id: str | None = None, *, columns: Sequence[str] | None = None
+    results: StoragePath, table: str, study_id: str | None = None, *, columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """Rows of a table with their `study_id`, each key once; of all studies where none is named.
 
@@ -44,12 +44,12 @@ def read_rows(
     return rows
 
 
-def read_folder(folder: Place, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_folder(folder: StoragePath, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """All files of a table's folder, one below the other, compacted ones first; columns as of `read_files`."""
     return read_files(record_files(folder), table, columns=columns)
 
 
-def read_files(paths: Sequence[Place], table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_files(paths: Sequence[StoragePath], table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """These files, one below the other in their order; every column of the schema, or those asked for and the key's."""
     wanted = [name for name in TABLES[table].names if columns is None or name in (*KEYS[table], *columns)]
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
@@ -60,7 +60,7 @@ def read_files(paths: Sequence[Place], table: str, *, columns: Sequence[str] | N
     return whole.select(wanted)
 
 
-def read_file(path: Place, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.Table:
     """One file of the record, checked for its checksums and its schema version; those of the columns that it has.
 
     Raises:
@@ -79,7 +79,7 @@ def read_file(path: Place, *, columns: Sequence[str] | None = None) -> pa.Table:
     return table
 
 
-def check_file(path: Place) -> None:
+def check_file(path: StoragePath) -> None:
     """Read one file whole, a part at a time and keeping none; errors as of `read_file`."""
     try:
         with open_input(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
@@ -93,7 +93,7 @@ def check_file(path: Place) -> None:
     _check_metadata(path, metadata)
 
 
-def last_epochs(results: str | Place, study_id: str, trial_key: str) -> list[dict[str, Any]]:
+def last_epochs(results: StoragePath, study_id: str, trial_key: str) -> list[dict[str, Any]]:
     """A trial's epochs in order, each as its last attempt left it."""
     folder = table_folder(results, "epochs", study_id)
     found = while_compacted(partial(_epoch_rows, folder, trial_key))
@@ -114,7 +114,7 @@ def while_compacted(read: Callable[[], T]) -> T:
     return read()
 
 
-def check_version(results: str | Place) -> None:
+def check_version(results: StoragePath) -> None:
     """Check that a results folder was written with this schema version. One that is not there or empty is fine.
 
     Looks at one file of each table of each study: a study is written by one version.
@@ -128,19 +128,19 @@ def check_version(results: str | Place) -> None:
             while_compacted(partial(_check_files, folder, _check_file, only=1))
 
 
-def check_files(results: str | Place) -> None:
+def check_files(results: StoragePath) -> None:
     """Read every file of the record; the error of `check_file` for the first that is damaged."""
     for table in TABLES:
         for folder in study_folders(results, table):
             while_compacted(partial(_check_files, folder, check_file))
 
 
-def _check_files(folder: Place, check: Callable[[Place], Any], only: int | None = None) -> None:
+def _check_files(folder: StoragePath, check: Callable[[StoragePath], Any], only: int | None = None) -> None:
     for path in record_files(folder)[:only]:
         check(path)
 
 
-def _check_file(path: Place) -> None:
+def _check_file(path: StoragePath) -> None:
     try:
         with open_input(path) as source:
             metadata = pq.read_metadata(source).metadata
@@ -151,7 +151,7 @@ def _check_file(path: Place) -> None:
     _check_metadata(path, metadata)
 
 
-def _epoch_rows(folder: Place, trial_key: str) -> list[dict[str, Any]]:
+def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
     """All rows of a trial's epochs; compacted files, which are large, are read only where its own do not have all."""
     own = [row for path in trial_files(folder, trial_key) for row in read_file(path).to_pylist()]
     epochs = {row["epoch"] for row in own}
@@ -165,7 +165,7 @@ def _epoch_rows(folder: Place, trial_key: str) -> list[dict[str, Any]]:
     return rows + own
 
 
-def _check_metadata(path: Place, metadata: Mapping[bytes, bytes] | None) -> None:
+def _check_metadata(path: StoragePath, metadata: Mapping[bytes, bytes] | None) -> None:
     found = (metadata or {}).get(VERSION_KEY, b"none").decode()
     if found != str(SCHEMA_VERSION):
         raise UsageError(
@@ -174,7 +174,7 @@ def _check_metadata(path: Place, metadata: Mapping[bytes, bytes] | None) -> None
         )
 
 
-def _unreadable(path: Place, error: Exception) -> TuneQatError:
+def _unreadable(path: StoragePath, error: Exception) -> TuneQatError:
     cause = str(error).partition("\n")[0]
     return TuneQatError(
         f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "

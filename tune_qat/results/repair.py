@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tune_qat.config import FINAL, TuneQatError, UsageError
+from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.statuses import COMPLETED, FINAL, INTERRUPTED, PRETRAIN
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
 from tune_qat.results.schema import KEYS, TABLES, required
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import Place, move, place, remove_folder
+from tune_qat.storage.paths import StoragePath, move, remove_folder
 
 ASIDE = "damaged"
 """Folder of the results that holds what was set aside, in the layout of the record."""
@@ -21,40 +22,40 @@ PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STA
 """Columns that are known before a trial runs."""
 
 
-def repair(results: str | Place, study_id: str) -> list[str]:
+def repair(results: StoragePath, study_id: str) -> list[str]:
     """Read the study's whole record, and see to it that what is left is whole; a sentence for each thing found.
 
     Raises:
         UsageError: a file of another schema version.
         OSError: a file cannot be moved.
     """
-    root, said, again = place(results), [], set[str]()
+    said, again = list[str](), set[str]()
     for table in TABLES:
-        folder = table_folder(root, table, study_id)
+        folder = table_folder(results, table, study_id)
         for path, cause in _damaged(record_files(folder)):
-            said.append(f"{cause}\n  set aside in {set_aside(root, path)}")
+            said.append(f"{cause}\n  set aside in {set_aside(results, path)}")
             if "trial_key" in KEYS[table] and compact_number(path) is None:
                 again.add(path.name.partition(".")[0])
     # Of the columns that tell, and not of all: a record may hold 100,000 trials.
-    trials = read_rows(root, "trials", study_id, columns=("status", "epochs_run"))
-    again |= _with_holes(trials, read_folder(table_folder(root, "epochs", study_id), "epochs", columns=("epoch",)))
+    trials = read_rows(results, "trials", study_id, columns=("status", "epochs_run"))
+    again |= _with_holes(trials, read_folder(table_folder(results, "epochs", study_id), "epochs", columns=("epoch",)))
     if again:
-        rows = {row["trial_key"]: row for row in read_rows(root, "trials", study_id)}
+        rows = {row["trial_key"]: row for row in read_rows(results, "trials", study_id)}
         # Not while another process merges what is forgotten here.
-        with claimed(root, study_id, "compact"):
-            said += [_again(root, study_id, key, rows.get(key)) for key in sorted(again)]
+        with claimed(results, study_id, "compact"):
+            said += [_again(results, study_id, key, rows.get(key)) for key in sorted(again)]
     return said
 
 
-def set_aside(results: Place, path: Place) -> Place:
-    """Move a file out of the record, to the same place below `damaged`; where it is now."""
+def set_aside(results: StoragePath, path: StoragePath) -> StoragePath:
+    """Move a file out of the record, to the same folder and name below `damaged`; its path there."""
     target = results / ASIDE / path.parent.parent.name / path.parent.name / path.name
     move(path, target)
     return target
 
 
-def _damaged(paths: Iterable[Place]) -> list[tuple[Place, str]]:
-    def cause(path: Place) -> tuple[Place, str | None]:
+def _damaged(paths: Iterable[StoragePath]) -> list[tuple[StoragePath, str]]:
+    def cause(path: StoragePath) -> tuple[StoragePath, str | None]:
         try:
             check_file(path)
         except UsageError:
@@ -79,9 +80,9 @@ def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]
     return {str(row["trial_key"]) for row in ended if last.get(row["trial_key"], 0) != (row["epochs_run"] or 0)}
 
 
-def _again(results: Place, study_id: str, key: str, row: dict[str, object] | None) -> str:
+def _again(results: StoragePath, study_id: str, key: str, row: dict[str, object] | None) -> str:
     """Put aside what is left of a trial; what it was planned as stays, if it is known."""
-    if row and row["stage"] == "pretrain" and row["status"] == "completed":
+    if row and row["stage"] == PRETRAIN and row["status"] == COMPLETED:
         # Its weights are what all arms started from; they are checked by their hash.
         return f"trial {key}: the curve of the shared start is lost, its weights stand"
     for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
@@ -92,5 +93,5 @@ def _again(results: Place, study_id: str, key: str, row: dict[str, object] | Non
     if row:
         planned = {name: row[name] for name in PLANNED}
         path = table_folder(results, "trials", study_id) / f"{key}.parquet"
-        write_rows(path, "trials", [{**planned, "status": "interrupted"}])
+        write_rows(path, "trials", [{**planned, "status": INTERRUPTED}])
     return f"trial {key} will be run again"

@@ -12,7 +12,7 @@ from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
 from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath
 
 _SQL_TYPES = {
     pa.string(): "VARCHAR",
@@ -26,7 +26,7 @@ _SQL_TYPES = {
 }
 
 
-def connect(*paths: str | Place, reference: Sequence[Path] = (), follow: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = True) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view for each table over one or more results folders.
 
     `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch; of what is in
@@ -44,7 +44,7 @@ def connect(*paths: str | Place, reference: Sequence[Path] = (), follow: bool = 
         TuneQatError: a path that holds no record, or a file that cannot be read.
         UsageError: another schema version, or one study in two of the folders.
     """
-    roots = list(dict.fromkeys(_resolved(path) for path in paths))
+    roots = list(dict.fromkeys(path.resolve() for path in paths))
     for root in roots:
         if not any(_has_files(root, table) for table in TABLES):
             there = not isinstance(root, Path) or root.exists()
@@ -71,6 +71,11 @@ def connect(*paths: str | Place, reference: Sequence[Path] = (), follow: bool = 
     return connection
 
 
+def read_sql(module: str, name: str) -> str:
+    """Read the query `name.sql` that lies beside a module, which gives its `__file__`."""
+    return Path(module).with_name(f"{name}.sql").read_text(encoding="utf-8")
+
+
 def vanished(error: duckdb.Error) -> bool:
     """Whether a file was gone, or another in its place, between listing and reading, so that asking again helps.
 
@@ -82,12 +87,12 @@ def vanished(error: duckdb.Error) -> bool:
     return replaced or (isinstance(error, duckdb.IOException) and any(words in str(error) for words in gone))
 
 
-def scattered(paths: Sequence[str | Place], table: str) -> bool:
+def scattered(paths: Sequence[StoragePath], table: str) -> bool:
     """Whether a table of local results has files beside one compacted file for each study.
 
     Every query opens them anew, of a running study as many as it has trials.
     """
-    roots = [_resolved(path) for path in paths]
+    roots = [path.resolve() for path in paths]
     return all(isinstance(root, Path) for root in roots) and not _merged(roots, table)
 
 
@@ -100,7 +105,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) 
         raise
 
 
-def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[Place]) -> list[str]:
+def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[StoragePath]) -> list[str]:
     """What a table is selected from, with the columns `study_id` and `filename` beside its own."""
     sources = []
     # The pattern is read again with every query, so that an open connection follows a running study.
@@ -119,7 +124,7 @@ def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[
     return sources
 
 
-def _merged(roots: Sequence[Place], table: str) -> list[str]:
+def _merged(roots: Sequence[StoragePath], table: str) -> list[str]:
     """The files of a table if there is one compacted file for each study and nothing else: no row is in them twice."""
     files = [record_files(folder) for root in roots for folder in study_folders(root, table)]
     whole = all(len(found) == 1 and compact_number(found[0]) is not None for found in files)
@@ -135,7 +140,7 @@ def _read_parquet(patterns: Sequence[str]) -> str:
     )
 
 
-def _read_remote(root: Place, table: str) -> pa.Table:
+def _read_remote(root: StoragePath, table: str) -> pa.Table:
     parts = []
     for folder in study_folders(root, table):
         for path in record_files(folder):
@@ -186,18 +191,13 @@ def _is_moment(field: pa.Field) -> bool:
     return bool(pa.types.is_timestamp(field.type))
 
 
-def _resolved(path: str | Place) -> Place:
-    found = place(path)
-    return found.resolve() if isinstance(found, Path) else found
-
-
-def _has_files(results: Place, table: str) -> bool:
+def _has_files(results: StoragePath, table: str) -> bool:
     return any(True for _ in (results / table).glob(f"study_id=*/{FILES}"))
 
 
-def _check_apart(roots: Sequence[Place]) -> None:
+def _check_apart(roots: Sequence[StoragePath]) -> None:
     """Views tell studies apart by their id alone."""
-    home: dict[str, Place] = {}
+    home: dict[str, StoragePath] = {}
     for root in roots:
         for study_id in sorted({study_of(folder) for table in TABLES for folder in study_folders(root, table)}):
             if home.setdefault(study_id, root) != root:

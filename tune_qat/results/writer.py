@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
-from tune_qat.storage.paths import Place, Write, write_whole
+from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 _FEW_ROWS: Mapping[str, Any] = {
     "compression": "snappy",
@@ -27,7 +27,7 @@ _PLAIN = {name: pa.schema([field.remove_metadata() for field in schema]) for nam
 
 
 def write_rows(
-    path: Place,
+    path: StoragePath,
     table: str,
     rows: Sequence[Mapping[str, Any]],
     write: Write = write_whole,
@@ -66,7 +66,7 @@ _OF_LAYER = [field.name for field in fields(LayerResult)]
 class EpochLog:
     """The worker's own files of one attempt at a trial: its `epochs` and `layers`, rewritten with every epoch."""
 
-    def __init__(self, results: str | Place, study_id: str, trial_key: str, write: Write = write_whole) -> None:
+    def __init__(self, results: StoragePath, study_id: str, trial_key: str, write: Write = write_whole) -> None:
         """Takes the attempt after the highest one on disk."""
         self._write = write
         self._key = check_name(trial_key)
@@ -97,7 +97,7 @@ class EpochLog:
                     (folder / f"{self._key}.{attempt}.parquet").unlink(missing_ok=True)
 
 
-def _attempts(folder: Place, trial_key: str) -> list[int]:
+def _attempts(folder: StoragePath, trial_key: str) -> list[int]:
     pattern = re.compile(re.escape(trial_key) + r"\.(\d+)\.parquet")
     names = (pattern.fullmatch(path.name) for path in trial_files(folder, trial_key))
     return [int(match[1]) for match in names if match]

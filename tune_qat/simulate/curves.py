@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tune_qat.config import TrialConfig
+from tune_qat.config.statuses import COMPLETED
 from tune_qat.study import Arm
 from tune_qat.tuning.plan import Plan
 
@@ -30,7 +31,7 @@ class Curve:
     @property
     def end(self) -> float | None:
         """The metric that the trial ends with."""
-        return self.metrics[-1] if self.status == "completed" else None
+        return self.metrics[-1] if self.status == COMPLETED else None
 
 
 class Curves(Protocol):

@@ -27,6 +27,7 @@ from itertools import product
 import numpy as np
 
 from tune_qat.config import TrialConfig, trial_key
+from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN
 from tune_qat.optimizers.base import Range
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import unit
@@ -74,7 +75,7 @@ class ClosedForm:
         edge = EDGE + 0.1 * random.standard_normal()
         metrics: list[float | None] = [float(value) for value in np.clip(self._scores(config, epochs) + noise, 0, 1)]
         # A start that diverged would end the study.
-        diverged = self._off(config) > edge and plan.stage != "pretrain"
+        diverged = self._off(config) > edge and plan.stage != PRETRAIN
         if diverged:
             metrics = [*metrics[: int(random.integers(0, max(1, config.epochs // 2)))], None]
         seconds = (EPOCH_S * (0.6 + 0.4 * self._middle / config.batch_size),) * len(metrics)
@@ -82,7 +83,7 @@ class ClosedForm:
             metrics=tuple(metrics),
             seconds=seconds,
             device_seconds=seconds,
-            status="diverged" if diverged else "completed",
+            status=DIVERGED if diverged else COMPLETED,
             source="formula",
             known_epochs=len(metrics),
         )

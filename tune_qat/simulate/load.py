@@ -11,24 +11,17 @@ from typing import Any
 import duckdb
 
 from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
-from tune_qat.results.views import connect, vanished
+from tune_qat.results.views import connect, read_sql, vanished
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
 """Of every task (`Task.worst_metric`), which a record does not say."""
-USED = ("completed", "stopped", "diverged")
-"""Statuses of trials whose curves are used: what failed or was interrupted says nothing of its configuration."""
-TRIALS = """
-SELECT trial_key, arm_id, stage, trial_number, source, status, params_json, started_at, finished_at,
-       CASE WHEN cuda_version IS NULL THEN coalesce(threads, 1) ELSE 1 END AS processors
-FROM trials WHERE study_id = ? ORDER BY trial_key
-"""
-EPOCHS = "SELECT trial_key, val_metric, device_s FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch"
 Epochs = dict[str, list[tuple[float | None, float]]]
 """By trial: metric of each epoch, and device seconds since the trial's start."""
 
@@ -48,7 +41,7 @@ class Loaded:
     """Of these trials, by ASHA."""
 
 
-def load(results: str | Place, study: Study) -> Loaded:
+def load(results: StoragePath, study: Study) -> Loaded:
     """The curves of a study's record that fit `study`.
 
     Raises:
@@ -57,8 +50,8 @@ def load(results: str | Place, study: Study) -> Loaded:
     """
     arm = read_rows(results, "arms", study.name)[0]
     rows, epochs = while_compacted(partial(_read, results, study.name))
-    used = [row for row in rows if row["status"] in USED and row["trial_key"] in epochs]
-    start = next((row for row in used if row["stage"] == "pretrain" and row["status"] == "completed"), None)
+    used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
+    start = next((row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED), None)
     curves = Recorded(
         sign=arm["sign"],
         worst_metric=WORST_METRIC,
@@ -77,7 +70,7 @@ def load(results: str | Place, study: Study) -> Loaded:
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
-        stopped=sum(trial.status == "stopped" for trial in trials),
+        stopped=sum(trial.status == STOPPED for trial in trials),
     )
 
 
@@ -91,7 +84,7 @@ def most_at_once(spans: Iterable[tuple[datetime | None, datetime | None]]) -> in
     return max(accumulate(change for _, change in sorted(steps)), default=1)
 
 
-def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+def _read(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     """Rows of the study's trials and their epochs; FileNotFoundError where a file was compacted away meanwhile."""
     try:
         return _ask(results, study_id)
@@ -103,13 +96,14 @@ def _read(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Ep
         raise
 
 
-def _ask(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
+def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
     with connect(results) as connection:
-        found = connection.execute(TRIALS, [study_id])
+        found = connection.execute(read_sql(__file__, "trials"), [study_id])
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
         epochs: Epochs = {}
-        for key, metric, device_s in connection.execute(EPOCHS, [study_id]).fetchall():
+        question = "SELECT trial_key, val_metric, device_s FROM epochs WHERE study_id = ? ORDER BY trial_key, epoch"
+        for key, metric, device_s in connection.execute(question, [study_id]).fetchall():
             epochs.setdefault(key, []).append((metric, device_s))
     return rows, epochs
 
@@ -121,7 +115,7 @@ def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], 
     for row in rows:
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
         arm = arms.get((config.optimizer, config.scheme))
-        if row["stage"] != "pretrain" and arm is not None and planner.same(arm, row, curves.init_sha256):
+        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row, curves.init_sha256):
             trials.append(_trial(row, config, epochs[row["trial_key"]]))
     return trials
 

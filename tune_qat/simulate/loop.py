@@ -13,6 +13,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from tune_qat.config.statuses import RUNNING
 from tune_qat.simulate.curves import Curve, Curves
 from tune_qat.simulate.memory_record import Memory
 from tune_qat.study import Study
@@ -40,7 +41,7 @@ class Run:
     """Epochs that an earlier run of the study had recorded."""
     epoch: int
     """Epochs that are behind it."""
-    status: str = "running"
+    status: str = RUNNING
     ended_at: float | None = None
     """Seconds on the simulated clock."""
 
@@ -142,7 +143,7 @@ class Simulation:
         last = run.epoch == len(run.curve.metrics)
         return {
             "epoch": run.epoch,
-            "status": run.curve.status if last else "running",
+            "status": run.curve.status if last else RUNNING,
             "val_metric": metric,
             OBJECTIVE: self.queue.finite_objective(metric),
         }
@@ -150,7 +151,7 @@ class Simulation:
     def _told(self, run: Run, report: dict[str, Any]) -> None:
         """What Ray Tune does with a report: the scheduler decides about trials that have not ended by themselves."""
         action = TrialScheduler.STOP
-        if report["status"] == "running":
+        if report["status"] == RUNNING:
             action = self.scheduler.on_trial_result(_NO_CONTROLLER, run.trial, report)
         if action != TrialScheduler.STOP:
             self._schedule(run)

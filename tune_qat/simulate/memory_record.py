@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.tuning.plan import WITH_METRIC, Plan
+from tune_qat.config.statuses import RUNNING, WITH_METRIC
+from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.scheduler import Decision
 
 
@@ -24,7 +25,7 @@ class Memory:
     def started(self, plan: Plan) -> None:
         """A row with status `running`."""
         self.plans[plan.trial_key] = plan
-        self.outcomes[plan.trial_key] = {"status": "running", "val_metric": None}
+        self.outcomes[plan.trial_key] = {"status": RUNNING, "val_metric": None}
 
     def epoch(self, plan: Plan, report: dict[str, Any]) -> None:
         """What a worker writes before it reports."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tune_qat.config import Scheme, TrialConfig, trial_key
+from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN, RETRAIN, STOPPED
 from tune_qat.optimizers.base import Range
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
@@ -40,12 +41,12 @@ class Group:
     """The recorded trials of one optimizer at one scheme, as points of the normalised search space."""
 
     def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
-        searched = [trial for trial in trials if trial.stage != "retrain"]
-        self.whole = [trial for trial in searched if trial.status == "completed"]
+        searched = [trial for trial in trials if trial.stage != RETRAIN]
+        self.whole = [trial for trial in searched if trial.status == COMPLETED]
         """Those that ran to their last epoch, without `retrain`, whose seeds are many tries of one configuration."""
         self._trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
-        self._searched = np.array([trial.stage != "retrain" for trial in trials])
+        self._searched = np.array([trial.stage != RETRAIN for trial in trials])
         self._whole_points = _points(self.whole, dimensions)
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
@@ -58,7 +59,7 @@ class Group:
         if plan.trial_key in self._by_key:
             return self._curve(self._by_key[plan.trial_key])
         distances = np.linalg.norm(self._points - position(plan.config, self._dimensions), axis=1)
-        if plan.stage != "retrain" and self._searched.any():
+        if plan.stage != RETRAIN and self._searched.any():
             distances[~self._searched] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near; the hash takes one of them, always the same.
@@ -79,7 +80,7 @@ class Group:
         """
         known = len(trial.metrics)
         metrics = list(trial.metrics)
-        missing = trial.config.epochs - known if trial.status == "stopped" else 0
+        missing = trial.config.epochs - known if trial.status == STOPPED else 0
         shape = self._shape(trial) if missing else metrics
         for epoch in range(known, known + missing):
             metrics.append(self._next(metrics[-1], shape[epoch - 1], shape[epoch], epoch))
@@ -87,7 +88,7 @@ class Group:
             metrics=tuple(metrics),
             seconds=(*trial.seconds, *[float(np.mean(trial.seconds))] * missing),
             device_seconds=(*trial.device_seconds, *[float(np.mean(trial.device_seconds))] * missing),
-            status="diverged" if trial.status == "diverged" else "completed",
+            status=DIVERGED if trial.status == DIVERGED else COMPLETED,
             source="recorded",
             known_epochs=known,
         )
@@ -133,7 +134,7 @@ class Recorded:
 
     def curve(self, plan: Plan) -> Curve:
         """See `Group.curve`."""
-        if plan.stage == "pretrain":
+        if plan.stage == PRETRAIN:
             assert self.start is not None
             return self.start
         return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)

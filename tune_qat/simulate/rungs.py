@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
+from tune_qat.config.statuses import COMPLETED, RETRAIN, SEARCH
 from tune_qat.simulate.loop import Simulation
 from tune_qat.simulate.recorded_curves import Recorded
 from tune_qat.study import Arm, Study
@@ -54,8 +55,8 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
         if isinstance(curves, Recorded):
             metrics, survivors = _of_record(curves, arm)
         else:
-            runs = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id and run.plan.stage != "retrain")
-            metrics, survivors = [run.curve.metrics for run in runs if run.curve.status == "completed"], False
+            runs = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id and run.plan.stage != RETRAIN)
+            metrics, survivors = [run.curve.metrics for run in runs if run.curve.status == COMPLETED], False
         objectives = [[finite_objective(one, curves.sign, curves.worst_metric) for one in curve] for curve in metrics]
         if len(objectives) >= FEW:
             found.append(Whole(arm_id=arm.arm_id, objectives=np.array(objectives), survivors=survivors))
@@ -65,7 +66,7 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
 def _of_record(curves: Recorded, arm: Arm) -> tuple[list[Sequence[float | None]], bool]:
     """Those that nothing could stop, where there are enough; otherwise with the survivors of the search."""
     whole = curves.whole(arm)
-    free = [trial for trial in whole if trial.stage != "search" or not curves.stopped_early]
+    free = [trial for trial in whole if trial.stage != SEARCH or not curves.stopped_early]
     survivors = len(free) < FEW
     return [trial.metrics for trial in (whole if survivors else free)], survivors
 

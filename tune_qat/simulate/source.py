@@ -12,6 +12,7 @@ from tune_qat.simulate import formula as closed_form
 from tune_qat.simulate.curves import Curves
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.load import Loaded, load
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.study.file import bundled, is_study, recorded_study
 
@@ -52,11 +53,12 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
     Raises:
         UsageError: neither, or both; several studies in the record and none of them named; what `overrides` break.
     """
-    rows = {row["study_id"]: row for row in read_rows(source, "studies")}
+    results = storage_path(source)
+    rows = {row["study_id"]: row for row in read_rows(results, "studies")}
     if rows and is_study(source):
         raise UsageError(f"{source!r} is a bundled study and a results folder. Name the folder as ./{source}.")
     if rows:
-        return _record(source, rows, study_id, overrides)
+        return _record(results, rows, study_id, overrides)
     if not is_study(source):
         hint = did_you_mean(source, bundled())
         raise UsageError(
@@ -68,7 +70,9 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
     return Source(study=study, curves=ClosedForm.of(study), record=None, where=source)
 
 
-def _record(results: str, rows: Mapping[str, Any], study_id: str | None, overrides: Mapping[str, Any]) -> Source:
+def _record(
+    results: StoragePath, rows: Mapping[str, Any], study_id: str | None, overrides: Mapping[str, Any]
+) -> Source:
     if study_id is None and len(rows) > 1:
         raise UsageError(f"{results} holds several studies: name one with --study, of {', '.join(sorted(rows))}.")
     name = study_id or next(iter(rows))
@@ -81,4 +85,4 @@ def _record(results: str, rows: Mapping[str, Any], study_id: str | None, overrid
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
     record = load(results, study)
-    return Source(study=study, curves=record.curves, record=record, where=results)
+    return Source(study=study, curves=record.curves, record=record, where=str(results))

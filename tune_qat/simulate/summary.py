@@ -4,9 +4,9 @@ from collections import Counter
 from statistics import fmean
 from typing import Any
 
+from tune_qat.config.statuses import COMPLETED, DIVERGED, SEARCH, SEARCHED_STAGES, STOPPED, WITH_CURVE
 from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
-from tune_qat.tuning.plan import SEARCHED_STAGES
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Parts of the simulated time at which is looked."""
@@ -19,7 +19,7 @@ def cost(simulation: Simulation) -> dict[str, Any]:
     return {
         "trials": len(runs),
         "planned": sum(trials for _, trials, _ in simulation.study.trial_epochs()),
-        **{status: outcomes[status] for status in ("completed", "stopped", "diverged")},
+        **{status: outcomes[status] for status in WITH_CURVE},
         "epochs": sum(run.epoch for run in runs),
         "epochs_without_asha": sum(len(run.curve.metrics) for run in runs),
         "hours": simulation.now / 3600,
@@ -50,8 +50,8 @@ def _arm(simulation: Simulation, arm: Arm) -> dict[str, Any]:
     return {
         "arm": arm.arm_id,
         "trials": len(runs),
-        "stopped": sum(run.status == "stopped" for run in runs),
-        "diverged": sum(run.status == "diverged" for run in runs),
+        "stopped": sum(run.status == STOPPED for run in runs),
+        "diverged": sum(run.status == DIVERGED for run in runs),
         "epochs": sum(run.epoch for run in runs),
         "without_asha": sum(len(run.curve.metrics) for run in runs),
         "best": found.curve.end if found else None,
@@ -71,7 +71,7 @@ def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
     found = [
         run
         for run in runs
-        if run.plan.stage in SEARCHED_STAGES and run.status == "completed" and run.curve.end is not None
+        if run.plan.stage in SEARCHED_STAGES and run.status == COMPLETED and run.curve.end is not None
         if run.ended_at is not None and run.ended_at <= by
     ]
     return max(found, key=lambda run: (sign * (run.curve.end or 0.0), run.plan.trial_key), default=None)
@@ -90,13 +90,13 @@ def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | 
     kept, stopped, or unknown where its end is extrapolated; None where no search trial has an end.
     """
     sign = simulation.curves.sign
-    ends = [run for run in runs if run.plan.stage == "search" and run.curve.end is not None]
-    best = max(ends, key=lambda run: (sign * (run.curve.end or 0.0), run.status != "stopped"), default=None)
+    ends = [run for run in runs if run.plan.stage == SEARCH and run.curve.end is not None]
+    best = max(ends, key=lambda run: (sign * (run.curve.end or 0.0), run.status != STOPPED), default=None)
     if best is None:
         return None, None
     if best.curve.known_epochs < len(best.curve.metrics):
         return "unknown", None
-    return ("stopped", best.epoch) if best.status == "stopped" else ("kept", None)
+    return ("stopped", best.epoch) if best.status == STOPPED else ("kept", None)
 
 
 def over_time(simulation: Simulation, margin: float) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tune_qat.config import TuneQatError, UsageError
@@ -38,6 +38,12 @@ class RemotePath:
     def parent(self) -> "RemotePath":
         root, path, query = _split(self.uri)
         return RemotePath(f"{root}{path.rpartition('/')[0]}{query}")
+
+    def absolute(self) -> "RemotePath":
+        return self
+
+    def resolve(self) -> "RemotePath":
+        return self
 
     def exists(self) -> bool:
         from pyarrow.fs import FileType
@@ -76,20 +82,19 @@ class RemotePath:
         return files, top + path
 
 
-Place = Path | RemotePath
+StoragePath = Path | RemotePath
 """A file or folder. Plain functions of this module do what differs between the two kinds."""
-Write = Callable[[Place, bytes | memoryview], None]
+Write = Callable[[StoragePath, bytes | memoryview], None]
 """`write_whole`, or what tries a refused write again (`Patience.write_whole`)."""
 
 
-@overload
-def place(named: Path) -> Path: ...
-@overload
-def place(named: str | Place) -> Place: ...
-def place(named: str | Place) -> Place:
-    """The place that a path or a URI names; `UsageError` for a URI that no file system is known for."""
+def storage_path(named: str | StoragePath) -> StoragePath:
+    """Read a path or a URI of the command line or of a caller; `UsageError` for a URI without a known file system.
+
+    A path is left as it was typed, but for the home folder.
+    """
     if isinstance(named, RemotePath) or "://" not in str(named):
-        return named if isinstance(named, RemotePath) else Path(named).expanduser().absolute()
+        return named if isinstance(named, RemotePath) else Path(named).expanduser()
     if isinstance(named, Path):
         raise TypeError(f"A URI is text, and a Path breaks it: {named}")
     parts = urlsplit(named)
@@ -107,7 +112,7 @@ def place(named: str | Place) -> Place:
     return RemotePath(f"{root}{path.rstrip('/')}{query}")
 
 
-def open_input(path: Place) -> Any:
+def open_input(path: StoragePath) -> Any:
     """A file to read parts of, as pyarrow opens it; `FileNotFoundError` where there is none."""
     from pyarrow import OSFile
 
@@ -117,7 +122,7 @@ def open_input(path: Place) -> Any:
     return files.open_input_file(name)
 
 
-def write_whole(path: Place, data: bytes | memoryview) -> None:
+def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
     """Replace a file: a reader finds the old one or the new one, never half of one.
 
     On this machine a temporary name, fsync, rename and fsync of the folder; on a remote file system one upload, which
@@ -158,7 +163,7 @@ def _write_remote(path: RemotePath, data: bytes | memoryview) -> None:
     files.move(temporary, name)
 
 
-def remove_folder(folder: Place) -> None:
+def remove_folder(folder: StoragePath) -> None:
     """A folder and what is in it, if it is there."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
@@ -170,7 +175,7 @@ def remove_folder(folder: Place) -> None:
         pass
 
 
-def move(path: Place, target: Place) -> None:
+def move(path: StoragePath, target: StoragePath) -> None:
     """Give a file another name, replacing what has it; copied and removed where the file system knows no renaming."""
     if isinstance(path, Path) and isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)

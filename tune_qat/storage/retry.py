@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config import StorageRefused
-from tune_qat.storage.paths import Place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -21,13 +21,13 @@ class Patience:
     After that every further refusal is final at once: the study is stopping.
     """
 
-    results: Place
+    results: StoragePath
     seconds: float
     say: Callable[[str], Any] = lambda text: None
     spent: bool = False
 
-    def write_whole(self, path: Place, data: bytes | memoryview) -> None:
-        """As `place.write_whole`; `StorageRefused` once the patience is spent."""
+    def write_whole(self, path: StoragePath, data: bytes | memoryview) -> None:
+        """As `write_whole`; `StorageRefused` once the patience is spent."""
         began, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
@@ -49,7 +49,7 @@ class Patience:
             raise FileNotFoundError(errno.ENOENT, "the results folder is gone", str(self.results))
 
 
-def _refused(path: Place, error: OSError) -> str:
+def _refused(path: StoragePath, error: OSError) -> str:
     return (
         f"{path} cannot be written: {_cause(error)}. What is recorded is whole; "
         "make room or bring the storage back, and run the same command again."

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tune_qat import data, optimizers, quantizers
 from tune_qat.config import Distillation, QuantizerOptimizer, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat.config.statuses import DEFAULT, PRETRAIN, RANDOM, RETRAIN, SEARCH
 from tune_qat.optimizers.base import Range
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.study import rules, sections
@@ -171,10 +172,10 @@ class Study(Section):
         """Trials per stage of an arm, the same for every arm."""
         stages = self.stages
         return {
-            "default": len(arm.optimizers) if stages.default else 0,
-            "random": stages.random,
-            "search": stages.search,
-            "retrain": stages.retrain,
+            DEFAULT: len(arm.optimizers) if stages.default else 0,
+            RANDOM: stages.random,
+            SEARCH: stages.search,
+            RETRAIN: stages.retrain,
         }
 
     def seed_of(self, arm: Arm) -> int:
@@ -274,7 +275,7 @@ class Study(Section):
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:
         """What each stage costs at most: (stage, trials, epochs in all), in the order they run."""
         if self.training.init == "pretrain" and self.pretrain is not None:
-            yield "pretrain", 1, self.pretrain.epochs
+            yield PRETRAIN, 1, self.pretrain.epochs
         totals: dict[str, int] = {}
         for arm in self.arms():
             for stage, trials in self.planned(arm).items():

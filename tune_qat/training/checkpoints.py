@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from tune_qat.config import TuneQatError
-from tune_qat.storage.paths import Place, Write, place, write_whole
+from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 
-def save_checkpoint(state: Mapping[str, Any], path: Place, write: Write = write_whole) -> None:
-    """Write atomically (see `place.write_whole`)."""
+def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
+    """Write atomically (see `write_whole`)."""
     file = io.BytesIO()
     torch.save(state, file)
     write(path, file.getbuffer())
 
 
-def load_checkpoint(path: str | Place) -> dict[str, Any]:
+def load_checkpoint(path: StoragePath) -> dict[str, Any]:
     """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
     try:
-        state = torch.load(io.BytesIO(place(path).read_bytes()), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except Exception as error:
@@ -33,7 +34,7 @@ def load_checkpoint(path: str | Place) -> dict[str, Any]:
     return state
 
 
-def load_weights(path: str | Place) -> dict[str, torch.Tensor]:
+def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
     """The floating-point weights of a checkpoint of ours, or of a plain state dict.
 
     Raises `TuneQatError` naming the file where it cannot be read or holds something else.
@@ -48,6 +49,17 @@ def load_weights(path: str | Place) -> dict[str, torch.Tensor]:
             "A quantized model is no start: name a checkpoint of a 32/32 model, or a plain state dict."
         )
     return weights
+
+
+def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
+    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
+    try:
+        model.load_state_dict(load_weights(checkpoint))
+    except RuntimeError as error:
+        raise TuneQatError(
+            f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
+            "A start must hold the floating-point weights of the same model on the same kind of data."
+        ) from error
 
 
 def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tune_qat.config import Distillation
+from tune_qat.config import Distillation, TrialConfig, UsageError
+from tune_qat.data.spec import CLASSIFICATION
+from tune_qat.storage.paths import StoragePath
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -34,3 +36,20 @@ class Teacher:
             taught = self._model(inputs)
         weight = self._settings.weight
         return (1 - weight) * task_loss + weight * distillation_loss(output, taught, self._settings.temperature)
+
+
+def teacher_of(config: TrialConfig, model: nn.Module, task: str, *, start: StoragePath | None) -> Teacher | None:
+    """Copy a trial's model, which holds the weights of `start`, as its teacher; None for a trial without distillation.
+
+    Raises `UsageError` for a trial that starts from scratch, or another task than classification.
+    """
+    if config.distillation is None:
+        return None
+    if start is None:
+        raise UsageError(
+            "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
+            'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
+        )
+    if task != CLASSIFICATION:
+        raise UsageError(f"distillation is defined for classification, but dataset {config.dataset!r} is not.")
+    return Teacher(model, config.distillation)

@@ -4,25 +4,25 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
-from tune_qat.data.spec import CLASSIFICATION
+from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.task import Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import load_weights
+from tune_qat.training.checkpoints import start_from
 from tune_qat.training.compile_cost import Plan, worth_compiling
 from tune_qat.training.compiler import set_precision, usable
 from tune_qat.training.cpu import replace_modules
-from tune_qat.training.distillation import Teacher
+from tune_qat.training.device import default_device, device_clock, seeded, thread_count
+from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
@@ -44,7 +44,7 @@ class Training:
         work: Workload,
         *,
         device: str = "cpu",
-        init: str | Path | None = None,
+        init: StoragePath | None = None,
         task: Task | None = None,
         backend: str = EAGER,
     ) -> None:
@@ -68,7 +68,7 @@ class Training:
             start_from(model, init, config.model)
         if self.device.type == "cpu":
             replace_modules(model)
-        teacher = self._teacher(model.to(self.device), init)
+        teacher = teacher_of(config, model.to(self.device), self.task.model_input.task, start=init)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
         self.model = quantize(model, config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
@@ -86,8 +86,8 @@ class Training:
     def status(self) -> str:
         """`running` while epochs are left, then `completed` or `diverged`."""
         if self.diverged:
-            return "diverged"
-        return "completed" if self.epoch == self.config.epochs else "running"
+            return DIVERGED
+        return COMPLETED if self.epoch == self.config.epochs else RUNNING
 
     @property
     def backend(self) -> str:
@@ -103,7 +103,7 @@ class Training:
 
         With `test`, the last result holds the metric of the test split as well.
         """
-        while self.status == "running":
+        while self.status == RUNNING:
             yield self._run_epoch(test)
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,19 +137,6 @@ class Training:
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 
-    def _teacher(self, model: nn.Module, init: str | Path | None) -> Teacher | None:
-        settings = self.config.distillation
-        if settings is None:
-            return None
-        if init is None:
-            raise UsageError(
-                "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
-                'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
-            )
-        if self.task.model_input.task != CLASSIFICATION:
-            raise UsageError(f"distillation is defined for classification, but dataset {self.config.dataset!r} is not.")
-        return Teacher(model, settings)
-
     def _backend(self, requested: str) -> str:
         if requested != AUTO:
             return requested
@@ -173,7 +160,7 @@ class Training:
         return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
 
     def _run_epoch(self, test: bool) -> EpochResult:
-        wall, held = time.perf_counter(), _device_clock(self.device)
+        wall, held = time.perf_counter(), device_clock(self.device)
         self.epoch += 1
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
@@ -184,8 +171,8 @@ class Training:
         evaluation = self._evaluate("val") if finite else None
         diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
         self.diverged = diverged
-        tested = self._evaluate("test") if test and self.status == "completed" else None
-        self.device_s += _device_clock(self.device) - held
+        tested = self._evaluate("test") if test and self.status == COMPLETED else None
+        self.device_s += device_clock(self.device) - held
         return EpochResult(
             epoch=self.epoch,
             status=self.status,
@@ -212,7 +199,7 @@ class Training:
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
         size = self.config.batch_size
         self.model.train()
-        with self._step.at_gradients(), _seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
+        with self._step.at_gradients(), seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
                 self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
                 self.step += 1
@@ -255,7 +242,7 @@ def train(
     config: TrialConfig,
     *,
     data_dir: str | Path | None = None,
-    init: str | Path | None = None,
+    init: str | StoragePath | None = None,
     device: str | None = None,
     threads: int = 1,
     test: bool = False,
@@ -279,57 +266,14 @@ def train(
     device = device or default_device()
     keep_freed()
     set_precision(device)
+    start = None if init is None else storage_path(init)
     with thread_count(threads):
-        training = Training(config, work, device=device, init=init, backend=backend)
+        training = Training(config, work, device=device, init=start, backend=backend)
         if training.why_not_compiled:
             logging.getLogger(__name__).warning(
                 "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
             )
         yield from training.epochs(test=test)
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@contextmanager
-def thread_count(threads: int) -> Iterator[None]:
-    """Torch's number of CPU threads, put back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def start_from(model: nn.Module, checkpoint: str | Path, name: str) -> None:
-    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
-    try:
-        model.load_state_dict(load_weights(checkpoint))
-    except RuntimeError as error:
-        raise TuneQatError(
-            f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
-            "A start must hold the floating-point weights of the same model on the same kind of data."
-        ) from error
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What layers draw (dropout) starts from `seed`; torch's global random state is put back afterwards."""
-    accelerators = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(accelerators):
-        # Not torch.manual_seed, which seeds every accelerator, of which only this one is put back.
-        torch.default_generator.manual_seed(seed)
-        for accelerator in accelerators:
-            with torch.cuda.device(accelerator):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-def _device_clock(device: torch.device) -> float:
-    """Seconds the device is held: wall time on an accelerator, process time on a CPU."""
-    return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -1,7 +1,6 @@
 """What is wrong with a study on its data, its folder or its model, found before anything is started."""
 
 import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -9,21 +8,23 @@ import torch
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.quantization.model import quantize
 from tune_qat.results.reader import check_version, read_rows
-from tune_qat.storage.paths import Place, write_whole
+from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.training.workload import Workload
 
 
-def check_results_folder(results: Place) -> None:
-    """Before anything is decoded or started: a place that can be written to, or made, of this schema version."""
+def check_results_folder(results: StoragePath) -> None:
+    """Check that the folder can be written to, or made, and holds no other schema version, before anything starts."""
     if isinstance(results, Path):
         existing = next(path for path in (results, *results.parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             why = "is no folder" if not existing.is_dir() else "cannot be written to"
             raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
     else:
-        _check_remote(results)
+        with probe(results):
+            pass
     try:
         check_version(results)
     except UsageError:
@@ -32,16 +33,7 @@ def check_results_folder(results: Place) -> None:
         pass  # a damaged file, which is set aside
 
 
-def _check_remote(results: Place) -> None:
-    probe = results / f".probe-{secrets.token_hex(8)}"
-    try:
-        write_whole(probe, b"tune_qat")
-        probe.unlink()
-    except OSError as error:
-        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
-
-
-def check_same_study(study: Study, work: Workload, results: Place) -> None:
+def check_same_study(study: Study, work: Workload, results: StoragePath) -> None:
     """`UsageError` if the results folder holds a study of this name on other data, splits or metric."""
     for arm in read_rows(results, "arms", study.name)[:1]:
         now = {

@@ -11,10 +11,6 @@ from tune_qat.study.space import BITS, Dimensions
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
-SEARCHED_STAGES = ("default", "random", "search")
-"""Stages whose completed trials an arm's best configuration is chosen from."""
-WITH_METRIC = ("completed", "stopped", "interrupted")
-"""Statuses of a trial whose last epoch has a metric to speak of."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.config import FINAL, TrialConfig
+from tune_qat.config import TrialConfig
+from tune_qat.config.statuses import FINAL, SEARCHED_STAGES
 from tune_qat.study import Arm
 from tune_qat.study.space import BITS
-from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
+from tune_qat.tuning.plan import PRETRAIN_ARM, Plan, Planner
 from tune_qat.tuning.sampler import ArmSampler, random_points
 from tune_qat.tuning.scheduler import finite_objective
 

@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tune_qat.config import FINAL, stable_hash
+from tune_qat.config import stable_hash
+from tune_qat.config.statuses import FINAL, KEPT_STAGES, WITH_METRIC
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import Place, Write, remove_folder, write_whole
+from tune_qat.storage.paths import StoragePath, Write, remove_folder, write_whole
 from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.plan import WITH_METRIC, Plan
+from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.scheduler import Decision
-from tune_qat.tuning.trainable import KEPT_STAGES
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
 """Optimizer options that have a column of their own; the others are in `params_json`."""
@@ -40,7 +40,7 @@ FROM_WORKER = (
 class Record:
     """Writes one study's rows. Every file has one writer, and is replaced whole."""
 
-    results: Place
+    results: StoragePath
     study: Study
     work: Workload
     reference_points: Mapping[str, Any]
@@ -135,7 +135,7 @@ class Record:
         }
         write_rows(self._path("studies", "study"), "studies", [row], self.write)
 
-    def _path(self, table: str, name: str) -> Place:
+    def _path(self, table: str, name: str) -> StoragePath:
         return table_folder(self.results, table, self.study.name) / f"{name}.parquet"
 
     def _write_trial(self, row: Mapping[str, Any]) -> None:

@@ -10,11 +10,11 @@ from tune_qat.results.claim import claimed
 from tune_qat.results.origin import check_own
 from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
-from tune_qat.storage.paths import Place, place
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.training import workload
-from tune_qat.training.loop import start_from
+from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
@@ -30,7 +30,7 @@ from tune_qat.tuning.signals import stops
 def run(
     study: Study,
     *,
-    results: str | Place = "results",
+    results: str | StoragePath = "results",
     data_dir: str | Path | None = None,
     address: str = "local",
     max_concurrent: int | None = None,
@@ -70,7 +70,7 @@ def run(
     meter = Meter()
     check_backend(backend)
     check_address(address)
-    folder = place(results)
+    folder = storage_path(results).absolute()
     sessions: list[Session] = []
 
     def lost(why: str) -> None:
@@ -127,7 +127,7 @@ def _checked(study: Study, data_dir: str | Path | None) -> Workload:
         options=study.workload.options,
     )
     if study.training.init_path is not None:
-        start_from(work.build_model(init_seed=0), study.training.init_path, work.model)
+        start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
     check_batch_sizes(study, work)
     check_schemes(study, work)
     return work

@@ -20,7 +20,7 @@ from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.training.workload import Workload
@@ -41,7 +41,7 @@ class Outcome:
     """How a run of a study ended."""
 
     study_id: str
-    results: Place
+    results: StoragePath
     complete: bool
     stopped_by: str | None
     """user or budget, where it ended before its plan."""
@@ -61,7 +61,7 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Place,
+        results: StoragePath,
         recorded: list[dict[str, Any]],
         budget: Budget,
         meter: Meter,
@@ -76,7 +76,8 @@ class Session:
         self._patience = patience
         self.started_at = now()
         self._recorded = recorded
-        self._init_path = study.training.init_path
+        init_path = study.training.init_path
+        self._init_path = storage_path(init_path) if init_path else None
         init_sha256 = _weights_hash(self._init_path) if self._init_path else None
         self.queue = StudyQueue(
             Planner(study=study, work=work),
@@ -123,9 +124,9 @@ class Session:
         self._finish_rows()
         self._forget_checkpoints()
         pretrain = self.queue.pretrain
-        init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
+        init = checkpoint_path(self.results, pretrain.trial_key) if pretrain else self._init_path
         context = TrialContext(
-            results=str(self.results),
+            results=self.results,
             study_id=self.study.name,
             init_path=init,
             threads=given.threads,
@@ -195,7 +196,7 @@ class Session:
         """Another driver has taken the study over: stop, and write nothing more."""
         error = StorageRefused(f"Stopped: {why}.")
 
-        def refuse(path: Place, data: bytes | memoryview) -> None:
+        def refuse(path: StoragePath, data: bytes | memoryview) -> None:
             raise error
 
         self.record.write = refuse
@@ -237,7 +238,7 @@ class Session:
             return
         path = checkpoint_path(self.results, row["trial_key"])
         try:
-            known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+            known = path.exists() and _weights_hash(path) == row["checkpoint_sha256"]
         except TuneQatError as error:
             self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
             return
@@ -279,7 +280,7 @@ def _command() -> str:
     return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
-def _weights_hash(path: str) -> str:
+def _weights_hash(path: StoragePath) -> str:
     from tune_qat.training.checkpoints import load_weights, weights_sha256
 
     return weights_sha256(load_weights(path))

@@ -11,12 +11,13 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult, StorageRefused, TuneQatError
+from tune_qat.config.statuses import KEPT_STAGES
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
-from tune_qat.storage.paths import place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience
-from tune_qat.training.host_memory import give_back, keep_freed, peak_resident_mb, resident_mb, restart_peak
+from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.nodes import OtherVersions, check_own
 from tune_qat.tuning.gpu.memory_share import memory_share
@@ -26,8 +27,6 @@ from tune_qat.tuning.ray_report import pack
 from tune_qat.tuning.sampler import OBJECTIVE
 from tune_qat.tuning.scheduler import WARM_UP, finite_objective
 
-KEPT_STAGES = ("pretrain", "retrain")
-"""Stages whose last checkpoint stays."""
 WARM_UP_PAUSE_S = 0.2
 
 
@@ -35,9 +34,9 @@ WARM_UP_PAUSE_S = 0.2
 class TrialContext:
     """What all trials of a study share on a worker."""
 
-    results: str
+    results: StoragePath
     study_id: str
-    init_path: str | None
+    init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
     threads: int
     device: str
@@ -91,17 +90,14 @@ class StudyTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Give back what the trial held."""
-        import torch
+        from tune_qat.training.device import release_memory
 
         self._reports.close()
-        give_back()
+        release_memory(self._context.device)
         if not self._frozen:
             # Libraries are loaded by now; later collections need not look at them again.
             gc.freeze()
             self._frozen = True
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: our own checkpoint is written before an epoch is reported."""
@@ -129,12 +125,13 @@ def _epochs(
     """Reports of a trial's epochs; `about` is filled with what each of them says, and an error's report as well."""
     from tune_qat.results.writer import EpochLog
     from tune_qat.training.checkpoints import save_checkpoint
-    from tune_qat.training.loop import Training, thread_count
+    from tune_qat.training.device import peak_memory_mb, thread_count
+    from tune_qat.training.loop import Training
 
     check_own(context.versions)
     restart_peak()
     about["start_memory_mb"] = resident_mb()
-    write = Patience(place(context.results), context.patience_s).write_whole
+    write = Patience(context.results, context.patience_s).write_whole
     path = checkpoint_path(context.results, plan.trial_key)
     log = EpochLog(context.results, context.study_id, plan.trial_key, write)
 
@@ -151,7 +148,7 @@ def _epochs(
             except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
                 if is_out_of_memory(error):
                     raise
-                about["set_aside"] = f"{error} It is set aside in {set_aside(place(context.results), path)}."
+                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
                 training = begin()
         if training.epoch == 0:
             log.forget_earlier()
@@ -164,7 +161,8 @@ def _epochs(
             if result.status == "running" or plan.stage in KEPT_STAGES:
                 # At its end a trial has nothing to go on with: its epochs say how it ended.
                 save_checkpoint(training.state_dict(), path, write)
-            yield {**about, **_memory(context.device), "backend": training.backend, **_report(result, context)}
+            memory = {"peak_memory_mb": peak_memory_mb(context.device)}
+            yield {**about, **memory, "backend": training.backend, **_report(result, context)}
 
 
 def _go_on(training: Any, plan: Plan, context: TrialContext) -> None:
@@ -209,8 +207,9 @@ def _failed(status: str, error: BaseException, context: TrialContext) -> dict[st
 def _about(context: TrialContext) -> dict[str, Any]:
     import torch
 
-    from tune_qat.results.provenance import hardware, host_hash
+    from tune_qat.results.provenance import host_hash
     from tune_qat.training.compiler import set_precision
+    from tune_qat.training.device import hardware
 
     return {
         "host_hash": host_hash(),
@@ -218,12 +217,3 @@ def _about(context: TrialContext) -> dict[str, Any]:
         "precision": set_precision(context.device),
         **hardware(context.device),
     }
-
-
-def _memory(device: str) -> dict[str, float]:
-    """Peak since the trial's start: of the GPU where the trial is on one, otherwise of the process."""
-    import torch
-
-    if device.startswith("cuda"):
-        return {"peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6}
-    return {"peak_memory_mb": peak_resident_mb()}

@@ -7,13 +7,13 @@ import pandas as pd
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.storage.paths import Place
+from tune_qat.storage.paths import StoragePath
 from tune_qat.text.tables import table_text
 
 WORDS = {"learning_rate": "learning rate", "batch_size": "batch size"}
 
 
-def describe(results: str | Place, study: str | None = None) -> str:
+def describe(results: StoragePath, study: str | None = None) -> str:
     """A block for each study (for the one that is named): its arms, those at an edge first, and how to widen it.
 
     Raises:
@@ -25,13 +25,13 @@ def describe(results: str | Place, study: str | None = None) -> str:
     return "\n\n".join(_block(row, edges[edges["study_id"] == row.study_id], results) for row in studies.itertuples())
 
 
-def recorded_studies(results: str | Place, name: str | None) -> pd.DataFrame:
+def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
     """Rows of `studies` with `study_id`, `mode`, `complete`, `origin` and `definition_json`; of the one that is named.
 
     `alone` says whether the results hold no other.
     """
-    columns = "study_id, mode, complete, origin, definition_json"
-    found = analysis.frame(results, f"SELECT {columns} FROM studies ORDER BY study_id")
+    question = "SELECT study_id, mode, complete, origin, definition_json FROM studies ORDER BY study_id"
+    found = analysis.frame(results, question)
     found["alone"] = len(found) == 1
     if name is None:
         return found
@@ -42,7 +42,7 @@ def recorded_studies(results: str | Place, name: str | None) -> pd.DataFrame:
     return found[found["study_id"] == name]
 
 
-def widen_command(results: str | Place, study: str, *, alone: bool) -> str:
+def widen_command(results: StoragePath, study: str, *, alone: bool) -> str:
     """What to type for the wider study file; the study is named where the results hold others."""
     named = "" if alone else f" --study {shlex.quote(study)}"
     return f"tune-qat widen {shlex.quote(str(results))}{named} -o wide.toml"
@@ -53,7 +53,7 @@ def span(low: float, high: float) -> str:
     return f"{low:g}..{high:g}"
 
 
-def _block(study: "pd.Series", edges: pd.DataFrame, results: str | Place) -> str:
+def _block(study: "pd.Series", edges: pd.DataFrame, results: StoragePath) -> str:
     state = "" if study.complete else ", not complete yet"
     title = f"study {study.study_id} ({study.mode} mode{state})"
     if not len(edges) and not pd.isna(study.origin):

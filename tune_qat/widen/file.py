@@ -1,12 +1,11 @@
 """The file of a wider study: with what it came from at its head, read back before it is handed over."""
 
-import os
 import shlex
 import tempfile
 from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.storage.paths import Place, write_whole
+from tune_qat.storage.paths import StoragePath, write_whole
 from tune_qat.study import Study
 from tune_qat.text.toml import toml_text
 from tune_qat.widen.ranges import Widened
@@ -15,13 +14,12 @@ MARK = "written by `tune-qat widen`"
 """In the first line of every file that is written here: such a file may be replaced."""
 
 
-def document(widened: Widened, results: str | Place, output: str | Path | None) -> str:
+def document(widened: Widened, results: StoragePath, output: str | Path | None) -> str:
     """The study file, with what it came from at its head; `tune-qat run` of it gives exactly the study.
 
     The head names the results as they were typed, but no absolute path, which would mean something on one machine only.
     """
-    where = str(results)
-    where = "RESULTS" if os.path.isabs(os.path.expanduser(where)) or where.startswith("file:") else where
+    where = "RESULTS" if isinstance(results, Path) and results.is_absolute() else str(results)
     name = Path(output).name if output else "wide.toml"
     head = [
         f"Study {widened.study.name} with other ranges, {MARK}.",

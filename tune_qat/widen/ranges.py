@@ -13,7 +13,8 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.origin import check_own
-from tune_qat.storage.paths import Place
+from tune_qat.results.views import read_sql
+from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.study.file import recorded_values
 from tune_qat.study.sections import BatchSizes
@@ -25,10 +26,6 @@ from tune_qat.widen.notes import kept, moves
 Span = tuple[float, float]
 LARGEST_BATCH = 1_000_000
 """That a study file takes."""
-SEARCHED = """
-SELECT study_id, arm_id, stage, optimizer, learning_rate, batch_size
-FROM arm_trials WHERE ended AND stage IN ('random', 'search')
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +51,7 @@ class Widened:
     """What moved from where to where, and what that does to recorded trials."""
 
 
-def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
+def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     """The study as it was last run, with wider ranges and more search trials.
 
     Trials count within one study name, so the name stays. A learning rate's range belongs to an optimizer and so to all
@@ -88,7 +85,7 @@ def widen(results: str | Place, name: str | None, wanted: Wanted) -> Widened:
     return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
 
 
-def _one(studies: pd.DataFrame, results: str | Place) -> Any:
+def _one(studies: pd.DataFrame, results: StoragePath) -> Any:
     if len(studies) != 1:
         known = ", ".join(studies["study_id"]) or "none"
         raise UsageError(f"{results} holds several studies ({known}). Say which: --study NAME.")
@@ -158,13 +155,9 @@ def _widest(edges: pd.DataFrame) -> Span | None:
     return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
 
 
-def _train_size(results: str | Place, study: str) -> int:
+def _train_size(results: StoragePath, study: str) -> int:
     """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
-    question = (
-        "SELECT study_id, n_train AS n FROM arms UNION ALL "
-        "SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) FROM arm_trials GROUP BY study_id"
-    )
-    found = analysis.frame(results, question)
+    found = analysis.frame(results, read_sql(__file__, "epoch_samples"))
     return int(found[found["study_id"] == study]["n"].max())
 
 
@@ -195,9 +188,9 @@ def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span],
         space["batch_size"]["default"] = before
 
 
-def _recorded(results: str | Place, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
+def _recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
     """Ended search trials of each arm that still fit, and how many trials of which stage do not any more."""
-    trials = analysis.frame(results, SEARCHED)
+    trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
     fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
     for row in trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)].itertuples():
         if not _lies_in(old.dimensions(row.optimizer), row):

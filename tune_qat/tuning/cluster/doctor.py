@@ -9,12 +9,14 @@ from pathlib import Path
 
 from tune_qat import data
 from tune_qat.config import TuneQatError
+from tune_qat.storage.paths import storage_path
+from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.tuning.cluster import findings, machine
 from tune_qat.tuning.cluster.address import authentication, check_address, check_reachable, token_source
 from tune_qat.tuning.cluster.connect import cluster
 from tune_qat.tuning.cluster.findings import FAIL, NOTE, OK
-from tune_qat.tuning.cluster.nodes import Answer, appears, ask_nodes, check_results, probe
+from tune_qat.tuning.cluster.nodes import Answer, appears, ask_nodes, check_results
 
 HERE = "this machine"
 
@@ -122,12 +124,13 @@ def _counted() -> dict[str, tuple[float, float]]:
     return {node: (has.get("CPU", 0.0), has.get("object_store_memory", 0.0)) for node, has in nodes.items()}
 
 
-def _results(results: str, *, shared: bool) -> tuple[str, str]:
+def _results(typed: str, *, shared: bool) -> tuple[str, str]:
+    results = storage_path(typed)
     if shared:
         check_results(results)
         return OK, f"what is written to {results} is seen on every node"
-    with probe(results) as (folder, name):
-        if not appears(folder, name):
+    with probe(results) as name:
+        if not appears(results, name):
             return FAIL, f"{results} does not give back what is written to it. Name another place."
     return OK, f"{results} can be written to"
 

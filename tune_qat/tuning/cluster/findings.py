@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tune_qat.results.provenance import library_versions
+from tune_qat.results.provenance import library_versions, other_versions
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 Finding = tuple[str, str]
@@ -23,9 +23,9 @@ def versions(facts: Facts) -> Finding:
     ours = library_versions()
 
     def judge(theirs: Mapping[str, Any]) -> Finding:
-        other = [f"{name} {theirs.get(name)} (here {ours[name]})" for name in ours if ours[name] != theirs.get(name)]
+        other = other_versions(theirs, ours)
         if other:
-            return FAIL, f"{', '.join(other)}; install the versions of constraints.txt everywhere"
+            return FAIL, f"{other}; install the versions of constraints.txt everywhere"
         return OK, ", ".join(f"{name} {version}" for name, version in ours.items())
 
     return _of_all(facts, "versions", lambda node, value: judge(value))

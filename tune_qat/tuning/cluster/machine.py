@@ -77,8 +77,9 @@ def compiler() -> str:
 
     from tune_qat.config import INDUCTOR
     from tune_qat.training.compiler import usable
+    from tune_qat.training.device import default_device
 
-    return usable(INDUCTOR, torch.device("cuda" if torch.cuda.is_available() else "cpu"))[1]
+    return usable(INDUCTOR, torch.device(default_device()))[1]
 
 
 def _answered(question: Callable[[], Any]) -> Any:

@@ -1,16 +1,16 @@
 """What every node of a cluster has to have before the first trial: the same code, the results and the data."""
 
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tune_qat.config import TuneQatError
-from tune_qat.results.provenance import library_versions
-from tune_qat.storage.paths import Place, place, write_whole
+from tune_qat.results.provenance import library_versions, other_versions
+from tune_qat.storage.paths import StoragePath, write_whole
+from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.training.workload import Workload
 
@@ -18,8 +18,6 @@ WAIT_S = 120.0
 """Longest wait for a node's answer: it starts a process for it."""
 SETTLE_S = 5.0
 """Longest wait for what another node has just written: network file systems remember for seconds what was not there."""
-PROBES = "probes"
-"""Folder of files that are there for a moment."""
 SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object storage (s3://bucket/folder, gs://...)."
 
 
@@ -58,9 +56,7 @@ def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
 
 def check_versions() -> None:
     """`TuneQatError` naming every node whose library versions are not those of this process, or that cannot say."""
-    problems = [
-        f"  {answer.node}: {found}" for answer in ask_nodes(library_versions) if (found := other_versions(answer))
-    ]
+    problems = [f"  {answer.node}: {found}" for answer in ask_nodes(library_versions) if (found := _versions(answer))]
     if problems:
         raise TuneQatError(
             "Nodes of the cluster have other library versions than this machine; their curves could not be compared:\n"
@@ -69,16 +65,15 @@ def check_versions() -> None:
         )
 
 
-def other_versions(answer: Answer) -> str:
-    """How a node's library versions differ from those of this process; empty where they are the same."""
+def _versions(answer: Answer) -> str:
     if answer.problem:
         return f"cannot say ({answer.problem})"
-    return _other(library_versions(), answer.value, "here")
+    return other_versions(answer.value, library_versions())
 
 
 def check_own(ours: Mapping[str, str | None]) -> None:
     """`OtherVersions` if this process, on a node that joined later, has not the library versions of the driver."""
-    found = _other(ours, library_versions(), "where the study was started")
+    found = other_versions(library_versions(), ours, "where the study was started")
     if found:
         raise OtherVersions(
             f"A node that joined the cluster has other library versions: {found}. Its curves could not be compared. "
@@ -86,51 +81,24 @@ def check_own(ours: Mapping[str, str | None]) -> None:
         )
 
 
-def _other(ours: Mapping[str, str | None], theirs: Mapping[str, str | None], where: str) -> str:
-    other = [name for name in ours if ours[name] != theirs.get(name)]
-    return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
-
-
-def check_results(results: str | Place) -> None:
+def check_results(results: StoragePath) -> None:
     """`TuneQatError` naming every node that does not see what is written to the results here, or the other way round.
 
     Leaves no file behind: neither here nor on a node whose folder of this name is another one.
     """
-    with probe(results) as (folder, name):
-        answers = ask_nodes(_see_and_answer, str(results), name)
-        problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, folder))]
+    with probe(results) as name:
+        answers = ask_nodes(_see_and_answer, results.absolute(), name)
+        problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, results))]
         for answer in answers:
             if answer.value:
                 with suppress(OSError):
-                    (folder / answer.value).unlink(missing_ok=True)
+                    (results / answer.value).unlink(missing_ok=True)
     if problems:
         raise TuneQatError(
             f"Nodes of the cluster do not share --results {results} with this machine; their trials would be lost:\n"
             + "\n".join(problems)
             + f"\n{SHARE}"
         )
-
-
-@contextmanager
-def probe(results: str | Place) -> Iterator[tuple[Place, str]]:
-    """A new file among the results, for as long as the block runs: its folder and its name, which is its content.
-
-    Raises:
-        TuneQatError: it cannot be written.
-    """
-    root = place(results)
-    folder, name = root / PROBES, secrets.token_hex(8)
-    made = [one for one in (folder, root) if isinstance(one, Path) and not one.exists()]
-    try:
-        write_whole(folder / name, name.encode())
-        yield folder, name
-    except OSError as error:
-        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
-    finally:
-        with suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
-            for one in made:
-                one.rmdir()
 
 
 def check_data(study: Study, work: Workload) -> None:
@@ -171,32 +139,31 @@ def _reason(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _see_and_answer(results: str, name: str) -> str:
+def _see_and_answer(results: StoragePath, name: str) -> str:
     """On a node: the name of what it has written itself, or nothing where it does not see `name`."""
     import ray
 
-    folder = place(results) / PROBES
-    if not appears(folder, name):
+    if not appears(results, name):
         return ""
     own = f"{name}.{ray.get_runtime_context().get_node_id()}"
-    write_whole(folder / own, own.encode())
+    write_whole(results / own, own.encode())
     return own
 
 
-def _unseen(answer: Answer, folder: Place) -> str:
+def _unseen(answer: Answer, results: StoragePath) -> str:
     if answer.problem:
         return answer.problem
     if not answer.value:
         return "does not find what was written here"
-    return "" if appears(folder, answer.value) else "what it writes is not found here"
+    return "" if appears(results, answer.value) else "what it writes is not found here"
 
 
-def appears(folder: Place, name: str) -> bool:
+def appears(results: StoragePath, name: str) -> bool:
     """Whether the probe `name` can be read, now or within `SETTLE_S`."""
     until = time.monotonic() + SETTLE_S
     while True:
         with suppress(FileNotFoundError):
-            return (folder / name).read_bytes() == name.encode()
+            return (results / name).read_bytes() == name.encode()
         if time.monotonic() > until:
             return False
         time.sleep(0.5)

@@ -12,7 +12,7 @@ from tune_qat.config import EAGER, TrialConfig, UsageError
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.compiler import set_precision
-from tune_qat.training.host_memory import give_back, peak_resident_mb, restart_peak
+from tune_qat.training.device import peak_memory_mb, release_memory
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import nodes
@@ -112,7 +112,7 @@ class _Few:
 
 
 def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backend: str) -> tuple[float, TrialConfig]:
-    _forget(device)
+    release_memory(device)
     few: Any = _Few(task, STEPS * config.batch_size)
     with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder:
         start = Path(folder) / "start.pt"
@@ -122,20 +122,7 @@ def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backe
             config, work, device=device, init=start if start.exists() else None, task=few, backend=backend
         )
     next(training.epochs())
-    return _peak(device), config
-
-
-def _forget(device: str) -> None:
-    give_back()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        restart_peak()
-
-
-def _peak(device: str) -> float:
-    return torch.cuda.max_memory_reserved() / 1e6 if device.startswith("cuda") else peak_resident_mb()
+    return peak_memory_mb(device, reserved=True), config
 
 
 def _device(device: str) -> dict[str, float]:

@@ -1,0 +1,21 @@
+-- Trials of each arm of a study by how they stand, and its best validation metric so far.
+WITH planned AS (
+    SELECT study_id, arm_id, sign,
+           unnest(['default', 'random', 'search', 'retrain']) AS stage,
+           unnest([planned_default, planned_random, planned_search, planned_retrain]) AS planned
+    FROM arms WHERE study_id = ?),
+counted AS (
+    SELECT p.arm_id, p.stage, p.planned, p.sign,
+           count(*) FILTER (t.ended) AS done,
+           count(*) FILTER (t.status = 'running') AS running,
+           count(*) FILTER (t.status = 'interrupted') AS interrupted,
+           count(*) FILTER (t.status = 'stopped') AS stopped_early,
+           count(*) FILTER (t.status = 'diverged') AS diverged,
+           count(*) FILTER (t.status IN ('error', 'oom')) AS failed,
+           max(t.val_metric * p.sign) FILTER (t.status = 'completed' AND t.tuning) AS best
+    FROM planned p LEFT JOIN arm_trials t ON t.study_id = p.study_id AND t.arm_id = p.arm_id AND t.stage = p.stage
+    GROUP BY ALL)
+SELECT arm_id, sum(done)::INT AS done, sum(running)::INT AS running, sum(interrupted)::INT AS interrupted,
+       sum(greatest(0, planned - done - running))::INT AS "left", sum(stopped_early)::INT AS stopped_early,
+       sum(diverged)::INT AS diverged, sum(failed)::INT AS failed, max(best) * any_value(sign) AS best_val
+FROM counted GROUP BY arm_id ORDER BY arm_id
