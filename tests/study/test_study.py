@@ -240,7 +240,7 @@ class TestRungs:
         ],
     )
     def test_they_are_where_ray_tunes_asha_stops(self, load: Any, epochs: int, grace: int | None, factor: int) -> None:
-        from tune_qat.tuning.sampler import OBJECTIVE
+        from tune_qat.tuning.objective import OBJECTIVE
         from tune_qat.tuning.scheduler import StudyScheduler
 
         study = load(training__epochs=epochs, asha={"grace_epochs": grace, "reduction_factor": factor})

@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler
 
 from tune_qat.tuning.asha import Asha, cutoff
-from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.tuning.objective import OBJECTIVE
 
 NO_CONTROLLER: Any = None
 

@@ -9,15 +9,17 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.training import workload
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 
 INIT = "0" * 64
+ACCURACY = Objective(sign=1, worst=0.0)
 
 
 def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> StudyQueue:
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    return StudyQueue(Planner(study=study, work=work), record or [], sign=1, worst_metric=0.0, init_sha256=None)
+    return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY, init_sha256=None)
 
 
 def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
@@ -272,10 +274,10 @@ def test_a_failed_start_ends_the_study() -> None:
 
 
 def test_samplers_are_told_a_finite_worst_value_of_a_diverged_trial() -> None:
-    queue = make_queue(tiny())
-    assert queue.objective({"status": "diverged", "val_metric": None}) == 0.0
-    assert queue.objective({"status": "oom", "val_metric": None}) == 0.0
-    assert queue.objective({"status": "stopped", "val_metric": 0.25}) == 0.25
+    assert ACCURACY.of_row({"status": "diverged", "val_metric": None}) == 0.0
+    assert ACCURACY.of_row({"status": "oom", "val_metric": None}) == 0.0
+    assert ACCURACY.of_row({"status": "interrupted", "val_metric": 0.25}) == 0.0
+    assert ACCURACY.of_row({"status": "stopped", "val_metric": 0.25}) == 0.25
 
 
 def test_an_arm_in_which_every_trial_diverged_has_no_retrain_and_the_study_still_ends() -> None:

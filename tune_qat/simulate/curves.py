@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from tune_qat.config import TrialConfig
 from tune_qat.study import Arm
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan
 
 Source = Literal["recorded", "neighbour", "formula"]
@@ -37,13 +38,8 @@ class Curves(Protocol):
     """Where the curves of a simulated study come from."""
 
     @property
-    def sign(self) -> int:
-        """1 where a larger metric is better, -1 where a smaller one is."""
-        ...
-
-    @property
-    def worst_metric(self) -> float:
-        """What a sampler is told of a trial that diverged."""
+    def objective(self) -> Objective:
+        """What trials are compared by."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.storage.paths import Place
 from tune_qat.study import Arm, Study
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
@@ -60,8 +61,7 @@ def load(results: str | Place, study: Study) -> Loaded:
     used = [row for row in rows if row["status"] in USED and row["trial_key"] in epochs]
     start = next((row for row in used if row["stage"] == "pretrain" and row["status"] == "completed"), None)
     curves = Recorded(
-        sign=arm["sign"],
-        worst_metric=WORST_METRIC,
+        objective=Objective(arm["sign"], WORST_METRIC),
         init_sha256=arm["init_checkpoint_sha256"],
         data_fingerprint=arm["data_fingerprint"],
         split_fingerprint=arm["split_fingerprint"],
@@ -73,7 +73,7 @@ def load(results: str | Place, study: Study) -> Loaded:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
     trials = _fitting(study, curves, used, epochs)
     return Loaded(
-        curves=replace(curves, groups=_groups(study, trials, curves.sign)),
+        curves=replace(curves, groups=_groups(study, trials, curves.objective.sign)),
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),

@@ -18,9 +18,9 @@ from tune_qat.simulate.memory_record import Memory
 from tune_qat.study import Study
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter
+from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.sampler import OBJECTIVE
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
 
@@ -75,9 +75,7 @@ class Simulation:
         planner = Planner(study=self.study, work=self.curves)
         rows = self.memory.rows()
         known = None if self.study.training.init == "pretrain" else self.curves.init_sha256
-        self.queue = StudyQueue(
-            planner, rows, sign=self.curves.sign, worst_metric=self.curves.worst_metric, init_sha256=known
-        )
+        self.queue = StudyQueue(planner, rows, objective=self.curves.objective, init_sha256=known)
         start = resume.recorded_start(self.queue, rows)
         if start is not None:
             self.queue.start_known(start["checkpoint_sha256"])
@@ -144,7 +142,7 @@ class Simulation:
             "epoch": run.epoch,
             "status": run.curve.status if last else "running",
             "val_metric": metric,
-            OBJECTIVE: self.queue.finite_objective(metric),
+            OBJECTIVE: self.queue.objective.of(metric),
         }
 
     def _told(self, run: Run, report: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from tune_qat.config import FINAL, TrialConfig
 from tune_qat.study import Arm
 from tune_qat.study.space import BITS
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PRETRAIN_ARM, SEARCHED_STAGES, Plan, Planner
 from tune_qat.tuning.sampler import ArmSampler, random_points
-from tune_qat.tuning.scheduler import finite_objective
 
 
 @dataclass
@@ -60,14 +60,13 @@ class StudyQueue:
         planner: Planner,
         record: list[dict[str, Any]],
         *,
-        sign: int,
-        worst_metric: float,
+        objective: Objective,
         init_sha256: str | None,
     ) -> None:
         """`record` holds the recorded trials; `init_sha256` is the start, where it is known before `pretrain`."""
         self.study = planner.study
         self._planner = planner
-        self._sign, self._worst = sign, worst_metric
+        self.objective = objective
         self._record = record
         self.init_sha256 = init_sha256
         self.pretrain: Plan | None = None
@@ -155,7 +154,7 @@ class StudyQueue:
         """Tell the arm's sampler of a search trial; of one that was cut off before, as history."""
         if state.sampler is None or plan.stage != "search":
             return
-        objective = None if row["status"] == "error" else self.objective(row)
+        objective = None if row["status"] == "error" else self.objective.of_row(row)
         proposal = state.proposals.pop(plan.trial_key, None)
         if proposal is not None:
             state.sampler.tell(proposal, objective)
@@ -166,15 +165,6 @@ class StudyQueue:
         detail = f" {row['error_type']}: {row['error_text']}" if row.get("error_type") else ""
         self.failure = f"{reason} (trial {row['trial_key']}).{detail}"
         self.closed = True
-
-    def objective(self, row: Mapping[str, Any]) -> float:
-        """What samplers are told of an ended trial."""
-        known = row["status"] in ("completed", "stopped")
-        return self.finite_objective(row["val_metric"] if known else None)
-
-    def finite_objective(self, metric: float | None) -> float:
-        """The metric with its sign, or the worst one where there is none."""
-        return finite_objective(metric, self._sign, self._worst)
 
     def left(self) -> int:
         """Trials still to start, as far as can be said now: an arm's `retrain` counts once its best is known."""
@@ -212,7 +202,7 @@ class StudyQueue:
 
     def _rank(self, plan: Plan, row: Mapping[str, Any]) -> tuple[float, str]:
         # The key breaks ties, so that the choice does not depend on the order in which trials ended.
-        return self._sign * row["val_metric"], plan.trial_key
+        return self.objective.sign * row["val_metric"], plan.trial_key
 
     def _open_arms(self) -> None:
         for arm in self.study.arms():
@@ -290,7 +280,7 @@ class StudyQueue:
                 return plan
             # The same configuration again: answered from the record, no budget used.
             known = state.done.get(plan.trial_key)
-            state.sampler.tell(proposal, self.objective(known[1]) if known else None)
+            state.sampler.tell(proposal, self.objective.of_row(known[1]) if known else None)
         return None
 
     def _next_retrain(self, state: ArmState) -> Plan | None:
@@ -367,7 +357,7 @@ class StudyQueue:
     def _make_sampler(self, state: ArmState) -> ArmSampler:
         """A sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
         history = [
-            (plan.config.optimizer, plan.values, self.objective(row))
+            (plan.config.optimizer, plan.values, self.objective.of_row(row))
             for plan, row in state.done.values()
             if plan.stage in SEARCHED_STAGES and row["status"] != "error" and self._planner.in_range(plan)
         ]

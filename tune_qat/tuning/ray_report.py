@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.tuning.objective import OBJECTIVE
 
 _REST = "rest"
 

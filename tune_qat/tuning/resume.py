@@ -56,7 +56,7 @@ def history(
         found.update((plan.trial_key, {}) for plan in plans if plan.stage == "search")
     for key, epoch, metric in epochs() if found else ():
         if key in found:
-            found[key][epoch] = queue.finite_objective(metric)
+            found[key][epoch] = queue.objective.of(metric)
     return {key: sorted(of_trial.items()) for key, of_trial in found.items()}
 
 

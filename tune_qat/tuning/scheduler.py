@@ -1,6 +1,5 @@
 """One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.asha import Asha
-from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.tuning.objective import OBJECTIVE
 
 WARM_UP = "warm_up"
 """Stage of what only keeps a process until all have started; no trial, and not in the record."""
@@ -104,9 +103,3 @@ class StudyScheduler(FIFOScheduler):
 
     def _asha_of(self, trial: Any) -> Asha | None:
         return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
-
-
-def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:
-    """What samplers and ASHA are told: the metric with its sign, or the worst one where there is none."""
-    value = metric if metric is not None and math.isfinite(metric) else worst_metric
-    return sign * value

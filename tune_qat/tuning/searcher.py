@@ -11,11 +11,11 @@ from ray.tune.search import Searcher
 
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.tuning.budget import Budget, Meter
+from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.process_failures import MAX_RESTARTS, Loss, killed_for_memory, loss_of
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.ray_report import unpack
-from tune_qat.tuning.sampler import OBJECTIVE
 from tune_qat.tuning.scheduler import WARM_UP, Decision
 
 WARM_UP_S = 120.0

@@ -27,10 +27,11 @@ from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.scheduler import StudyScheduler, finite_objective
+from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import Reports, StudySearcher
 from tune_qat.tuning.signals import Stops
 from tune_qat.tuning.trainable import StudyTrial, TrialContext
@@ -69,7 +70,7 @@ class Session:
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
-        self.sign, self.worst_metric = task.sign, task.worst_metric
+        self._objective = Objective(task.sign, task.worst_metric)
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
         self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
@@ -81,8 +82,7 @@ class Session:
         self.queue = StudyQueue(
             Planner(study=study, work=work),
             recorded,
-            sign=task.sign,
-            worst_metric=task.worst_metric,
+            objective=self._objective,
             init_sha256=init_sha256,
         )
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
@@ -134,8 +134,7 @@ class Session:
             backend=backend,
             versions=library_versions(),
             patience_s=self._patience.seconds,
-            sign=self.sign,
-            worst_metric=self.worst_metric,
+            objective=self._objective,
         )
         history = resume.history(self.queue, self._searched_epochs)
         self.searcher.on_loss = lambda plan: self._recall(history, plan)
@@ -268,9 +267,7 @@ class Session:
     def _recall(self, history: dict[str, list[tuple[int, float]]], plan: Plan) -> None:
         """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
         epochs = last_epochs(self.results, self.study.name, plan.trial_key)
-        history[plan.trial_key] = [
-            (row["epoch"], finite_objective(row["val_metric"], self.sign, self.worst_metric)) for row in epochs
-        ]
+        history[plan.trial_key] = [(row["epoch"], self._objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:

@@ -20,11 +20,11 @@ from tune_qat.training.host_memory import give_back, keep_freed, peak_resident_m
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.nodes import OtherVersions, check_own
 from tune_qat.tuning.gpu.memory_share import memory_share
+from tune_qat.tuning.objective import OBJECTIVE, Objective
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
-from tune_qat.tuning.sampler import OBJECTIVE
-from tune_qat.tuning.scheduler import WARM_UP, finite_objective
+from tune_qat.tuning.scheduler import WARM_UP
 
 KEPT_STAGES = ("pretrain", "retrain")
 """Stages whose last checkpoint stays."""
@@ -47,9 +47,7 @@ class TrialContext:
     """Of the libraries that every node must have alike."""
     patience_s: float
     """Seconds for which refused writes are tried again."""
-    sign: int
-    """1 where a larger metric is better, -1 where a smaller one is."""
-    worst_metric: float
+    objective: Objective
 
 
 class StudyTrial(tune.Trainable):
@@ -157,7 +155,7 @@ def _epochs(
             log.forget_earlier()
         if training.status != "running":
             # It ended before its row was written: nothing to train, the record has every epoch.
-            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: _objective(None, context)}
+            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
         for result in training.epochs(test=plan.stage == "retrain"):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
@@ -183,17 +181,13 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
     import tune_qat.training.loop  # noqa: F401
 
     while True:
-        yield {"status": "running", OBJECTIVE: _objective(None, context)}
+        yield {"status": "running", OBJECTIVE: context.objective.of(None)}
         time.sleep(WARM_UP_PAUSE_S)
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
     values = {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
-    return {**values, OBJECTIVE: _objective(result.val_metric, context)}
-
-
-def _objective(metric: float | None, context: TrialContext) -> float:
-    return finite_objective(metric, context.sign, context.worst_metric)
+    return {**values, OBJECTIVE: context.objective.of(result.val_metric)}
 
 
 def _failed(status: str, error: BaseException, context: TrialContext) -> dict[str, Any]:
@@ -202,7 +196,7 @@ def _failed(status: str, error: BaseException, context: TrialContext) -> dict[st
         "status": status,
         "error_type": type(error).__name__,
         "error_text": text[-4000:],
-        OBJECTIVE: _objective(None, context),
+        OBJECTIVE: context.objective.of(None),
     }
 
 
