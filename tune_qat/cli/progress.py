@@ -92,9 +92,8 @@ class Progress:
         self._outcomes[row["status"]] += 1
         self._by_arm.setdefault(plan.arm_id, Counter())[row["status"]] += 1
         state = self._queue.arms.get(plan.arm_id)
-        found = self._queue.best(state) if state else None
-        if found:
-            self._best[plan.arm_id] = found[1]["val_metric"]
+        if state and state.best:
+            self._best[plan.arm_id] = state.best[1]["val_metric"]
 
     def _take_record(self) -> None:
         """Trials that were recorded before this run."""

@@ -91,8 +91,8 @@ class Session:
         self._start_known()
 
     def write_study(self, complete: bool) -> None:
-        best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
-        chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
+        arms = self.queue.arms.items()
+        chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
         self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
