@@ -29,6 +29,7 @@ from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
+from tune_qat.tuning.rows import outcome_columns, planned_columns
 from tune_qat.tuning.sampler import random_points
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,6 +46,7 @@ class BigRecord:
         self.planner = Planner(study=study, work=self.work)
         task = self.work.task()
         points = {**self.work.reference_points(), "unit": task.unit}
+        self._trivial_score = points["trivial_score"]
         self._record = Record(folder, study, self.work, points, task.sign)
         self._quantizers = {arm.arm_id: self._layers(arm) for arm in study.arms()}
         self._best: dict[str, str] = {}
@@ -85,8 +87,8 @@ class BigRecord:
         """What the record has of a trial, by table; `layers` not, see `layers`."""
         epochs = [epoch_row(plan, epoch) for epoch in range(1, plan.config.epochs + 1)]
         trial = {
-            **self._record._planned(plan),
-            **self._record._outcome(epochs, "completed"),
+            **planned_columns(plan, self.work),
+            **outcome_columns(epochs, "completed", sign=self._record.sign, trivial_score=self._trivial_score),
             "status": "completed",
             "rung": max(self.study.rungs, default=None) if plan.stage == "search" else None,
             "backend": "eager",

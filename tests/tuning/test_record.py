@@ -9,9 +9,9 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.results.reader import read_rows
 from tune_qat.training import workload
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.record import Record
-from tune_qat.tuning.scheduler import Decision
 
 SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
 

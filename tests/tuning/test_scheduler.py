@@ -8,9 +8,9 @@ import pytest
 
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
-from tune_qat.tuning.asha import cutoff
+from tune_qat.tuning.asha import Decision, cutoff
 from tune_qat.tuning.objective import OBJECTIVE, Objective
-from tune_qat.tuning.scheduler import Decision, StudyScheduler
+from tune_qat.tuning.scheduler import StudyScheduler
 
 NO_CONTROLLER: Any = None
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from tune_qat.tuning import searcher as engine
+from tune_qat.tuning import reports
 from tune_qat.tuning.budget import Budget, Meter
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import WARM_UP, Plan
 from tune_qat.tuning.process_failures import Loss, is_out_of_memory
-from tune_qat.tuning.scheduler import WARM_UP
-from tune_qat.tuning.searcher import Reports, StudySearcher
+from tune_qat.tuning.reports import Reports
+from tune_qat.tuning.searcher import StudySearcher
 
 
 class Searcher:
@@ -36,7 +36,7 @@ def trial(status: str, error_file: Path | None = None) -> Any:
 
 
 def test_a_trial_that_ray_gives_up_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_S", 0.0)
+    monkeypatch.setattr(reports, "LOOK_S", 0.0)
     searcher: Any = Searcher()
     Reports(searcher, lambda: 1).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
     assert searcher.gone == [("t", Loss(reason="Ray ended the trial without giving a reason."))]
@@ -88,27 +88,27 @@ def searcher_of(processes: int) -> tuple[StudySearcher, Any]:
     queue: Any = Queue()
     record: Any = Record()
     searcher = StudySearcher(queue, record, budget=Budget(), meter=Meter())
-    searcher.warm_up(processes)
+    searcher.warm_ups.begin(processes)
     return searcher, queue
 
 
 def test_warm_ups_last_until_every_process_has_been_seen() -> None:
     searcher, queue = searcher_of(2)
-    reports = Reports(searcher, lambda: 1)
-    assert not searcher.warm()
+    told = Reports(searcher, lambda: 1)
+    assert not searcher.warm_ups.over()
     queue.arms = {"adam-w4a4": None}
     for process in (b"one", b"one"):
-        reports.on_trial_start(1, [], in_process(process))
-        assert not searcher.warm(), "one process, however many trials it has got"
-    reports.on_trial_start(1, [], in_process(b"two"))
-    assert searcher.warm()
+        told.on_trial_start(1, [], in_process(process))
+        assert not searcher.warm_ups.over(), "one process, however many trials it has got"
+    told.on_trial_start(1, [], in_process(b"two"))
+    assert searcher.warm_ups.over()
 
 
 @pytest.mark.parametrize("reason", ["closed", "finished"])
 def test_warm_ups_never_hold_up_the_end(reason: str) -> None:
     searcher, queue = searcher_of(4)
     setattr(queue, reason, True)
-    assert searcher.warm()
+    assert searcher.warm_ups.over()
 
 
 def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> None:
@@ -142,7 +142,7 @@ class AnyPlan:
 def running(*names: str) -> tuple[StudySearcher, Any]:
     """A searcher whose trials of these names run in a process each, of the same name in hexadecimal digits."""
     searcher, queue = searcher_of(len(names))
-    searcher._warm_ups_left = 0
+    searcher.warm_ups._left = 0
     for name in names:
         queue.again.append(AnyPlan(name))
         assert searcher.suggest(name)
@@ -194,7 +194,7 @@ def test_where_nobody_can_be_blamed_all_go_on_and_it_counts() -> None:
 
 def test_a_limit_that_was_asked_for_is_how_many_wait() -> None:
     searcher, queue = searcher_of(1)
-    searcher.warm_up(0, limit=3)
+    searcher.warm_ups.begin(0, limit=3)
     queue.again = [AnyPlan(str(number)) for number in range(5)]
     assert [searcher.suggest(str(number)) is not None for number in range(5)] == [True] * 3 + [False] * 2
 
@@ -204,11 +204,11 @@ def test_nodes_that_join_are_warmed_up_and_filled() -> None:
     assert searcher.suggest("c") is None
     searcher.room(4)
     assert [searcher.suggest(name)["stage"] for name in ("c", "d")] == [WARM_UP, WARM_UP]
-    assert not searcher.warm()
+    assert not searcher.warm_ups.over()
     queue.arms = {"adam-w4a4": None}
     for name in ("c", "d"):
         searcher.started(name, name)
-    assert searcher.warm()
+    assert searcher.warm_ups.over()
     for name in ("c", "d"):
         searcher.on_trial_complete(name, {})
     queue.again = [AnyPlan(str(number)) for number in range(5)]

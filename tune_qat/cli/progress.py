@@ -30,7 +30,7 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
     @contextmanager
     def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
         progress = Progress(searcher)
-        searcher.listener = progress.listen
+        searcher.listen(progress.listen)
         console = Console(file=sys.stderr)
         if live and console.is_terminal:
             with Live(progress, console=console, refresh_per_second=4, transient=True):

@@ -82,11 +82,8 @@ class Simulation:
         self.searcher = StudySearcher(
             self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
         )
-        memory = self.memory
-        resume.finish_rows(
-            self.queue, memory.last_epoch, memory.stopped_at, lambda plan, *how: memory.ended(plan, {}, *how)
-        )
-        history = resume.history(self.queue, memory.searched_epochs)
+        resume.finish_rows(self.queue, self.memory)
+        history = resume.history(self.queue, self.memory)
         self.scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided)
         resume.refill(self.scheduler, self.queue)
 

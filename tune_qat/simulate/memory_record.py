@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import WITH_METRIC, Plan
-from tune_qat.tuning.scheduler import Decision
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Memory:
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
         """The trial's row as it ended, made from its epochs."""
-        epochs = self.epochs.get(plan.trial_key, [])
+        epochs = self.epochs_of(plan.trial_key)
         row = {
             "trial_key": plan.trial_key,
             "status": status,
@@ -46,7 +46,7 @@ class Memory:
         return row
 
     def weights_hash(self, plan: Plan) -> str:
-        """Of the simulated start."""
+        """Name the simulated start."""
         return self.init_sha256 or ""
 
     def decided(self, decision: Decision) -> None:
@@ -74,12 +74,11 @@ class Memory:
             for row in epochs:
                 yield key, row["epoch"], row["val_metric"]
 
-    def last_epoch(self, trial_key: str) -> dict[str, Any] | None:
-        """The last epoch of a trial; None without any."""
-        epochs = self.epochs.get(trial_key)
-        return epochs[-1] if epochs else None
+    def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
+        """A trial's epochs in order."""
+        return self.epochs.get(trial_key, [])
 
     def stopped_at(self, trial_key: str) -> int | None:
         """Epoch at which ASHA has decided to stop a trial; None where it has not."""
         of_trial = (decision for decision in self.decisions.values() if decision.trial_key == trial_key)
-        return next((decision.epoch for decision in of_trial if decision.action == "stop"), None)
+        return next((decision.epoch for decision in of_trial if decision.stops), None)

@@ -13,6 +13,10 @@ PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
 SEARCHED_STAGES = ("default", "random", "search")
 """Stages whose completed trials an arm's best configuration is chosen from."""
+KEPT_STAGES = ("pretrain", "retrain")
+"""Stages whose last checkpoint stays."""
+WARM_UP = "warm_up"
+"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
 WITH_METRIC = ("completed", "stopped", "interrupted")
 """Statuses of a trial whose last epoch has a metric to speak of."""
 

@@ -1,32 +1,14 @@
 """One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_qat.study import Arm, Study
-from tune_qat.tuning.asha import Asha
+from tune_qat.tuning.asha import Asha, Decision
 from tune_qat.tuning.objective import OBJECTIVE
-
-WARM_UP = "warm_up"
-"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What ASHA decided about a trial at a rung, and on which values."""
-
-    trial_key: str
-    arm_id: str
-    rung: int
-    epoch: int
-    value: float
-    cutoff: float | None
-    n_in_rung: int
-    """Values in the rung before this one."""
-    action: str
+from tune_qat.tuning.plan import WARM_UP
 
 
 class StudyScheduler(FIFOScheduler):
@@ -49,7 +31,8 @@ class StudyScheduler(FIFOScheduler):
         self._on_decision = on_decision
         self._warm = warm
         factor = study.asha.reduction_factor
-        self.asha = {arm.arm_id: Asha(study.rungs, factor) for arm in arms} if study.asha.enabled else {}
+        judged = arms if study.asha.enabled else ()
+        self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         # What ASHA looks at is always the same.
@@ -70,23 +53,12 @@ class StudyScheduler(FIFOScheduler):
         if asha is None:
             warmed = trial.config["stage"] == WARM_UP and self._warm()
             return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        key, epoch = trial.config["trial_key"], result.get("epoch", 0)  # a failure has no epoch
-        judged = asha.put(key, epoch, result[OBJECTIVE])
-        if judged is None:
+        # A failure has no epoch.
+        decision = asha.put(trial.config["trial_key"], result.get("epoch", 0), result[OBJECTIVE])
+        if decision is None:
             return TrialScheduler.CONTINUE
-        self._on_decision(
-            Decision(
-                trial_key=key,
-                arm_id=trial.config["arm_id"],
-                rung=epoch,
-                epoch=epoch,
-                value=result[OBJECTIVE],
-                cutoff=judged.cutoff,
-                n_in_rung=judged.before,
-                action="continue" if judged.goes_on else "stop",
-            )
-        )
-        return TrialScheduler.CONTINUE if judged.goes_on else TrialScheduler.STOP
+        self._on_decision(decision)
+        return TrialScheduler.STOP if decision.stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)

@@ -4,11 +4,9 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ from ray import tune
 from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
-from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.provenance import library_versions
-from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import Place
 from tune_qat.storage.retry import Patience
@@ -31,10 +28,12 @@ from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
+from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.scheduler import StudyScheduler
-from tune_qat.tuning.searcher import Reports, StudySearcher
+from tune_qat.tuning.searcher import StudySearcher
 from tune_qat.tuning.signals import Stops
 from tune_qat.tuning.trainable import StudyTrial, TrialContext
+from tune_qat.tuning.tuner import tuner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,6 @@ class Session:
     ) -> None:
         self.study, self.work, self.results = study, work, results
         task = work.task()
-        self._objective = Objective(task.sign, task.worst_metric)
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
         self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
@@ -82,11 +80,11 @@ class Session:
         self.queue = StudyQueue(
             Planner(study=study, work=work),
             recorded,
-            objective=self._objective,
+            objective=Objective(task.sign, task.worst_metric),
             init_sha256=init_sha256,
         )
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
-        self.searcher.say = patience.say
+        self._history: dict[str, list[tuple[int, float]]] = {}
+        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
         self._fitting = False
         self._start_known()
 
@@ -105,7 +103,7 @@ class Session:
         self.write_study(complete=False)
 
         def stop() -> None:
-            self.searcher.stopped = self.queue.closed = True
+            self.searcher.stop()
             # This signal ends Ray Tune's loop after the step it is in.
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -115,12 +113,13 @@ class Session:
                 yield
         finally:
             stops.clean = None
-            self.searcher.stopped |= stops.asked
+            if stops.asked:
+                self.searcher.stop()
             self.searcher.interrupt()
 
     def fit(self, given: Resources, device: str, backend: str) -> None:
         """All stages in one Tune run, so that worker processes are started once."""
-        self._finish_rows()
+        resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
         pretrain = self.queue.pretrain
         init = str(checkpoint_path(self.results, pretrain.trial_key)) if pretrain else self._init_path
@@ -134,11 +133,12 @@ class Session:
             backend=backend,
             versions=library_versions(),
             patience_s=self._patience.seconds,
-            objective=self._objective,
+            objective=self.queue.objective,
         )
-        history = resume.history(self.queue, self._searched_epochs)
-        self.searcher.on_loss = lambda plan: self._recall(history, plan)
-        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
+        self._history.update(resume.history(self.queue, self.record))
+        scheduler = StudyScheduler(
+            self.study, self.study.arms(), self._history, self.searcher.decided, self.searcher.warm_ups.over
+        )
         resume.refill(scheduler, self.queue)
         self.searcher.meter.gpus = given.gpus
         trainable = tune.with_resources(
@@ -154,33 +154,16 @@ class Session:
         It does so for errors of Ray that it does not expect of a trial's process, as of one that Ray's memory monitor
         has killed.
         """
-        self.searcher.warm_up(room(given.cpus, given.gpus), given.limit)
-        with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=self.searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
-                    # process only for a trial that is waiting for one.
-                    max_concurrent_trials=given.limit,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="study",
-                    storage_path=scratch,
-                    verbose=0,
-                    # A trial that is lost goes on under another name of Ray's: see `StudySearcher.lost`.
-                    failure_config=tune.FailureConfig(max_failures=0),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                    callbacks=[Reports(self.searcher, lambda: room(given.cpus, given.gpus))],
-                ),
-            )
+
+        def room_now() -> int:
+            return room(given.cpus, given.gpus)
+
+        self.searcher.warm_ups.begin(room_now(), given.limit)
+        reports = Reports(self.searcher, room_now, self._patience.say)
+        with tuner(trainable, self.searcher, scheduler, reports, given.limit) as ready:
             self._fitting = True
             try:
-                tuner.fit()
+                ready.fit()
             except RuntimeError as error:
                 if not isinstance(error.__cause__, RayError):
                     raise
@@ -193,11 +176,7 @@ class Session:
     def lost(self, why: str) -> None:
         """Another driver has taken the study over: stop, and write nothing more."""
         error = StorageRefused(f"Stopped: {why}.")
-
-        def refuse(path: Place, data: bytes | memoryview) -> None:
-            raise error
-
-        self.record.write = refuse
+        self.record.refuse(error)
         self.searcher.give_up(error)
         if self._fitting:
             os.kill(os.getpid(), signal.SIGUSR1)
@@ -243,13 +222,6 @@ class Session:
         if known:
             self.queue.start_known(row["checkpoint_sha256"])
 
-    def _finish_rows(self) -> None:
-        def last_epoch(trial_key: str) -> dict[str, Any] | None:
-            return next(reversed(last_epochs(self.results, self.study.name, trial_key)), None)
-
-        record = self.record
-        resume.finish_rows(self.queue, last_epoch, record.stopped_at, lambda plan, *how: record.ended(plan, {}, *how))
-
     def _forget_checkpoints(self) -> None:
         """Those of trials whose driver was lost between their row and their checkpoint."""
         left = {folder.name for folder in self.results.glob("checkpoints/*")}
@@ -257,17 +229,10 @@ class Session:
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
 
-    def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
-        """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""
-        folder = table_folder(self.results, "epochs", self.study.name)
-        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
-        ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
-        return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
-
-    def _recall(self, history: dict[str, list[tuple[int, float]]], plan: Plan) -> None:
+    def _recall(self, plan: Plan) -> None:
         """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
-        epochs = last_epochs(self.results, self.study.name, plan.trial_key)
-        history[plan.trial_key] = [(row["epoch"], self._objective.of(row["val_metric"])) for row in epochs]
+        epochs = self.record.epochs_of(plan.trial_key)
+        self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:

@@ -21,13 +21,10 @@ from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.nodes import OtherVersions, check_own
 from tune_qat.tuning.gpu.memory_share import memory_share
 from tune_qat.tuning.objective import OBJECTIVE, Objective
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import KEPT_STAGES, WARM_UP, Plan
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
-from tune_qat.tuning.scheduler import WARM_UP
 
-KEPT_STAGES = ("pretrain", "retrain")
-"""Stages whose last checkpoint stays."""
 WARM_UP_PAUSE_S = 0.2
 
 
