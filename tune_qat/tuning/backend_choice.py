@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, INDUCTOR
+from tune_qat.config import EAGER, INDUCTOR
 from tune_qat.quantization.model import calibrate, quantize, quantized_layers
 from tune_qat.study import Study
-from tune_qat.training.compile_cost import Plan, worth_compiling
-from tune_qat.training.compiler import usable
+from tune_qat.training.compile_cost import Plan
+from tune_qat.training.compiler import choose_backend
 from tune_qat.training.workload import Workload
 
 WORDS = {EAGER: "training steps run eagerly", INDUCTOR: "training steps are compiled by Inductor"}
@@ -28,16 +28,14 @@ def choose(
 
     A study that goes on keeps the backend of its recorded trials, so that all of them can be compared bit for bit.
     """
-    wanted, why = requested, "as asked for"
-    if requested == AUTO:
-        before = [row["backend"] for row in recorded if row.get("backend")]
-        pays = not before and worth_compiling(plan(study, work, processes), device)
-        wanted = before[-1] if before else INDUCTOR if pays else EAGER
-        why = (
-            "as the recorded trials" if before else "which pays" if pays else "compiling would cost more than it saves"
-        )
-    backend, problem = usable(wanted, torch.device(device))
-    return backend, f"{WORDS[backend]}: {f'no compiler works here ({problem})' if problem else why}"
+    before = [row["backend"] for row in recorded if row.get("backend")]
+    choice = choose_backend(
+        requested,
+        torch.device(device),
+        lambda: plan(study, work, processes),
+        recorded=before[-1] if before else None,
+    )
+    return choice.backend, f"{WORDS[choice.backend]}: {choice.why}"
 
 
 def plan(study: Study, work: Workload, processes: int) -> Plan:
