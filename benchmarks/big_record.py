@@ -71,7 +71,6 @@ class BigRecord:
                     seed=seed,
                     number=number if random else number - study.stages.random,
                     source="random" if random else "sampler",
-                    init_sha256=None,
                 )
             )
         yield from plans
@@ -79,9 +78,7 @@ class BigRecord:
         self._best[arm.arm_id] = best.config.config_id
         values = {"learning_rate": best.config.learning_rate, "batch_size": best.config.batch_size}
         for number, seed in enumerate(study.retrain_seeds(arm)):
-            yield self.planner.plan(
-                arm, "retrain", optimizer, values, seed=seed, number=number, source="plan", init_sha256=None
-            )
+            yield self.planner.plan(arm, "retrain", optimizer, values, seed=seed, number=number, source="plan")
 
     def rows(self, plan: Plan) -> dict[str, list[dict[str, Any]]]:
         """What the record has of a trial, by table; `layers` not, see `layers`."""

@@ -86,7 +86,7 @@ def assert_samplers(last: Simulation) -> int:
         known = [
             last.queue.objective.of_row(row)
             for plan, row in state.done.values()
-            if plan.stage != "retrain" and last.queue._planner.in_range(plan)
+            if plan.stage != "retrain" and last.queue.planner.in_range(plan)
         ]
         assert sorted(trial.value for trial in told if trial.value is not None) == sorted(known)
     return len(samplers)

@@ -19,7 +19,7 @@ ACCURACY = Objective(sign=1, worst=0.0)
 
 def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> StudyQueue:
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY, init_sha256=None)
+    return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY)
 
 
 def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:

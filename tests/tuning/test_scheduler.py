@@ -24,7 +24,7 @@ def trial(name: str, arm: str, stage: str = "search") -> Any:
 
 
 def scheduler(decisions: list[Decision], history: dict[str, list[tuple[int, float]]] | None = None) -> StudyScheduler:
-    return StudyScheduler(study(), study().arms(), history or {}, decisions.append)
+    return StudyScheduler(study(), history or {}, decisions.append)
 
 
 def run_one(asha: StudyScheduler, one: Any, curve: list[float]) -> int:

@@ -40,25 +40,19 @@ class Curves(Protocol):
     @property
     def objective(self) -> Objective:
         """What trials are compared by."""
-        ...
 
     @property
     def init_sha256(self) -> str | None:
         """Of the weights that trials start from; None from scratch."""
-        ...
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """The trial's key."""
-        ...
 
     def curve(self, plan: Plan) -> Curve:
         """The curve of a trial; the same whenever it is asked for."""
-        ...
 
     def worth(self, plan: Plan) -> float | None:
         """The final metric of a trial's configuration, without the noise of its seed where that is known."""
-        ...
 
     def best(self, arm: Arm) -> float | None:
         """The best `worth` that the arm's configurations have; None where it has none."""
-        ...

@@ -116,12 +116,12 @@ def _ask(results: str | Place, study_id: str) -> tuple[list[dict[str, Any]], Epo
 
 def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
     """The trials that would be the same in the study as it is now, whatever its ranges."""
-    planner, arms = Planner(study=study, work=curves), _arms_by_group(study)
+    planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
     trials = []
     for row in rows:
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
         arm = arms.get((config.optimizer, config.scheme))
-        if row["stage"] != "pretrain" and arm is not None and planner.same(arm, row, curves.init_sha256):
+        if row["stage"] != "pretrain" and arm is not None and planner.same(arm, row):
             trials.append(_trial(row, config, epochs[row["trial_key"]]))
     return trials
 

@@ -72,10 +72,10 @@ class Simulation:
         self._count = 0
         self._waiting: Run | None = None
         self._free = self.workers
-        planner = Planner(study=self.study, work=self.curves)
         rows = self.memory.rows()
         known = None if self.study.training.init == "pretrain" else self.curves.init_sha256
-        self.queue = StudyQueue(planner, rows, objective=self.curves.objective, init_sha256=known)
+        planner = Planner(study=self.study, work=self.curves, init_sha256=known)
+        self.queue = StudyQueue(planner, rows, objective=self.curves.objective)
         start = resume.recorded_start(self.queue, rows)
         if start is not None:
             self.queue.start_known(start["checkpoint_sha256"])
@@ -84,7 +84,7 @@ class Simulation:
         )
         resume.finish_rows(self.queue, self.memory)
         history = resume.history(self.queue, self.memory)
-        self.scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided)
+        self.scheduler = StudyScheduler(self.study, history, self.searcher.decided)
         resume.refill(self.scheduler, self.queue)
 
     def run(self) -> "Simulation":

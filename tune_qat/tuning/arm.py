@@ -19,8 +19,8 @@ Done = tuple[Plan, Mapping[str, Any]]
 class ArmState:
     """An arm's trials by key, and its sampler. Each `next_` method gives a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective, init_sha256: str | None) -> None:
-        """Begin an arm without trials; `init_sha256` is the start of all of them."""
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective) -> None:
+        """Begin an arm without trials."""
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, Plan] = {}
@@ -31,8 +31,7 @@ class ArmState:
         self.proposals: dict[str, str] = {}
         """The sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
-        self._init_sha256 = init_sha256
-        self._planned = self._study.planned(arm)
+        self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
         # Kept up to date, because an arm of many trials is asked for its next one as often.
         self._counts: Counter[str] = Counter()
         self._ahead: dict[str, deque[Plan]] = {}
@@ -63,7 +62,7 @@ class ArmState:
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Count a recorded trial, if it fits the study as it is now."""
-        plan = self._planner.recorded(self.arm, row, self._init_sha256)
+        plan = self._planner.recorded(self.arm, row)
         if plan is not None and row["status"] in FINAL:
             self._note(plan, row)
         elif plan is not None:
@@ -108,7 +107,7 @@ class ArmState:
         for attempt in itertools.count():
             proposal = f"{number}-{attempt}"
             optimizer, values = self.sampler.propose(proposal)
-            plan = self._plan("search", optimizer, values, number=number, source="sampler")
+            plan = self._plan("search", optimizer, values, number, "sampler")
             if not self.known(plan.trial_key):
                 self.proposals[plan.trial_key] = proposal
                 return plan
@@ -160,34 +159,17 @@ class ArmState:
         for number, optimizer in enumerate(optimizers):
             config = self._study.default_config(self.arm, optimizer)
             values = self._planner.searched_values(config)
-            yield self._planner.of_config(
-                config,
-                self.arm.arm_id,
-                "default",
-                values,
-                number=number,
-                source="default",
-                init_sha256=self._init_sha256,
-            )
+            yield self._planner.of_config(config, self.arm.arm_id, "default", values, number=number, source="default")
 
     def _random_plans(self) -> Iterator[Plan]:
-        optimizers, count, seed = self.arm.optimizers, self._planned["random"], self._study.seed_of(self.arm)
-        points = {one: random_points(self._planner.dimensions(one), count, seed) for one in optimizers}
+        optimizers, count = self.arm.optimizers, self._planned["random"]
+        points = {one: random_points(self._planner.dimensions(one), count, self._seed) for one in optimizers}
         for number in range(count):
             optimizer = optimizers[number % len(optimizers)]
-            yield self._plan("random", optimizer, points[optimizer][number], number=number, source="random")
+            yield self._plan("random", optimizer, points[optimizer][number], number, "random")
 
-    def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], *, number: int, source: str) -> Plan:
-        return self._planner.plan(
-            self.arm,
-            stage,
-            optimizer,
-            values,
-            seed=self._study.seed_of(self.arm),
-            number=number,
-            source=source,
-            init_sha256=self._init_sha256,
-        )
+    def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> Plan:
+        return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
 
     def _retrain_plans(self) -> list[Plan]:
         """The arm's best configuration with every fresh seed; none before the earlier stages have ended."""
@@ -201,9 +183,7 @@ class ArmState:
     def _trained_again(self, best: Plan) -> Iterator[Plan]:
         for number, seed in enumerate(self._study.retrain_seeds(self.arm)):
             config = replace(best.config, seed=seed, init_seed=seed)
-            yield self._planner.of_config(
-                config, self.arm.arm_id, "retrain", best.values, number=number, init_sha256=self._init_sha256
-            )
+            yield self._planner.of_config(config, self.arm.arm_id, "retrain", best.values, number=number)
 
     def _make_sampler(self) -> ArmSampler:
         """A sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
@@ -215,7 +195,7 @@ class ArmState:
         return ArmSampler(
             {optimizer: self._planner.dimensions(optimizer) for optimizer in self.arm.optimizers},
             sampler=self._study.search.sampler,
-            seed=self._study.seed_of(self.arm),
+            seed=self._seed,
             startup_trials=self._study.search.startup_trials,
             history=history,
         )

@@ -1,6 +1,7 @@
 """What a study has done and what comes next. Knows nothing of Ray: it is asked for a trial and told how it ended."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tune_qat.tuning.arm import ArmState
@@ -14,15 +15,12 @@ class StudyQueue:
     An arm's `retrain` begins when its own earlier stages have ended; arms do not wait for one another.
     """
 
-    def __init__(
-        self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective, init_sha256: str | None
-    ) -> None:
-        """`record` holds the recorded trials; `init_sha256` is the start, where it is known before `pretrain`."""
+    def __init__(self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective) -> None:
+        """`record` holds the recorded trials; the start of `planner` is not known yet where it is pretrained."""
         self.study = planner.study
-        self._planner = planner
+        self.planner = planner
         self.objective = objective
         self._record = record
-        self.init_sha256 = init_sha256
         self.pretrain: Plan | None = None
         self._pretrain_live = False
         self.arms: dict[str, ArmState] = {}
@@ -62,7 +60,7 @@ class StudyQueue:
 
     def start_known(self, sha256: str) -> None:
         """The pretrained checkpoint is there: the arms can begin."""
-        self.init_sha256 = sha256
+        self.planner = replace(self.planner, init_sha256=sha256)
         self._pretrain_live = False
         self._open_arms()
 
@@ -118,7 +116,7 @@ class StudyQueue:
 
     def _open_arms(self) -> None:
         for arm in self.study.arms():
-            self.arms[arm.arm_id] = ArmState(arm, self._planner, self.objective, self.init_sha256)
+            self.arms[arm.arm_id] = ArmState(arm, self.planner, self.objective)
         for row in self._record:
             state = self.arms.get(row["arm_id"])
             if state is not None:

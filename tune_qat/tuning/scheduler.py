@@ -1,11 +1,11 @@
 """One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tune_qat.study import Arm, Study
+from tune_qat.study import Study
 from tune_qat.tuning.asha import Asha, Decision
 from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import WARM_UP
@@ -17,7 +17,6 @@ class StudyScheduler(FIFOScheduler):
     def __init__(
         self,
         study: Study,
-        arms: Iterable[Arm],
         history: Mapping[str, list[tuple[int, float]]],
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
@@ -31,7 +30,7 @@ class StudyScheduler(FIFOScheduler):
         self._on_decision = on_decision
         self._warm = warm
         factor = study.asha.reduction_factor
-        judged = arms if study.asha.enabled else ()
+        judged = study.arms() if study.asha.enabled else ()
         self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

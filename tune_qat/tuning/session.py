@@ -4,8 +4,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import Place
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
+from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
@@ -61,46 +62,41 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: Place,
         recorded: list[dict[str, Any]],
         budget: Budget,
         meter: Meter,
         patience: Patience,
     ) -> None:
-        self.study, self.work, self.results = study, work, results
+        """Go on from the `recorded` trials; `meter` began with the run, and writes go through `patience`."""
+        self.study, self.work, self.recorded = study, work, recorded
+        self.results, self.say = patience.results, patience.say
         task = work.task()
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
-        self._patience = patience
+        self.record = Record(self.results, study, work, points, task.sign, patience.write_whole, restarts)
+        self._patience_s = patience.seconds
         self.started_at = now()
-        self._recorded = recorded
         self._init_path = study.training.init_path
-        init_sha256 = _weights_hash(self._init_path) if self._init_path else None
-        self.queue = StudyQueue(
-            Planner(study=study, work=work),
-            recorded,
-            objective=Objective(task.sign, task.worst_metric),
-            init_sha256=init_sha256,
-        )
+        init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
+        planner = Planner(study=study, work=work, init_sha256=init_sha256)
+        self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
         self._history: dict[str, list[tuple[int, float]]] = {}
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
         self._fitting = False
         self._start_known()
 
-    def write_study(self, complete: bool) -> None:
+    def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
-        self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
+        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
-    @contextmanager
-    def running(
-        self, given: Resources, display: Callable[[Any, Resources], Any] | None, stops: Stops
-    ) -> Iterator[None]:
-        """The record opened, the display shown, and the first Ctrl-C turned into a clean stop."""
-        self.write_study(complete=False)
+    def run(
+        self, given: Resources, backend: str, display: Callable[[Any, Resources], Any] | None, stops: Stops
+    ) -> None:
+        """Run what is missing: the record opened, the display shown, the first Ctrl-C turned into a clean stop."""
+        self._write_study(complete=False)
 
         def stop() -> None:
             self.searcher.stop()
@@ -110,14 +106,14 @@ class Session:
         try:
             with nullcontext() if display is None else display(self.searcher, given):
                 stops.clean = stop
-                yield
+                self._fit(given, backend)
         finally:
             stops.clean = None
             if stops.asked:
                 self.searcher.stop()
             self.searcher.interrupt()
 
-    def fit(self, given: Resources, device: str, backend: str) -> None:
+    def _fit(self, given: Resources, backend: str) -> None:
         """All stages in one Tune run, so that worker processes are started once."""
         resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
@@ -128,17 +124,15 @@ class Session:
             study_id=self.study.name,
             init_path=init,
             threads=given.threads,
-            device=device,
+            device=given.device,
             gpus=given.gpus,
             backend=backend,
             versions=library_versions(),
-            patience_s=self._patience.seconds,
+            patience_s=self._patience_s,
             objective=self.queue.objective,
         )
         self._history.update(resume.history(self.queue, self.record))
-        scheduler = StudyScheduler(
-            self.study, self.study.arms(), self._history, self.searcher.decided, self.searcher.warm_ups.over
-        )
+        scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue)
         self.searcher.meter.gpus = given.gpus
         trainable = tune.with_resources(
@@ -159,7 +153,7 @@ class Session:
             return room(given.cpus, given.gpus)
 
         self.searcher.warm_ups.begin(room_now(), given.limit)
-        reports = Reports(self.searcher, room_now, self._patience.say)
+        reports = Reports(self.searcher, room_now, self.say)
         with tuner(trainable, self.searcher, scheduler, reports, given.limit) as ready:
             self._fitting = True
             try:
@@ -185,7 +179,7 @@ class Session:
         """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
         if self.searcher.refused:
             raise self.searcher.refused
-        self.write_study(complete=self.complete)
+        self._write_study(complete=self.complete)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
 
@@ -210,14 +204,14 @@ class Session:
 
     def _start_known(self) -> None:
         """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
-        row = resume.recorded_start(self.queue, self._recorded)
-        if row is None:
+        plan, row = self.queue.pretrain, resume.recorded_start(self.queue, self.recorded)
+        if plan is None or row is None:
             return
-        path = checkpoint_path(self.results, row["trial_key"])
+        path = checkpoint_path(self.results, plan.trial_key)
         try:
-            known = path.exists() and _weights_hash(str(path)) == row["checkpoint_sha256"]
+            known = path.exists() and self.record.weights_hash(plan) == row["checkpoint_sha256"]
         except TuneQatError as error:
-            self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+            self.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
             return
         if known:
             self.queue.start_known(row["checkpoint_sha256"])
@@ -239,9 +233,3 @@ def _command() -> str:
     """The command line as it would be typed: where the program is installed has no place in a published table."""
     name = Path(sys.argv[0]).name
     return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
-
-
-def _weights_hash(path: str) -> str:
-    from tune_qat.training.checkpoints import load_weights, weights_sha256
-
-    return weights_sha256(load_weights(path))
