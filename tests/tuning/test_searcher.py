@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tune_qat.tuning import reports
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.plan import WARM_UP, Plan
 from tune_qat.tuning.process_failures import Loss, is_out_of_memory
@@ -78,6 +79,9 @@ class Record:
     """Remembers what was written."""
 
     def started(self, plan: Any) -> None:
+        pass
+
+    def decided(self, decision: Decision) -> None:
         pass
 
     def ended(self, plan: Any, report: Any, status: str, reason: Any) -> Any:
@@ -190,6 +194,50 @@ def test_where_nobody_can_be_blamed_all_go_on_and_it_counts() -> None:
     searcher.all_lost("something else")
     assert not queue.rows and [plan.trial_key for plan in queue.again] == ["a", "b"]
     assert searcher._losses == {"a": 1, "b": 1}
+
+
+def decision(action: str) -> Decision:
+    return Decision(
+        trial_key="t", arm_id="adam-w4a4", rung=1, epoch=1, value=0.5, cutoff=0.6, n_in_rung=3, action=action
+    )
+
+
+def test_a_trial_is_stopped_by_the_decision_and_not_by_what_it_reports() -> None:
+    for action, status, expected in (
+        ("stop", "running", ("stopped", "asha")),
+        ("continue", "completed", ("completed", None)),
+    ):
+        searcher, queue = running("t")
+        searcher.decided(decision(action))
+        searcher.on_trial_complete("t", {"status": status})
+        assert [(row["status"], row["reason"]) for row in queue.rows] == [expected]
+
+
+def test_a_decision_to_stop_does_not_outlive_a_lost_process() -> None:
+    searcher, queue = running("t")
+    searcher.decided(decision("stop"))
+    searcher.lost("t", Loss(reason="killed"))
+    assert searcher.suggest("again")["trial_key"] == "t"
+    searcher.on_trial_complete("again", {"status": "completed"})
+    assert queue.rows[0]["status"] == "completed"
+
+
+def test_everyone_who_listens_is_told_in_turn() -> None:
+    searcher, _ = running("t")
+    heard: list[tuple[str, str, str]] = []
+    for name in ("first", "second"):
+        searcher.listen(lambda event, plan, values, name=name: heard.append((name, event, plan.trial_key)))  # type: ignore[misc]
+    searcher.on_trial_complete("t", {"status": "completed"})
+    assert heard == [("first", "ended", "t"), ("second", "ended", "t")]
+
+
+def test_a_run_that_the_user_stops_takes_no_more_trials_and_says_so_of_those_that_run() -> None:
+    searcher, queue = running("t")
+    written: list[tuple[str, str | None]] = []
+    searcher._record.ended = lambda plan, report, status, reason: written.append((status, reason))  # type: ignore
+    searcher.stop()
+    searcher.interrupt()
+    assert queue.closed and searcher.stopped and written == [("interrupted", "user")]
 
 
 def test_a_limit_that_was_asked_for_is_how_many_wait() -> None:

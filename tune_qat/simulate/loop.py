@@ -49,7 +49,7 @@ class Run:
 class Simulation:
     """A study from where its record stands to its end, its budget, or where `cut` ends it.
 
-    Everything that decides is the study's own: `StudyQueue`, an Optuna sampler an arm, `StudyScheduler` with Ray's
+    Everything that decides is the study's own: `StudyQueue`, an Optuna sampler an arm, `StudyScheduler` with
     ASHA, and the searcher that Ray Tune asks. One trial is proposed ahead of a free worker, as Ray Tune asks for.
     """
 

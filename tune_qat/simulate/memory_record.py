@@ -70,9 +70,7 @@ class Memory:
 
     def searched_epochs(self) -> Iterator[tuple[str, int, float | None]]:
         """Trial, epoch and metric of every epoch."""
-        for key, epochs in self.epochs.items():
-            for row in epochs:
-                yield key, row["epoch"], row["val_metric"]
+        return ((key, row["epoch"], row["val_metric"]) for key, epochs in self.epochs.items() for row in epochs)
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
         """A trial's epochs in order."""
