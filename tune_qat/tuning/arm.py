@@ -38,11 +38,11 @@ class ArmState:
         self._retrain: tuple[str, list[Plan]] = ("", [])
 
     def ended(self, stage: str) -> int:
-        """Trials of a stage that are done."""
+        """Count the trials of a stage that are done."""
         return self._counts[stage]
 
     def begun(self, stage: str) -> int:
-        """Trials of a stage that are done, running, or waiting to go on."""
+        """Count the trials of a stage that are done, running, or waiting to go on."""
         begun = [*self.cut_off.values(), *self.live.values()]
         return self.ended(stage) + sum(plan.stage == stage for plan in begun)
 
@@ -50,14 +50,14 @@ class ArmState:
         return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
 
     def left(self) -> int:
-        """Trials still to start, as far as can be said now: `retrain` counts once the best is known."""
+        """Count the trials still to start, as far as can be said now: `retrain` counts once the best is known."""
         running = [plan.stage for plan in self.live.values()]
         searched = sum(max(0, self._planned[s] - self.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
         again = (plan.trial_key for plan in self._retrain_plans())
         return searched + sum(key not in self.done and key not in self.live for key in again)
 
     def remaining(self) -> int:
-        """Trials of the whole plan that have not ended."""
+        """Count the trials of the whole plan that have not ended."""
         return sum(max(0, planned - self.ended(stage)) for stage, planned in self._planned.items())
 
     def take(self, row: Mapping[str, Any]) -> None:
@@ -146,7 +146,7 @@ class ArmState:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
     def _next_ahead(self, stage: str, plans: Callable[[], Iterator[Plan]]) -> Plan | None:
-        """The next trial of a stage that no result changes; all of them are worked out once."""
+        """Give the next trial of a stage that no result changes; all of them are worked out once."""
         if stage not in self._ahead:
             self._ahead[stage] = deque(plans())
         ahead = self._ahead[stage]
@@ -172,7 +172,7 @@ class ArmState:
         return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
 
     def _retrain_plans(self) -> list[Plan]:
-        """The arm's best configuration with every fresh seed; none before the earlier stages have ended."""
+        """Plan the best configuration again with every fresh seed; nothing before the earlier stages have ended."""
         if self.best is None or not self._have_ended(SEARCHED_STAGES):
             return []
         best = self.best[0]
@@ -186,7 +186,7 @@ class ArmState:
             yield self._planner.of_config(config, self.arm.arm_id, "retrain", best.values, number=number)
 
     def _make_sampler(self) -> ArmSampler:
-        """A sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
+        """Make a sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
         history = [
             (plan.config.optimizer, plan.values, self._objective.of_row(row))
             for plan, row in self.done.values()

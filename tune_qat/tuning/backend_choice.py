@@ -24,7 +24,7 @@ def choose(
     device: str,
     processes: int,
 ) -> tuple[str, str]:
-    """The backend, and a sentence that says which and why.
+    """Choose the backend, with a sentence that says which and why.
 
     A study that goes on keeps the backend of its recorded trials, so that all of them can be compared bit for bit.
     """
@@ -39,7 +39,7 @@ def choose(
 
 
 def plan(study: Study, work: Workload, processes: int) -> Plan:
-    """Counts of what the study trains in quantized form if nothing is stopped early."""
+    """Count what the study trains in quantized form if nothing is stopped early."""
     task = work.task()
     quantized = [arm for arm in study.arms() if not arm.scheme.is_float]
     trials = sum(sum(study.planned(arm).values()) for arm in quantized)
@@ -58,7 +58,7 @@ def plan(study: Study, work: Workload, processes: int) -> Plan:
 
 
 def _size(work: Workload, scheme: Any) -> tuple[int, int]:
-    """Quantized activations of a sample, and quantized layers, of the model in this scheme."""
+    """Count a sample's quantized activations, and the quantized layers, of the model in this scheme."""
     # Two samples: batch norm has no statistics of one.
     batch, _ = work.task().batch(0, 1, torch.arange(2))
     model = quantize(work.build_model(init_seed=0), scheme, batch)

@@ -38,7 +38,7 @@ class Plan:
     """What the sampler proposed: batch size, learning rate and searched options."""
 
     def to_json(self) -> str:
-        """To travel inside a Ray Tune configuration as one value.
+        """Write the plan as one value, to travel inside a Ray Tune configuration.
 
         Ray Tune keeps statistics of every number in a configuration, and copies every part of it, for each trial.
         """
@@ -54,7 +54,7 @@ class Keys(Protocol):
     """What trials' keys come from: a workload, or what a record says of one."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """The trial's key."""
+        """Work out a trial's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Planner:
     _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def dimensions(self, optimizer: str) -> Dimensions:
-        """What is searched for one optimizer, worked out once for all trials."""
+        """Give what is searched for one optimizer, worked out once for all trials."""
         if optimizer not in self._dimensions:
             self._dimensions[optimizer] = self.study.dimensions(optimizer)
         return self._dimensions[optimizer]
@@ -84,7 +84,7 @@ class Planner:
         number: int,
         source: str,
     ) -> Plan:
-        """The trial of these values in this arm and stage."""
+        """Plan the trial of these values in this arm and stage."""
         config = self.study.config(arm, optimizer, values, seed=seed)
         return self.of_config(config, arm.arm_id, stage, values, number=number, source=source)
 
@@ -98,7 +98,7 @@ class Planner:
         number: int = 0,
         source: str = "plan",
     ) -> Plan:
-        """The trial of a configuration that is resolved already."""
+        """Plan the trial of a configuration that is resolved already."""
         return Plan(
             trial_key=self.work.key(config, stage, self.init_sha256),
             arm_id=arm_id,
@@ -111,7 +111,7 @@ class Planner:
         )
 
     def recorded(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
-        """The plan of a recorded trial of this arm, or None if it does not fit the study as it is now.
+        """Plan a recorded trial of this arm again; None if it does not fit the study as it is now.
 
         It fits if it is the `same` trial today, and its searched values lie within today's ranges.
         """
@@ -121,7 +121,7 @@ class Planner:
         return plan if self.in_range(plan) else None
 
     def same(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
-        """The plan of a recorded trial of this arm, whatever the ranges; None if it would be another trial today.
+        """Plan a recorded trial of this arm again, whatever the ranges; None if it would be another trial today.
 
         It is the same if its searched values, put into today's study, give the same key.
         """
@@ -138,7 +138,7 @@ class Planner:
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
-        """The values of a configuration that the study searches."""
+        """Pick the values of a configuration that the study searches."""
         everything = {
             **config.optimizer_options,
             "learning_rate": config.learning_rate,

@@ -16,7 +16,7 @@ class StudyQueue:
     """
 
     def __init__(self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective) -> None:
-        """`record` holds the recorded trials; the start of `planner` is not known yet where it is pretrained."""
+        """Begin with the recorded trials; the start of `planner` is not known yet where it is pretrained."""
         self.study = planner.study
         self.planner = planner
         self.objective = objective
@@ -49,23 +49,23 @@ class StudyQueue:
         return not self.live and (self.closed or (bool(self.arms) and not self.left()))
 
     def left(self) -> int:
-        """Trials still to start, as far as can be said now: an arm's `retrain` counts once its best is known."""
+        """Count the trials still to start, as far as can be said now: `retrain` counts once an arm's best is known."""
         return sum(state.left() for state in self.arms.values())
 
     def remaining(self) -> int:
-        """Trials of the whole plan that have not ended; 0 exactly where nothing is left."""
+        """Count the trials of the whole plan that have not ended; 0 exactly where nothing is left."""
         if self.arms:
             return sum(state.remaining() for state in self.arms.values())
         return sum(trials for _, trials, _ in self.study.trial_epochs())
 
     def start_known(self, sha256: str) -> None:
-        """The pretrained checkpoint is there: the arms can begin."""
+        """Open the arms: the pretrained checkpoint is there."""
         self.planner = replace(self.planner, init_sha256=sha256)
         self._pretrain_live = False
         self._open_arms()
 
     def next(self) -> Plan | None:
-        """The next trial to start; None if nothing can start now (see `finished`)."""
+        """Give the next trial to start; None if nothing can start now (see `finished`)."""
         if self.again:
             return self.again.pop(0)
         if self.closed:
@@ -88,7 +88,7 @@ class StudyQueue:
         return None
 
     def ended(self, plan: Plan, row: Mapping[str, Any]) -> None:
-        """A trial's final row. Past the study's limit of failures, `failure` says so and no more trials start."""
+        """Take a trial's final row. Past the study's limit of failures, `failure` says so and no more trials start."""
         if plan.stage == "pretrain":
             self._pretrain_live = False
             if row["status"] != "completed":
@@ -103,7 +103,7 @@ class StudyQueue:
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
 
     def cut(self, plan: Plan) -> None:
-        """A trial that was stopped before its end: the next run goes on with it."""
+        """Put aside a trial that was stopped before its end: the next run goes on with it."""
         if plan.stage == "pretrain":
             self._pretrain_live = False
         else:
@@ -123,7 +123,7 @@ class StudyQueue:
                 state.take(row)
 
     def _first(self, next_of: Callable[[ArmState], Plan | None]) -> Plan | None:
-        """The plan of the arm that has had the fewest trials, so that arms advance together."""
+        """Start a trial of the arm that has had the fewest, so that arms advance together."""
         for state in sorted(self.arms.values(), key=lambda state: len(state.done) + len(state.live)):
             plan = next_of(state)
             if plan:

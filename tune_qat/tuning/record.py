@@ -37,7 +37,7 @@ FROM_WORKER = (
 
 @dataclass
 class Record:
-    """Writes one study's rows. Every file has one writer, and is replaced whole."""
+    """Rows of one study on disk or object storage. Every file has one writer, and is replaced whole."""
 
     results: Place
     study: Study
@@ -52,7 +52,7 @@ class Record:
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, plan: Plan) -> None:
-        """A row with status `running`, so that a study that is cut off knows what to go on with."""
+        """Write a row with status `running`, so that a study that is cut off knows what to go on with."""
         key = plan.trial_key
         started = self._started.setdefault(key, now())
         # Counted here and not by the worker, which may be lost before it has written anything.
@@ -61,7 +61,7 @@ class Record:
         self._write_trial({**self._running.setdefault(key, planned_columns(plan, self.work)), **row})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
-        """The trial's row as it ended, made from its recorded epochs; its checkpoint goes where it is not kept."""
+        """Write how a trial ended, from its recorded epochs, and give its row; its checkpoint goes unless kept."""
         epochs = self.epochs_of(plan.trial_key)
         trivial = self.reference_points["trivial_score"]
         row: dict[str, Any] = {
@@ -91,11 +91,11 @@ class Record:
             remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
 
     def weights_hash(self, plan: Plan) -> str:
-        """Hash of the weights that a trial ended with."""
+        """Hash the weights that a trial ended with."""
         return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
 
     def decided(self, decision: Decision) -> None:
-        """What ASHA decided about a trial at a rung."""
+        """Write what ASHA decided about a trial at a rung."""
         key = decision.trial_key
         if key not in self._decisions:
             # A trial that goes on was judged at earlier rungs by an earlier run.
@@ -104,7 +104,7 @@ class Record:
         write_rows(self._path("decisions", key), "decisions", self._decisions[key], self.write)
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
         return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ class Record:
         return read_file(path).to_pylist() if path.exists() else []
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
-        """All arms of the study; `best` holds the chosen configuration of those that have one."""
+        """Write all arms of the study; `best` holds the chosen configuration of those that have one."""
         points = dict(self.reference_points)
         shared = {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
         rows = [
@@ -146,7 +146,7 @@ class Record:
         write_rows(self._path("arms", "arms"), "arms", rows, self.write)
 
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
-        """The study itself, written at its start and at its end, `seconds` of this run later."""
+        """Write the study itself, at its start and at its end, `seconds` of this run later."""
         finished = now()
         row = {
             "definition_json": self.study.model_dump_json(),
@@ -172,5 +172,5 @@ class Record:
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Give the time, in UTC."""
     return datetime.now(UTC)

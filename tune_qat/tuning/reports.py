@@ -15,12 +15,12 @@ LOOK_S = 5.0
 
 
 class Reports(Callback):
-    """Passes a trial's reports on to the display, and notices trials that Ray gives up and nodes that come and go."""
+    """Listener of Ray Tune: passes reports on, and notices trials that are given up and nodes that come and go."""
 
     def __init__(
         self, searcher: StudySearcher, room: Callable[[], int], say: Callable[[str], Any] = lambda text: None
     ) -> None:
-        """`room` says how many trials the nodes have room for now; `say` is told what a trial found damaged."""
+        """Ask `room` how many trials the nodes have room for now; tell `say` what a trial found damaged."""
         self._searcher, self._room, self._say = searcher, room, say
         self._looked = time.monotonic()
 
@@ -28,14 +28,14 @@ class Reports(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial has got its process."""
+        """Note that a trial has got its process."""
         # Not from results: the first one comes an epoch later, and a second process would idle until then.
         self._searcher.started(trial.trial_id, trial.temporary_state.ray_actor._actor_id.hex())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """One epoch of one trial."""
+        """Pass on one epoch of one trial."""
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             report = unpack(result)
@@ -44,11 +44,11 @@ class Reports(Callback):
                 self._say(report["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died."""
+        """Lose a trial whose process died."""
         self._searcher.lost(trial.trial_id, loss_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """An error inside Ray itself ends a trial without telling its searcher: the study would wait for ever."""
+        """Look for trials that an error inside Ray has ended without a word: the study would wait for ever."""
         if self._searcher.stopped:
             # At once: Ray Tune takes up to ten seconds to end its processes, and whoever stops the run may not wait.
             self._searcher.interrupt()

@@ -10,7 +10,7 @@ from tune_qat.tuning.trial_record import TrialRecord
 
 
 def recorded_start(queue: StudyQueue, record: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row of the pretrained start, where the record has it whole."""
+    """Find the row of the pretrained start, where the record has it whole."""
     key = queue.pretrain.trial_key if queue.pretrain else None
     whole = (row for row in record if row["trial_key"] == key and row["status"] == "completed")
     return next(whole, None)

@@ -58,7 +58,7 @@ def run(
         budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
-        display: called with the searcher and the resources, gives a context manager that shows progress.
+        display: called with the searcher, to which it may `listen`, and the resources; gives a context manager.
         say: called with what was decided once for the whole study, a sentence each.
 
     Raises:
@@ -88,7 +88,7 @@ def run(
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
-    """The study's workload, its data found and everything about the study that can be wrong on it looked at."""
+    """Load the study's workload, and look at everything about the study that can be wrong on it."""
     work = workload.load(
         study.workload.model,
         study.workload.dataset,

@@ -24,7 +24,7 @@ Listener = Callable[[str, Plan, Mapping[str, Any]], None]
 
 
 class StudySearcher(Searcher):
-    """What Ray Tune asks for the next trial: the queue decides, over all arms and stages of one run."""
+    """Source of Ray Tune's trials: the queue decides, over all arms and stages of one run."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """The configuration of a new Tune trial, None to be asked again, or FINISHED."""
+        """Give the configuration of a new Tune trial, None to be asked again, or FINISHED."""
         if self.plans and self.warm_ups.take(trial_id):
             return {"arm_id": "", "stage": WARM_UP, "trial_key": ""}
         if self._waiting >= self.warm_ups.ahead(len(self._begun)):
@@ -89,20 +89,20 @@ class StudySearcher(Searcher):
         return len(self.plans) - len(self._begun)
 
     def room(self, slots: int) -> None:
-        """Nodes have come or gone: processes of new ones are started as those of the first."""
+        """Start the processes of nodes that have come as those of the first; others may have gone."""
         self.warm_ups.room(slots, self._waiting)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: samplers are told of ended trials only."""
+        """Do nothing: samplers are told of ended trials only."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial has ended by itself or by ASHA; of one that Ray gives up, `lost` is told with the reason."""
+        """End a trial, by itself or by ASHA; of one that Ray gives up, `lost` is told with the reason."""
         self.warm_ups.end(trial_id)
         if not error and trial_id in self.plans:
             self._end(trial_id, unpack(result or {}))
 
     def started(self, trial_id: str, process: str) -> None:
-        """A trial that was suggested has got its process."""
+        """Begin a trial that was suggested: it has got its process."""
         self.warm_ups.seen[process] = trial_id
         plan = self.plans.get(trial_id)
         if plan is not None and trial_id not in self._begun:
@@ -112,7 +112,7 @@ class StudySearcher(Searcher):
             self.tell("started", plan, {})
 
     def lost(self, trial_id: str, loss: Loss) -> None:
-        """A trial's process is gone: it goes on from its checkpoint, unless it took the memory or was lost too often.
+        """Let a trial whose process is gone go on, unless it took the memory or was lost too often.
 
         Not left to Ray's own `max_failures`, which does not tell these cases apart, and gives a trial up at once whose
         process dies between two trials.
@@ -135,7 +135,7 @@ class StudySearcher(Searcher):
             self.tell("lost", plan, {})
 
     def all_lost(self, reason: str) -> None:
-        """Ray Tune has given up every trial, for what `reason` says of one: its process was killed for its memory.
+        """Lose every trial: Ray Tune has given them up for what `reason` says of one, killed for its memory.
 
         Ray's monitor may kill several of a node; the largest took the memory, the others are excused.
         """
@@ -146,7 +146,7 @@ class StudySearcher(Searcher):
             self.lost(trial_id, Loss(reason=reason[:4_000], out_of_memory=trial_id == largest, excused=excused))
 
     def decided(self, decision: Decision) -> None:
-        """What ASHA decided goes into the record; a trial that it stops ends by it."""
+        """Record what ASHA decided; a trial that it stops ends by it."""
         if decision.stops:
             self._stopping.add(decision.trial_key)
         self._write(lambda: self._record.decided(decision))
@@ -171,7 +171,7 @@ class StudySearcher(Searcher):
         return self.plans.pop(trial_id)
 
     def _write(self, write: Callable[[], T]) -> T | None:
-        """What `write` gives; None once the record cannot be written: Ray must not fall over that."""
+        """Give what `write` does; None once the record cannot be written: Ray must not fall over that."""
         try:
             return write()
         except StorageRefused as error:
@@ -188,16 +188,16 @@ class StudySearcher(Searcher):
         self.stopped = self.queue.closed = True
 
     def interrupt(self) -> None:
-        """Rows of what was still running, or waiting to go on, when the run ended."""
+        """Write rows of what was still running, or waiting to go on, when the run ended."""
         begun = [self.plans[trial_id] for trial_id in self._begun]
         for plan in [*begun, *self.queue.again]:
             self._write(partial(self._record.ended, plan, {}, "interrupted", "user" if self.stopped else None))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: a resumed study starts from the record."""
+        """Save nothing: a resumed study starts from the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: see `save`."""
+        """Restore nothing: see `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles its searcher for a restore that is not used here; queue and record are not for that.

@@ -114,7 +114,7 @@ class Session:
             self.searcher.interrupt()
 
     def _fit(self, given: Resources, backend: str) -> None:
-        """All stages in one Tune run, so that worker processes are started once."""
+        """Run all stages in one Tune run, so that worker processes are started once."""
         resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
         pretrain = self.queue.pretrain
@@ -143,7 +143,7 @@ class Session:
             pass
 
     def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:
-        """A Tune run; False where it has given up all its trials, which go on in another one.
+        """Run Tune; False where it has given up all its trials, which go on in another run.
 
         It does so for errors of Ray that it does not expect of a trial's process, as of one that Ray's memory monitor
         has killed.
@@ -168,7 +168,7 @@ class Session:
         return True
 
     def lost(self, why: str) -> None:
-        """Another driver has taken the study over: stop, and write nothing more."""
+        """Stop, and write nothing more: another driver has taken the study over."""
         error = StorageRefused(f"Stopped: {why}.")
         self.record.refuse(error)
         self.searcher.give_up(error)
@@ -176,7 +176,7 @@ class Session:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        """Write the last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
         if self.searcher.refused:
             raise self.searcher.refused
         self._write_study(complete=self.complete)
@@ -217,19 +217,19 @@ class Session:
             self.queue.start_known(row["checkpoint_sha256"])
 
     def _forget_checkpoints(self) -> None:
-        """Those of trials whose driver was lost between their row and their checkpoint."""
+        """Remove checkpoints of trials whose driver was lost between their row and their checkpoint."""
         left = {folder.name for folder in self.results.glob("checkpoints/*")}
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
 
     def _recall(self, plan: Plan) -> None:
-        """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
+        """Read a lost trial's epochs again: the last one may be in the record and was never reported."""
         epochs = self.record.epochs_of(plan.trial_key)
         self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:
-    """The command line as it would be typed: where the program is installed has no place in a published table."""
+    """Give the command line as it would be typed: where the program is installed has no place in a published table."""
     name = Path(sys.argv[0]).name
     return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])

@@ -8,7 +8,7 @@ from tune_qat.tuning.plan import Plan
 
 
 class TrialRecord(Protocol):
-    """Where rows of trials go, and where a study that goes on finds them."""
+    """Place where rows of trials go, and where a study that goes on finds them."""
 
     def started(self, plan: Plan) -> None:
         """Write that a trial runs."""
@@ -29,4 +29,4 @@ class TrialRecord(Protocol):
         """Read trial, epoch and metric of every epoch, in the order of their attempts."""
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
