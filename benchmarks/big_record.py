@@ -29,6 +29,7 @@ from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
+from tune_qat.tuning.rows import outcome_columns, planned_columns
 from tune_qat.tuning.sampler import random_points
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,6 +46,7 @@ class BigRecord:
         self.planner = Planner(study=study, work=self.work)
         task = self.work.task()
         points = {**self.work.reference_points(), "unit": task.unit}
+        self._trivial_score = points["trivial_score"]
         self._record = Record(folder, study, self.work, points, task.sign)
         self._quantizers = {arm.arm_id: self._layers(arm) for arm in study.arms()}
         self._best: dict[str, str] = {}
@@ -69,7 +71,6 @@ class BigRecord:
                     seed=seed,
                     number=number if random else number - study.stages.random,
                     source="random" if random else "sampler",
-                    init_sha256=None,
                 )
             )
         yield from plans
@@ -77,16 +78,14 @@ class BigRecord:
         self._best[arm.arm_id] = best.config.config_id
         values = {"learning_rate": best.config.learning_rate, "batch_size": best.config.batch_size}
         for number, seed in enumerate(study.retrain_seeds(arm)):
-            yield self.planner.plan(
-                arm, "retrain", optimizer, values, seed=seed, number=number, source="plan", init_sha256=None
-            )
+            yield self.planner.plan(arm, "retrain", optimizer, values, seed=seed, number=number, source="plan")
 
     def rows(self, plan: Plan) -> dict[str, list[dict[str, Any]]]:
         """What the record has of a trial, by table; `layers` not, see `layers`."""
         epochs = [epoch_row(plan, epoch) for epoch in range(1, plan.config.epochs + 1)]
         trial = {
-            **self._record._planned(plan),
-            **self._record._outcome(epochs, "completed"),
+            **planned_columns(plan, self.work),
+            **outcome_columns(epochs, "completed", sign=self._record.sign, trivial_score=self._trivial_score),
             "status": "completed",
             "rung": max(self.study.rungs, default=None) if plan.stage == "search" else None,
             "backend": "eager",

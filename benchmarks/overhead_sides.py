@@ -8,7 +8,7 @@ OUT.json gets trials, epochs, processes, and the driver's resident memory (MB) a
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,26 +58,21 @@ def ours(study: Study, folder: Path) -> dict[str, Any]:
     memory = Memory(study.stages.search)
     shown = display(live=False)
 
+    def told(event: str, plan: Any, values: Mapping[str, Any]) -> None:
+        if event == "ended":
+            memory.ended()
+
     @contextmanager
     def watched(searcher: Any, resources: Any) -> Iterator[None]:
         with shown(searcher, resources):
-            searcher.listener = _also(searcher.listener, memory)
+            searcher.listen(told)
             yield
-            found["processes"] = len(searcher.processes_seen)
+            found["processes"] = len(searcher.warm_ups.seen)
 
     found: dict[str, Any] = {}
     run(study, results=folder, backend=EAGER, display=watched)
     rows = read_rows(folder, "trials")
     return {**found, "trials": len(rows), "epochs": sum(row["epochs_run"] for row in rows), "memory_mb": memory.mb}
-
-
-def _also(listener: Callable[..., None], memory: Memory) -> Callable[..., None]:
-    def told(event: str, plan: Any, values: Mapping[str, Any]) -> None:
-        listener(event, plan, values)
-        if event == "ended":
-            memory.ended()
-
-    return told
 
 
 def space(trial: Any) -> None:

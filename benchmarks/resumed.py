@@ -58,14 +58,12 @@ def main() -> None:
     @contextmanager
     def watched(searcher: Any, resources: Any) -> Iterator[None]:
         with shown(searcher, resources):
-            progress = searcher.listener
 
             def told(event: str, plan: Any, values: Mapping[str, Any]) -> None:
-                progress(event, plan, values)
                 if event == "started" and clock.started(plan.arm_id):
                     searcher.queue.closed = True
 
-            searcher.listener = told
+            searcher.listen(told)
             yield
 
     run(study, results=given.results, display=watched)

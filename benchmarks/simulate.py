@@ -38,8 +38,7 @@ def recorded(study: Study) -> Recorded:
         if run.plan.stage != "pretrain":
             trials.setdefault((run.plan.config.optimizer, run.plan.config.scheme), []).append(_as_recorded(run))
     return Recorded(
-        sign=1,
-        worst_metric=0.0,
+        objective=form.objective,
         init_sha256=form.init_sha256,
         data_fingerprint="stand-in",
         split_fingerprint="stand-in",

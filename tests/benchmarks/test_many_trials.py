@@ -11,6 +11,7 @@ from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
 from tune_qat.results.views import connect
 from tune_qat.study import Study
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.queue import StudyQueue
 
 SEARCH = 2
@@ -37,12 +38,12 @@ def test_a_study_that_goes_on_finds_every_trial_done(compacted: tuple[BigRecord,
     big, folder = compacted
     assert repair(folder, "many") == []
     rows = read_rows(folder, "trials", "many")
-    queue = StudyQueue(big.planner, rows, sign=1, worst_metric=0.0, init_sha256=None)
+    queue = StudyQueue(big.planner, rows, objective=Objective(1, 0.0))
     assert sum(len(state.done) for state in queue.arms.values()) == len(rows)
     assert queue.finished and queue.left() == 0
     more = Study.model_validate({**big.study.model_dump(), "stages": {**big.study.stages.model_dump(), "search": 3}})
     queue = StudyQueue(
-        type(big.planner)(study=more, work=big.work), rows, sign=1, worst_metric=0.0, init_sha256=None
+        type(big.planner)(study=more, work=big.work), rows, objective=Objective(1, 0.0)
     )  # fmt: skip
     assert queue.left() == ARMS
     plan = queue.next()

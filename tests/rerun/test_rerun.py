@@ -139,12 +139,11 @@ class TestEndedOtherwise:
         task = work.task()
         record = Record(results, study, work, {**work.reference_points(), "unit": task.unit}, task.sign)
         start = trial(results, stage="pretrain")
-        planner = Planner(study=study, work=work)
+        planner = Planner(study=study, work=work, init_sha256=start["checkpoint_sha256"])
         base = TrialConfig.from_dict(json.loads(trial(results, stage="default", arm_id="adam-w4a4")["params_json"]))
 
         def write(status: str, *, epochs: int = 0, error: Exception | None = None, **values: Any) -> Plan:
-            plan = planner.of_config(replace(base, **values), "adam-w4a4", "search", {},
-                                     init_sha256=start["checkpoint_sha256"])  # fmt: skip
+            plan = planner.of_config(replace(base, **values), "adam-w4a4", "search", {})
             log = EpochLog(results, study.name, plan.trial_key)
             if epochs:
                 with thread_count(1):

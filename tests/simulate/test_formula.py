@@ -22,7 +22,7 @@ def plan(study: Study, optimizer: str, seed: int = 0, **values: float) -> Plan:
     arm = next(arm for arm in study.arms() if arm.optimizer == optimizer and not arm.scheme.is_float)
     given = {"learning_rate": 1e-2, "batch_size": 64, **values}
     planner = Planner(study=study, work=ClosedForm.of(study))
-    return planner.plan(arm, "search", optimizer, given, seed=seed, number=0, source="sampler", init_sha256=None)
+    return planner.plan(arm, "search", optimizer, given, seed=seed, number=0, source="sampler")
 
 
 def off(config: TrialConfig, middle: float) -> float:
@@ -98,7 +98,7 @@ def random_plan(study: Study, planner: Planner, arm: Arm, generator: Any) -> Pla
         share = generator.uniform()
         values[name] = bounds.low * (bounds.high / bounds.low) ** share if bounds.log else bounds.low
     values["batch_size"] = 2 ** int(generator.integers(4, 7))
-    return planner.plan(arm, "random", optimizer, values, seed=0, number=0, source="random", init_sha256=None)
+    return planner.plan(arm, "random", optimizer, values, seed=0, number=0, source="random")
 
 
 def test_an_optimizer_without_a_rate_is_at_its_best_one() -> None:

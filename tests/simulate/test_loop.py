@@ -143,7 +143,7 @@ def test_a_diverged_trial_has_no_metric_and_is_told_as_the_worst() -> None:
     done = simulate(study, EndsInANumber.of(study), workers=2)
     diverged = [run.plan for run in done.runs if run.status == "diverged"]
     assert diverged and all(done.memory.outcomes[plan.trial_key]["val_metric"] is None for plan in diverged)
-    assert all(done.queue.objective(done.memory.outcomes[plan.trial_key]) == 0.0 for plan in diverged)
+    assert all(done.queue.objective.of_row(done.memory.outcomes[plan.trial_key]) == 0.0 for plan in diverged)
 
 
 def in_range(done: Simulation, plan: Plan) -> bool:

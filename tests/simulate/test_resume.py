@@ -70,7 +70,7 @@ def assert_rungs(study: Study, last: Simulation) -> None:
         rungs = last.scheduler.asha[arm.arm_id].rungs
         for rung in study.rungs:
             reached = [memory.epochs[key][rung - 1] for key in searched if len(memory.epochs[key]) >= rung]
-            expected = sorted(last.queue.finite_objective(row["val_metric"]) for row in reached)
+            expected = sorted(last.queue.objective.of(row["val_metric"]) for row in reached)
             assert rungs[rung].values == expected
 
 
@@ -84,9 +84,9 @@ def assert_samplers(last: Simulation) -> int:
         assert sum(trial.state.name == "RUNNING" for trial in told) == len(state.proposals)
         assert not (last.queue.finished and state.proposals)
         known = [
-            last.queue.objective(row)
+            last.queue.objective.of_row(row)
             for plan, row in state.done.values()
-            if plan.stage != "retrain" and last.queue._planner.in_range(plan)
+            if plan.stage != "retrain" and last.queue.planner.in_range(plan)
         ]
         assert sorted(trial.value for trial in told if trial.value is not None) == sorted(known)
     return len(samplers)

@@ -240,7 +240,7 @@ class TestRungs:
         ],
     )
     def test_they_are_where_ray_tunes_asha_stops(self, load: Any, epochs: int, grace: int | None, factor: int) -> None:
-        from tune_qat.tuning.sampler import OBJECTIVE
+        from tune_qat.tuning.objective import OBJECTIVE
         from tune_qat.tuning.scheduler import StudyScheduler
 
         study = load(training__epochs=epochs, asha={"grace_epochs": grace, "reduction_factor": factor})
@@ -254,7 +254,7 @@ class TestRungs:
 
         stopped = []
         for epoch in range(1, epochs):
-            scheduler = StudyScheduler(study, study.arms(), {}, lambda decision: None)
+            scheduler = StudyScheduler(study, {}, lambda decision: None)
             actions(scheduler, "good", [1.0] * epochs)
             # As good as the other until it falls behind: stopped then if, and only if, somebody looks.
             if actions(scheduler, "falls", [1.0] * (epoch - 1) + [0.0])[-1] == "STOP":

@@ -174,7 +174,7 @@ def _drive(space: str, results: str, address: str, *options: str) -> int:
 
     @contextmanager
     def listen(searcher: Any, resources: Any) -> Iterator[None]:
-        searcher.listener = tell
+        searcher.listen(tell)
         yield
 
     outcome = run(

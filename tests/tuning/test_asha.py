@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler
 
 from tune_qat.tuning.asha import Asha, cutoff
-from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.tuning.objective import OBJECTIVE
 
 NO_CONTROLLER: Any = None
 
@@ -31,7 +31,7 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
     generator = np.random.default_rng(0)
     # Rounded, so that values meet each other and their cutoffs.
     curves = (generator.uniform(size=(300, 20)).cumsum(axis=1) * generator.uniform(size=(300, 1))).round(1)
-    ours, theirs, stopped = Asha(rungs, factor), rays(20, grace, factor), 0
+    ours, theirs, stopped = Asha("arm", rungs, factor), rays(20, grace, factor), 0
     waiting, running = list(range(300)), dict[int, int]()
     while waiting or running:
         while waiting and len(running) < 5:
@@ -42,11 +42,11 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
         running[trial] += 1
         result = {"epoch": running[trial], OBJECTIVE: float(curves[trial, running[trial] - 1])}
         one, ended = named(trial), generator.uniform() < 0.02 or running[trial] == 20
-        judged = ours.put(str(trial), running[trial], result[OBJECTIVE])
+        decision = ours.put(str(trial), running[trial], result[OBJECTIVE])
         if ended:  # by itself, diverged or at its last epoch
             theirs.on_trial_complete(NO_CONTROLLER, one, result)
         else:
-            ended = judged is not None and not judged.goes_on
+            ended = decision is not None and decision.stops
             assert theirs.on_trial_result(NO_CONTROLLER, one, result) == ("STOP" if ended else "CONTINUE")
             stopped += ended
         if ended:
@@ -55,13 +55,13 @@ def test_decisions_are_rays_for_trials_side_by_side(grace: int, factor: int, run
 
 
 def test_a_value_counts_once_in_a_rung_and_nowhere_else() -> None:
-    asha = Asha((1, 3), 3)
+    asha = Asha("arm", (1, 3), 3)
     first = asha.put("one", 1, 0.5)
-    assert first is not None and (first.goes_on, first.cutoff, first.before) == (True, None, 0)
+    assert first is not None and (first.stops, first.cutoff, first.n_in_rung) == (False, None, 0)
     assert asha.put("one", 1, 0.1) is None
     assert asha.put("one", 2, 0.1) is None
     second = asha.put("two", 1, 0.4)
-    assert second is not None and (second.goes_on, second.cutoff, second.before) == (False, 0.5, 1)
+    assert second is not None and (second.stops, second.cutoff, second.n_in_rung) == (True, 0.5, 1)
     assert (asha.rungs[1].values, asha.rungs[3].values) == ([0.4, 0.5], [])
 
 

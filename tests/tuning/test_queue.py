@@ -9,15 +9,17 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
 from tune_qat.training import workload
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 
 INIT = "0" * 64
+ACCURACY = Objective(sign=1, worst=0.0)
 
 
 def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> StudyQueue:
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    return StudyQueue(Planner(study=study, work=work), record or [], sign=1, worst_metric=0.0, init_sha256=None)
+    return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY)
 
 
 def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
@@ -210,7 +212,7 @@ def test_an_edited_study_runs_only_what_is_new(
     assert len({plan.trial_key for plan in [*old, *added]}) == len(old) + len(added)
     assert queue.finished and not queue.left()
     for state in queue.arms.values():
-        best = queue.best(state)
+        best = state.best
         assert best is not None
         assert {plan.trial_key for plan, _ in state.done.values()} == {
             plan.trial_key for plan in [*old, *added] if plan.arm_id == state.arm.arm_id
@@ -240,7 +242,7 @@ def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.Mon
         def add(self, optimizer: str, values: Any, objective: float) -> None:
             raise AssertionError("nothing was cut off")
 
-    monkeypatch.setattr("tune_qat.tuning.queue.ArmSampler", Repeating)
+    monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Repeating)
     plans, _ = work_off(make_queue(tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}})))
     searched = [plan for plan in plans if plan.stage == "search"]
     assert len(searched) == 2 * 3
@@ -272,10 +274,10 @@ def test_a_failed_start_ends_the_study() -> None:
 
 
 def test_samplers_are_told_a_finite_worst_value_of_a_diverged_trial() -> None:
-    queue = make_queue(tiny())
-    assert queue.objective({"status": "diverged", "val_metric": None}) == 0.0
-    assert queue.objective({"status": "oom", "val_metric": None}) == 0.0
-    assert queue.objective({"status": "stopped", "val_metric": 0.25}) == 0.25
+    assert ACCURACY.of_row({"status": "diverged", "val_metric": None}) == 0.0
+    assert ACCURACY.of_row({"status": "oom", "val_metric": None}) == 0.0
+    assert ACCURACY.of_row({"status": "interrupted", "val_metric": 0.25}) == 0.0
+    assert ACCURACY.of_row({"status": "stopped", "val_metric": 0.25}) == 0.25
 
 
 def test_an_arm_in_which_every_trial_diverged_has_no_retrain_and_the_study_still_ends() -> None:
@@ -319,7 +321,7 @@ def test_searched_bits_are_one_arm_whose_trials_have_all_of_them() -> None:
     assert list(queue.arms) == ["joint-bits"]
     searched = {plan.config.scheme.label for plan in plans if plan.stage in ("random", "search")}
     assert searched == {"w2a2", "w4a4", "w8a8"}
-    best, _ = queue.best(queue.arms["joint-bits"]) or (None, None)
+    best, _ = queue.arms["joint-bits"].best or (None, None)
     retrained = [plan.config for plan in plans if plan.stage == "retrain"]
     assert best is not None and len(retrained) == 2
     assert {config.config_id for config in retrained} == {best.config.config_id}
@@ -353,7 +355,7 @@ def test_of_equally_good_configurations_the_key_decides_whichever_ended_first() 
             row["val_metric"] = 0.5
         queue = make_queue(study, [rows[0], *(reversed(rows[1:]) if backwards else rows[1:])])
         queue.start_known(INIT)
-        best = queue.best(queue.arms["adam-w4a4"])
+        best = queue.arms["adam-w4a4"].best
         assert best is not None
         chosen.append(best[0].trial_key)
     tuned = [plan.trial_key for plan in plans if plan.stage in ("default", "random", "search")]

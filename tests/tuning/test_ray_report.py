@@ -1,9 +1,9 @@
 from numbers import Number
 
 from tests.tuning.studies import tiny
+from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.ray_report import pack, unpack
-from tune_qat.tuning.sampler import OBJECTIVE
 
 REPORT = {"epoch": 2, "status": "running", "val_metric": 0.5, OBJECTIVE: 0.5, "threads": 1, "peak_memory_mb": 812.5}
 

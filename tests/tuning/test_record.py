@@ -9,9 +9,9 @@ import pytest
 from tests.tuning.studies import tiny
 from tune_qat.results.reader import read_rows
 from tune_qat.training import workload
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.record import Record
-from tune_qat.tuning.scheduler import Decision
 
 SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
 
@@ -30,7 +30,7 @@ def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Pa
         record.started(plan)
         (row,) = [row for row in read_rows(tmp_path, "trials", "tiny") if row["trial_key"] == plan.trial_key]
         found[arm.arm_id] = (row["quantizer_optimizer"], row["schedule"])
-        again = planner.recorded(arm, row, None)
+        again = planner.recorded(arm, row)
         assert again is not None and again.config == config
         assert json.loads(row["params_json"])["schedule"] == row["schedule"]
     name = section and "lion"

@@ -223,7 +223,7 @@ def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> No
                 killed.append(plan.trial_key)
                 os.kill(values["pid"], signal.SIGKILL)
 
-        searcher.listener = listen
+        searcher.listen(listen)
         yield
 
     study = tiny(
@@ -246,7 +246,7 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
             if event == "ended" and plan.stage == "pretrain":
                 checkpoint_path(tmp_path, plan.trial_key).unlink()
 
-        searcher.listener = listen
+        searcher.listen(listen)
         yield
 
     study = tiny(max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1})

@@ -8,9 +8,9 @@ import pytest
 
 from tests.tuning.studies import tiny
 from tune_qat.study import Study
-from tune_qat.tuning.asha import cutoff
-from tune_qat.tuning.sampler import OBJECTIVE
-from tune_qat.tuning.scheduler import Decision, StudyScheduler, finite_objective
+from tune_qat.tuning.asha import Decision, cutoff
+from tune_qat.tuning.objective import OBJECTIVE, Objective
+from tune_qat.tuning.scheduler import StudyScheduler
 
 NO_CONTROLLER: Any = None
 
@@ -24,7 +24,7 @@ def trial(name: str, arm: str, stage: str = "search") -> Any:
 
 
 def scheduler(decisions: list[Decision], history: dict[str, list[tuple[int, float]]] | None = None) -> StudyScheduler:
-    return StudyScheduler(study(), study().arms(), history or {}, decisions.append)
+    return StudyScheduler(study(), history or {}, decisions.append)
 
 
 def run_one(asha: StudyScheduler, one: Any, curve: list[float]) -> int:
@@ -126,7 +126,7 @@ def test_a_trial_that_goes_on_is_in_the_rungs_it_has_passed() -> None:
 
 def test_a_worst_value_in_a_rung_harms_nobody_else() -> None:
     asha = scheduler([])
-    worst = finite_objective(None, 1, 0.0)
+    worst = Objective(1, 0.0).of(None)
     for index in range(2):
         one = trial(f"diverged{index}", "adam-w4a4")
         asha.on_trial_add(NO_CONTROLLER, one)
@@ -177,7 +177,7 @@ def test_cutoff_of_an_empty_rung_is_none() -> None:
     ("metric", "sign", "expected"), [(0.5, 1, 0.5), (0.5, -1, -0.5), (None, 1, 0.0), (np.nan, 1, 0.0)]
 )
 def test_the_objective_is_always_finite(metric: float | None, sign: int, expected: float) -> None:
-    assert finite_objective(metric, sign, 0.0) == expected
+    assert Objective(sign, 0.0).of(metric) == expected
 
 
 def test_a_trial_that_goes_on_under_another_name_of_rays_is_in_its_rungs_once() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from tune_qat.tuning import searcher as engine
+from tune_qat.tuning import reports
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.budget import Budget, Meter
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import WARM_UP, Plan
 from tune_qat.tuning.process_failures import Loss, is_out_of_memory
-from tune_qat.tuning.scheduler import WARM_UP
-from tune_qat.tuning.searcher import Reports, StudySearcher
+from tune_qat.tuning.reports import Reports
+from tune_qat.tuning.searcher import StudySearcher
 
 
 class Searcher:
@@ -36,7 +37,7 @@ def trial(status: str, error_file: Path | None = None) -> Any:
 
 
 def test_a_trial_that_ray_gives_up_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_S", 0.0)
+    monkeypatch.setattr(reports, "LOOK_S", 0.0)
     searcher: Any = Searcher()
     Reports(searcher, lambda: 1).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
     assert searcher.gone == [("t", Loss(reason="Ray ended the trial without giving a reason."))]
@@ -80,6 +81,9 @@ class Record:
     def started(self, plan: Any) -> None:
         pass
 
+    def decided(self, decision: Decision) -> None:
+        pass
+
     def ended(self, plan: Any, report: Any, status: str, reason: Any) -> Any:
         return {"status": status, "error_type": report.get("error_type"), "reason": reason}
 
@@ -88,27 +92,27 @@ def searcher_of(processes: int) -> tuple[StudySearcher, Any]:
     queue: Any = Queue()
     record: Any = Record()
     searcher = StudySearcher(queue, record, budget=Budget(), meter=Meter())
-    searcher.warm_up(processes)
+    searcher.warm_ups.begin(processes)
     return searcher, queue
 
 
 def test_warm_ups_last_until_every_process_has_been_seen() -> None:
     searcher, queue = searcher_of(2)
-    reports = Reports(searcher, lambda: 1)
-    assert not searcher.warm()
+    told = Reports(searcher, lambda: 1)
+    assert not searcher.warm_ups.over()
     queue.arms = {"adam-w4a4": None}
     for process in (b"one", b"one"):
-        reports.on_trial_start(1, [], in_process(process))
-        assert not searcher.warm(), "one process, however many trials it has got"
-    reports.on_trial_start(1, [], in_process(b"two"))
-    assert searcher.warm()
+        told.on_trial_start(1, [], in_process(process))
+        assert not searcher.warm_ups.over(), "one process, however many trials it has got"
+    told.on_trial_start(1, [], in_process(b"two"))
+    assert searcher.warm_ups.over()
 
 
 @pytest.mark.parametrize("reason", ["closed", "finished"])
 def test_warm_ups_never_hold_up_the_end(reason: str) -> None:
     searcher, queue = searcher_of(4)
     setattr(queue, reason, True)
-    assert searcher.warm()
+    assert searcher.warm_ups.over()
 
 
 def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> None:
@@ -142,7 +146,7 @@ class AnyPlan:
 def running(*names: str) -> tuple[StudySearcher, Any]:
     """A searcher whose trials of these names run in a process each, of the same name in hexadecimal digits."""
     searcher, queue = searcher_of(len(names))
-    searcher._warm_ups_left = 0
+    searcher.warm_ups._left = 0
     for name in names:
         queue.again.append(AnyPlan(name))
         assert searcher.suggest(name)
@@ -192,9 +196,53 @@ def test_where_nobody_can_be_blamed_all_go_on_and_it_counts() -> None:
     assert searcher._losses == {"a": 1, "b": 1}
 
 
+def decision(action: str) -> Decision:
+    return Decision(
+        trial_key="t", arm_id="adam-w4a4", rung=1, epoch=1, value=0.5, cutoff=0.6, n_in_rung=3, action=action
+    )
+
+
+def test_a_trial_is_stopped_by_the_decision_and_not_by_what_it_reports() -> None:
+    for action, status, expected in (
+        ("stop", "running", ("stopped", "asha")),
+        ("continue", "completed", ("completed", None)),
+    ):
+        searcher, queue = running("t")
+        searcher.decided(decision(action))
+        searcher.on_trial_complete("t", {"status": status})
+        assert [(row["status"], row["reason"]) for row in queue.rows] == [expected]
+
+
+def test_a_decision_to_stop_does_not_outlive_a_lost_process() -> None:
+    searcher, queue = running("t")
+    searcher.decided(decision("stop"))
+    searcher.lost("t", Loss(reason="killed"))
+    assert searcher.suggest("again")["trial_key"] == "t"
+    searcher.on_trial_complete("again", {"status": "completed"})
+    assert queue.rows[0]["status"] == "completed"
+
+
+def test_everyone_who_listens_is_told_in_turn() -> None:
+    searcher, _ = running("t")
+    heard: list[tuple[str, str, str]] = []
+    for name in ("first", "second"):
+        searcher.listen(lambda event, plan, values, name=name: heard.append((name, event, plan.trial_key)))  # type: ignore[misc]
+    searcher.on_trial_complete("t", {"status": "completed"})
+    assert heard == [("first", "ended", "t"), ("second", "ended", "t")]
+
+
+def test_a_run_that_the_user_stops_takes_no_more_trials_and_says_so_of_those_that_run() -> None:
+    searcher, queue = running("t")
+    written: list[tuple[str, str | None]] = []
+    searcher._record.ended = lambda plan, report, status, reason: written.append((status, reason))  # type: ignore
+    searcher.stop()
+    searcher.interrupt()
+    assert queue.closed and searcher.stopped and written == [("interrupted", "user")]
+
+
 def test_a_limit_that_was_asked_for_is_how_many_wait() -> None:
     searcher, queue = searcher_of(1)
-    searcher.warm_up(0, limit=3)
+    searcher.warm_ups.begin(0, limit=3)
     queue.again = [AnyPlan(str(number)) for number in range(5)]
     assert [searcher.suggest(str(number)) is not None for number in range(5)] == [True] * 3 + [False] * 2
 
@@ -204,11 +252,11 @@ def test_nodes_that_join_are_warmed_up_and_filled() -> None:
     assert searcher.suggest("c") is None
     searcher.room(4)
     assert [searcher.suggest(name)["stage"] for name in ("c", "d")] == [WARM_UP, WARM_UP]
-    assert not searcher.warm()
+    assert not searcher.warm_ups.over()
     queue.arms = {"adam-w4a4": None}
     for name in ("c", "d"):
         searcher.started(name, name)
-    assert searcher.warm()
+    assert searcher.warm_ups.over()
     for name in ("c", "d"):
         searcher.on_trial_complete(name, {})
     queue.again = [AnyPlan(str(number)) for number in range(5)]

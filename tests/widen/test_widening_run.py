@@ -13,7 +13,6 @@ from tune_qat import cli
 from tune_qat.cli.run_summary import ending
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.study import Study
-from tune_qat.tuning import queue
 from tune_qat.tuning.run import run
 from tune_qat.tuning.sampler import ArmSampler
 
@@ -30,7 +29,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, Any, floa
             histories[next(iter(spaces))] = list(given["history"])
             super().__init__(spaces, **given)
 
-    monkeypatch.setattr(queue, "ArmSampler", Spy)
+    monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Spy)
     return histories
 
 

@@ -31,7 +31,7 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
     @contextmanager
     def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
         progress = Progress(searcher)
-        searcher.listener = progress.listen
+        searcher.listen(progress.listen)
         console = Console(file=sys.stderr)
         if live and console.is_terminal:
             with Live(progress, console=console, refresh_per_second=4, transient=True):
@@ -93,9 +93,8 @@ class Progress:
         self._outcomes[row["status"]] += 1
         self._by_arm.setdefault(plan.arm_id, Counter())[row["status"]] += 1
         state = self._queue.arms.get(plan.arm_id)
-        found = self._queue.best(state) if state else None
-        if found:
-            self._best[plan.arm_id] = found[1]["val_metric"]
+        if state and state.best:
+            self._best[plan.arm_id] = state.best[1]["val_metric"]
 
     def _take_record(self) -> None:
         """Trials that were recorded before this run."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from tune_qat.config import TrialConfig
 from tune_qat.config.statuses import COMPLETED
 from tune_qat.study import Arm
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan
 
 Source = Literal["recorded", "neighbour", "formula"]
@@ -38,32 +39,21 @@ class Curves(Protocol):
     """Where the curves of a simulated study come from."""
 
     @property
-    def sign(self) -> int:
-        """1 where a larger metric is better, -1 where a smaller one is."""
-        ...
-
-    @property
-    def worst_metric(self) -> float:
-        """What a sampler is told of a trial that diverged."""
-        ...
+    def objective(self) -> Objective:
+        """What trials are compared by."""
 
     @property
     def init_sha256(self) -> str | None:
         """Of the weights that trials start from; None from scratch."""
-        ...
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """The trial's key."""
-        ...
 
     def curve(self, plan: Plan) -> Curve:
         """The curve of a trial; the same whenever it is asked for."""
-        ...
 
     def worth(self, plan: Plan) -> float | None:
         """The final metric of a trial's configuration, without the noise of its seed where that is known."""
-        ...
 
     def best(self, arm: Arm) -> float | None:
         """The best `worth` that the arm's configurations have; None where it has none."""
-        ...

@@ -33,6 +33,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import unit
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import BATCH_SIZE, BITS
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 
 EPOCH_S = 60.0
@@ -47,8 +48,7 @@ class ClosedForm:
     """The formula for one study, as `Curves`; the metric is a score between 0 and 1."""
 
     study: Study
-    sign: int = 1
-    worst_metric: float = 0.0
+    objective: Objective = Objective(sign=1, worst=0.0)
     init_sha256: str | None = None
 
     @classmethod

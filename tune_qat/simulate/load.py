@@ -18,6 +18,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
@@ -53,8 +54,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
     start = next((row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED), None)
     curves = Recorded(
-        sign=arm["sign"],
-        worst_metric=WORST_METRIC,
+        objective=Objective(arm["sign"], WORST_METRIC),
         init_sha256=arm["init_checkpoint_sha256"],
         data_fingerprint=arm["data_fingerprint"],
         split_fingerprint=arm["split_fingerprint"],
@@ -66,7 +66,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
     trials = _fitting(study, curves, used, epochs)
     return Loaded(
-        curves=replace(curves, groups=_groups(study, trials, curves.sign)),
+        curves=replace(curves, groups=_groups(study, trials, curves.objective.sign)),
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
@@ -110,12 +110,12 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
 
 def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
     """The trials that would be the same in the study as it is now, whatever its ranges."""
-    planner, arms = Planner(study=study, work=curves), _arms_by_group(study)
+    planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
     trials = []
     for row in rows:
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
         arm = arms.get((config.optimizer, config.scheme))
-        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row, curves.init_sha256):
+        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
             trials.append(_trial(row, config, epochs[row["trial_key"]]))
     return trials
 

@@ -19,9 +19,9 @@ from tune_qat.simulate.memory_record import Memory
 from tune_qat.study import Study
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter
+from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.sampler import OBJECTIVE
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
 
@@ -50,7 +50,7 @@ class Run:
 class Simulation:
     """A study from where its record stands to its end, its budget, or where `cut` ends it.
 
-    Everything that decides is the study's own: `StudyQueue`, an Optuna sampler an arm, `StudyScheduler` with Ray's
+    Everything that decides is the study's own: `StudyQueue`, an Optuna sampler an arm, `StudyScheduler` with
     ASHA, and the searcher that Ray Tune asks. One trial is proposed ahead of a free worker, as Ray Tune asks for.
     """
 
@@ -73,24 +73,19 @@ class Simulation:
         self._count = 0
         self._waiting: Run | None = None
         self._free = self.workers
-        planner = Planner(study=self.study, work=self.curves)
         rows = self.memory.rows()
         known = None if self.study.training.init == "pretrain" else self.curves.init_sha256
-        self.queue = StudyQueue(
-            planner, rows, sign=self.curves.sign, worst_metric=self.curves.worst_metric, init_sha256=known
-        )
+        planner = Planner(study=self.study, work=self.curves, init_sha256=known)
+        self.queue = StudyQueue(planner, rows, objective=self.curves.objective)
         start = resume.recorded_start(self.queue, rows)
         if start is not None:
             self.queue.start_known(start["checkpoint_sha256"])
         self.searcher = StudySearcher(
             self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
         )
-        memory = self.memory
-        resume.finish_rows(
-            self.queue, memory.last_epoch, memory.stopped_at, lambda plan, *how: memory.ended(plan, {}, *how)
-        )
-        history = resume.history(self.queue, memory.searched_epochs)
-        self.scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided)
+        resume.finish_rows(self.queue, self.memory)
+        history = resume.history(self.queue, self.memory)
+        self.scheduler = StudyScheduler(self.study, history, self.searcher.decided)
         resume.refill(self.scheduler, self.queue)
 
     def run(self) -> "Simulation":
@@ -145,7 +140,7 @@ class Simulation:
             "epoch": run.epoch,
             "status": run.curve.status if last else RUNNING,
             "val_metric": metric,
-            OBJECTIVE: self.queue.finite_objective(metric),
+            OBJECTIVE: self.queue.objective.of(metric),
         }
 
     def _told(self, run: Run, report: dict[str, Any]) -> None:

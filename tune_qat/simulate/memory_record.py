@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_qat.config.statuses import RUNNING, WITH_METRIC
+from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import Plan
-from tune_qat.tuning.scheduler import Decision
 
 
 @dataclass
@@ -23,17 +23,17 @@ class Memory:
     """By trial and rung."""
 
     def started(self, plan: Plan) -> None:
-        """A row with status `running`."""
+        """Write a row with status `running`."""
         self.plans[plan.trial_key] = plan
         self.outcomes[plan.trial_key] = {"status": RUNNING, "val_metric": None}
 
     def epoch(self, plan: Plan, report: dict[str, Any]) -> None:
-        """What a worker writes before it reports."""
+        """Write what a worker writes before it reports."""
         self.epochs.setdefault(plan.trial_key, []).append(report)
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
-        """The trial's row as it ended, made from its epochs."""
-        epochs = self.epochs.get(plan.trial_key, [])
+        """Write how a trial ended, from its epochs, and give its row."""
+        epochs = self.epochs_of(plan.trial_key)
         row = {
             "trial_key": plan.trial_key,
             "status": status,
@@ -47,15 +47,15 @@ class Memory:
         return row
 
     def weights_hash(self, plan: Plan) -> str:
-        """Of the simulated start."""
+        """Name the simulated start."""
         return self.init_sha256 or ""
 
     def decided(self, decision: Decision) -> None:
-        """What ASHA decided about a trial at a rung."""
+        """Write what ASHA decided about a trial at a rung."""
         self.decisions[decision.trial_key, decision.rung] = decision
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of `trials`, with the columns that a queue reads."""
+        """Give the rows of `trials`, with the columns that a queue reads."""
         return [
             {
                 "trial_key": plan.trial_key,
@@ -70,17 +70,14 @@ class Memory:
         ]
 
     def searched_epochs(self) -> Iterator[tuple[str, int, float | None]]:
-        """Trial, epoch and metric of every epoch."""
-        for key, epochs in self.epochs.items():
-            for row in epochs:
-                yield key, row["epoch"], row["val_metric"]
+        """Read trial, epoch and metric of every epoch."""
+        return ((key, row["epoch"], row["val_metric"]) for key, epochs in self.epochs.items() for row in epochs)
 
-    def last_epoch(self, trial_key: str) -> dict[str, Any] | None:
-        """The last epoch of a trial; None without any."""
-        epochs = self.epochs.get(trial_key)
-        return epochs[-1] if epochs else None
+    def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
+        """Read a trial's epochs in order."""
+        return self.epochs.get(trial_key, [])
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Epoch at which ASHA has decided to stop a trial; None where it has not."""
+        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
         of_trial = (decision for decision in self.decisions.values() if decision.trial_key == trial_key)
-        return next((decision.epoch for decision in of_trial if decision.action == "stop"), None)
+        return next((decision.epoch for decision in of_trial if decision.stops), None)

@@ -16,6 +16,7 @@ from tune_qat.optimizers.base import Range
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan
 
 SAME = 1e-9
@@ -111,8 +112,7 @@ class Group:
 class Recorded:
     """The record of one study as `Curves`."""
 
-    sign: int
-    worst_metric: float
+    objective: Objective
     init_sha256: str | None
     data_fingerprint: str
     split_fingerprint: str
@@ -145,8 +145,9 @@ class Recorded:
 
     def best(self, arm: Arm) -> float | None:
         """Of all completed trials of the arm's configurations before `retrain`."""
-        ends = [self.sign * end for trial in self.whole(arm) if (end := trial.metrics[-1]) is not None]
-        return self.sign * max(ends) if ends else None
+        sign = self.objective.sign
+        ends = [sign * end for trial in self.whole(arm) if (end := trial.metrics[-1]) is not None]
+        return sign * max(ends) if ends else None
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """The completed trials of the arm's configurations before `retrain`."""

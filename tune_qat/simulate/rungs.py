@@ -14,7 +14,6 @@ from tune_qat.simulate.loop import Simulation
 from tune_qat.simulate.recorded_curves import Recorded
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.asha import cutoff
-from tune_qat.tuning.scheduler import finite_objective
 
 FEW = 5
 """Curves below which a rank correlation says nothing."""
@@ -57,7 +56,7 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
         else:
             runs = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id and run.plan.stage != RETRAIN)
             metrics, survivors = [run.curve.metrics for run in runs if run.curve.status == COMPLETED], False
-        objectives = [[finite_objective(one, curves.sign, curves.worst_metric) for one in curve] for curve in metrics]
+        objectives = [[curves.objective.of(one) for one in curve] for curve in metrics]
         if len(objectives) >= FEW:
             found.append(Whole(arm_id=arm.arm_id, objectives=np.array(objectives), survivors=survivors))
     return found

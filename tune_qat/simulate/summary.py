@@ -67,7 +67,7 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
 
 def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
     """The best completed trial before `retrain` that had ended `by` then: what the study would choose."""
-    sign = simulation.curves.sign
+    sign = simulation.curves.objective.sign
     found = [
         run
         for run in runs
@@ -81,7 +81,7 @@ def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
     """By how much the best that there is beats the configuration that was found; None where either is missing."""
     best = simulation.curves.best(arm)
     worth = simulation.curves.worth(found.plan) if found else None
-    return None if best is None or worth is None else simulation.curves.sign * (best - worth)
+    return None if best is None or worth is None else simulation.curves.objective.sign * (best - worth)
 
 
 def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | None]:
@@ -89,7 +89,7 @@ def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | 
 
     kept, stopped, or unknown where its end is extrapolated; None where no search trial has an end.
     """
-    sign = simulation.curves.sign
+    sign = simulation.curves.objective.sign
     ends = [run for run in runs if run.plan.stage == SEARCH and run.curve.end is not None]
     best = max(ends, key=lambda run: (sign * (run.curve.end or 0.0), run.status != STOPPED), default=None)
     if best is None:

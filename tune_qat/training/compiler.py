@@ -6,13 +6,15 @@ the same backend.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
-from tune_qat.config import EAGER, INDUCTOR
+from tune_qat.config import AUTO, EAGER, INDUCTOR
+from tune_qat.training.compile_cost import Plan, worth_compiling
 
 VECTOR_CHANNELS = 16
 """Channels that fill a CPU's vector register of float32 (AVX-512)."""
@@ -55,6 +57,40 @@ def set_precision(device: torch.device | str) -> str:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return "tf32"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendChoice:
+    """A backend, and why it was chosen."""
+
+    backend: str
+    why: str
+    problem: str
+    """Why nothing can be compiled where that was wanted; otherwise empty."""
+
+
+def choose_backend(
+    requested: str, device: torch.device, plan: Callable[[], Plan], *, recorded: str | None = None
+) -> BackendChoice:
+    """Choose what runs training steps, of a study or of a lone trial; eager where nothing can be compiled.
+
+    Args:
+        requested: eager, inductor, or auto: as `recorded`, else compiled if that pays.
+        device: where the steps run.
+        plan: counts what is to be trained; asked only where it matters.
+        recorded: the backend of what was trained before, which all that is compared with it keeps.
+    """
+    wanted, why = requested, "as asked for"
+    if requested == AUTO and recorded:
+        wanted, why = recorded, "as the recorded trials"
+    elif requested == AUTO and worth_compiling(plan(), device.type):
+        wanted, why = INDUCTOR, "which pays"
+    elif requested == AUTO:
+        wanted, why = EAGER, "compiling would cost more than it saves"
+    backend, problem = usable(wanted, device)
+    return BackendChoice(
+        backend=backend, why=f"no compiler works here ({problem})" if problem else why, problem=problem
+    )
 
 
 def usable(requested: str, device: torch.device) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, INDUCTOR, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, check_backend
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.task import Task
 from tune_qat.optimizers.joined import Optimizer
@@ -18,8 +18,8 @@ from tune_qat.quantization.model import calibrate, layer_results, quantize, quan
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.checkpoints import start_from
-from tune_qat.training.compile_cost import Plan, worth_compiling
-from tune_qat.training.compiler import set_precision, usable
+from tune_qat.training.compile_cost import Plan
+from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
 from tune_qat.training.device import default_device, device_clock, seeded, thread_count
 from tune_qat.training.distillation import teacher_of
@@ -73,8 +73,9 @@ class Training:
         self.model = quantize(model, config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
         self.steps_per_epoch = self.task.train_size // config.batch_size
-        chosen, self.why_not_compiled = usable(self._backend(backend), self.device)
-        self._step = TrainingStep(config, self.model, self.task, self.device, chosen, teacher)
+        choice = choose_backend(backend, self.device, self._compile_plan)
+        self.why_not_compiled = choice.problem
+        self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher)
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -137,11 +138,9 @@ class Training:
         for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
             setattr(self, name, state[name])
 
-    def _backend(self, requested: str) -> str:
-        if requested != AUTO:
-            return requested
+    def _compile_plan(self) -> Plan:
         layers = quantized_layers(self.model)
-        plan = Plan(
+        return Plan(
             samples=self.config.epochs * self.steps_per_epoch * self.config.batch_size,
             steps=self.config.epochs * self.steps_per_epoch,
             features=sum(layer.input_features for layer in layers),
@@ -149,7 +148,6 @@ class Training:
             programs=1,
             processes=1,
         )
-        return INDUCTOR if worth_compiling(plan, self.device.type) else EAGER
 
     def _order(self, epoch: int, *, of: int = 0) -> torch.Tensor:
         """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same.

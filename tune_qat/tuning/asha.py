@@ -4,16 +4,31 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tune_qat.config.statuses import ASHA, STOPPED
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a trial's value at a rung led to."""
+STOPPED_BY_ASHA = (STOPPED, ASHA)
+"""Status and stop reason of a trial that was decided to stop."""
 
-    goes_on: bool
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What ASHA decided about a trial at a rung, and on which values."""
+
+    trial_key: str
+    arm_id: str
+    rung: int
+    epoch: int
+    value: float
     cutoff: float | None
     """What the value had to reach; None for the first of a rung, which always goes on."""
-    before: int
-    """Values in the rung before it."""
+    n_in_rung: int
+    """Values in the rung before this one."""
+    action: str
+    """continue or stop."""
+
+    @property
+    def stops(self) -> bool:
+        return self.action == "stop"
 
 
 @dataclass
@@ -31,12 +46,13 @@ class Asha:
     Ray Tune's `ASHAScheduler` with one bracket, which takes half a minute to refill the rungs of 100,000 trials.
     """
 
-    def __init__(self, epochs: Sequence[int], reduction_factor: float) -> None:
+    def __init__(self, arm_id: str, epochs: Sequence[int], reduction_factor: float) -> None:
         """`epochs` are those at which a trial may be stopped, `reduction_factor` is eta."""
+        self._arm_id = arm_id
         self.rungs = {epoch: Rung() for epoch in epochs}
         self._factor = reduction_factor
 
-    def put(self, trial_key: str, epoch: int, value: float) -> Judged | None:
+    def put(self, trial_key: str, epoch: int, value: float) -> Decision | None:
         """Put a finite value, of which larger is better, into the rung of this epoch.
 
         None where there is no such rung, or the trial is in it already.
@@ -45,10 +61,19 @@ class Asha:
         if rung is None or trial_key in rung.trials:
             return None
         limit = cutoff(rung.values, self._factor)
-        judged = Judged(goes_on=limit is None or value >= limit, cutoff=limit, before=len(rung.values))
+        decision = Decision(
+            trial_key=trial_key,
+            arm_id=self._arm_id,
+            rung=epoch,
+            epoch=epoch,
+            value=value,
+            cutoff=limit,
+            n_in_rung=len(rung.values),
+            action="continue" if limit is None or value >= limit else "stop",
+        )
         rung.trials.add(trial_key)
         insort(rung.values, value)
-        return judged
+        return decision
 
 
 def cutoff(rising: Sequence[float], reduction_factor: float) -> float | None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, INDUCTOR
+from tune_qat.config import EAGER, INDUCTOR
 from tune_qat.quantization.model import calibrate, quantize, quantized_layers
 from tune_qat.study import Study
-from tune_qat.training.compile_cost import Plan, worth_compiling
-from tune_qat.training.compiler import usable
+from tune_qat.training.compile_cost import Plan
+from tune_qat.training.compiler import choose_backend
 from tune_qat.training.workload import Workload
 
 WORDS = {EAGER: "training steps run eagerly", INDUCTOR: "training steps are compiled by Inductor"}
@@ -24,24 +24,22 @@ def choose(
     device: str,
     processes: int,
 ) -> tuple[str, str]:
-    """The backend, and a sentence that says which and why.
+    """Choose the backend, with a sentence that says which and why.
 
     A study that goes on keeps the backend of its recorded trials, so that all of them can be compared bit for bit.
     """
-    wanted, why = requested, "as asked for"
-    if requested == AUTO:
-        before = [row["backend"] for row in recorded if row.get("backend")]
-        pays = not before and worth_compiling(plan(study, work, processes), device)
-        wanted = before[-1] if before else INDUCTOR if pays else EAGER
-        why = (
-            "as the recorded trials" if before else "which pays" if pays else "compiling would cost more than it saves"
-        )
-    backend, problem = usable(wanted, torch.device(device))
-    return backend, f"{WORDS[backend]}: {f'no compiler works here ({problem})' if problem else why}"
+    before = [row["backend"] for row in recorded if row.get("backend")]
+    choice = choose_backend(
+        requested,
+        torch.device(device),
+        lambda: plan(study, work, processes),
+        recorded=before[-1] if before else None,
+    )
+    return choice.backend, f"{WORDS[choice.backend]}: {choice.why}"
 
 
 def plan(study: Study, work: Workload, processes: int) -> Plan:
-    """Counts of what the study trains in quantized form if nothing is stopped early."""
+    """Count what the study trains in quantized form if nothing is stopped early."""
     task = work.task()
     quantized = [arm for arm in study.arms() if not arm.scheme.is_float]
     trials = sum(sum(study.planned(arm).values()) for arm in quantized)
@@ -60,7 +58,7 @@ def plan(study: Study, work: Workload, processes: int) -> Plan:
 
 
 def _size(work: Workload, scheme: Any) -> tuple[int, int]:
-    """Quantized activations of a sample, and quantized layers, of the model in this scheme."""
+    """Count a sample's quantized activations, and the quantized layers, of the model in this scheme."""
     # Two samples: batch norm has no statistics of one.
     batch, _ = work.task().batch(0, 1, torch.arange(2))
     model = quantize(work.build_model(init_seed=0), scheme, batch)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tune_qat.config import TrialConfig
+from tune_qat.config.statuses import DEFAULT, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import BITS, Dimensions
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
+WARM_UP = "warm_up"
+"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Plan:
     """What the sampler proposed: batch size, learning rate and searched options."""
 
     def to_json(self) -> str:
-        """To travel inside a Ray Tune configuration as one value.
+        """Write the plan as one value, to travel inside a Ray Tune configuration.
 
         Ray Tune keeps statistics of every number in a configuration, and copies every part of it, for each trial.
         """
@@ -46,8 +49,7 @@ class Keys(Protocol):
     """What trials' keys come from: a workload, or what a record says of one."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """The trial's key."""
-        ...
+        """Work out a trial's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +58,12 @@ class Planner:
 
     study: Study
     work: Keys
+    init_sha256: str | None = None
+    """Hash of the weights that trials start from; None from scratch, and where the start is not known yet."""
     _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def dimensions(self, optimizer: str) -> Dimensions:
-        """What is searched for one optimizer, worked out once for all trials."""
+        """Give what is searched for one optimizer, worked out once for all trials."""
         if optimizer not in self._dimensions:
             self._dimensions[optimizer] = self.study.dimensions(optimizer)
         return self._dimensions[optimizer]
@@ -74,11 +78,10 @@ class Planner:
         seed: int,
         number: int,
         source: str,
-        init_sha256: str | None,
     ) -> Plan:
-        """The trial of these values in this arm and stage."""
+        """Plan the trial of these values in this arm and stage."""
         config = self.study.config(arm, optimizer, values, seed=seed)
-        return self.of_config(config, arm.arm_id, stage, values, number=number, source=source, init_sha256=init_sha256)
+        return self.of_config(config, arm.arm_id, stage, values, number=number, source=source)
 
     def of_config(
         self,
@@ -89,51 +92,39 @@ class Planner:
         *,
         number: int = 0,
         source: str = "plan",
-        init_sha256: str | None = None,
     ) -> Plan:
-        """The trial of a configuration that is resolved already."""
+        """Plan the trial of a configuration that is resolved already."""
         return Plan(
-            trial_key=self.work.key(config, stage, init_sha256),
+            trial_key=self.work.key(config, stage, self.init_sha256),
             arm_id=arm_id,
             stage=stage,
             source=source,
             number=number,
             config=config,
-            init_checkpoint_sha256=init_sha256,
+            init_checkpoint_sha256=self.init_sha256,
             values=dict(values),
         )
 
-    def recorded(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
-        """The plan of a recorded trial of this arm, or None if it does not fit the study as it is now.
+    def recorded(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
+        """Plan a recorded trial of this arm again; None if it does not fit the study as it is now.
 
         It fits if it is the `same` trial today, and its searched values lie within today's ranges.
         """
-        plan = self.same(arm, row, init_sha256)
-        if plan is None or plan.stage in ("default", "retrain"):
+        plan = self.same(arm, row)
+        if plan is None or plan.stage in (DEFAULT, RETRAIN):
             return plan
         return plan if self.in_range(plan) else None
 
-    def same(self, arm: Arm, row: Mapping[str, Any], init_sha256: str | None) -> Plan | None:
-        """The plan of a recorded trial of this arm, whatever the ranges; None if it would be another trial today.
+    def same(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
+        """Plan a recorded trial of this arm again, whatever the ranges; None if it would be another trial today.
 
         It is the same if its searched values, put into today's study, give the same key.
         """
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
-        if old.optimizer not in arm.optimizers:
+        if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
             return None
-        if old.scheme not in arm.schemes:
-            return None
-        values = self.searched_values(old)
-        plan = self.plan(
-            arm,
-            row["stage"],
-            old.optimizer,
-            values,
-            seed=old.seed,
-            number=row["trial_number"],
-            source=row["source"],
-            init_sha256=init_sha256,
-        )
+        values, number, source = self.searched_values(old), row["trial_number"], row["source"]
+        plan = self.plan(arm, row["stage"], old.optimizer, values, seed=old.seed, number=number, source=source)
         return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: Plan) -> bool:
@@ -142,7 +133,7 @@ class Planner:
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
-        """The values of a configuration that the study searches."""
+        """Pick the values of a configuration that the study searches."""
         everything = {
             **config.optimizer_options,
             "learning_rate": config.learning_rate,

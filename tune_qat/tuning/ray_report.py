@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tune_qat.tuning.sampler import OBJECTIVE
+from tune_qat.config.statuses import RUNNING
+from tune_qat.tuning.objective import OBJECTIVE
 
 _REST = "rest"
 
@@ -13,7 +14,7 @@ def pack(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report for Ray Tune, which keeps four statistics of every number that it is told, for every trial."""
     told = {name: report[name] for name in ("epoch", "status", "val_metric", OBJECTIVE) if name in report}
     rest = {name: value for name, value in report.items() if name not in told}
-    return {**told, _REST: json.dumps(rest), "done": report["status"] != "running"}
+    return {**told, _REST: json.dumps(rest), "done": report["status"] != RUNNING}
 
 
 def unpack(result: Mapping[str, Any]) -> dict[str, Any]:

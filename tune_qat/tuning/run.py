@@ -1,6 +1,7 @@
 """Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
 from tune_qat.tuning.gpu.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
-from tune_qat.tuning.signals import stops
+from tune_qat.tuning.signals import Stops, stops
 
 
 def run(
@@ -57,7 +58,7 @@ def run(
         budget: what this run may spend; no trial starts that would take more.
         backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
         storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
-        display: called with the searcher and the resources, gives a context manager that shows progress.
+        display: called with the searcher, to which it may `listen`, and the resources; gives a context manager.
         say: called with what was decided once for the whole study, a sentence each.
 
     Raises:
@@ -70,55 +71,24 @@ def run(
     meter = Meter()
     check_backend(backend)
     check_address(address)
+    hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
     folder = storage_path(results).absolute()
-    sessions: list[Session] = []
-
-    def lost(why: str) -> None:
-        for one in sessions:
-            one.lost(why)
-
     with stops() as signals:
         check_results_folder(folder)
         check_own(folder, study.name, "run")
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)
-        with claimed(folder, study.name, "run", say=say, lost=lost):
-            for found in repair(folder, study.name):
-                say(found)
-            check_same_study(study, work, folder)
-            recorded = read_rows(folder, "trials", study.name)
-            session = Session(study, work, folder, recorded, budget, meter, Patience(folder, storage_patience, say))
-            sessions.append(session)
+        with _session(study, work, budget, meter, Patience(folder, storage_patience, say)) as session:
             if not session.complete:
-                with cluster(address):
-                    signals.install()
-                    if address != "local":
-                        check_versions()
-                        check_results(folder)
-                        check_data(study, work)
-                    hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
-                    given = hold(gpus=None if isinstance(gpus_per_trial, str) else gpus_per_trial)
-                    check_countable(budget, given.gpus)
-                    device = "cuda" if given.gpus else "cpu"
-                    chosen, why = choose(
-                        study, work, backend, recorded=recorded, device=device, processes=given.concurrent
-                    )
-                    say(why)
-                    if gpus_per_trial == AUTO:
-                        gpus, why = share_of_gpu(study, work, backend=chosen, cpus=cpus_per_trial)
-                        given = hold(gpus=gpus)
-                        say(why)
-                    if not given.room:
-                        say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
-                    with session.running(given, display, signals):
-                        session.fit(given, device, chosen)
-            session.close()
+                with _connected(session, address, signals):
+                    given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
+                    session.run(given, chosen, display, signals)
     return session.outcome()
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
-    """The study's workload, its data found and everything about the study that can be wrong on it looked at."""
+    """Load the study's workload, and look at everything about the study that can be wrong on it."""
     work = workload.load(
         study.workload.model,
         study.workload.dataset,
@@ -131,3 +101,54 @@ def _checked(study: Study, data_dir: str | Path | None) -> Workload:
     check_batch_sizes(study, work)
     check_schemes(study, work)
     return work
+
+
+@contextmanager
+def _session(study: Study, work: Workload, budget: Budget, meter: Meter, patience: Patience) -> Iterator[Session]:
+    """Claim the study, mend its record and go on from there; say the last word in the record at the end."""
+    results, sessions = patience.results, list[Session]()
+
+    def lost(why: str) -> None:
+        for one in sessions:
+            one.lost(why)
+
+    with claimed(results, study.name, "run", say=patience.say, lost=lost):
+        for found in repair(results, study.name):
+            patience.say(found)
+        check_same_study(study, work, results)
+        session = Session(study, work, read_rows(results, "trials", study.name), budget, meter, patience)
+        sessions.append(session)
+        yield session
+        session.close()
+
+
+@contextmanager
+def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]:
+    """Start or join a cluster, all of whose nodes have what the study's trials need."""
+    with cluster(address):
+        signals.install()
+        if address != "local":
+            check_versions()
+            check_results(session.results)
+            check_data(session.study, session.work)
+        yield
+
+
+def _allot(
+    session: Session, hold: Callable[..., Resources], gpus: float | str | None, budget: Budget, backend: str
+) -> tuple[Resources, str]:
+    """Decide what each trial gets on the connected cluster, and which backend all of them have; say why."""
+    study, work, say = session.study, session.work, session.say
+    given = hold(gpus=None if isinstance(gpus, str) else gpus)
+    check_countable(budget, given.gpus)
+    chosen, why = choose(
+        study, work, backend, recorded=session.recorded, device=given.device, processes=given.concurrent
+    )
+    say(why)
+    if gpus == AUTO:
+        share, why = share_of_gpu(study, work, backend=chosen, cpus=given.cpus)
+        given = hold(gpus=share)
+        say(why)
+    if not given.room:
+        say(f"no node has room for a trial yet: up to {given.concurrent} wait for nodes to join")
+    return given, chosen

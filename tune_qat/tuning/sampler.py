@@ -12,9 +12,8 @@ from ray.tune.search.optuna import OptunaSearch
 from tune_qat.config import SEEDS
 from tune_qat.optimizers.base import Range
 from tune_qat.study.space import BATCH_SIZE, BITS, Dimensions
+from tune_qat.tuning.objective import OBJECTIVE
 
-OBJECTIVE = "objective"
-"""What Ray Tune is told after each epoch: the metric with its sign, larger is better, always finite."""
 OPTIMIZER = "optimizer"
 
 

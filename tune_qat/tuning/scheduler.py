@@ -1,33 +1,15 @@
 """One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tune_qat.study import Arm, Study
-from tune_qat.tuning.asha import Asha
-from tune_qat.tuning.sampler import OBJECTIVE
-
-WARM_UP = "warm_up"
-"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What ASHA decided about a trial at a rung, and on which values."""
-
-    trial_key: str
-    arm_id: str
-    rung: int
-    epoch: int
-    value: float
-    cutoff: float | None
-    n_in_rung: int
-    """Values in the rung before this one."""
-    action: str
+from tune_qat.config.statuses import SEARCH
+from tune_qat.study import Study
+from tune_qat.tuning.asha import Asha, Decision
+from tune_qat.tuning.objective import OBJECTIVE
+from tune_qat.tuning.plan import WARM_UP
 
 
 class StudyScheduler(FIFOScheduler):
@@ -36,7 +18,6 @@ class StudyScheduler(FIFOScheduler):
     def __init__(
         self,
         study: Study,
-        arms: Iterable[Arm],
         history: Mapping[str, list[tuple[int, float]]],
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
@@ -50,7 +31,8 @@ class StudyScheduler(FIFOScheduler):
         self._on_decision = on_decision
         self._warm = warm
         factor = study.asha.reduction_factor
-        self.asha = {arm.arm_id: Asha(study.rungs, factor) for arm in arms} if study.asha.enabled else {}
+        judged = study.arms() if study.asha.enabled else ()
+        self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         # What ASHA looks at is always the same.
@@ -71,23 +53,12 @@ class StudyScheduler(FIFOScheduler):
         if asha is None:
             warmed = trial.config["stage"] == WARM_UP and self._warm()
             return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        key, epoch = trial.config["trial_key"], result.get("epoch", 0)  # a failure has no epoch
-        judged = asha.put(key, epoch, result[OBJECTIVE])
-        if judged is None:
+        # A failure has no epoch.
+        decision = asha.put(trial.config["trial_key"], result.get("epoch", 0), result[OBJECTIVE])
+        if decision is None:
             return TrialScheduler.CONTINUE
-        self._on_decision(
-            Decision(
-                trial_key=key,
-                arm_id=trial.config["arm_id"],
-                rung=epoch,
-                epoch=epoch,
-                value=result[OBJECTIVE],
-                cutoff=judged.cutoff,
-                n_in_rung=judged.before,
-                action="continue" if judged.goes_on else "stop",
-            )
-        )
-        return TrialScheduler.CONTINUE if judged.goes_on else TrialScheduler.STOP
+        self._on_decision(decision)
+        return TrialScheduler.STOP if decision.stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)
@@ -103,10 +74,4 @@ class StudyScheduler(FIFOScheduler):
         return f"ASHA for each of {len(self.asha)} arms"
 
     def _asha_of(self, trial: Any) -> Asha | None:
-        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == "search" else None
-
-
-def finite_objective(metric: float | None, sign: int, worst_metric: float) -> float:
-    """What samplers and ASHA are told: the metric with its sign, or the worst one where there is none."""
-    value = metric if metric is not None and math.isfinite(metric) else worst_metric
-    return sign * value
+        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == SEARCH else None

@@ -4,11 +4,9 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +14,28 @@ from ray import tune
 from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
-from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.config.statuses import BUDGET, USER
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.provenance import library_versions
-from tune_qat.results.reader import last_epochs, read_folder, while_compacted
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
+from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
-from tune_qat.tuning.scheduler import StudyScheduler, finite_objective
-from tune_qat.tuning.searcher import Reports, StudySearcher
+from tune_qat.tuning.reports import Reports
+from tune_qat.tuning.scheduler import StudyScheduler
+from tune_qat.tuning.searcher import StudySearcher
 from tune_qat.tuning.signals import Stops
 from tune_qat.tuning.trainable import StudyTrial, TrialContext
+from tune_qat.tuning.tuner import tuner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,67 +63,61 @@ class Session:
         self,
         study: Study,
         work: Workload,
-        results: StoragePath,
         recorded: list[dict[str, Any]],
         budget: Budget,
         meter: Meter,
         patience: Patience,
     ) -> None:
-        self.study, self.work, self.results = study, work, results
+        """Go on from the `recorded` trials; `meter` began with the run, and writes go through `patience`."""
+        self.study, self.work, self.recorded = study, work, recorded
+        self.results, self.say = patience.results, patience.say
         task = work.task()
-        self.sign, self.worst_metric = task.sign, task.worst_metric
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(results, study, work, points, task.sign, patience.write_whole, restarts)
-        self._patience = patience
+        self.record = Record(self.results, study, work, points, task.sign, patience.write_whole, restarts)
+        self._patience_s = patience.seconds
         self.started_at = now()
-        self._recorded = recorded
         init_path = study.training.init_path
         self._init_path = storage_path(init_path) if init_path else None
-        init_sha256 = _weights_hash(self._init_path) if self._init_path else None
-        self.queue = StudyQueue(
-            Planner(study=study, work=work),
-            recorded,
-            sign=task.sign,
-            worst_metric=task.worst_metric,
-            init_sha256=init_sha256,
-        )
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
-        self.searcher.say = patience.say
+        init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
+        planner = Planner(study=study, work=work, init_sha256=init_sha256)
+        self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
+        self._history: dict[str, list[tuple[int, float]]] = {}
+        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
         self._fitting = False
         self._start_known()
 
-    def write_study(self, complete: bool) -> None:
-        best = {arm_id: self.queue.best(state) for arm_id, state in self.queue.arms.items()}
-        chosen = {arm_id: found[0].config.config_id for arm_id, found in best.items() if found}
-        self.record.arms(self.study.arms(), chosen, self.queue.init_sha256)
+    def _write_study(self, complete: bool) -> None:
+        arms = self.queue.arms.items()
+        chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
+        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
-    @contextmanager
-    def running(
-        self, given: Resources, display: Callable[[Any, Resources], Any] | None, stops: Stops
-    ) -> Iterator[None]:
-        """The record opened, the display shown, and the first Ctrl-C turned into a clean stop."""
-        self.write_study(complete=False)
+    def run(
+        self, given: Resources, backend: str, display: Callable[[Any, Resources], Any] | None, stops: Stops
+    ) -> None:
+        """Run what is missing: the record opened, the display shown, the first Ctrl-C turned into a clean stop."""
+        self._write_study(complete=False)
 
         def stop() -> None:
-            self.searcher.stopped = self.queue.closed = True
+            self.searcher.stop()
             # This signal ends Ray Tune's loop after the step it is in.
             os.kill(os.getpid(), signal.SIGUSR1)
 
         try:
             with nullcontext() if display is None else display(self.searcher, given):
                 stops.clean = stop
-                yield
+                self._fit(given, backend)
         finally:
             stops.clean = None
-            self.searcher.stopped |= stops.asked
+            if stops.asked:
+                self.searcher.stop()
             self.searcher.interrupt()
 
-    def fit(self, given: Resources, device: str, backend: str) -> None:
-        """All stages in one Tune run, so that worker processes are started once."""
-        self._finish_rows()
+    def _fit(self, given: Resources, backend: str) -> None:
+        """Run all stages in one Tune run, so that worker processes are started once."""
+        resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
         pretrain = self.queue.pretrain
         init = checkpoint_path(self.results, pretrain.trial_key) if pretrain else self._init_path
@@ -130,17 +126,15 @@ class Session:
             study_id=self.study.name,
             init_path=init,
             threads=given.threads,
-            device=device,
+            device=given.device,
             gpus=given.gpus,
             backend=backend,
             versions=library_versions(),
-            patience_s=self._patience.seconds,
-            sign=self.sign,
-            worst_metric=self.worst_metric,
+            patience_s=self._patience_s,
+            objective=self.queue.objective,
         )
-        history = resume.history(self.queue, self._searched_epochs)
-        self.searcher.on_loss = lambda plan: self._recall(history, plan)
-        scheduler = StudyScheduler(self.study, self.study.arms(), history, self.searcher.decided, self.searcher.warm)
+        self._history.update(resume.history(self.queue, self.record))
+        scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue)
         self.searcher.meter.gpus = given.gpus
         trainable = tune.with_resources(
@@ -151,38 +145,21 @@ class Session:
             pass
 
     def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:
-        """A Tune run; False where it has given up all its trials, which go on in another one.
+        """Run Tune; False where it has given up all its trials, which go on in another run.
 
         It does so for errors of Ray that it does not expect of a trial's process, as of one that Ray's memory monitor
         has killed.
         """
-        self.searcher.warm_up(room(given.cpus, given.gpus), given.limit)
-        with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=self.searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
-                    # process only for a trial that is waiting for one.
-                    max_concurrent_trials=given.limit,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="study",
-                    storage_path=scratch,
-                    verbose=0,
-                    # A trial that is lost goes on under another name of Ray's: see `StudySearcher.lost`.
-                    failure_config=tune.FailureConfig(max_failures=0),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                    callbacks=[Reports(self.searcher, lambda: room(given.cpus, given.gpus))],
-                ),
-            )
+
+        def room_now() -> int:
+            return room(given.cpus, given.gpus)
+
+        self.searcher.warm_ups.begin(room_now(), given.limit)
+        reports = Reports(self.searcher, room_now, self.say)
+        with tuner(trainable, self.searcher, scheduler, reports, given.limit) as ready:
             self._fitting = True
             try:
-                tuner.fit()
+                ready.fit()
             except RuntimeError as error:
                 if not isinstance(error.__cause__, RayError):
                     raise
@@ -193,22 +170,18 @@ class Session:
         return True
 
     def lost(self, why: str) -> None:
-        """Another driver has taken the study over: stop, and write nothing more."""
+        """Stop, and write nothing more: another driver has taken the study over."""
         error = StorageRefused(f"Stopped: {why}.")
-
-        def refuse(path: StoragePath, data: bytes | memoryview) -> None:
-            raise error
-
-        self.record.write = refuse
+        self.record.refuse(error)
         self.searcher.give_up(error)
         if self._fitting:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """The last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        """Write the last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
         if self.searcher.refused:
             raise self.searcher.refused
-        self.write_study(complete=self.complete)
+        self._write_study(complete=self.complete)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
 
@@ -218,7 +191,7 @@ class Session:
         return bool(self.queue.arms) and not self.queue.live and not self.queue.left()
 
     def outcome(self) -> Outcome:
-        by = "user" if self.searcher.stopped else "budget" if self.searcher.reached else None
+        by = USER if self.searcher.stopped else BUDGET if self.searcher.reached else None
         spent = self.searcher.meter.spent()
         return Outcome(
             study_id=self.study.name,
@@ -226,61 +199,39 @@ class Session:
             complete=self.complete,
             stopped_by=None if self.complete else by,
             seconds=spent.seconds,
-            budget=self.searcher.reached if by == "budget" and not self.complete else None,
+            budget=self.searcher.reached if by == BUDGET and not self.complete else None,
             spent=spent,
             left=self.queue.remaining(),
         )
 
     def _start_known(self) -> None:
         """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
-        row = resume.recorded_start(self.queue, self._recorded)
-        if row is None:
+        plan, row = self.queue.pretrain, resume.recorded_start(self.queue, self.recorded)
+        if plan is None or row is None:
             return
-        path = checkpoint_path(self.results, row["trial_key"])
+        path = checkpoint_path(self.results, plan.trial_key)
         try:
-            known = path.exists() and _weights_hash(path) == row["checkpoint_sha256"]
+            known = path.exists() and self.record.weights_hash(plan) == row["checkpoint_sha256"]
         except TuneQatError as error:
-            self._patience.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+            self.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
             return
         if known:
             self.queue.start_known(row["checkpoint_sha256"])
 
-    def _finish_rows(self) -> None:
-        def last_epoch(trial_key: str) -> dict[str, Any] | None:
-            return next(reversed(last_epochs(self.results, self.study.name, trial_key)), None)
-
-        record = self.record
-        resume.finish_rows(self.queue, last_epoch, record.stopped_at, lambda plan, *how: record.ended(plan, {}, *how))
-
     def _forget_checkpoints(self) -> None:
-        """Those of trials whose driver was lost between their row and their checkpoint."""
+        """Remove checkpoints of trials whose driver was lost between their row and their checkpoint."""
         left = {folder.name for folder in self.results.glob("checkpoints/*")}
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
 
-    def _searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
-        """Trial, epoch and metric of every recorded epoch, in the order of their attempts."""
-        folder = table_folder(self.results, "epochs", self.study.name)
-        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
-        ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
-        return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
-
-    def _recall(self, history: dict[str, list[tuple[int, float]]], plan: Plan) -> None:
-        """Epochs of a trial that has lost its process: the last one may be in the record and was never reported."""
-        epochs = last_epochs(self.results, self.study.name, plan.trial_key)
-        history[plan.trial_key] = [
-            (row["epoch"], finite_objective(row["val_metric"], self.sign, self.worst_metric)) for row in epochs
-        ]
+    def _recall(self, plan: Plan) -> None:
+        """Read a lost trial's epochs again: the last one may be in the record and was never reported."""
+        epochs = self.record.epochs_of(plan.trial_key)
+        self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:
-    """The command line as it would be typed: where the program is installed has no place in a published table."""
+    """Give the command line as it would be typed: where the program is installed has no place in a published table."""
     name = Path(sys.argv[0]).name
     return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
-
-
-def _weights_hash(path: StoragePath) -> str:
-    from tune_qat.training.checkpoints import load_weights, weights_sha256
-
-    return weights_sha256(load_weights(path))

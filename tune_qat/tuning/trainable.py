@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.config import EpochResult, StorageRefused, TuneQatError
-from tune_qat.config.statuses import KEPT_STAGES
+from tune_qat.config.statuses import ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
@@ -21,11 +21,10 @@ from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.nodes import OtherVersions, check_own
 from tune_qat.tuning.gpu.memory_share import memory_share
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.objective import OBJECTIVE, Objective
+from tune_qat.tuning.plan import WARM_UP, Plan
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
-from tune_qat.tuning.sampler import OBJECTIVE
-from tune_qat.tuning.scheduler import WARM_UP, finite_objective
 
 WARM_UP_PAUSE_S = 0.2
 
@@ -46,9 +45,7 @@ class TrialContext:
     """Of the libraries that every node must have alike."""
     patience_s: float
     """Seconds for which refused writes are tried again."""
-    sign: int
-    """1 where a larger metric is better, -1 where a smaller one is."""
-    worst_metric: float
+    objective: Objective
 
 
 class StudyTrial(tune.Trainable):
@@ -80,11 +77,11 @@ class StudyTrial(tune.Trainable):
             report = next(self._reports)
         except (StorageRefused, OtherVersions) as error:
             # Not the trial's fault: it goes on with the next run.
-            failed = {**_failed("interrupted", error, self._context), "error_text": str(error)}
+            failed = {**_failed(INTERRUPTED, error, self._context), "error_text": str(error)}
             report = {**self._about, **failed}
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
-            status = "oom" if is_out_of_memory(error) else "error"
+            status = OOM if is_out_of_memory(error) else ERROR
             report = {**self._about, **_failed(status, error, self._context)}
         return pack(report)
 
@@ -136,7 +133,7 @@ def _epochs(
     log = EpochLog(context.results, context.study_id, plan.trial_key, write)
 
     def begin() -> Training:
-        init = None if plan.stage == "pretrain" else context.init_path
+        init = None if plan.stage == PRETRAIN else context.init_path
         return Training(plan.config, work, device=context.device, init=init, task=task(), backend=context.backend)
 
     with thread_count(context.threads), memory_share(context.device, context.gpus):
@@ -154,11 +151,11 @@ def _epochs(
             log.forget_earlier()
         if training.status != "running":
             # It ended before its row was written: nothing to train, the record has every epoch.
-            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: _objective(None, context)}
-        for result in training.epochs(test=plan.stage == "retrain"):
+            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
+        for result in training.epochs(test=plan.stage == RETRAIN):
             # The record first: no checkpoint is ever ahead of it.
             log.append(result)
-            if result.status == "running" or plan.stage in KEPT_STAGES:
+            if result.status == RUNNING or plan.stage in KEPT_STAGES:
                 # At its end a trial has nothing to go on with: its epochs say how it ended.
                 save_checkpoint(training.state_dict(), path, write)
             memory = {"peak_memory_mb": peak_memory_mb(context.device)}
@@ -181,17 +178,13 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
     import tune_qat.training.loop  # noqa: F401
 
     while True:
-        yield {"status": "running", OBJECTIVE: _objective(None, context)}
+        yield {"status": RUNNING, OBJECTIVE: context.objective.of(None)}
         time.sleep(WARM_UP_PAUSE_S)
 
 
 def _report(result: EpochResult, context: TrialContext) -> dict[str, Any]:
     values = {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
-    return {**values, OBJECTIVE: _objective(result.val_metric, context)}
-
-
-def _objective(metric: float | None, context: TrialContext) -> float:
-    return finite_objective(metric, context.sign, context.worst_metric)
+    return {**values, OBJECTIVE: context.objective.of(result.val_metric)}
 
 
 def _failed(status: str, error: BaseException, context: TrialContext) -> dict[str, Any]:
@@ -200,7 +193,7 @@ def _failed(status: str, error: BaseException, context: TrialContext) -> dict[st
         "status": status,
         "error_type": type(error).__name__,
         "error_text": text[-4000:],
-        OBJECTIVE: _objective(None, context),
+        OBJECTIVE: context.objective.of(None),
     }
 
 

@@ -44,6 +44,11 @@ class Resources:
         return self.limit or self.room
 
     @property
+    def device(self) -> str:
+        """What trials train on."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
     def threads(self) -> int:
         """CPU threads of a trial: its whole CPUs, so that trials on a machine do not fight."""
         return max(1, int(self.cpus))

@@ -1,0 +1,201 @@
+"""One arm of a running study: its trials, the stages that they belong to, and its sampler."""
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES
+from tune_qat.study import Arm
+from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.sampler import ArmSampler, random_points
+
+Done = tuple[Plan, Mapping[str, Any]]
+"""A trial that has ended, and its row."""
+
+
+class ArmState:
+    """An arm's trials by key, and its sampler. Each `next_` method gives a trial of its stage that can start now."""
+
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective) -> None:
+        """Begin an arm without trials."""
+        self.arm = arm
+        self.done: dict[str, Done] = {}
+        self.cut_off: dict[str, Plan] = {}
+        self.live: dict[str, Plan] = {}
+        self.best: Done | None = None
+        """The best final validation metric of the completed trials before `retrain`."""
+        self.sampler: ArmSampler | None = None
+        self.proposals: dict[str, str] = {}
+        """The sampler's names of live proposals, by trial key."""
+        self._study, self._planner, self._objective = planner.study, planner, objective
+        self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
+        # Kept up to date, because an arm of many trials is asked for its next one as often.
+        self._counts: Counter[str] = Counter()
+        self._ahead: dict[str, deque[Plan]] = {}
+        self._retrain: tuple[str, list[Plan]] = ("", [])
+
+    def ended(self, stage: str) -> int:
+        """Count the trials of a stage that are done."""
+        return self._counts[stage]
+
+    def begun(self, stage: str) -> int:
+        """Count the trials of a stage that are done, running, or waiting to go on."""
+        begun = [*self.cut_off.values(), *self.live.values()]
+        return self.ended(stage) + sum(plan.stage == stage for plan in begun)
+
+    def known(self, trial_key: str) -> bool:
+        return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
+
+    def left(self) -> int:
+        """Count the trials still to start, as far as can be said now: `retrain` counts once the best is known."""
+        running = [plan.stage for plan in self.live.values()]
+        searched = sum(max(0, self._planned[s] - self.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
+        again = (plan.trial_key for plan in self._retrain_plans())
+        return searched + sum(key not in self.done and key not in self.live for key in again)
+
+    def remaining(self) -> int:
+        """Count the trials of the whole plan that have not ended."""
+        return sum(max(0, planned - self.ended(stage)) for stage, planned in self._planned.items())
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """Count a recorded trial, if it fits the study as it is now."""
+        plan = self._planner.recorded(self.arm, row)
+        if plan is not None and row["status"] in FINAL:
+            self._note(plan, row)
+        elif plan is not None:
+            self.cut_off[plan.trial_key] = plan
+
+    def end(self, plan: Plan, row: Mapping[str, Any]) -> None:
+        """Count a trial that has ended, and tell the sampler of it."""
+        self.live.pop(plan.trial_key, None)
+        self._note(plan, row)
+        self._tell(plan, row)
+
+    def cut(self, plan: Plan) -> None:
+        """Put aside a trial that was stopped before its end."""
+        self.live.pop(plan.trial_key, None)
+        self.cut_off[plan.trial_key] = plan
+
+    def next_cut_off(self) -> Plan | None:
+        if not self.cut_off:
+            return None
+        wanted = {plan.trial_key for plan in self._retrain_plans()}
+        for key, plan in self.cut_off.items():
+            # A retrain trial of what is no longer the arm's best configuration is not gone on with.
+            if plan.stage != RETRAIN or key in wanted:
+                return self.cut_off.pop(key)
+        return None
+
+    def next_default(self) -> Plan | None:
+        return self._next_ahead(DEFAULT, self._default_plans)
+
+    def next_random(self) -> Plan | None:
+        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        if self.begun(RANDOM) >= self._planned[RANDOM]:
+            return None
+        return self._next_ahead(RANDOM, self._random_plans)
+
+    def next_search(self) -> Plan | None:
+        number = self.begun(SEARCH)
+        if number >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
+            return None
+        if self.sampler is None:
+            self.sampler = self._make_sampler()
+        for attempt in itertools.count():
+            proposal = f"{number}-{attempt}"
+            optimizer, values = self.sampler.propose(proposal)
+            plan = self._plan(SEARCH, optimizer, values, number, "sampler")
+            if not self.known(plan.trial_key):
+                self.proposals[plan.trial_key] = proposal
+                return plan
+            # The same configuration again: answered from the record, no budget used.
+            known = self.done.get(plan.trial_key)
+            self.sampler.tell(proposal, self._objective.of_row(known[1]) if known else None)
+        return None
+
+    def next_retrain(self) -> Plan | None:
+        return next((plan for plan in self._retrain_plans() if not self.known(plan.trial_key)), None)
+
+    def _note(self, plan: Plan, row: Mapping[str, Any]) -> None:
+        self._counts[plan.stage] += plan.trial_key not in self.done
+        self.done[plan.trial_key] = (plan, row)
+        if plan.stage not in SEARCHED_STAGES or row["status"] != COMPLETED or row["val_metric"] is None:
+            return
+        if self.best is None or self._rank(plan, row) > self._rank(*self.best):
+            self.best = (plan, row)
+
+    def _rank(self, plan: Plan, row: Mapping[str, Any]) -> tuple[float, str]:
+        # The key breaks ties, so that the choice does not depend on the order in which trials ended.
+        return self._objective.sign * row["val_metric"], plan.trial_key
+
+    def _tell(self, plan: Plan, row: Mapping[str, Any]) -> None:
+        """Tell the sampler of a search trial; of one that was cut off before, as history."""
+        if self.sampler is None or plan.stage != "search":
+            return
+        objective = None if row["status"] == ERROR else self._objective.of_row(row)
+        proposal = self.proposals.pop(plan.trial_key, None)
+        if proposal is not None:
+            self.sampler.tell(proposal, objective)
+        elif objective is not None:
+            self.sampler.add(plan.config.optimizer, plan.values, objective)
+
+    def _have_ended(self, stages: Sequence[str]) -> bool:
+        return all(self.ended(stage) >= self._planned[stage] for stage in stages)
+
+    def _next_ahead(self, stage: str, plans: Callable[[], Iterator[Plan]]) -> Plan | None:
+        """Give the next trial of a stage that no result changes; all of them are worked out once."""
+        if stage not in self._ahead:
+            self._ahead[stage] = deque(plans())
+        ahead = self._ahead[stage]
+        while ahead and self.known(ahead[0].trial_key):
+            ahead.popleft()
+        return ahead[0] if ahead else None
+
+    def _default_plans(self) -> Iterator[Plan]:
+        optimizers = self.arm.optimizers if self._planned[DEFAULT] else ()
+        for number, optimizer in enumerate(optimizers):
+            config = self._study.default_config(self.arm, optimizer)
+            values = self._planner.searched_values(config)
+            yield self._planner.of_config(config, self.arm.arm_id, DEFAULT, values, number=number, source="default")
+
+    def _random_plans(self) -> Iterator[Plan]:
+        optimizers, count = self.arm.optimizers, self._planned[RANDOM]
+        points = {one: random_points(self._planner.dimensions(one), count, self._seed) for one in optimizers}
+        for number in range(count):
+            optimizer = optimizers[number % len(optimizers)]
+            yield self._plan(RANDOM, optimizer, points[optimizer][number], number, "random")
+
+    def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> Plan:
+        return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
+
+    def _retrain_plans(self) -> list[Plan]:
+        """Plan the best configuration again with every fresh seed; nothing before the earlier stages have ended."""
+        if self.best is None or not self._have_ended(SEARCHED_STAGES):
+            return []
+        best = self.best[0]
+        if self._retrain[0] != best.trial_key:
+            self._retrain = (best.trial_key, list(self._trained_again(best)))
+        return self._retrain[1]
+
+    def _trained_again(self, best: Plan) -> Iterator[Plan]:
+        for number, seed in enumerate(self._study.retrain_seeds(self.arm)):
+            config = replace(best.config, seed=seed, init_seed=seed)
+            yield self._planner.of_config(config, self.arm.arm_id, RETRAIN, best.values, number=number)
+
+    def _make_sampler(self) -> ArmSampler:
+        """Make a sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
+        history = [
+            (plan.config.optimizer, plan.values, self._objective.of_row(row))
+            for plan, row in self.done.values()
+            if plan.stage in SEARCHED_STAGES and row["status"] != ERROR and self._planner.in_range(plan)
+        ]
+        return ArmSampler(
+            {optimizer: self._planner.dimensions(optimizer) for optimizer in self.arm.optimizers},
+            sampler=self._study.search.sampler,
+            seed=self._seed,
+            startup_trials=self._study.search.startup_trials,
+            history=history,
+        )

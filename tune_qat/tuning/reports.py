@@ -1,0 +1,61 @@
+"""What Ray Tune tells of its trials while they run."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+
+from tune_qat.tuning.process_failures import loss_of
+from tune_qat.tuning.ray_report import unpack
+from tune_qat.tuning.searcher import StudySearcher
+
+LOOK_S = 5.0
+"""Seconds between looks for nodes that came or went, and for trials that Ray has given up."""
+
+
+class Reports(Callback):
+    """Listener of Ray Tune: passes reports on, and notices trials that are given up and nodes that come and go."""
+
+    def __init__(
+        self, searcher: StudySearcher, room: Callable[[], int], say: Callable[[str], Any] = lambda text: None
+    ) -> None:
+        """Ask `room` how many trials the nodes have room for now; tell `say` what a trial found damaged."""
+        self._searcher, self._room, self._say = searcher, room, say
+        self._looked = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note that a trial has got its process."""
+        # Not from results: the first one comes an epoch later, and a second process would idle until then.
+        self._searcher.started(trial.trial_id, trial.temporary_state.ray_actor._actor_id.hex())
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Pass on one epoch of one trial."""
+        plan = self._searcher.plans.get(trial.trial_id)
+        if plan is not None:
+            report = unpack(result)
+            self._searcher.tell("epoch", plan, report)
+            if report.get("set_aside") and report["epoch"] == 1:
+                self._say(report["set_aside"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Lose a trial whose process died."""
+        self._searcher.lost(trial.trial_id, loss_of(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look for trials that an error inside Ray has ended without a word: the study would wait for ever."""
+        if self._searcher.stopped:
+            # At once: Ray Tune takes up to ten seconds to end its processes, and whoever stops the run may not wait.
+            self._searcher.interrupt()
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        self._searcher.room(self._room())
+        for trial in trials:
+            if trial.status == "ERROR" and trial.trial_id in self._searcher.plans:
+                self._searcher.lost(trial.trial_id, loss_of(trial))

@@ -1,0 +1,135 @@
+"""Rows of the tables that the driver writes, from plans and epochs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tune_qat.config import stable_hash
+from tune_qat.config.statuses import WITH_METRIC
+from tune_qat.results.provenance import versions
+from tune_qat.study import Arm, Study
+from tune_qat.training.workload import Workload
+from tune_qat.tuning.plan import Plan
+
+OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
+"""Optimizer options that have a column of their own; the others are in `params_json`."""
+
+
+def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
+    """Say what a trial is, before it has run."""
+    config = plan.config
+    return {
+        **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
+        "weight_decay": config.weight_decay,
+        **versions(),
+        "trial_key": plan.trial_key,
+        "arm_id": plan.arm_id,
+        "stage": plan.stage,
+        "trial_number": plan.number,
+        "config_id": config.config_id,
+        "workload": work.name,
+        "model": config.model,
+        "dataset": config.dataset,
+        "optimizer": config.optimizer,
+        "quantizer": config.scheme.quantizer,
+        "activation_quantizer": config.scheme.activation_quantizer,
+        "weight_bits": config.scheme.weight_bits,
+        "activation_bits": config.scheme.activation_bits,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size,
+        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+        "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
+        "schedule": config.schedule,
+        "warmup_epochs": config.warmup_epochs,
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "init_seed": config.init_seed,
+        "recipe_hash": config.recipe,
+        "params_json": json.dumps(config.to_dict(), sort_keys=True),
+        "init_checkpoint_sha256": plan.init_checkpoint_sha256,
+        "data_fingerprint": work.dataset.fingerprint,
+        "split_fingerprint": work.dataset.split_fingerprint,
+        "source": plan.source,
+    }
+
+
+def outcome_columns(
+    epochs: Sequence[Mapping[str, Any]], status: str, *, sign: int, trivial_score: float
+) -> dict[str, Any]:
+    """Work out what follows from a trial's recorded epochs."""
+    if not epochs:
+        return {"epochs_run": 0, "steps_run": 0, "examples_seen": 0}
+    last = epochs[-1]
+    metrics = [row for row in epochs if row["val_metric"] is not None]
+    best = max(metrics, key=lambda row: sign * row["val_metric"], default=None)
+    final = last["val_metric"] if status in WITH_METRIC else None
+    return {
+        "epochs_run": last["epoch"],
+        "steps_run": last["step"],
+        "examples_seen": last["examples"],
+        "train_loss": last["train_loss"],
+        "val_loss": last["val_loss"],
+        "val_metric": final,
+        "val_top5": last["val_top5"] if final is not None else None,
+        "val_metric_best": best and best["val_metric"],
+        "val_best_epoch": best and best["epoch"],
+        **{name: last[name] for name in ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")},
+        "learned": sign * (final - trivial_score) > 0 if final is not None else None,
+        "diverged_at_step": last["diverged_at_step"],
+        "wall_s": last["wall_s"],
+        "device_s": last["device_s"],
+        "examples_per_s": last["examples"] / last["wall_s"] if last["wall_s"] else None,
+    }
+
+
+def last_rung(study: Study, plan: Plan, epochs: Sequence[Mapping[str, Any]]) -> int | None:
+    """Find the last of ASHA's rungs that a search trial has reached."""
+    reached = epochs[-1]["epoch"] if epochs and plan.stage == "search" else 0
+    return max((rung for rung in study.rungs if rung <= reached), default=None)
+
+
+def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
+    """Describe an arm: its data, its method, and what it searches how."""
+    dataset = work.dataset
+    space = {
+        optimizer: {name: asdict(bounds) for name, bounds in study.dimensions(optimizer).items()}
+        for optimizer in arm.optimizers
+    }
+    return {
+        "arm_id": arm.arm_id,
+        "mode": study.mode,
+        "workload": work.name,
+        "model": work.model,
+        "dataset": dataset.spec.name,
+        "task": dataset.spec.task,
+        "dataset_options_json": json.dumps(dict(dataset.options), sort_keys=True),
+        "data_fingerprint": dataset.fingerprint,
+        "split_fingerprint": dataset.split_fingerprint,
+        **{f"n_{split}": size for split, size in dataset.sizes.items()},
+        "split_json": json.dumps({k: list(v) for k, v in dataset.names.items()}) if dataset.names else None,
+        "metric": dataset.spec.metric,
+        "margin": study.judgement.margin,
+        "weight_bits": None if arm.searches_bits else arm.scheme.weight_bits,
+        "activation_bits": None if arm.searches_bits else arm.scheme.activation_bits,
+        "recipe_hashes_json": json.dumps(study.recipes(arm)),
+        "method": arm.method,
+        "first_last_bits": arm.scheme.first_last_bits,
+        "quantizer": arm.scheme.quantizer,
+        "activation_quantizer": arm.scheme.activation_quantizer,
+        "quantizer_options_json": json.dumps(arm.quantizer_options),
+        "ste": arm.scheme.ste,
+        "optimizer": arm.optimizer,
+        "repeat": arm.repeat,
+        "init": study.training.init,
+        "sampler": study.search.sampler,
+        "sampler_seed": study.seed_of(arm),
+        "scheduler": "asha" if study.asha.enabled else "none",
+        "max_epochs": study.training.epochs,
+        "grace_epochs": study.grace_epochs,
+        "reduction_factor": float(study.asha.reduction_factor),
+        **{f"planned_{stage}": count for stage, count in study.planned(arm).items()},
+        "space_json": json.dumps(space, sort_keys=True),
+        "space_hash": stable_hash(space),
+        "prereg_hash": study.prereg_hash,
+    }

@@ -1,0 +1,42 @@
+"""Ray Tune, set up for a study: our searcher and scheduler, and nothing kept that the record has."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray import tune
+
+from tune_qat.tuning.reports import Reports
+from tune_qat.tuning.scheduler import StudyScheduler
+from tune_qat.tuning.searcher import StudySearcher
+
+
+@contextmanager
+def tuner(
+    trainable: Any, searcher: StudySearcher, scheduler: StudyScheduler, reports: Reports, limit: int | None
+) -> Iterator[tune.Tuner]:
+    """Give a Tune run that is ready to start, at most `limit` trials at once; its own files go with the block."""
+    with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
+        yield tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
+                # process only for a trial that is waiting for one.
+                max_concurrent_trials=limit,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=scratch,
+                verbose=0,
+                # A trial that is lost goes on under another name of Ray's: see `StudySearcher.lost`.
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                callbacks=[reports],
+            ),
+        )
