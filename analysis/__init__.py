@@ -1,4 +1,4 @@
-"""Asks the record: DuckDB views over results folders, and the bundled questions in `queries/*.sql`.
+"""Queries over results folders: DuckDB views over their Parquet files, and the bundled SQL in `queries/*.sql`.
 
 con = analysis.open("results")
 con.sql("SELECT optimizer, max(val_metric) FROM trials GROUP BY ALL")
@@ -22,17 +22,17 @@ __all__ = ["Answers", "answers", "arrow", "frame", "open", "polars", "queries", 
 
 
 def frame(paths: Results, query: str) -> pd.DataFrame:
-    """The answer to `query`, which is SQL or the name of a bundled question, over one or more results folders.
+    """Return the answer to `query`, SQL or the name of a bundled question, over one or more results folders.
 
     Raises:
-        TuneQatError: as `open`.
-        UsageError: as `open`; an unknown name; a query that does more than read; SQL that DuckDB refuses.
+        TuneQatError: as for `open`.
+        UsageError: as for `open`; an unknown name; a query that does more than read; SQL that DuckDB refuses.
     """
     return to_pandas(arrow(paths, query))
 
 
 def arrow(paths: Results, query: str) -> pa.Table:
-    """As `frame`, a pyarrow table."""
+    """Return the same answer as `frame`, as a pyarrow table."""
     text, folders = sql_of(query), paths_of(paths)
 
     def ask() -> pa.Table:
@@ -43,7 +43,7 @@ def arrow(paths: Results, query: str) -> pa.Table:
 
 
 def polars(paths: Results, query: str) -> "pl.DataFrame":
-    """As `frame`, for polars; `TuneQatError` where it is not installed."""
+    """Return the same answer as `frame`, as a polars frame; `TuneQatError` if polars is not installed."""
     try:
         import polars as pl
     except ImportError:

@@ -1,4 +1,4 @@
-"""One connection that many questions are asked of, each once: what tables, figures and the report stand on."""
+"""Cache of answers over one connection: tables, figures and the report share it, so that each question runs once."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,22 +15,22 @@ from tune_qat.storage.paths import StoragePath, storage_path
 Results = str | StoragePath | Sequence[str | StoragePath]
 """One results folder or URI, or several."""
 _OF_TRIALS = ("trials", "epochs", "layers")
-"""Tables with a file for each trial that many questions are about."""
+"""Tables with one file for each trial that many questions read."""
 
 
 class Answers:
-    """Answers about one or more results folders, kept. They are of the moment when they were first asked for."""
+    """Cached answers about one or more results folders. Each shows the record as it was when first asked for."""
 
     def __init__(self, *paths: str | StoragePath) -> None:
-        """Open the record; errors as of `analysis.open`."""
+        """Open the record. Raises the errors of `analysis.open`."""
         self.paths = [storage_path(path) for path in paths]
         self._frames: dict[str, pd.DataFrame] = {}
         self._connection = explained(self._opened, self.paths)
 
     def frame(self, query: str) -> pd.DataFrame:
-        """The answer to a bundled question, or to SQL, asked once and kept: do not change it.
+        """Return the answer to a bundled question or to SQL. The frame is cached: do not change it.
 
-        Errors as of `analysis.frame`.
+        Raises the errors of `analysis.frame`.
         """
         if query not in self._frames:
             text = sql_of(query)
@@ -38,7 +38,7 @@ class Answers:
         return self._frames[query]
 
     def sql(self, name: str) -> str:
-        """The text of a bundled question."""
+        """Return the SQL of a bundled question."""
         return query_text(name)
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
@@ -46,7 +46,7 @@ class Answers:
         # A temporary table is found before a view of the same name.
         for table in filter(partial(scattered, self.paths), _OF_TRIALS):
             connection.execute(f"CREATE TEMP TABLE {table} AS FROM memory.main.{table}")
-        # Every question starts from them.
+        # Most questions read from this view: it is computed once.
         connection.execute(f"CREATE TEMP TABLE arm_trials AS {read(HERE / 'arm_trials.sql')}")
         return connection
 
@@ -54,16 +54,16 @@ class Answers:
         try:
             return answer(self._connection, text)
         except duckdb.IOException:
-            # Its files may have been compacted into another one.
+            # The files that were opened may have been compacted into another one.
             self._connection = self._opened()
             raise
 
 
 def answers(results: "Results | Answers") -> Answers:
-    """Results that a table or a figure is asked for: `Answers` as they are, paths opened."""
+    """Return `Answers` as they are, or open results paths as `Answers`."""
     return results if isinstance(results, Answers) else Answers(*paths_of(results))
 
 
 def paths_of(results: Results) -> list[StoragePath]:
-    """List one path, or several."""
+    """Return one path, or several, as a list."""
     return [storage_path(path) for path in ([results] if isinstance(results, str | StoragePath) else results)]

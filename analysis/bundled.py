@@ -1,4 +1,4 @@
-"""The bundled questions: `queries/*.sql`, one a file, each beginning with its question."""
+"""Bundled SQL questions: the files `queries/*.sql`; the first line of each is its question in words."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ HERE = Path(__file__).parent
 
 
 def queries() -> dict[str, str]:
-    """The bundled questions by name: the first line of each file."""
+    """Return the bundled questions by name, each as the first line of its file."""
     return {path.stem: _question(path) for path in sorted((HERE / "queries").glob("*.sql"))}
 
 
 def query_text(name: str) -> str:
-    """SQL of a bundled question, to copy and edit; `UsageError` with the known names where there is none."""
+    """Return the SQL of a bundled question; `UsageError` with the known names if there is none of this name."""
     known = queries()
     if name not in known:
         hint = did_you_mean(name, known)
@@ -23,12 +23,12 @@ def query_text(name: str) -> str:
 
 
 def sql_of(query: str) -> str:
-    """SQL as it is, or that of the bundled question of this name."""
-    return query_text(query.strip()) if len(query.split()) == 1 else query  # one word is no SQL
+    """Return SQL as it is, or the SQL of the bundled question with this name."""
+    return query_text(query.strip()) if len(query.split()) == 1 else query  # a single word is a name
 
 
 def read(path: Path) -> str:
-    """A text file of the package."""
+    """Read a text file of the package."""
     return path.read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Opens the record, and asks it: errors of DuckDB become messages."""
+"""Connection to results folders through DuckDB, with its errors turned into messages."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -16,12 +16,12 @@ from tune_qat.results.views import connect, vanished
 from tune_qat.storage.paths import StoragePath, storage_path
 
 _LARGEST_DF = 1000
-"""Of `student_t`; the normal distribution's quantile is only 0.12 % smaller."""
+"""Most degrees of freedom in `student_t`; from there on, the normal quantile is at most 0.12 % smaller."""
 T = TypeVar("T")
 
 
 def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConnection:  # noqa: A001 - as `gzip.open`
-    """A DuckDB connection over one or more results folders, or their URIs.
+    """Open a DuckDB connection over one or more results folders, or their URIs.
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
     for the bundled questions `arm_trials` (trials that fit their arm, beside the arm's reference points) and
@@ -44,7 +44,7 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
 
 
 def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
-    """The answer to one SQL statement that only reads; `UsageError` for more than that, else DuckDB's own errors."""
+    """Run one SQL statement that only reads; `UsageError` if it is more than that, DuckDB's own errors otherwise."""
     _check_reads_only(connection.extract_statements(text))
     found = connection.sql(text).to_arrow_table()
     # Sums of integers are decimals in DuckDB; pandas has none.
@@ -53,16 +53,16 @@ def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
 
 
 def to_pandas(found: pa.Table) -> pd.DataFrame:
-    """An answer as pandas has it. Not DuckDB's own `.df()`, which warns under pandas 3."""
+    """Convert an answer to pandas, without DuckDB's own `.df()`, which warns under pandas 3."""
     return found.to_pandas()
 
 
 def explained(ask: Callable[[], T], paths: Sequence[StoragePath]) -> T:
-    """What `ask` gives, begun again where a running study or `compact` took a file away, or wrote it anew, under it.
+    """Return what `ask` returns; try again if a running study or `compact` removed or rewrote a file meanwhile.
 
     Raises:
-        TuneQatError: a damaged file of these results, which is named before the query is blamed.
-        UsageError: SQL that DuckDB refuses.
+        TuneQatError: a file of these results is damaged; it is named before the query is blamed.
+        UsageError: DuckDB refuses the SQL.
     """
     try:
         return _again(ask)
@@ -94,10 +94,10 @@ def _check_reads_only(statements: Sequence[duckdb.Statement]) -> None:
     # EXPLAIN is left out: EXPLAIN ANALYZE does what it explains, such as writing a file.
     reading = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
     if len(statements) != 1:
-        raise UsageError(f"A query is one SQL statement, but got {len(statements)}.")
+        raise UsageError(f"A query must be one SQL statement, but got {len(statements)}.")
     if statements[0].type not in reading:
         raise UsageError(
-            f"A query only reads, but got {statements[0].type.name}. Ask with SELECT; -o FILE keeps the answer."
+            f"A query only reads, but got {statements[0].type.name}. Use SELECT; -o FILE writes the answer to a file."
         )
 
 

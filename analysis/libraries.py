@@ -1,4 +1,4 @@
-"""Libraries of the extra `analysis`, which a user may not have."""
+"""Import of the optional libraries of the extra `analysis`."""
 
 import importlib
 from typing import Any
@@ -7,10 +7,10 @@ from tune_qat.config import TuneQatError
 
 
 def library(module: str) -> Any:
-    """A module of them, imported when it is needed.
+    """Import a module of the extra when it is needed.
 
     Raises:
-        TuneQatError: it is not installed; what to type.
+        TuneQatError: it is not installed; the message has the `pip install` command.
     """
     try:
         return importlib.import_module(module)

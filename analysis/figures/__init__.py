@@ -1,10 +1,10 @@
-"""Every figure of the report, as a function from results to a plotly figure.
+"""Figures of the report, each a function from results to a plotly figure.
 
 analysis.figures.learning_rate("results").show()
 analysis.figures.learning_rate("results", study_id="quickstart", workload="espcn-photos")
 
-Each takes results folders or URIs, or `analysis.Answers`, and by name the values of columns (study_id, workload, ...)
-that it is to be about. Colours, dashes and markers belong to optimizers, over all figures and studies.
+Each takes results folders or URIs, or `analysis.Answers`, and keyword arguments that select rows by the values of
+columns (study_id, workload, ...). Each optimizer has the same colour, dash and marker in all figures and studies.
 """
 
 from tune_qat.config import TuneQatError

@@ -1,4 +1,4 @@
-"""Learning rate by batch size."""
+"""Figure: learning rate by batch size."""
 
 import math
 from typing import Any
@@ -17,14 +17,14 @@ from analysis.stats import rate_scaling
 from analysis.stats.boards import ARM
 
 LARGEST = 60
-"""Panels of one figure."""
+"""Most panels of one figure."""
 
 
 def batch_size(results: Results | Answers, **where: Any) -> go.Figure:
-    """Best validation metric by batch size and half decade of learning rate: a panel for each optimizer and board.
+    """Draw the best validation metric by batch size and half decade of learning rate: a panel per optimizer and board.
 
-    Rings are the best rate of each batch size, the line the fitted power law with its exponent p in the corner. Empty
-    cells have no trial that ran to its end.
+    Rings mark the best rate of each batch size; the line is the fitted power law, with its exponent p in the corner.
+    Empty cells have no completed trial.
     """
     asked = answers(results)
     found = only(asked.frame("batch_size"), where)

@@ -1,4 +1,4 @@
-"""Boards: what may be compared with what. Scores are compared within one, never across."""
+"""Boards in figures: selection, labels and iteration. Scores are compared within a board, never across."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ SCOPE = ["study_id", "mode", "workload"]
 
 
 def only(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
-    """The rows in which every named column has the given value; a column that the table lacks says nothing."""
+    """Return the rows in which every named column has the given value; columns that the table lacks are ignored."""
     for name, value in where.items():
         if name in frame:
             frame = frame[frame[name] == value]
@@ -19,14 +19,14 @@ def only(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
 
 
 def bits(row: Any) -> str:
-    """`4/4`; of trials whose bits were searched, or are not known, `any`."""
+    """Return the bits of weights and activations, as `4/4`, or `any` where they were searched or are not known."""
     if pd.isna(row.weight_bits) or pd.isna(row.activation_bits):
         return "any"
     return f"{row.weight_bits:g}/{row.activation_bits:g}"
 
 
 def labels(frame: pd.DataFrame) -> pd.Series:
-    """The label of each row's board: its bits, and what else is needed to tell it from the frame's others."""
+    """Return each row's board label: its bits, and study, workload and method where the frame has several of them."""
     keys = [name for name in BOARD if name in frame and name != "mode"]
     unique = frame[keys].drop_duplicates()
     parts = [name for name in ("study_id", "workload") if name in frame and unique[name].nunique() > 1]
@@ -41,7 +41,7 @@ def labels(frame: pd.DataFrame) -> pd.Series:
 
 
 def boards(frame: pd.DataFrame, by: Sequence[str] = BOARD) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Label and rows of each board in the order of the table."""
+    """Yield label and rows of each board, in the order of the table."""
     if not len(frame):
         return
     named = frame.assign(label=labels(frame))

@@ -1,4 +1,4 @@
-"""How often training diverges."""
+"""Figure: how often training diverges."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from analysis.figures.style import sentence, text
 
 
 def divergence(results: Results | Answers, **where: Any) -> go.Figure:
-    """Share of tuning trials that diverged, with its Wilson interval: a panel a board, a row an optimizer."""
+    """Draw the share of diverged tuning trials with its Wilson interval: a panel per board, a row per optimizer."""
     found = only(answers(results).frame("divergence"), where)
     if not len(found):
         return sentence("No default, random or search trial has ended.")

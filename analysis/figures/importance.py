@@ -1,4 +1,4 @@
-"""Which hyperparameters matter."""
+"""Figure: importance of hyperparameters."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from analysis.stats import importances
 
 
 def importance(results: Results | Answers, **where: Any) -> go.Figure:
-    """Importance of each searched hyperparameter: a panel for each board and hyperparameter, a row for each optimizer.
+    """Draw the importance of each searched hyperparameter: a panel per board and hyperparameter, a row per optimizer.
 
-    The line is where it lies in 95 % of resamples of the trials. Those of one optimizer and board sum to 1.
+    The line is the 95 % bootstrap interval over the trials. Importances of one optimizer and board sum to 1.
     """
     table = only(kept(importances, results), where)
     found = table.dropna(subset=["importance"])

@@ -1,4 +1,4 @@
-"""A dot with its interval, in a panel whose rows are optimizers."""
+"""Dot with its interval, in a panel whose rows are optimizers."""
 
 import math
 
@@ -8,9 +8,9 @@ from analysis.figures.style import marker, style, text
 
 
 def interval(optimizer: str, value: float, low: float, high: float, hover: str) -> go.Scatter:
-    """`value` and its interval in the optimizer's row; an end that is NaN is not drawn.
+    """Draw `value` and its interval in the optimizer's row; an end that is NaN is left out.
 
-    An interval of resamples need not hold the value itself: then that side has no bar.
+    A bootstrap interval need not contain the value itself: that side then has no bar.
     """
     above, below = (0.0 if math.isnan(end) else max(0.0, sign * (end - value)) for end, sign in ((high, 1), (low, -1)))
     return go.Scatter(

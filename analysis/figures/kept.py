@@ -1,4 +1,4 @@
-"""Tables that several figures of one page stand on, computed once."""
+"""Cache of the tables that several figures of one page share."""
 
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
@@ -13,7 +13,7 @@ _KEPT: WeakKeyDictionary[Answers, dict[Statistic, pd.DataFrame]] = WeakKeyDictio
 
 
 def kept(statistic: Statistic, results: Results | Answers) -> pd.DataFrame:
-    """The table of `statistic`, computed once for the same `Answers` and kept as long as they are: do not change it."""
+    """Return the table of `statistic`, computed once for each `Answers` and cached with it: do not change it."""
     asked = answers(results)
     tables = _KEPT.setdefault(asked, {})
     if statistic not in tables:

@@ -1,4 +1,4 @@
-"""What quantizers do, layer by layer."""
+"""Figures of the quantizers, layer by layer: step size and oscillation."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from analysis.figures.panels import Panels
 from analysis.figures.style import sentence, text
 
 LARGEST = 60
-"""Panels of one figure: beyond it the page would be of these alone."""
+"""Most panels of one figure: more would fill the page."""
 
 
 def step_size(results: Results | Answers, **where: Any) -> go.Figure:
-    """Step size over that at the start, by layer and epoch: a panel for each optimizer and board. Blue has shrunk."""
+    """Draw the step size over that at the start, by layer and epoch: a panel per optimizer and board. Blue: shrunk."""
     return _heatmaps(
         results,
         "step_size_ratio",
@@ -27,7 +27,7 @@ def step_size(results: Results | Answers, **where: Any) -> go.Figure:
 
 
 def oscillation(results: Results | Answers, **where: Any) -> go.Figure:
-    """Share of a layer's weights that oscillate, by layer and epoch: a panel for each optimizer and board."""
+    """Draw the share of a layer's weights that oscillate, by layer and epoch: a panel per optimizer and board."""
     colours = {"colorscale": "Cividis_r", "zmin": 0, "tickformat": ".1%"}
     return _heatmaps(results, "oscillating", "share of oscillating weights", colours, where)
 
@@ -95,6 +95,6 @@ def _heatmap(rows: pd.DataFrame, order: list[str], column: str, title: str) -> g
 def _limits(drawn: pd.Series, ratio: bool) -> dict[str, Any]:
     if not ratio:
         return {"cmin": 0.0, "cmax": float(drawn.max()) or 1.0}
-    # One layer whose step explodes must not take the colours from all others.
+    # Without the quantile, one layer whose step explodes would leave all others in one colour.
     far = max(1.0, float(np.ceil(drawn.abs().quantile(0.98))))
     return {"cmin": -far, "cmax": far}

@@ -1,4 +1,4 @@
-"""How the chosen configurations learn."""
+"""Figure: learning curves of the chosen configurations."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from analysis.stats.boards import BOARD
 
 AXES = {"epoch": "epoch", "step": "optimizer step", "device_s": "device seconds"}
 SHOWN = 10
-"""Optimizers drawn at first; the others wait in the legend."""
+"""Optimizers drawn at first; a click in the legend shows the others."""
 
 
 def learning_curve_quartiles(results: Results | Answers) -> pd.DataFrame:
-    """Median and quartiles of the validation metric over an arm's retrain trials, after each epoch.
+    """Compute median and quartiles of the validation metric over an arm's retrain trials, after each epoch.
 
     A trial that diverged counts as the trivial score from then on. `step` and `device_s` are medians over the trials
-    that reached the epoch; no quartiles (NULL) of one trial.
+    that reached the epoch; quartiles of a single trial are NULL.
     """
     rows = answers(results).frame("learning_curves")
     keys = [*BOARD, "optimizer", "epoch", "metric", "unit", "sign"]
@@ -36,7 +36,7 @@ def learning_curve_quartiles(results: Results | Answers) -> pd.DataFrame:
 
 
 def learning_curves(results: Results | Answers, **where: Any) -> go.Figure:
-    """Median of the validation metric over retrain seeds, quartiles shaded: a panel a board."""
+    """Draw the median of the validation metric over retrain seeds, quartiles shaded: a panel per board."""
     found = only(kept(learning_curve_quartiles, results), where)
     if not len(found):
         return sentence("No retrain trial has ended.")
@@ -95,7 +95,7 @@ def _band(rows: pd.DataFrame, optimizer: str) -> go.Scatter:
 
 
 def _choices(figure: go.Figure, by_axis: dict[str, list[Any]]) -> go.Figure:
-    """Buttons that put epochs, steps or seconds on the horizontal axis."""
+    """Add buttons that put epochs, steps or seconds on the horizontal axis."""
     title = next(n for n, said in enumerate(figure.layout.annotations) if said.text == AXES["epoch"])
     buttons = [
         {

@@ -1,4 +1,4 @@
-"""Sensitivity to the learning rate."""
+"""Figure: sensitivity to the learning rate."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ from tune_qat.config.statuses import COMPLETED
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 POINTS = 1_500
-"""Trials drawn in one figure: the best of each optimizer and board, and others spread over its learning rates."""
+"""Most trials in one figure: the best of each optimizer and board, and others spread over its learning rates."""
 
 
 def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
-    """Final validation metric by learning rate: a panel for each optimizer, its envelope a line for each board.
+    """Draw the final validation metric by learning rate: a panel per optimizer, its envelope as a line per board.
 
     Floating point is grey; quantized boards have the optimizer's colour. A cross is a trial that diverged or failed and
-    counts as the trivial score. What is far worse than most lies on the edge of its panel. A tick at the bottom is the
-    optimizer's default. Of very many trials not all are drawn; the envelope is of all of them.
+    counts as the trivial score. Scores far worse than most are drawn at the edge of the panel. A tick at the bottom is
+    the optimizer's default. Of very many trials not all are drawn; the envelope is over all of them.
     """
     asked = answers(results)
     trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score", "learning_rate"])
@@ -71,12 +71,12 @@ def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
 
 
 def names_of_boards(frame: pd.DataFrame) -> list[str]:
-    """The columns of a board that tell the frame's boards apart."""
+    """Return the columns that identify a board in this frame."""
     return [name for name in ("study_id", "workload", "method", "weight_bits", "activation_bits") if name in frame]
 
 
 def thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most so many trials: half of them the best, the others evenly spread over the learning rates."""
+    """Return at most so many trials: half of them the best, the others evenly spread over the learning rates."""
     if len(trials) <= most:
         return trials
     ordered = trials.assign(objective=trials["sign"] * trials["score"])
@@ -86,7 +86,7 @@ def thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _key(lines: list[tuple[str, pd.DataFrame]]) -> str:
-    """Which line is which board's."""
+    """Return the key to the lines: colour or dash of each board."""
     said = [
         f"{'grey' if _control(rows) else DASHES[max(0, number - 1) % len(DASHES)]} {text(label)}"
         for number, (label, rows) in enumerate(lines)

@@ -7,7 +7,7 @@ from analysis.figures.style import MUTED, figure, text
 
 
 class Panels:
-    """A figure of panels with one scale; `meta.panels` tells the page how to lay them out again on a narrow screen."""
+    """Figure of panels, usually with one scale; the page reads `meta.panels` to rearrange them on a narrow screen."""
 
     def __init__(
         self,
@@ -21,17 +21,17 @@ class Panels:
         shared: bool = True,
         legend: bool = False,
     ) -> None:
-        """Panels with these titles.
+        """Make empty panels with these titles.
 
         Args:
             titles: one for each panel.
-            x: properties of every horizontal axis; its title stands once.
-            y: properties of every vertical axis; its title stands once.
-            columns: panels beside one another where there is room.
-            row_height: pixels of a row.
-            least: width in pixels below which the page takes fewer columns.
+            x: properties of every horizontal axis; its title is shown once.
+            y: properties of every vertical axis; its title is shown once.
+            columns: most panels in a row.
+            row_height: height of a row in pixels.
+            least: smallest width of a panel in pixels; the page takes fewer columns rather than go below it.
             shared: whether all panels have one scale.
-            legend: whether there is one above the panels.
+            legend: whether to leave room for a legend above the panels.
         """
         self.figure = figure()
         count, columns = len(titles), max(1, min(columns, len(titles)))
@@ -65,17 +65,17 @@ class Panels:
         self.figure.update_layout(**layout, annotations=annotations + _axis_titles(x, y, bottom), meta=meta)
 
     def add(self, panel: int, trace: Any) -> None:
-        """A trace into the panel of this number, from 0."""
+        """Add a trace to the panel of this number, from 0."""
         trace.update(xaxis=f"x{_suffix(panel)}", yaxis=f"y{_suffix(panel)}")
         self.figure.add_trace(trace)
 
     def mark(self, panel: int, **line: Any) -> None:
-        """A straight line (`x0, x1, y0, y1`, in data coordinates unless said otherwise) into a panel."""
+        """Draw a straight line into a panel: `x0, x1, y0, y1`, in data coordinates unless `xref` or `yref` is given."""
         line = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)}", **line}
         self.figure.add_shape(type="line", **line)
 
     def note(self, panel: int, x: float, y: float, words: str) -> None:
-        """Small words just above or, at 0, just below a point of a panel, in data coordinates."""
+        """Write small words just above a point of a panel, or just below it if y is 0; data coordinates."""
         place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)}", "showarrow": False}
         font = {"size": 10, "color": MUTED}
         self.figure.add_annotation(
@@ -83,26 +83,26 @@ class Panels:
         )
 
     def beyond(self, panel: int, x: float, words: str, below: bool) -> None:
-        """Small words at the lower or upper edge of a panel, of a value that lies beyond it."""
+        """Write small words at the lower or upper edge of a panel, about a value beyond it."""
         place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)} domain", "showarrow": False}
         edge = {"y": 0, "yanchor": "bottom"} if below else {"y": 1, "yanchor": "top"}
         self.figure.add_annotation(text=text(words), x=x, **edge, font={"size": 11}, bgcolor="white", **place)
 
     def corner(self, panel: int, words: str) -> None:
-        """Small words in the lower right corner of a panel."""
+        """Write small words in the lower right corner of a panel."""
         domain = {"xref": f"x{_suffix(panel)} domain", "yref": f"y{_suffix(panel)} domain", "showarrow": False}
         font = {"size": 10, "color": MUTED}
         place = {"x": 1, "y": 0, "xanchor": "right", "yanchor": "bottom"}
         self.figure.add_annotation(text=text(words), font=font, bgcolor="rgba(255,255,255,0.8)", **domain, **place)
 
     def shade(self, panel: int, low: float, high: float) -> None:
-        """A pale band between two values of a panel's horizontal axis, over its whole height."""
+        """Shade a pale band between two values of a panel's horizontal axis, over its whole height."""
         place = {"xref": f"x{_suffix(panel)}", "yref": f"y{_suffix(panel)} domain", "x0": low, "x1": high}
         self.figure.add_shape(type="rect", **place, y0=0, y1=1, fillcolor="#efefef", line={"width": 0}, layer="below")
 
 
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:
-    """Properties of a vertical axis with a row for each name, the first at the bottom."""
+    """Return the properties of a vertical axis with a row for each name, the first at the bottom."""
     drawn = [text(name) for name in names]
     order = {"type": "category", "categoryorder": "array", "categoryarray": drawn, "dtick": 1}
     return {**order, "range": [-0.6, len(drawn) - 0.4]}

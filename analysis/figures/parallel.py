@@ -1,4 +1,4 @@
-"""Which configurations are good: every searched value beside the metric."""
+"""Figure: parallel coordinates of the searched values and the metric."""
 
 import json
 from typing import Any
@@ -15,20 +15,19 @@ from analysis.figures.style import MUTED, faded, metric_title, sentence, style, 
 from tune_qat.config.statuses import RANDOM
 
 TOP = 0.1
-"""Share of trials that are coloured."""
+"""Share of the trials that are coloured: the best ones."""
 LINES = 150
-"""Trials drawn in a panel: the coloured ones first, the others evenly spread over the scores."""
+"""Most trials drawn in a panel: the coloured ones first, the others evenly spread over the scores."""
 DIMENSIONS = ("learning_rate", "batch_size", "weight_decay", "momentum", "max_norm", "clip_factor")
 POWERS = 3.0
-"""Ratio of largest to smallest from which an axis is logarithmic."""
+"""Ratio of largest to smallest value above which an axis is logarithmic."""
 
 
 def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
-    """A line for each trial that ran to its end, over what was searched: a panel a board, the best tenth in colour.
+    """Draw each trial as a line over the searched values and the score: a panel per board, the best tenth in colour.
 
-    A score far worse than most lies at the worse end of its axis.
-
-    Random trials where the study has them, as a sampler crowds where it looks; else all that were completed.
+    A score far worse than most lies at the worse end of its axis. If the study has random trials, only they are drawn,
+    since a sampler's trials crowd where it looks; else all trials with a score.
     """
     trials = only(answers(results).frame("tuning_scores"), where).dropna(subset=["score"])
     if (trials["stage"] == RANDOM).any():
@@ -94,7 +93,7 @@ def _draw(panels: Panels, panel: int, rows: pd.DataFrame, names: set[str], metri
 
 
 class Axis:
-    """One vertical axis: where its values lie between 0 and 1, and what its ends are."""
+    """Vertical axis: the places of its values between 0 and 1, and the labels of its ends."""
 
     def __init__(self, values: pd.Series, form: str = ".3g") -> None:
         known = values.astype(float)

@@ -1,4 +1,4 @@
-"""Published numbers beside ours."""
+"""Figure: published numbers beside ours."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from analysis.figures.style import MUTED, marker, metric_title, number_format, s
 
 
 def published(results: Results | Answers, **where: Any) -> go.Figure:
-    """Published numbers (open) beside ours (filled): a panel a board, the trivial score a dashed line."""
+    """Draw published numbers (open) beside ours (filled): a panel per board, the trivial score as a dashed line."""
     found = only(answers(results).frame("published"), where).dropna(subset=["published", "optimizer"])
     if not len(found):
-        return sentence("Nothing was published for this workload that we know of.")
+        return sentence("No published number for this workload is known to us.")
     parts, first = list(boards(found)), found.iloc[0]
     names = list(dict.fromkeys(found.sort_values("published")["optimizer"]))
     panels = Panels(

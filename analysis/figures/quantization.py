@@ -1,4 +1,4 @@
-"""Does quantization change which optimizer is best?"""
+"""Figures: effect of quantization on the ranking of optimizers."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ NONE = "no quantized arm"
 
 
 def bit_widths(results: Results | Answers, **where: Any) -> go.Figure:
-    """Mean on test data from floating point to the fewest bits, with intervals: a panel a method, a line an optimizer.
+    """Draw the mean on test data from floating point to the fewest bits: a panel per method, a line per optimizer.
 
-    Points stand a little apart, so that their intervals do not cover one another. A mean far from all others is written
-    at the edge, so that the others can be told apart.
+    Points have their intervals and are shifted a little, so that these do not overlap. A mean far from all others is
+    written at the edge, so that the others remain distinguishable.
     """
     found = only(answers(results).frame("leaderboard"), where).dropna(subset=["mean"])
     found = found[(found["mode"] != "joint") & found["weight_bits"].notna()]
@@ -99,7 +99,7 @@ def _line(rows: pd.DataFrame, optimizer: str, widths: dict[Any, int], shift: flo
 
 
 def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
-    """Difference of differences, with its interval: a panel for each quantized board, a row for each optimizer.
+    """Draw differences of differences with their intervals: a panel per quantized board, a row per optimizer.
 
     Right of zero, quantization costs the optimizer less than it costs the reference, which is named in the title. The
     shaded band is the margin of practical equivalence.
@@ -133,7 +133,7 @@ def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
 
 
 def _around_zero(found: pd.DataFrame, scale: float) -> list[float]:
-    """A range that holds zero and all but far-off gains; a wide interval may leave it."""
+    """Return an axis range that contains zero and all but far-off gains; a wide interval may exceed it."""
     ends = fenced(found["gain"], found["gain_ci_low"], found["gain_ci_high"])
     assert ends is not None
     low, high = (scale * end for end in ends)

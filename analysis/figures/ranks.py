@@ -1,4 +1,4 @@
-"""Mean ranks over blocks, and which of them can be told apart."""
+"""Figure: critical-difference diagram of mean ranks over blocks."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from analysis.stats import mean_ranks, rank_comparisons
 
 
 def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
-    """Mean rank of each optimizer over all blocks; a bar joins those that cannot be told apart.
+    """Draw the mean rank of each optimizer over all blocks; a bar joins those that cannot be told apart.
 
-    A block is a workload at one bit width. Below the number of blocks that a test of ranks takes, a sentence.
+    A block is a workload at one bit width. With fewer blocks than a test of ranks needs, the figure is a sentence.
     """
     asked = answers(results)
     ranks = kept(mean_ranks, asked)
@@ -55,7 +55,7 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
 
 
 def _groups(names: list[str], pairs: pd.DataFrame) -> list[tuple[int, int]]:
-    """Places of the first and the last of each longest run of names of which no two are told apart."""
+    """Return the indices of first and last name of each maximal run in which no two names differ significantly."""
     apart = {frozenset((row.a, row.b)) for row in pairs.itertuples() if row.apart}
     groups: list[tuple[int, int]] = []
     for first in range(len(names)):

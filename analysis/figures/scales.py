@@ -1,12 +1,12 @@
-"""Ranges of axes that a few far-off values do not spoil for the others."""
+"""Ranges of axes that are robust to a few far-off values."""
 
 import pandas as pd
 
 
 def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
-    """The range of values and of the ends of their intervals, without those beyond Tukey's inner fences.
+    """Return the range of values and of the ends of their intervals, without those beyond Tukey's inner fences.
 
-    One and a half interquartile ranges from the quartiles (Tukey, 1977); None where no value is known.
+    The fences are one and a half interquartile ranges from the quartiles (Tukey, 1977). None where no value is known.
     """
     known = values.dropna()
     if not len(known):
@@ -14,7 +14,7 @@ def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
     first, third = known.quantile(0.25), known.quantile(0.75)
     fence = 1.5 * (third - first)
     inside = values.between(first - fence, third + fence)
-    # An interval that is much wider than the values lie apart is cut.
+    # An interval much wider than the range of the values is cut.
     least, most = values[inside].min(), values[inside].max()
     shown = pd.concat([values[inside], *(end[inside] for end in ends)]).dropna()
     if most > least:
@@ -25,9 +25,9 @@ def fenced(values: pd.Series, *ends: pd.Series) -> tuple[float, float] | None:
 
 
 def floor(scores: pd.Series, sign: int) -> float:
-    """The score at the worse edge of a panel; what is worse is drawn there, so that the better ones can be told apart.
+    """Return the score at the worse edge of a panel; worse ones are drawn there, which leaves room for the better ones.
 
-    As far below the lower quartile as half the way from there to the best; the worst score where none is worse.
+    It lies below the lower quartile by half the distance from there to the best, but not beyond the worst score.
     """
     objective = sign * scores
     best, low = float(objective.max()), float(objective.quantile(0.25))
@@ -35,6 +35,6 @@ def floor(scores: pd.Series, sign: int) -> float:
 
 
 def panel_range(edge: float, best: float) -> list[float]:
-    """From the worse edge to the best score, the smaller first, with a little room."""
+    """Return the range from the worse edge to the best score, smaller end first, with a small margin."""
     room = 0.06 * abs(best - edge) or abs(best) * 0.01 or 1.0
     return [min(edge, best) - room, max(edge, best) + room]

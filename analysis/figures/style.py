@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 SENTENCE = "sentence"
-"""In `layout.meta` of a figure that is words alone."""
+"""Key in `layout.meta` of a figure that consists of words alone."""
 
 INK, MUTED, GRID = "#1a1a1a", "#5c5c5c", "#e4e4e4"
 
@@ -19,7 +19,7 @@ _SYMBOLS = (
     *("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagon"),
     *("bowtie", "hourglass", "star-triangle-up", "star-square", "triangle-left", "triangle-right"),
 )
-# Their place gives the style, so that names are only ever added at the end.
+# The position of a name gives its style, so that new names are only added at the end.
 _KNOWN = (
     *("adam", "adamw", "rmsprop", "adagrad", "adadelta", "sgd", "nesterov", "lion", "sgd_clip", "sgd_agc"),
     *("sgd_momentum", "nadam", "radam", "lamb", "adan", "ademamix", "adopt", "mars", "soap", "muon", "prodigy"),
@@ -29,7 +29,7 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class Style:
-    """How one optimizer is drawn; no two known ones share colour and dash, nor colour and marker."""
+    """Style of one optimizer; no two known ones share colour and dash, nor colour and marker."""
 
     colour: str
     dash: str
@@ -37,7 +37,7 @@ class Style:
 
 
 def style(optimizer: str) -> Style:
-    """The style of an optimizer by its name alone; an unknown one, of an imported study, gets one from its hash."""
+    """Return the style of an optimizer by its name; an unknown one, of an imported study, gets one from its hash."""
     if optimizer in _KNOWN:
         number = _KNOWN.index(optimizer)
     else:
@@ -47,40 +47,40 @@ def style(optimizer: str) -> Style:
 
 
 def line(optimizer: str, width: float = 2.0) -> dict[str, Any]:
-    """`line` of a trace."""
+    """Return the `line` property of an optimizer's trace."""
     drawn = style(optimizer)
     return {"color": drawn.colour, "dash": drawn.dash, "width": width}
 
 
 def marker(optimizer: str, size: float = 8.0) -> dict[str, Any]:
-    """`marker` of a trace."""
+    """Return the `marker` property of an optimizer's trace."""
     drawn = style(optimizer)
     return {"color": drawn.colour, "symbol": drawn.symbol, "size": size, "line": {"width": 0.5, "color": "white"}}
 
 
 def faded(colour: str, alpha: float) -> str:
-    """A colour `#rrggbb` that lets through what lies under it."""
+    """Return a colour `#rrggbb` made transparent; `alpha` is its opacity."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
 
 def text(value: object) -> str:
-    """A text of the record for a figure, in which plotly would read tags."""
+    """Escape a text of the record for a figure, in which plotly would interpret tags."""
     return html.escape(str(value))
 
 
 def number_format(unit: str) -> str:
-    """How a metric's axis and hover print it: fractions as percent."""
+    """Return the number format of a metric's axis and hover texts: fractions as percent."""
     return ".1~%" if unit == "fraction" else ".3~f"
 
 
 def metric_title(metric: str, unit: str) -> str:
-    """Title of a metric's axis."""
+    """Return the title of a metric's axis."""
     return text(metric) if unit == "fraction" else f"{text(metric)} ({text(unit)})"
 
 
 def figure(height: int = 360) -> go.Figure:
-    """An empty figure with the shared look: little ink beside the data."""
+    """Return an empty figure with the shared look: little ink beside the data."""
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": INK}
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": MUTED, "ticks": "outside", "ticklen": 4}
     template = go.layout.Template(
@@ -106,7 +106,7 @@ def figure(height: int = 360) -> go.Figure:
 
 
 def sentence(words: str) -> go.Figure:
-    """A figure that says what is missing."""
+    """Return a figure that is a sentence: the reason why there is nothing to draw."""
     said = figure(height=120)
     hidden = {"visible": False}
     said.update_layout(meta={SENTENCE: words}, xaxis=hidden, yaxis=hidden, margin={"t": 16, "b": 16})

@@ -1,4 +1,4 @@
-"""What a tuning budget buys."""
+"""Figure: expected best score by tuning budget."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from analysis.stats import tuning_curves
 
 
 def tuning_budget(results: Results | Answers, **where: Any) -> go.Figure:
-    """Expected best validation metric after k random trials: a panel for each board, the bands of the two best shaded.
+    """Draw the expected best validation metric after k random trials: a panel per board, bands of the two best shaded.
 
-    A curve is faint where its band no longer tells anything about the better end. Bands of all of them would cover one
-    another; hovering has their ends.
+    A curve is faint where the better end of its band is not known. The bands of all curves would overlap; hover texts
+    have their ends.
     """
     asked = answers(results)
     found = only(kept(tuning_curves, asked), where)

@@ -1,1 +1,1 @@
-"""The report: a page, the files of its figures and tables, and a server that follows a running study."""
+"""Report: a page, the files of its figures and tables, and a server that follows a running study."""

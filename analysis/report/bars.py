@@ -1,4 +1,4 @@
-"""Interval bars of a leaderboard as SVG, which reads without scripts."""
+"""Interval bars of a leaderboard as SVG, which is visible without scripts."""
 
 from dataclasses import dataclass
 
@@ -14,28 +14,28 @@ _DASHES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "6 2 2 2", "long
 
 @dataclass(frozen=True)
 class Scale:
-    """From scores to pixels; what lies far from the rest is off the scale, so that the rest can be told apart."""
+    """Scale from scores to pixels; far-off scores are off the scale, so that the others remain distinguishable."""
 
     low: float
     high: float
 
     def x(self, value: float) -> float:
-        """Pixels from the left of the bar."""
+        """Return the distance from the left of the bar, in pixels."""
         return MARGIN + (value - self.low) / (self.high - self.low) * (WIDTH - 2 * MARGIN)
 
     def holds(self, value: float) -> bool:
-        """Whether the value is on the scale."""
+        """Return whether the value is on the scale."""
         return bool(self.low <= value <= self.high)
 
 
 def scale(means: pd.Series, lows: pd.Series, highs: pd.Series) -> Scale | None:
-    """The scale of a board, which far-off means do not spoil for the others."""
+    """Return the scale of a board, without far-off means; None where no mean is known."""
     ends = fenced(means, lows, highs)
     return Scale(*ends) if ends else None
 
 
 def bar(on: Scale, mean: float, low: float, high: float, optimizer: str, references: dict[str, float]) -> Markup:
-    """A mean with its interval, and thin lines where reference scores lie."""
+    """Draw a mean with its interval, and thin lines at reference scores; a mean off the scale is a triangle."""
     parts = [
         f'<line x1="{on.x(value):.1f}" x2="{on.x(value):.1f}" y1="0" y2="{HEIGHT}" stroke="{MUTED}" '
         'stroke-dasharray="2 2"/>'
@@ -61,7 +61,7 @@ def bar(on: Scale, mean: float, low: float, high: float, optimizer: str, referen
 
 
 def swatch(optimizer: str) -> Markup:
-    """The optimizer's line as figures draw it."""
+    """Draw a sample of the optimizer's line, as in the figures."""
     drawn = style(optimizer)
     return Markup(
         f'<svg class="swatch" width="28" height="10" aria-hidden="true"><line x1="0" x2="28" y1="5" y2="5" '
@@ -70,6 +70,6 @@ def swatch(optimizer: str) -> Markup:
 
 
 def _svg(parts: list[str]) -> Markup:
-    # Made of numbers and colours alone: no text of the record is in it.
+    # Safe as markup: it consists of numbers and colours, and contains no text of the record.
     inner = "".join(parts)
     return Markup(f'<svg class="bar" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{inner}</svg>')

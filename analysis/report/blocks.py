@@ -1,4 +1,4 @@
-"""The blocks of the page, in the order of a reviewer's questions."""
+"""Blocks of the page, in the order of a reviewer's questions."""
 
 from analysis.report.exhibits import Block
 from analysis.report.of_record import COMPARED, MADE

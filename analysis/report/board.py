@@ -1,4 +1,4 @@
-"""Leaderboards as the page shows them: a table for each board, bars on one scale, reference scores as rows."""
+"""Leaderboards of the page: a table for each board, bars on one scale, reference scores as rows."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ REFERENCES = {"trivial": "best constant prediction", "nearest": "nearest neighbo
 
 
 def standing(results: Results | Answers) -> pd.DataFrame:
-    """The leaderboard with what statistics add to it: letters, chances to be best, why there is no interval, hours.
+    """Return the leaderboard with added statistics: letters, probability to be best, reason for no interval, hours.
 
-    Where repeats are counted instead of seeds, so are the mean and its interval.
+    Where a study has several repeats, mean, interval and `n` are over these instead of seeds.
     """
     asked = answers(results)
     board = asked.frame("leaderboard")
@@ -34,7 +34,7 @@ def standing(results: Results | Answers) -> pd.DataFrame:
 
 
 def leaderboards(board: pd.DataFrame) -> list[dict[str, Any]]:
-    """What the template needs of each board of a workload, in the order of the table.
+    """Return the template's values of each board of a workload, in the order of the table.
 
     Args:
         board: rows of `standing`.

@@ -1,4 +1,4 @@
-"""Cells of tables as people read them."""
+"""Cells of the page's tables, formatted for people."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ NOTHING = "–"
 
 
 def cell(value: Any) -> str:
-    """A value of a table: five significant digits, a dash for what is not known."""
+    """Format a value of a table: numbers to five significant digits, a dash for an unknown value."""
     if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool) or type(value).__name__ == "bool":
@@ -24,29 +24,29 @@ def cell(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Five significant digits, as few zeros as that needs."""
+    """Format a number to five significant digits, without trailing zeros; whole numbers in full."""
     if math.isnan(value):
         return NOTHING
     return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.5g}"
 
 
 def score(value: float | None, unit: str) -> str:
-    """A metric: fractions as percent, anything else with its own digits; without the unit's name."""
+    """Format a metric: fractions in percent to two decimals, others to three decimals; without the unit's name."""
     if value is None or math.isnan(value):
         return NOTHING
     return f"{100 * value:.2f}" if unit == "fraction" else f"{value:.3f}"
 
 
 def unit_name(unit: str) -> str:
-    """What `score` prints its numbers in."""
+    """Return the unit in which `score` formats a metric."""
     return "%" if unit == "fraction" else unit
 
 
 def rows(frame: pd.DataFrame, cap: int, constant: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A table for the page: at most `cap` rows, its whole length said.
+    """Return a table for the page: at most `cap` rows, with the number of all rows as `total`.
 
-    Without the columns named as constant where they are (the heading above says them), without a metric and unit that
-    never change (the caption says them), and with one column for the bits.
+    Columns of `constant` are left out if they have a single value (it is in the heading), and so are metric, unit and
+    sign (the caption has the metric). The bits share one column.
     """
     spoken = [name for name in (*constant, "metric", "unit", "sign") if name in frame and _same(frame[name])]
     shown = frame.head(cap)

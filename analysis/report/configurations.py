@@ -1,4 +1,4 @@
-"""Configurations that the page can set side by side: values, scores and learning curves."""
+"""Configurations that the page can compare side by side: values, scores and learning curves."""
 
 import json
 from typing import Any
@@ -13,15 +13,15 @@ from analysis.stats.boards import ARM, BOARD
 from tune_qat.config.statuses import COMPLETED, DEFAULT, RETRAIN
 
 TRIALS = 240
-"""Tuning trials on the page, the best of each arm first; the chosen configurations come besides."""
+"""Most tuning trials on the page, the best of each arm first; the chosen configurations are added to these."""
 LEAST = 2
-"""Tuning trials of each arm, however many arms."""
+"""Fewest tuning trials of each arm, however many arms there are."""
 
 
 def configurations(answers: Answers) -> dict[str, Any]:
-    """Every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials.
+    """Return every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials.
 
-    `shared` are the values that all of them have, once.
+    `all` is the list of them, `shared` the values that they have in common and which are left out of `all`.
     """
     chosen, tuned = _chosen(answers), _tuned(answers)
     both = pd.concat([chosen, tuned])
@@ -125,7 +125,7 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """Return a value that JSON can hold: None for NaN, a plain number for a numpy one."""
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return None
     return value.item() if hasattr(value, "item") else value

@@ -1,4 +1,4 @@
-"""What a block of the page shows: a figure, the table behind it, and where both come from."""
+"""Exhibits of the page: each is a figure, the table behind it, and the source of both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ from analysis.report.studies import Scope
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure or table for each workload of each study; its name is also that of its files."""
+    """Figure or table, shown for each workload of each study; its files have its name."""
 
     name: str
     title: str
     table: Statistic
     questions: tuple[str, ...]
-    """Bundled questions whose answers it is made from."""
+    """Bundled questions whose answers it uses."""
     python: str
-    """How to get the table in Python."""
+    """Python expression for the table."""
     figure: Callable[..., Any] | None = None
-    """From results, and a study and workload by name, to a plotly figure."""
+    """Function from results, and `study_id` and `workload` as keywords, to a plotly figure."""
     missing: Callable[[Scope], str | None] = lambda scope: None
-    """What is not in the record that it would need."""
+    """Function from a scope to a sentence on what the record lacks for this exhibit, or None."""
     empty: str = "The record has no rows for this."
-    """What an empty table means."""
+    """Sentence in place of an empty table."""
     folded: bool = False
-    """Whether a table without a figure waits to be opened."""
+    """Whether the table is hidden until a reader opens it."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A numbered part of the page."""
+    """Numbered section of the page."""
 
     key: str
     short: str
@@ -41,24 +41,24 @@ class Block:
     lead: str
     exhibits: tuple[Exhibit, ...]
     whole: bool = False
-    """Whether its exhibits are about everything on the page, and stand once."""
+    """Whether its exhibits cover all studies together and are shown once."""
     questions: tuple[str, ...] = ()
-    """Bundled questions besides those of its exhibits."""
+    """Bundled questions that it uses besides those of its exhibits."""
     before: str | None = None
-    """Template of what stands before the exhibits, for all studies together."""
+    """Template of its first part, above the exhibits, for all studies together."""
 
 
 def asked(question: str) -> Statistic:
-    """The table that is the answer to a bundled question."""
+    """Return a function from results to the answer to a bundled question."""
     return lambda results: answers(results).frame(question)
 
 
 def of_question(name: str, title: str, question: str, **more: Any) -> Exhibit:
-    """An exhibit whose table is the answer to a bundled question."""
+    """Make an exhibit whose table is the answer to a bundled question."""
     python = f'analysis.frame("RESULTS", "{question}")'
     return Exhibit(name, title, asked(question), (question,), python, **more)
 
 
 def of_statistic(name: str, title: str, statistic: str, questions: tuple[str, ...], **more: Any) -> Exhibit:
-    """An exhibit whose table is one of `analysis.stats`."""
+    """Make an exhibit whose table is one of `analysis.stats`."""
     return Exhibit(name, title, getattr(stats, statistic), questions, f'analysis.stats.{statistic}("RESULTS")', **more)

@@ -1,4 +1,4 @@
-"""Every figure of the report as PNG and SVG, and every table as CSV."""
+"""Files of the report: every figure as PNG and SVG, every table as CSV."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from analysis.report.studies import Scope, scopes
 from tune_qat.config import TuneQatError
 
 WIDTH, SCALE = 1100, 2
-"""Of a PNG: pixels of the layout, and how many of the file each of them is wide."""
+"""Width of a figure's layout in pixels, and the factor by which a PNG is larger."""
 
 
 def write_files(results: Any, folder: Path, say: Callable[[str], None]) -> None:
     """Write `<name>.csv` of each table, and `<name>-<study>-<workload>.png` and `.svg` of each figure.
 
     Raises:
-        TuneQatError: as `analysis.open`; the folder cannot be written; no browser draws figures (tables are written).
+        TuneQatError: as for `analysis.open`; the folder cannot be written; no browser for figures (tables are written).
     """
     asked = answers(results)
     found = scopes(asked)
@@ -57,10 +57,10 @@ def _draw(figures: Sequence[tuple[str, go.Figure]], folder: Path) -> int:
     try:
         pio.write_images([figure for figure, _ in named], [path for _, path in named], width=WIDTH, scale=SCALE)
     except (RuntimeError, ValueError) as error:
-        # plotly tells a browser that is absent, or fails, in one of these.
+        # plotly raises one of these where the browser is missing or fails.
         raise TuneQatError(
             "PNG and SVG are drawn by Chromium or Chrome, which was not found or failed. Install one, as with "
-            f"apt-get install chromium, or name it in BROWSER_PATH. The tables are written. It said: {_short(error)}"
+            f"apt-get install chromium, or name it in BROWSER_PATH. The tables are written. The error: {_short(error)}"
         ) from None
     return len(figures)
 

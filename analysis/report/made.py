@@ -1,4 +1,4 @@
-"""How a study was made, in words and facts."""
+"""Provenance of each study for the page: sentences, facts and the resolved study file."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tune_qat.results.views import read_sql
 
 
 def made(answers: Answers) -> list[dict[str, Any]]:
-    """What the template needs of each study."""
+    """Return the template's values of each study."""
     start = answers.frame("start").set_index("study_id")
     hashes = answers.frame(read_sql(__file__, "arms")).set_index("study_id")
     varied = what_seeds_varied(answers)
@@ -39,7 +39,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "command": study["command"],
         "run": f"{cell(study['started_at'])} to {cell(study['finished_at'])}",
         "tune_qat": f"{study['tune_qat_version']}, commit {cell(study['git_commit'])}",
-        "brought in from": study["origin"],
+        "imported from": study["origin"],
         "mode": study["mode"],
         "sampler and scheduler": f"{cell(hashes.get('sampler'))}, {cell(hashes.get('scheduler'))}",
         "samples (train, validation, test)": ", ".join(
@@ -47,7 +47,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         ),
         "margin of practical equivalence": f"{cell(start.get('margin'))} {start.get('unit') or ''}",
         "alpha": start.get("alpha"),
-        "hash of what is judged": study["prereg_hash"],
+        "hash of the preregistration": study["prereg_hash"],
         "hash of the ranges": hashes.get("space"),
         "hash of the data": hashes.get("data"),
         "hash of the split": hashes.get("split"),

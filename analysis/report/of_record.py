@@ -1,4 +1,4 @@
-"""Blocks of the record itself: two configurations side by side, and how it was made."""
+"""Blocks about the record itself: two configurations side by side, and how it was made."""
 
 from analysis.report.exhibits import Block, of_question
 
@@ -23,9 +23,9 @@ MADE = Block(
         of_question("budget", "Planned and spent, for each arm", "budget"),
         of_question(
             "identical_runs",
-            "Runs that should differ and are equal to the last bit",
+            "Runs that should differ and are bit-identical",
             "identical_runs",
-            empty="None: every two runs differ.",
+            empty="None: all runs differ.",
         ),
         of_question("rung_correlation", "Would early stopping keep the right trials?", "rung_correlation", folded=True),
     ),

@@ -1,11 +1,11 @@
-"""Blocks of what the chosen configurations score on test data."""
+"""Blocks on the scores of the chosen configurations on test data."""
 
 from analysis import figures
 from analysis.report.board import standing
 from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
 from analysis.report.studies import compared, ranked, retrained
 
-UNPUBLISHED = "Nothing that we know of was published for this model on this dataset."
+UNPUBLISHED = "No published number for this model on this dataset is known to us."
 
 VERDICT = Block(
     "verdict",
@@ -16,7 +16,7 @@ VERDICT = Block(
     before="verdict.html.j2",
     questions=(
         *("retrain_scores", "budget", "leaderboard", "start"),
-        *("edge_of_range", "environments", "identical_runs"),  # of the badges
+        *("edge_of_range", "environments", "identical_runs"),  # read by the badges
     ),
 )
 
@@ -24,7 +24,7 @@ LEADERBOARD = Block(
     "leaderboard",
     "Leaderboard",
     "Which optimizer is best?",
-    "Mean on test data over retrain seeds, with a 95 % interval of Student's t. A trial that diverged, ran out of "
+    "Mean on test data over retrain seeds, with a 95 % interval (Student's t). A trial that diverged, ran out of "
     "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale. "
     "Optimizers that share a letter cannot be told apart; P(best) is the posterior probability of the best mean.",
     (
@@ -46,7 +46,7 @@ LEADERBOARD = Block(
         ),
         of_statistic(
             "detectable_differences",
-            "How small a difference these seeds could tell",
+            "The smallest difference that these seeds can detect",
             "detectable_differences",
             ("retrain_scores", "start"),
             missing=ranked,
@@ -60,8 +60,8 @@ QUANTIZATION = Block(
     "quantization",
     "Quantization",
     "Does quantization change the ranking?",
-    "What an optimizer loses against its own 32/32 control, less what another one loses: an interval that leaves out "
-    "zero is an effect of quantization on the ranking. A ranking that is the same at 32/32 is not quantization's.",
+    "What an optimizer loses against its own 32/32 control, minus what another one loses: an interval without zero "
+    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization.",
     (
         of_question(
             "quantization_effect",
@@ -79,7 +79,7 @@ QUANTIZATION = Block(
         ),
         of_statistic(
             "interaction_test",
-            "Is there any difference between two optimizers that quantization changes?",
+            "Does quantization change any difference between two optimizers?",
             "interaction_test",
             ("retrain_scores",),
             missing=compared,
@@ -103,7 +103,7 @@ QUANTIZATION = Block(
         ),
         of_question(
             "generalization_gap",
-            "Does quantization regularise: train metric less test metric",
+            "Does quantization regularise: train metric minus test metric",
             "generalization_gap",
             missing=retrained,
             folded=True,
@@ -115,8 +115,8 @@ RANKS = Block(
     "ranks",
     "Ranks over workloads",
     "Over all workloads and bits, which optimizers rank apart?",
-    "A block is a workload at one bit width, never a seed. A test of ranks takes six blocks or more; below, mean ranks "
-    "are shown and nothing is claimed.",
+    "A block is a workload at one bit width, never a seed. A test of ranks needs six blocks or more; with fewer, mean "
+    "ranks are shown without a test.",
     (
         of_statistic(
             "mean_ranks",
@@ -132,7 +132,7 @@ RANKS = Block(
             "rank_comparisons",
             ("retrain_scores",),
             folded=True,
-            empty="Mean ranks are not compared two by two, for the same reason.",
+            empty="Pairs of mean ranks are not compared, for the same reason.",
         ),
         of_statistic(
             "interquartile_means",
@@ -143,7 +143,7 @@ RANKS = Block(
         ),
         of_statistic(
             "probabilities_of_improvement",
-            "Chance that a run of a beats a run of b",
+            "Probability that a run of a beats a run of b",
             "probabilities_of_improvement",
             ("retrain_scores",),
             folded=True,
@@ -163,7 +163,7 @@ PUBLISHED = Block(
     "published",
     "Published numbers",
     "What was published for this workload?",
-    "Published numbers stand open, ours filled, the best constant prediction as a dashed line. Splits, budgets and "
-    "starts differ: the recipe and the note of each number say how.",
+    "Published numbers are open markers, ours filled; the best constant prediction is a dashed line. Splits, budgets "
+    "and starts differ: the recipe and the note of each number say how.",
     (of_question("published", "Published beside ours", "published", figure=figures.published, empty=UNPUBLISHED),),
 )

@@ -1,4 +1,4 @@
-"""Blocks of what happens while models train."""
+"""Blocks on training: learning curves, divergence and quantizers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from analysis.report.studies import Scope, retrained, tuned
 
 
 def _quantized(scope: Scope) -> str | None:
-    return retrained(scope) if scope.quantized else "No quantized arm, and so no quantizer."
+    return retrained(scope) if scope.quantized else "The study has no quantized arm."
 
 
 def _of_layers(quantity: str, title: str, figure: Any) -> Exhibit:
@@ -47,8 +47,8 @@ QUANTIZERS = Block(
     "quantizers",
     "Quantizers",
     "What do the quantizers do, layer by layer?",
-    "Means over completed retrain trials. A weight oscillates when its code keeps turning around at the border of two "
-    "bins; the share counts weights with more than 0.005 such turns a step.",
+    "Means over completed retrain trials. A weight oscillates when its code keeps switching between two neighbouring "
+    "values; the share counts weights with more than 0.005 oscillations per step.",
     (
         _of_layers("step_size", "Step size over that at the start", figures.step_size),
         _of_layers("oscillation", "Weights that oscillate", figures.oscillation),
@@ -59,6 +59,6 @@ QUANTIZERS = Block(
             missing=_quantized,
             folded=True,
         ),
-        of_question("batch_norm_gap", "Batch norm estimated anew", "batch_norm_gap", missing=_quantized, folded=True),
+        of_question("batch_norm_gap", "Batch norm re-estimated", "batch_norm_gap", missing=_quantized, folded=True),
     ),
 )

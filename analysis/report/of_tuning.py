@@ -1,4 +1,4 @@
-"""Blocks of what the tuning stages found, on validation data."""
+"""Blocks on the tuning stages, on validation data."""
 
 import pandas as pd
 
@@ -15,8 +15,8 @@ LEARNING_RATE = Block(
     "Learning rate",
     "How sensitive is each optimizer to its learning rate?",
     "A panel for each optimizer, a point for each trial that ran to its end, a line through the best of each "
-    "quarter decade. A trial that diverged or failed lies at the best constant prediction, as a cross; what is far "
-    "worse than most is drawn on the edge of its panel. Grey is floating point, the tick at the bottom the "
+    "quarter decade. A trial that diverged or failed is a cross at the best constant prediction; scores far "
+    "worse than most are drawn at the edge of the panel. Grey is floating point, the tick at the bottom the "
     "optimizer's default.",
     (
         of_statistic(
@@ -44,7 +44,7 @@ LEARNING_RATE = Block(
 BATCH_SIZE = Block(
     "batch_size",
     "Batch size",
-    "Which learning rate does each batch size want?",
+    "Which learning rate does each batch size need?",
     "Best validation metric by batch size and half decade of learning rate. Rings are the best rate of each batch "
     "size, the line is the fitted law rate ~ batch size ^ p: p = 1 is linear scaling, 0.5 square-root scaling.",
     (
@@ -65,7 +65,7 @@ BATCH_SIZE = Block(
 
 
 def _chances(results: Results | Answers) -> pd.DataFrame:
-    """A row for each optimizer, a column for each budget."""
+    """Return the probabilities to be best in percent: a row for each optimizer, a column for each budget."""
     chances = kept(probability_of_best, results)
     percent = (100 * chances["probability"].astype(float)).round(1)
     wide = chances.assign(percent=percent).pivot_table(index=ARM, columns="k", values="percent", sort=False)
@@ -76,8 +76,8 @@ TUNING_BUDGET = Block(
     "tuning_budget",
     "Tuning budget",
     "What does a tuning budget buy?",
-    "Expected best validation metric after so many random trials. The 95 % bands (of the median) of the two that "
-    "lead at the end are shaded. A curve is faint where its band no longer tells how good the best can be.",
+    "Expected best validation metric by number of random trials. The 95 % bands (of the median) of the two that "
+    "lead at the end are shaded. A curve is faint where its band no longer bounds how good the best can be.",
     (
         of_statistic(
             "tuning_budget",
@@ -96,7 +96,7 @@ TUNING_BUDGET = Block(
         ),
         Exhibit(
             "probability_of_best",
-            "Chance in percent to be the best of all, each given so many random trials",
+            "Probability in percent to be the best of all, by number of random trials of each",
             _chances,
             ("tuning_scores",),
             'analysis.stats.probability_of_best("RESULTS")',
@@ -111,8 +111,8 @@ IMPORTANCE = Block(
     "importance",
     "Importance",
     "Which hyperparameters matter?",
-    "Share of each hyperparameter in what sets the best trials of an arm apart from all (PED-ANOVA), with where it "
-    "lies in 95 % of resamples of the trials.",
+    "Share of each hyperparameter in what distinguishes the best trials of an arm from all (PED-ANOVA), with a 95 % "
+    "bootstrap interval over the trials.",
     (
         of_statistic(
             "importance",
@@ -136,7 +136,7 @@ PARALLEL_COORDINATES = Block(
     "parallel_coordinates",
     "Parallel coordinates",
     "Which configurations are good?",
-    "A line for each trial that ran to its end, the best tenth in its optimizer's colour.",
+    "A line for each trial with a score, the best tenth in the colour of its optimizer.",
     (
         of_question(
             "parallel_coordinates",

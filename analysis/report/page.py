@@ -1,4 +1,4 @@
-"""The report: one self-contained page that needs no network."""
+"""Page of the report: one self-contained HTML file that needs no network."""
 
 import json
 from importlib import metadata
@@ -25,22 +25,22 @@ from analysis.stats import badges
 
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
-"""Rows behind figures on the whole page; what is left out is in the files of --static."""
+"""Most table rows on the whole page; the files of --static have all rows."""
 LONG = 24
-"""Rows from which a table waits to be opened."""
+"""Longest table that is shown open; a longer one is hidden until a reader opens it."""
 SAID_ABOVE = ("study_id", "mode", "workload")
 
 
 def page(results: Any, *, live: str | None = None) -> str:
-    """The whole report as HTML.
+    """Return the whole report as HTML.
 
     Args:
         results: one or more results folders or URIs, or `Answers`.
-        live: of a served page, the version that it asks for the next one with.
+        live: version of a served page, by which it notices a newer one; None for a page that is not served.
 
     Raises:
-        TuneQatError: as `analysis.open`.
-        UsageError: as `analysis.open`.
+        TuneQatError: as for `analysis.open`.
+        UsageError: as for `analysis.open`.
     """
     asked = answers(results)
     found, known = scopes(asked), studies(asked)
@@ -61,7 +61,7 @@ def page(results: Any, *, live: str | None = None) -> str:
 
 
 def empty_page(why: str, *, live: str | None = None) -> str:
-    """A page that says why there is nothing to show yet."""
+    """Return a page that says why there is nothing to show yet."""
     return _rendered(title="No study yet", notices=[why], blocks=[], several=False, paths=[], live=live)
 
 
@@ -80,7 +80,7 @@ def _rendered(**values: Any) -> str:
 
 
 def safe_json(value: Any) -> Markup:
-    """JSON for a script element: nothing in it can end the element or begin a comment."""
+    """Return JSON for a script element, escaped so that nothing in it can end the element or begin a comment."""
     text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -111,7 +111,7 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
 
 def _exhibits(block: Block, asked: Answers, scope: Scope | None, cap: int) -> list[dict[str, Any]]:
     made = [found for one in block.exhibits if (found := _exhibit(one, asked, scope, cap))]
-    # What is missing for several of them is said once.
+    # A reason that several exhibits share is shown once.
     said: set[str] = set()
     whole = []
     for one in made:

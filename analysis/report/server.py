@@ -1,4 +1,4 @@
-"""Serves the page on loopback and builds it anew while the record grows."""
+"""Server of the page on loopback; it rebuilds the page while the record grows."""
 
 import hashlib
 import threading
@@ -14,17 +14,17 @@ from tune_qat.storage.paths import StoragePath
 
 LOOPBACK = "127.0.0.1"
 PAUSE_S = 2.0
-"""Between two looks at the record."""
+"""Seconds between two looks at the record."""
 REST = 2.0
-"""Times as long as building a page took, until the next is built: at most a third of a processor."""
+"""Pause before the next build, as a multiple of the last one's time: at most a third of a processor is used."""
 
 
 FAILURES = 3
-"""Looks in a row that must fail before a page that was good gives way to the error."""
+"""Consecutive failed looks before an error replaces a good page."""
 
 
 class Watched:
-    """The page of results that may be growing, and its version."""
+    """Page of results that may be growing, and its version."""
 
     def __init__(self, paths: Sequence[StoragePath]) -> None:
         self._paths, self._seen, self._next, self._failures = paths, "", 0.0, 0
@@ -32,7 +32,7 @@ class Watched:
         self.look()
 
     def look(self) -> None:
-        """Build the page anew if the record has changed, and the last building is long enough ago."""
+        """Build the page again if the record has changed and the last build is long enough ago."""
         state = fingerprint(self._paths)
         started = time.monotonic()
         if state == self._seen or started < self._next:
@@ -43,8 +43,8 @@ class Watched:
         except UsageError:
             raise
         except TuneQatError as error:
-            # A study that is about to begin has no record yet; a damaged one is named, and looked at again. But a file
-            # that was written anew while it was read is whole at the next look.
+            # A study that is about to begin has no record yet, and a damaged file may be replaced: the page shows the
+            # error, and the next look tries again. A file that was rewritten while it was read is whole by then.
             self._failures += 1
             if self._failures < FAILURES and self._seen:
                 return
@@ -62,7 +62,7 @@ def _short_hash(text: str) -> str:
 
 
 def fingerprint(paths: Sequence[StoragePath]) -> str:
-    """A hash that changes with the record: names, sizes and times of its files; of remote ones names alone."""
+    """Hash the names, sizes and times of the record's files, to notice changes; of remote files names alone."""
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.glob("*/study_id=*/*.parquet"), key=str):
@@ -80,13 +80,13 @@ def serve(paths: Sequence[StoragePath], port: int, say: Callable[[str], None]) -
     """Serve the page until Ctrl-C.
 
     Args:
-        paths: results folders.
-        port: of loopback; 0 takes any that is free.
-        say: is told the address.
+        paths: results folders or URIs.
+        port: port on loopback; 0 takes any free one.
+        say: function that gets the address of the page.
 
     Raises:
         TuneQatError: the port is taken.
-        UsageError: as `analysis.open`.
+        UsageError: as for `analysis.open`.
     """
     watched = Watched(paths)
     try:
@@ -111,9 +111,9 @@ def serve(paths: Sequence[StoragePath], port: int, say: Callable[[str], None]) -
 def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # A page of another origin that names this address by its own host is told nothing.
+            # Protection against DNS rebinding: a page of another origin reaches this address under its own host name.
             if self.headers.get("Host", "").partition(":")[0] not in (LOOPBACK, "localhost"):
-                self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is served to this machine alone.")
+                self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is served only to this machine.")
             elif self.path == "/":
                 self._answer(HTTPStatus.OK, "text/html", watched.html)
             elif self.path == "/version":

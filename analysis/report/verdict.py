@@ -1,4 +1,4 @@
-"""The verdict of each study as the page shows it."""
+"""Verdicts of each study, arranged for the page."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from analysis.stats import verdicts
 
 
 def verdict(answers: Answers) -> list[dict[str, Any]]:
-    """For each workload of each study its sentences, board by board, and what they are drawn from."""
+    """Return for each workload of each study its sentences by board, and the tables and questions behind them."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     said = verdicts(answers)
     several = len({one.method for one in said if one.weight_bits != 32}) > 1

@@ -1,6 +1,6 @@
-"""What the record says in numbers: intervals, comparisons, verdicts. Each table is a function from results to a frame.
+"""Statistics of the record: intervals, comparisons, verdicts. Each table is a function from results to a frame.
 
-What is computed, from which source and with which measured coverage: docs/statistics.md.
+docs/statistics.md has the method of each, its source in the literature and its measured coverage.
 """
 
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores

@@ -1,7 +1,7 @@
-"""Scores of many workloads as one number: interquartile means, probability of improvement, time to a target.
+"""Aggregate scores over many workloads: interquartile means, probability of improvement, time to a target.
 
-After Agarwal et al., "Deep RL at the edge of the statistical precipice", NeurIPS 2021. A score is put between the
-trivial score (0) and the best floating-point arm of its study (1); a run that diverged is at 0 and never dropped.
+After Agarwal et al., "Deep RL at the edge of the statistical precipice", NeurIPS 2021. Scores are normalised: 0 is the
+trivial score, 1 the best floating-point arm of the study. A run that diverged counts as 0 and is never dropped.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from analysis.stats.intervals import FEWEST_RUNS, Numbers, Statistic, bootstrap_
 from analysis.stats.retrained import Board, boards
 
 SCHEME = ["method", "weight_bits", "activation_bits"]
-"""What is aggregated over workloads."""
+"""Columns whose groups are aggregated over workloads."""
 TRIMMED = 0.25
-"""Share that is cut off at either end."""
-NO_CONTROL = "no 32/32 arm of the study beats the trivial score: nothing to put scores between"
+"""Share of the runs that is cut off at either end."""
+NO_CONTROL = "no 32/32 arm of the study beats the trivial score: scores cannot be normalised"
 FEW_RUNS = f"a workload has fewer than {FEWEST_RUNS} runs: no interval"
-NO_SPREAD = "every resample of the runs gives the same: no interval"
+NO_SPREAD = "every resample of the runs gives the same value: no interval"
 
 
 def interquartile_means(results: Results | Answers) -> pd.DataFrame:
-    """Mean of the middle half of all normalised runs over all workloads, for each method, bits and optimizer.
+    """Compute the interquartile mean of all normalised runs over all workloads, by method, bits and optimizer.
 
     Columns: method, weight_bits, activation_bits, optimizer, `workloads`, `n` (runs), `iqm`, `ci_low`, `ci_high` (95 %,
-    bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). An optimizer
-    stands on the workloads that it was run on; where these differ, the means are not to be compared.
+    bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). The mean is
+    over the workloads that the optimizer was run on; do not compare means over different ones.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     told = list(boards(answers(results).frame("retrain_scores")))
@@ -46,10 +46,10 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
 
 
 def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
-    """Chance that a run of optimizer `a` beats a run of optimizer `b`, the mean over workloads; ties count half.
+    """Compute the probability that a run of `a` beats a run of `b`, averaged over workloads; ties count half.
 
     Columns: method, weight_bits, activation_bits, a, b, `workloads` (that both were run on), `probability`, `ci_low`,
-    `ci_high`, `reason` (why there is no interval, else empty). The chance of b over a is the rest to 1.
+    `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this one.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     for board in boards(answers(results).frame("retrain_scores")):
@@ -60,10 +60,10 @@ def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
 
 
 def time_to_target_scores(results: Results | Answers) -> pd.DataFrame:
-    """AlgoPerf's score of each optimizer: mean over boards of `score` in `time_to_target`; 1 is fastest everywhere.
+    """Compute AlgoPerf's score of each optimizer: mean over boards of `score` in `time_to_target`; 1 is always fastest.
 
-    Columns: optimizer, `boards`, `score`. Only optimizers that every board has. After Dahl et al., arXiv 2306.07179:
-    performance profiles integrated over time ratios from 1 to 4, which is max(0, (4 - ratio) / 3) for each board.
+    Columns: optimizer, `boards`, `score`. Optimizers that some board lacks are left out. After Dahl et al., arXiv
+    2306.07179: performance profiles integrated over time ratios from 1 to 4, max(0, (4 - ratio) / 3) for each board.
     """
     times = answers(results).frame("time_to_target")
     wide = times.pivot(index=BOARD, columns="optimizer", values="score").dropna(axis=1)
@@ -72,7 +72,7 @@ def time_to_target_scores(results: Results | Answers) -> pd.DataFrame:
 
 
 def iqms(blocks: Sequence[Numbers]) -> Numbers:
-    """Mean of the middle half of all runs of all blocks; a quarter is cut off at either end, rounded down.
+    """Compute the mean of the middle half of all runs of all blocks; the quarter cut off at either end rounds down.
 
     Args:
         blocks: (resamples, runs) of each workload.
@@ -87,7 +87,7 @@ def iqms(blocks: Sequence[Numbers]) -> Numbers:
 
 
 def improvements(blocks: Sequence[Numbers]) -> Numbers:
-    """P(A > B) + P(A = B) / 2, the mean over workloads of Mann and Whitney's U / (n m).
+    """Compute P(A > B) + P(A = B) / 2: the mean over workloads of Mann and Whitney's U / (n m).
 
     Args:
         blocks: (resamples, runs) of A and of B on the first workload, on the second, and so on; larger is better.
@@ -104,7 +104,7 @@ def improvements(blocks: Sequence[Numbers]) -> Numbers:
 
 
 def with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
-    """Estimate, ends of its interval, and why one of them is missing."""
+    """Return the estimate, both ends of its interval, and the reason why any of them is missing, else an empty text."""
     if not blocks:
         return [np.nan, np.nan, np.nan, NO_CONTROL]
     estimate = float(statistic([block[None, :] for block in blocks])[0])
@@ -115,7 +115,7 @@ def with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
 
 
 def _runs(board: Board) -> list[tuple[str, Numbers]]:
-    """Objectives of each optimizer; a repetition that an arm has not run yet is not among them."""
+    """Return the objectives of each optimizer, without repetitions that its arm has not run yet."""
     columns = zip(board.optimizers, board.oriented.T, strict=True)
     return [(optimizer, column[~np.isnan(column)]) for optimizer, column in columns]
 

@@ -1,4 +1,4 @@
-"""The checks behind the badges: each reads the answers about one study and returns a state and a sentence."""
+"""Checks behind the badges: each reads the answers about one study and returns a state and a sentence."""
 
 import math
 
@@ -14,13 +14,13 @@ from tune_qat.config.statuses import RETRAIN, SEARCHED_STAGES
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Finding = tuple[str, str]
 TOLERANCE = 0.1
-"""Of device time about the mean of a board, below which it counts as equal."""
+"""Relative deviation of device time from its board's mean up to which it counts as equal."""
 LISTED = 3
 SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM arms GROUP BY ALL ORDER BY ALL"
 
 
 def equal_budget(asked: Answers, study_id: str) -> Finding:
-    """Whether every arm was planned the same, and what was spent."""
+    """Check whether every arm was planned the same tuning budget, and say what was spent."""
     arms = _of(asked.frame("budget"), study_id)
     planned, ended = (
         int(arms[[f"{what}_{stage}" for stage in SEARCHED_STAGES]].sum().sum()) for what in ("planned", "ended")
@@ -43,20 +43,20 @@ def equal_budget(asked: Answers, study_id: str) -> Finding:
 
 
 def inside_range(asked: Answers, study_id: str) -> Finding:
-    """Whether best values lie inside the ranges that were searched."""
+    """Check whether the best values lie inside the ranges that were searched, not at an edge."""
     edges = _of(asked.frame("edge_of_range"), study_id)
     if edges.empty:
-        return UNKNOWN, "No trial that says which values are best has been completed yet."
+        return UNKNOWN, "No tuning trial has been completed yet: the best values are not known."
     near = edges[edges["edge"] != "none"]
     if near.empty:
         return GOOD, "No arm's best learning rate or batch size lies near an edge of its range."
     which = [f"{row['dimension'].replace('_', ' ')} of {_arm(row)} ({row['edge']})" for _, row in near.iterrows()]
     count = f"{len(near)} of {counted(len(edges), 'best value')} near an edge of its range"
-    return BAD, f"{count}, with better ones beyond, perhaps: {_listed(which)}. `tune-qat widen` writes the wider study."
+    return BAD, f"{count}; better ones may lie beyond it: {_listed(which)}. `tune-qat widen` writes the wider study."
 
 
 def enough_seeds(asked: Answers, study_id: str) -> Finding:
-    """Whether the seeds can tell a difference as small as the margin."""
+    """Check whether the number of seeds suffices to detect a difference as small as the margin."""
     table = _of(detectable_differences(asked), study_id)
     if table.empty:
         return UNKNOWN, "No two optimizers have two seeds in common yet."
@@ -66,16 +66,16 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
     margin, unit = float(row["margin"]), row["unit"]
     told, alone = amount(row["detectable"], unit), amount(row["detectable_alone"], unit)
     seeds = counted(int(row["n"]), "seed")
-    seen = f"With {seeds} at {_bits(row)}, 8 in 10 differences of {told} are told ({alone} were there one pair alone)"
+    seen = f"With {seeds} at {_bits(row)}, 8 in 10 differences of {told} are detected ({alone} for a single pair)"
     if row["detectable"] <= margin:
         return GOOD, f"{seen}; the margin is {amount(margin, unit)}."
     needed = row["n_for_margin"]
     takes = "more than 1,000" if math.isnan(needed) else f"{needed:.0f}"
-    return BAD, f"{seen}; for the margin of {amount(margin, unit)} it takes {takes} seeds."
+    return BAD, f"{seen}; a difference of the margin, {amount(margin, unit)}, needs {takes} seeds."
 
 
 def inclusion(asked: Answers, study_id: str) -> Finding:
-    """Whether an optimizer lost to its own special case, so that its search was too short."""
+    """Check whether an optimizer lost to its own special case, which means that its search was too short."""
     arms = asked.frame(SPACES)
     options = {row.optimizer: searched(row.space_json, row.optimizer) for row in _of(arms, study_id).itertuples()}
     pairs = _of(comparisons(asked), study_id)
@@ -89,16 +89,16 @@ def inclusion(asked: Answers, study_id: str) -> Finding:
             f"{between(row['difference'], row['ci_low'], row['ci_high'], row['unit'])} at {_bits(row)}"
             for _, row in violated.iterrows()
         ]
-        return BAD, f"A special case is better than what contains it, whose search was too short: {_listed(cases)}."
+        return BAD, f"A special case is better than its general form, whose search was too short: {_listed(cases)}."
     names = {frozenset((one.special, one.general)) for one in hold}
     compared = pairs[pairs["p"].notna()]
     if names.isdisjoint(map(frozenset, zip(compared["optimizer"], compared["other"], strict=True))):
         return UNKNOWN, f"No intervals yet for an optimizer and its special case ({which})."
-    return GOOD, f"No special case is told to be better than what contains it ({which})."
+    return GOOD, f"No special case is significantly better than its general form ({which})."
 
 
 def better_than_trivial(asked: Answers, study_id: str) -> Finding:
-    """How many arms beat the best constant prediction and what else needs no training."""
+    """Count the arms that beat the best constant prediction and other baselines without training."""
     board = _of(asked.frame("leaderboard"), study_id)
     scored = board[board["mean"].notna()]
     if scored.empty:
@@ -106,7 +106,7 @@ def better_than_trivial(asked: Answers, study_id: str) -> Finding:
     sign = int(_of(asked.frame("start"), study_id)["sign"].iloc[0])
     beaten = _beaten(scored, "trivial", sign)
     total = len(board)
-    said = [f"{beaten} of {counted(total, 'arm')} better than the best constant prediction, interval and all"]
+    said = [f"{beaten} of {counted(total, 'arm')} better than the best constant prediction, by the whole interval"]
     for baseline in ("nearest", "bicubic"):
         if scored[baseline].notna().any():
             said.append(f"{_beaten(scored, baseline, sign)} better than {baseline}")
@@ -118,7 +118,7 @@ def better_than_trivial(asked: Answers, study_id: str) -> Finding:
 
 
 def one_environment(asked: Answers, study_id: str) -> Finding:
-    """Whether all trials come from the same code, libraries and devices."""
+    """Check whether all trials come from the same code, libraries and devices."""
     rows = _of(asked.frame("environments"), study_id)
     if rows.empty:
         return UNKNOWN, "No trial has ended yet."
@@ -135,13 +135,13 @@ def one_environment(asked: Answers, study_id: str) -> Finding:
 
 
 def no_identical_runs(asked: Answers, study_id: str) -> Finding:
-    """Whether runs that should differ have the same curve to the last bit."""
+    """Check whether runs that should differ have bit-identical curves."""
     rows = _of(asked.frame("identical_runs"), study_id)
     if rows.empty:
         ended = _of(asked.frame("environments"), study_id)
         return (UNKNOWN, "No trial has ended yet.") if ended.empty else (GOOD, "No two runs have the same curve.")
     shared = rows[rows["n_optimizers"] > 1]
-    alike = f"{counted(len(rows), 'curve')} came, equal to the last bit, from several runs that should differ"
+    alike = f"{counted(len(rows), 'bit-identical curve')} came from several runs that should differ"
     if shared.empty:
         return BAD, f"{alike}, each time of one optimizer."
     groups = [f"{row['optimizers'].replace(', ', ' = ')} at {_bits(row)}" for _, row in shared.iterrows()]
@@ -153,7 +153,7 @@ def _of(table: pd.DataFrame, study_id: str) -> pd.DataFrame:
 
 
 def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:
-    """Arms whose interval lies on the better side of a score that needs no training."""
+    """Count the arms whose whole interval is better than a baseline without training."""
     worse_end = scored["ci_low"] if sign > 0 else -scored["ci_high"]
     return int((worse_end > sign * scored[baseline]).sum())
 
@@ -175,5 +175,5 @@ def _bits(row: pd.Series) -> str:
 
 
 def _listed(items: list[str]) -> str:
-    """All of them, or the first three and how many more."""
+    """Return all items joined, or the first three and the number of the others."""
     return joined(items if len(items) <= LISTED + 1 else [*items[:LISTED], f"{len(items) - LISTED} more"])

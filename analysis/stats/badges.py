@@ -1,4 +1,4 @@
-"""What a reader asks before believing a comparison, each answered from the record: good, bad or not known."""
+"""Badges: checks to make before believing a comparison, each answered from the record as good, bad or unknown."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ GOOD, BAD, UNKNOWN = checks.GOOD, checks.BAD, checks.UNKNOWN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Badge:
-    """One check of one study."""
+    """Result of one check of one study."""
 
     study_id: str
     name: str
     state: str
-    """good, bad or unknown."""
+    """One of good, bad or unknown."""
     sentence: str
     question: str
-    """The bundled question whose rows are behind it."""
+    """Bundled question whose rows the check read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Check:
     question: str
     of_study: Callable[[Answers, str], checks.Finding]
     joint: bool = True
-    """Whether it is asked of a joint search, too, which compares no optimizers."""
+    """Whether the check applies to a joint search too, which compares no optimizers."""
 
 
 CHECKS = (
@@ -43,9 +43,9 @@ CHECKS = (
 
 
 def badges(results: "Results | Answers") -> list[Badge]:
-    """Seven badges for each comparison study, four for each joint one, in the order of `start`.
+    """Return seven badges for each comparison study and four for each joint one, in the order of `start`.
 
-    Errors as of `analysis.open`.
+    Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     studies = asked.frame("start")[["study_id", "mode"]].itertuples(index=False)

@@ -1,7 +1,7 @@
-"""How do the best learning rate and the steps to a target go with the batch size?
+"""Scaling of the best learning rate and of the steps to a target with the batch size.
 
-Over completed default, random and search trials: a trial that failed is never the best of its batch size, and one that
-was stopped early has no final score.
+The best rate is over completed default, random and search trials: a failed trial is never the best of its batch size,
+and one that was stopped early has no final score.
 """
 
 import math
@@ -16,18 +16,18 @@ from analysis.stats.intervals import LEVEL, Numbers
 from tune_qat.config.statuses import COMPLETED
 
 TRIALS = 5
-"""Completed trials from which the best rate of a batch size is taken; of fewer, it is where they happened to lie."""
+"""Fewest completed trials for a batch size's best rate; with fewer, it only shows where they happened to lie."""
 SIZES = 3
-"""Batch sizes from which a line or a curve is drawn."""
+"""Fewest batch sizes for a fit."""
 SIZES_WITH_INTERVAL = 4
 RESAMPLES = 1000
 _ENOUGH = f"batch sizes with {TRIALS} completed trials or more"
 LAWS = {"linear": 1.0, "square root": 0.5}
-"""Exponents of the two scaling rules: usual for SGD, and for optimizers of Adam's family."""
+"""Exponents of the usual scaling rules: linear for SGD, square root for optimizers of Adam's family."""
 
 
 class Exponent(NamedTuple):
-    """log10 rate = intercept + exponent x log10 batch size; NaN where `reason` says why."""
+    """Fitted line log10 rate = intercept + exponent x log10 batch size; NaN where `reason` says why."""
 
     exponent: float
     ci_low: float
@@ -37,7 +37,7 @@ class Exponent(NamedTuple):
 
 
 class CriticalBatch(NamedTuple):
-    """S(B) = s_min (1 + b_crit / B); NaN where `reason` says why."""
+    """Fitted curve S(B) = s_min (1 + b_crit / B); NaN where `reason` says why."""
 
     s_min: float
     b_crit: float
@@ -45,7 +45,7 @@ class CriticalBatch(NamedTuple):
 
 
 def rate_scaling(results: Results | Answers) -> pd.DataFrame:
-    """Exponent p of best learning rate ~ batch size ^ p, for each arm.
+    """Fit the exponent p of best learning rate ~ batch size ^ p, for each arm.
 
     Columns: those of a board, optimizer, `sizes` (batch sizes with 5 completed trials or more), `n` (these trials),
     `exponent`, `ci_low`, `ci_high` (95 %, bootstrap over trials), `intercept`, `linear` and `square_root` (whether 1
@@ -65,7 +65,7 @@ def rate_scaling(results: Results | Answers) -> pd.DataFrame:
 
 
 def critical_batch_size(results: Results | Answers) -> pd.DataFrame:
-    """Fit of steps to a target against batch size, for each arm (McCandlish et al., arXiv 1812.06162).
+    """Fit the steps to a target against the batch size, for each arm (McCandlish et al., arXiv 1812.06162).
 
     Columns: those of a board, optimizer, `sizes` (batch sizes at which a trial reached the target), `s_min` (steps that
     no batch size saves), `b_crit` (batch size at which twice as many are taken), `reason` (why a number is not known,
@@ -81,20 +81,20 @@ def critical_batch_size(results: Results | Answers) -> pd.DataFrame:
 
 
 def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, seed: int = 0) -> Exponent:
-    """Least squares of the log of the best rate at each batch size on the log of the batch size.
+    """Fit by least squares the log of the best rate at each batch size against the log of the batch size.
 
-    The interval resamples the trials of each batch size, so that it knows how sharply they tell their best rate. Its
-    measured coverage is in docs/statistics.md.
+    The interval resamples the trials of each batch size, so that it includes how precisely they determine their best
+    rate. Its measured coverage is in docs/statistics.md.
 
     Args:
-        batch_sizes: of each completed trial; 5 trials or more of each size.
+        batch_sizes: batch size of each completed trial, (trials,); 5 trials or more of each size.
         rates: their learning rates.
-        objectives: what they reached; larger is better.
-        seed: of the resampling.
+        objectives: their final scores; larger is better.
+        seed: seed of the resampling.
     """
     sizes = np.unique(batch_sizes)
     if len(sizes) < SIZES:
-        why = f"{_ENOUGH}: {len(sizes)}, and a line takes {SIZES}"
+        why = f"{_ENOUGH}: {len(sizes)}, and a line needs {SIZES}"
         return Exponent(math.nan, math.nan, math.nan, math.nan, why)
     groups = [np.flatnonzero(batch_sizes == size) for size in sizes]
     centred = np.log10(sizes) - np.log10(sizes).mean()
@@ -103,7 +103,7 @@ def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, see
     exponent = float(weights @ best)
     intercept = float(best.mean() - exponent * np.log10(sizes).mean())
     if len(sizes) < SIZES_WITH_INTERVAL:
-        why = f"{_ENOUGH}: {len(sizes)}, and an interval takes {SIZES_WITH_INTERVAL}"
+        why = f"{_ENOUGH}: {len(sizes)}, and an interval needs {SIZES_WITH_INTERVAL}"
         return Exponent(exponent, math.nan, math.nan, intercept, why)
     generator = np.random.default_rng(seed)
     drawn = [group[generator.integers(len(group), size=(RESAMPLES, len(group)))] for group in groups]
@@ -114,17 +114,17 @@ def rate_exponent(batch_sizes: Numbers, rates: Numbers, objectives: Numbers, see
 
 
 def critical_batch(batch_sizes: Numbers, steps: Numbers) -> CriticalBatch:
-    """S(B) = s_min (1 + b_crit / B) with the least sum of squared relative errors.
+    """Fit S(B) = s_min (1 + b_crit / B) with the least sum of squared relative errors.
 
-    It is linear in s_min and s_min b_crit, neither of which can be below 0. A critical batch size beyond the sizes that
-    were tried is not given: there, steps only fall, or do not fall at all.
+    It is linear in s_min and s_min b_crit, both at least 0. A critical batch size outside the sizes that were tried is
+    not returned: within these, steps then fall all the way, or hardly at all.
 
     Args:
-        batch_sizes: each once.
+        batch_sizes: distinct batch sizes.
         steps: fewest steps to the target at each, above 0.
     """
     if len(batch_sizes) < SIZES:
-        why = f"batch sizes at which the target was reached: {len(batch_sizes)}, and a fit takes {SIZES}"
+        why = f"batch sizes at which the target was reached: {len(batch_sizes)}, and a fit needs {SIZES}"
         return CriticalBatch(math.nan, math.nan, why)
     from scipy.optimize import nnls
 

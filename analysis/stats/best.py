@@ -1,4 +1,4 @@
-"""How probable it is that an optimizer's mean is the best of its board."""
+"""Probability that an optimizer's mean is the best of its board."""
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -6,22 +6,23 @@ from scipy.special import stdtr, stdtrit
 from analysis.stats.intervals import Estimates, Numbers, moments, t_intervals
 
 POINTS = 2000
-"""At which each integrand is evaluated."""
+"""Points at which each integrand is evaluated."""
 
 
 def p_best(scores: Numbers) -> Numbers:
-    """Posterior probability that each column's mean is the largest.
+    """Compute the posterior probability that each column's mean is the largest.
 
-    Each mean has Student's t posterior, `mean + sd / sqrt(n) * t(n - 1)`, that of a flat prior on the mean and on the
-    log of the spread (Gelman et al., Bayesian Data Analysis, 3.2). They are independent: that seeds are shared is left
-    out, and makes the probabilities cautious. The integral of `density of i * product of the others' distributions` is
-    the mean of a rising function of i's quantile, taken at its middle in 2000 steps: off by 1 / 4000 at most.
+    Each mean has Student's t posterior, `mean + sd / sqrt(n) * t(n - 1)`, from a flat prior on the mean and on the log
+    of the spread (Gelman et al., Bayesian Data Analysis, 3.2). The posteriors are taken as independent: ignoring that
+    columns share seeds makes the probabilities conservative. The integral of `density of i * product of the others'
+    distributions` is the mean of a rising function of i's quantile, by the midpoint rule in 2000 steps: off by at most
+    1 / 4000.
 
     Args:
         scores: (n, columns), the larger the better; NaN where a column has no score in a row.
 
     Returns:
-        (columns,); NaN for a column without an interval, which is not among those compared.
+        (columns,); NaN for a column without an interval, which is not compared.
     """
     found = t_intervals(scores)
     compared = np.flatnonzero([why is None for why in found.why])

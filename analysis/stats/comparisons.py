@@ -1,4 +1,4 @@
-"""Every two optimizers of a board: the difference of their test scores, and whether it can be told from none."""
+"""Pairwise comparisons of a board's optimizers: the difference of their test scores, and its significance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,30 +19,30 @@ COLUMNS = [
     *("metric", "unit", "sign", "margin"),
 ]
 ALPHA = 0.05
-"""Where a study does not say it."""
+"""Level of the tests of a study that fixes none."""
 
 
 def comparisons(results: "Results | Answers") -> pd.DataFrame:
-    """All pairs of optimizers within each board: `COLUMNS`, a row a pair, the one with the better mean first.
+    """Compare all pairs of optimizers within each board: `COLUMNS`, one row for each pair, the better mean first.
 
     `difference` is how much better `optimizer` is, in the metric's unit, at least 0 also where the metric is minimised,
     with its 95 % interval. `outcome` is better, equivalent (the interval lies within the study's margin of practical
-    equivalence), or cannot be told apart. `p_holm` is corrected over all pairs of the study's workload, and is what
-    better is decided by, at the study's alpha. `n` counts what is paired: seeds, or repeats where a study has several.
-    Errors as of `analysis.open`.
+    equivalence), or cannot be told apart. `p_holm` is corrected over all pairs of the study's workload; `better` means
+    that it is at most the study's alpha. `n` counts the pairs of values: seeds, or repeats where a study has several.
+    Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     return compare(asked.frame("retrain_scores"), alphas(asked))
 
 
 def alphas(asked: Answers) -> dict[str, float]:
-    """The level that each study has fixed for its tests, before it ran."""
+    """Return the level alpha that each study fixed for its tests before it ran."""
     found = asked.frame("start")
     return {row.study_id: row.alpha for row in found.itertuples() if not pd.isna(row.alpha)}
 
 
 def compare(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """As `comparisons`, from the rows of `retrain_scores` and the level of each study."""
+    """Compute `comparisons` from the rows of `retrain_scores` and the level of each study."""
     tables = [_pairs(board) for board in boards(scores) if len(board.optimizers) > 1]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
@@ -50,7 +50,7 @@ def compare(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
 
 
 def judged(pairs: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """Pairs with `p_holm` over all pairs of a workload, and their `outcome`."""
+    """Add `p_holm`, corrected over all pairs of a workload, and `outcome` to the pairs."""
     pairs["p_holm"] = pairs.groupby(WORKLOAD, sort=False)["p"].transform(holm)
     level = pairs["study_id"].map(alpha).fillna(ALPHA)
     margin = pairs["margin"].astype(float)
@@ -60,8 +60,8 @@ def judged(pairs: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
 
 
 def holm(p: pd.Series) -> Numbers:
-    """Corrected p values (Holm, 1979), NaN where there is none: such a pair was not tested."""
-    # Not statsmodels' multipletests, which collects the garbage of the whole process at every call.
+    """Compute Holm's corrected p values (1979); NaN stays NaN and is not counted, as that pair was not tested."""
+    # Not statsmodels' multipletests, which runs a full garbage collection at every call.
     given = p.to_numpy(dtype=float)
     tested = np.flatnonzero(~np.isnan(given))
     order = tested[np.argsort(given[tested], kind="stable")]
@@ -84,7 +84,7 @@ def _pairs(board: Board) -> dict[str, Any]:
 def better_first(
     found: Estimates, optimizers: list[str], first: Indices, second: Indices, paired_by: str | npt.NDArray[np.str_]
 ) -> dict[str, Any]:
-    """Columns with `difference` at least 0: names and ends of the interval are turned around where it was below."""
+    """Return a table's columns with `difference` at least 0: a negative one swaps names and ends of the interval."""
     names = np.array(optimizers, dtype=object)
     turned = found.estimate < 0
     by = np.full(len(turned), paired_by, dtype=object)
@@ -103,7 +103,7 @@ def better_first(
 
 
 def _welch(a: Numbers, b: Numbers) -> Estimates:
-    """Difference of the columns' means where nothing pairs their values (Welch, Biometrika 1947); n of the fewer."""
+    """Compare the means of unpaired columns with Welch's test (Biometrika 1947); `n` is the smaller count."""
     (n_a, mean_a, variance_a), (n_b, mean_b, variance_b) = moments(a), moments(b)
     error_a, error_b = variance_a / np.maximum(n_a, 1), variance_b / np.maximum(n_b, 1)
     error, n = error_a + error_b, np.minimum(n_a, n_b)

@@ -1,14 +1,15 @@
-"""Letters of the optimizers that cannot be told apart."""
+"""Compact letter display of the optimizers that cannot be told apart."""
 
 from collections.abc import Iterable, Sequence
 from string import ascii_letters
 
 
 def letters(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The compact letter display: two names share a letter if and only if they are not told `apart`.
+    """Return each name's letters: two names share a letter if and only if their pair is not in `apart`.
 
-    Insert and absorb (Piepho, Journal of Computational and Graphical Statistics 2004), which is right also where a is
-    told from c, but b from neither. Letters follow the order of `names`; beyond 52 they are numbers in brackets.
+    The algorithm is insert and absorb (Piepho, Journal of Computational and Graphical Statistics 2004), correct also
+    where a differs from c, but b from neither. Letters follow the order of `names`; beyond 52, they are numbers in
+    brackets.
     """
     groups = [frozenset(names)] if names else []
     for pair in apart:

@@ -1,8 +1,9 @@
-"""Which hyperparameter matters most for reaching an arm's best trials: PED-ANOVA, with its spread over resamples.
+"""Hyperparameter importance for reaching an arm's best trials: PED-ANOVA, with its spread over resamples.
 
-Importance is the share of the Pearson divergence between where the best tenth of the trials lie and where all lie
-(Watanabe et al., IJCAI 2023), by Optuna. Over default, random and search trials that have a score: all of them at the
-last epoch, and those that diverged or failed at the trivial score. One that was stopped early has none.
+Importance is a hyperparameter's share of the Pearson divergence between the distributions of the best tenth of the
+trials and of all trials (Watanabe et al., IJCAI 2023), computed by Optuna. It is over default, random and search trials
+with a score: that of the last epoch, or the trivial score for one that diverged or failed. Trials that were stopped
+early have none.
 """
 
 import json
@@ -23,22 +24,22 @@ if TYPE_CHECKING:
 
 SPACES = "SELECT study_id, arm_id, space_json FROM arms"
 TRIALS = 20
-"""Fewest, a quarter of which is the best part; below, where the best lie is chance."""
+"""Fewest trials, of which the best part is a quarter; with fewer, the place of the best ones is chance."""
 MOST_TRIALS = 200
-"""Of more, as many are drawn at random: the result hardly changes, its cost does."""
+"""Most trials that are used: of more, a random sample of this size, which costs less and changes little."""
 BEST = 0.1
-"""Share of the trials that is the best part; at least 5 of them, as Optuna advises."""
+"""Share of the trials that counts as the best part; at least 5 trials, as Optuna advises."""
 RESAMPLES = 50
 
 Ranges = dict[str, dict[str, Any]]
-"""By hyperparameter: `low`, `high` and, where it was searched by its logarithm, `log`."""
+"""Search ranges by hyperparameter: `low`, `high` and, where it was searched on a log scale, `log`."""
 
 
 def importances(results: Results | Answers) -> pd.DataFrame:
-    """Importance of each searched hyperparameter, for each arm; those of an arm sum to 1.
+    """Compute the importance of each searched hyperparameter, for each arm; those of an arm sum to 1.
 
-    Columns: those of a board, optimizer, `n` trials, `parameter`, `importance`, `ci_low`, `ci_high` (where it lies in
-    95 % of resamples of the trials), `reason` (why there is no number, else empty).
+    Columns: those of a board, optimizer, `n` trials, `parameter`, `importance`, `ci_low`, `ci_high` (95 % bootstrap
+    interval over the trials), `reason` (why there is no number, else empty).
     """
     asked = answers(results)
     scores = asked.frame("tuning_scores")
@@ -55,11 +56,11 @@ def importances(results: Results | Answers) -> pd.DataFrame:
 
 
 def board_importances(results: Results | Answers) -> pd.DataFrame:
-    """What matters most on a board: the optimizer, its learning rate or its batch size? They sum to 1.
+    """Compute the importance of optimizer, learning rate and batch size, for each board; they sum to 1.
 
-    `relative_learning_rate` is over the optimizer's documented default, so that it means the same for all; optimizers
-    without a default trial are left out. Columns: those of a board, `n` trials of all optimizers, and `parameter`,
-    `importance`, `ci_low`, `ci_high`, `reason` as of `importances`.
+    `relative_learning_rate` is the rate over the optimizer's documented default, so that it is comparable among
+    optimizers; those without a default trial are left out. Columns: those of a board, `n` trials of all optimizers, and
+    `parameter`, `importance`, `ci_low`, `ci_high`, `reason` as for `importances`.
     """
     scores = compared(answers(results).frame("tuning_scores"))
     scores = scores[scores["score"].notna() & (scores["default_learning_rate"] > 0)]
@@ -76,7 +77,7 @@ def board_importances(results: Results | Answers) -> pd.DataFrame:
 
 
 class Importance(NamedTuple):
-    """Of one hyperparameter; NaN where `reason` says why."""
+    """Importance of one hyperparameter; NaN where `reason` says why."""
 
     parameter: str
     share: float
@@ -86,13 +87,13 @@ class Importance(NamedTuple):
 
 
 def importance(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, seed: int = 0) -> list[Importance]:
-    """Importance of each column of `values`, with its spread over resamples of the trials.
+    """Compute the importance of each column of `values`, with its spread over resamples of the trials.
 
     Args:
         values: a row for each trial, a column for each hyperparameter.
-        objectives: what the trials reached; larger is better.
-        ranges: of the hyperparameters; wider where a value lies outside.
-        seed: of the resampling.
+        objectives: the trials' scores; larger is better.
+        ranges: search ranges of the hyperparameters; they are widened to hold all values.
+        seed: seed of the resampling.
     """
     why = _too_little(values, objectives)
     if why:
@@ -107,7 +108,7 @@ def importance(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, seed: 
 
 
 def _kept(trials: int) -> "Indices | slice":
-    """Which of so many trials are looked at: drawn at random where they are too many."""
+    """Return the indices of the trials that are used: all, or a random sample if there are more than `MOST_TRIALS`."""
     if trials <= MOST_TRIALS:
         return slice(None)
     return np.sort(np.random.default_rng(0).choice(trials, MOST_TRIALS, replace=False))
@@ -115,26 +116,26 @@ def _kept(trials: int) -> "Indices | slice":
 
 def _too_little(values: pd.DataFrame, objectives: Numbers) -> str:
     if len(values) < TRIALS:
-        return f"{len(values)} trials have a score, and importance takes {TRIALS}"
+        return f"{len(values)} trials have a score, and importance needs {TRIALS}"
     if len(values.columns) == 1:
-        return "it is the only one that was searched"
-    return "all trials reached the same" if np.ptp(objectives) == 0 else ""
+        return "it is the only hyperparameter that was searched"
+    return "all trials have the same score" if np.ptp(objectives) == 0 else ""
 
 
 def _evaluate(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, draws: Indices) -> Numbers:
-    """Importances (draws, hyperparameters) of the trials of each draw."""
+    """Compute the importances, (draws, hyperparameters), of the trials of each draw."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     class Resampled(optuna.Study):
-        """A study whose trials are drawn anew, without being copied."""
+        """Study whose trials are replaced by a resample, without copying them."""
 
         def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[Any]:
             return drawn
 
     distributions = {name: _distribution(values[name], ranges[name]) for name in values}
     storage, told = optuna.storages.InMemoryStorage(), optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # that a study was created is no news
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # no log line for each study that is created
     study = optuna.create_study(study_name="record", storage=storage, direction="maximize")
     optuna.logging.set_verbosity(told)
     for params, objective in zip(values.astype(object).to_dict("records"), objectives, strict=True):
@@ -143,7 +144,7 @@ def _evaluate(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, draws: 
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(BEST, 5 / len(trials)))
     found = []
     with warnings.catch_warnings():
-        # A resample may hold one value alone of a hyperparameter, or as its best part all there is.
+        # Optuna warns where a resample has a single value of a hyperparameter, or consists of its best part alone.
         warnings.simplefilter("ignore", UserWarning)
         for draw in draws:
             drawn = [trials[number] for number in draw]
@@ -153,7 +154,7 @@ def _evaluate(values: pd.DataFrame, objectives: Numbers, ranges: Ranges, draws: 
 
 
 def _distribution(values: "pd.Series[Any]", searched: dict[str, Any]) -> "BaseDistribution":
-    """As the sampler searched it; a batch size is a power of two."""
+    """Return the Optuna distribution that the sampler used; batch sizes, powers of two, are on a log scale."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if values.name == "optimizer":
@@ -165,13 +166,13 @@ def _distribution(values: "pd.Series[Any]", searched: dict[str, Any]) -> "BaseDi
 
 
 def _ranges(spaces: "pd.Series[str]", optimizer: str) -> Ranges:
-    """Of the last version of the arm; what had no range was not searched."""
+    """Return the search ranges of the arm's last version, without hyperparameters whose range is a single point."""
     space = json.loads(spaces.iloc[-1]).get(optimizer, {})
     return {name: bounds for name, bounds in space.items() if bounds["low"] < bounds["high"]}
 
 
 def _values(trials: pd.DataFrame, ranges: Ranges) -> pd.DataFrame:
-    """Searched values of each trial; what not every trial has is left out."""
+    """Return the searched values, a row for each trial; hyperparameters that some trial lacks are left out."""
     configs = [json.loads(text) for text in trials["params_json"]]
     named = [{**config, **config.get("optimizer_options", {})} for config in configs]
     values = pd.DataFrame([[config.get(name) for name in ranges] for config in named], columns=list(ranges))

@@ -1,4 +1,4 @@
-"""Which optimizers contain others as special cases, and whether a special case came out better than its container."""
+"""Optimizers that contain others as special cases, and a check that no special case is better than its general form."""
 
 import json
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from analysis.stats.comparisons import BETTER
 
 
 class Inclusion(NamedTuple):
-    """An optimizer that another one is, or comes close to, at a value of one of its options."""
+    """Pair of optimizers: the general one equals or approaches the special one at a value of one of its options."""
 
     special: str
     general: str
     option: str
-    """Of the general one: it contains the special one only where a study searches it."""
+    """Option of the general one; the inclusion holds only in studies that search it."""
     value: str
-    """What makes it the special one."""
+    """Value of the option at which it equals or approaches the special one."""
 
 
 INCLUSIONS = (
@@ -33,24 +33,24 @@ INCLUSIONS = (
     Inclusion("sgd_momentum", "adam", "eps", "far above every gradient"),
     Inclusion("nesterov", "nadam", "eps", "far above every gradient"),
 )
-"""After Choi et al., "On empirical comparisons of optimizers for deep learning", arXiv 1910.05446."""
+"""Known inclusions, after Choi et al., "On empirical comparisons of optimizers for deep learning", arXiv 1910.05446."""
 
 
 def searched(space_json: str, optimizer: str) -> set[str]:
-    """The options that an arm searches, of its `space_json`: whose range is more than a point."""
+    """Return the options that an arm searches: those in its `space_json` whose range is more than a single point."""
     ranges: Mapping[str, Mapping[str, float]] = json.loads(space_json or "{}").get(optimizer, {})
     return {option for option, bounds in ranges.items() if bounds["low"] < bounds["high"]}
 
 
 def checked(pairs: pd.DataFrame, searched_options: Mapping[str, set[str]]) -> tuple[list[Inclusion], pd.DataFrame]:
-    """The inclusions that a study's ranges allow for, and the rows of `comparisons` in which one is violated.
+    """Return the inclusions that hold in a study's search space, and the rows of `comparisons` that violate one.
 
-    A tuned optimizer should not lose to its own special case: where it does, beyond the interval and the correction,
-    its search was too short, or its ranges too narrow.
+    A tuned optimizer should not lose to its own special case. Where it does significantly, after the correction, its
+    search was too short, or its ranges too narrow.
 
     Args:
-        pairs: of one study.
-        searched_options: of each of its optimizers.
+        pairs: rows of `comparisons` of one study.
+        searched_options: options that each of its optimizers searched.
     """
     hold = [found for found in INCLUSIONS if found.option in searched_options.get(found.general, set())]
     hold = [found for found in hold if found.special in searched_options]

@@ -1,4 +1,4 @@
-"""Does quantization change which optimizer is better? Differences of differences against the 32/32 arms."""
+"""Interaction of optimizer and quantization: differences of differences against the 32/32 arms."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +12,7 @@ from analysis.stats.intervals import Numbers, t_intervals
 from analysis.stats.retrained import WORKLOAD, Board, boards, pairs_of, stacked
 
 GAINS = "gains"
-"""Outcome in place of `better`: the first optimizer gains on the other."""
+"""Outcome instead of `better`: the first optimizer gains on the other."""
 EFFECTS = [
     *BOARD,
     *("optimizer", "change", "ci_low", "ci_high", "n", "why"),
@@ -23,19 +23,19 @@ TESTS = [*BOARD, "optimizers", "pairs", "p", "metric", "unit"]
 
 
 def interaction(results: "Results | Answers") -> pd.DataFrame:
-    """All pairs of optimizers of each quantized board: how much the first gains on the other from quantization.
+    """Compute how much one optimizer gains on another from quantization, for all pairs of each quantized board.
 
-    `difference` is (first - other) at these bits less (first - other) at 32/32, the larger the better, at least 0, with
-    its 95 % interval over the seeds (or repeats) that all four arms have. Columns as of `comparisons`; the outcome is
-    gains, equivalent or cannot be told apart. Pairs have no reference optimizer, and one arm that fails does not move
-    the others, as it would move their mean. Errors as of `analysis.open`.
+    `difference` is (first - other) at these bits minus (first - other) at 32/32, oriented so that larger is better and
+    at least 0, with its 95 % interval over the seeds (or repeats) that all four arms have. Columns as in `comparisons`;
+    the outcome is gains, equivalent or cannot be told apart. Pairs need no reference optimizer, and a failed arm does
+    not affect pairs of others, as it would if each were compared with the mean. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     return interact(asked.frame("retrain_scores"), alphas(asked))
 
 
 def interact(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """As `interaction`, from the rows of `retrain_scores` and the level of each study."""
+    """Compute `interaction` from the rows of `retrain_scores` and the level of each study."""
     tables = []
     for board, names, changes, rounding in _changes(scores):
         if len(names) < 2:
@@ -50,12 +50,12 @@ def interact(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
 
 
 def interaction_test(results: "Results | Answers") -> pd.DataFrame:
-    """One test for each quantized board, whether quantization changes any difference between two optimizers.
+    """Test for each quantized board whether quantization changes any difference between two optimizers.
 
-    `p` is the smallest of the board's pairs times their number (Bonferroni, over this board alone). An F test of
-    optimizer x bits needs the same spread in all arms, which arms that diverge now and then break: it then finds an
+    `p` is the smallest p value of the board's pairs times their number (Bonferroni, over this board alone). An F test
+    of optimizer x bits assumes equal variances, which arms that diverge now and then violate: it then finds an
     interaction where there is none in up to 23 of 100 studies, and with the correction of Greenhouse and Geisser it
-    misses most that are there. This one keeps its level whatever the spreads (docs/statistics.md has the figures).
+    misses most real ones. This test keeps its level for any variances (docs/statistics.md has the figures).
     """
     pairs = interaction(results)
     tested = pairs[pairs["p"].notna()]
@@ -70,12 +70,12 @@ def interaction_test(results: "Results | Answers") -> pd.DataFrame:
 
 
 def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
-    """What quantization does to each optimizer: its score at these bits less that at 32/32, with 95 % intervals.
+    """Compute the effect of quantization on each optimizer: its score at these bits minus that at 32/32.
 
     `change` is above 0 where the quantized arm is better, also where the metric is minimised. `relative` is the change
-    less the mean change over all optimizers of the board that have two seeds at both bit widths (effect coding: no
-    optimizer is the reference); it is over the seeds that all of them have. One arm that fails at these bits lowers the
-    mean, and so lifts `relative` of all others: whether two optimizers differ is told by `interaction`.
+    minus the mean change over all optimizers of the board with two seeds at both bit widths (effect coding: no
+    optimizer is the reference), over the seeds that all of them have. Both have 95 % intervals. An arm that fails at
+    these bits lowers the mean, and so raises `relative` of all others: use `interaction` to compare two optimizers.
     """
     tables = []
     for board, names, changes, rounding in _changes(answers(results).frame("retrain_scores")):
@@ -104,9 +104,9 @@ def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
 
 
 def _changes(scores: pd.DataFrame) -> Iterator[tuple[Board, list[str], Numbers, float]]:
-    """Each quantized board, the optimizers that its control has too, their changes and the changes' rounding.
+    """Yield each quantized board, the optimizers that its 32/32 board has too, their changes, and the rounding error.
 
-    Changes are (repetitions, optimizers), the larger the better; NaN where one of the two scores is missing.
+    Changes are (repetitions, optimizers), larger is better; NaN where one of the two scores is missing.
     """
     made = list(boards(scores))
     controls = {board.key[: len(WORKLOAD)]: board for board in made if board.is_control}
@@ -125,7 +125,7 @@ def _changes(scores: pd.DataFrame) -> Iterator[tuple[Board, list[str], Numbers, 
 
 
 def _picked(board: Board, rows: list[int], names: list[str]) -> Numbers:
-    """The board's oriented scores in these repetitions and optimizers."""
+    """Return the board's oriented scores, (rows, names), of these repetitions and optimizers."""
     row = [board.repetitions.index(repetition) for repetition in rows]
     column = [board.optimizers.index(name) for name in names]
     picked: Numbers = board.oriented[np.ix_(row, column)]
@@ -133,7 +133,7 @@ def _picked(board: Board, rows: list[int], names: list[str]) -> Numbers:
 
 
 def _against_mean(changes: Numbers) -> Numbers:
-    """Changes less their mean over the optimizers with two of them, in the repetitions that all of these have."""
+    """Subtract the mean over the optimizers with two changes or more; NaN for others, and where one of these is NaN."""
     among = (~np.isnan(changes)).sum(axis=0) >= 2
     mean = changes[:, among].mean(axis=1, keepdims=True) if among.sum() >= 2 else np.full((len(changes), 1), np.nan)
     relative: Numbers = np.where(among, changes - mean, np.nan)

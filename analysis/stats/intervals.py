@@ -1,4 +1,4 @@
-"""Intervals, and when there is none: Student's t, Wilson's, and the percentile bootstrap by block."""
+"""Confidence intervals, and conditions under which there is none: Student's t, Wilson's, and the block bootstrap."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 FEWEST_RUNS = 10
-"""In a block, for the bootstrap: below, its intervals are too narrow (docs/statistics.md has their coverage)."""
+"""Fewest runs in a block for the bootstrap: with fewer, its intervals are too narrow (coverage: docs/statistics.md)."""
 TOO_FEW = "fewer than two values"
 ALL_THE_SAME = "all values are the same"
 
@@ -21,7 +21,7 @@ Statistic = Callable[[Sequence[Numbers]], Numbers]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % interval, or with `why` there is none."""
+    """Estimate with its 95 % interval, or with the reason `why` there is none."""
 
     estimate: float
     low: float | None
@@ -31,7 +31,7 @@ class Interval:
 
 
 class Estimates(NamedTuple):
-    """Means of many columns, each with its 95 % interval and the p of a mean of 0, or with `why` there is none."""
+    """Estimates of many columns, each with its 95 % interval and the p value of 0, or with the reason `why` not."""
 
     estimate: Numbers
     low: Numbers
@@ -42,12 +42,12 @@ class Estimates(NamedTuple):
     """None where there is an interval; elsewhere `low`, `high` and `p` are NaN."""
 
     def where(self, chosen: npt.NDArray[np.bool_], other: "Estimates") -> "Estimates":
-        """These where `chosen`, the others elsewhere."""
+        """Take these where `chosen`, the other ones elsewhere."""
         return Estimates(*(np.where(chosen, mine, theirs) for mine, theirs in zip(self, other, strict=True)))
 
 
 def t_interval(values: Sequence[float]) -> Interval:
-    """Mean of the values with Student's t interval (Student, Biometrika 1908); none below two distinct values."""
+    """Compute the mean with Student's t interval (Student, Biometrika 1908); no interval below two distinct values."""
     found = t_intervals(np.asarray(values, dtype=float)[:, None])
     estimate, n, why = float(found.estimate[0]), int(found.n[0]), found.why[0]
     low, high = (None, None) if why else (float(found.low[0]), float(found.high[0]))
@@ -55,13 +55,13 @@ def t_interval(values: Sequence[float]) -> Interval:
 
 
 def t_intervals(values: Numbers, *, rounding: float = 0.0) -> Estimates:
-    """As `t_interval`, for each column at once.
+    """Compute the `t_interval` of every column.
 
-    Values that are all the same have no interval: they are one run, repeated, and say nothing of the spread.
+    Values that are all the same have no interval: they are one run, repeated, and do not show the spread.
 
     Args:
         values: (n, columns); NaN where a column has no value in a row.
-        rounding: of the subtraction that made the values: a spread up to it is none.
+        rounding: rounding error of the subtraction that made the values; a spread up to it counts as none.
     """
     n, mean, variance = moments(values)
     spread = np.nanmax(values, axis=0, initial=-np.inf) - np.nanmin(values, axis=0, initial=np.inf)
@@ -70,7 +70,7 @@ def t_intervals(values: Numbers, *, rounding: float = 0.0) -> Estimates:
 
 
 def moments(values: Numbers) -> tuple[npt.NDArray[np.int64], Numbers, Numbers]:
-    """How many each column has, their mean (NaN of none) and their variance (0 below two)."""
+    """Return each column's number of values, their mean (NaN for none) and their variance (0 below two)."""
     known = ~np.isnan(values)
     n = known.sum(axis=0)
     mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(n, 1)
@@ -81,7 +81,7 @@ def moments(values: Numbers) -> tuple[npt.NDArray[np.int64], Numbers, Numbers]:
 def with_intervals(
     estimate: Numbers, error: Numbers, df: Numbers, n: npt.NDArray[np.int64], *, same: npt.NDArray[np.bool_]
 ) -> Estimates:
-    """Intervals from standard errors and degrees of freedom; none below 1, nor where values are all the `same`."""
+    """Compute intervals from standard errors and degrees of freedom; none below 1, or if values are all the `same`."""
     told = (df >= 1) & ~same
     why = np.where(df < 1, TOO_FEW, ALL_THE_SAME).astype(object)
     why[told] = None
@@ -91,7 +91,7 @@ def with_intervals(
 
 
 def wilson(successes: int, n: int) -> tuple[float, float] | None:
-    """Interval of a share of n (Wilson, JASA 1927); None where n is 0."""
+    """Compute the interval of a proportion, `successes` / n (Wilson, JASA 1927); None where n is 0."""
     from scipy.stats import binomtest
 
     if n == 0:
@@ -103,13 +103,13 @@ def wilson(successes: int, n: int) -> tuple[float, float] | None:
 def bootstrap_interval(
     blocks: Sequence[Sequence[float]], statistic: Statistic, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Percentile interval from resampling runs within each block (Efron 1979; Agarwal et al., NeurIPS 2021).
+    """Compute a percentile interval by resampling runs within each block (Efron 1979; Agarwal et al., NeurIPS 2021).
 
     Args:
-        blocks: the runs of each block; blocks are never resampled.
-        statistic: of the blocks, each an array (resamples, its runs); returns (resamples,).
-        resamples: how many.
-        seed: of the resampling.
+        blocks: the runs of each block; blocks themselves are never resampled.
+        statistic: function of the blocks, each an array (resamples, its runs); returns (resamples,).
+        resamples: number of resamples.
+        seed: seed of the resampling.
 
     Returns:
         None where a block has fewer than ten runs, or where there is no block.
@@ -120,7 +120,7 @@ def bootstrap_interval(
 
 
 def resampled(blocks: Sequence[Sequence[float]], statistic: Statistic, *, resamples: int, seed: int) -> Numbers:
-    """The statistic of (resamples,) draws of as many runs from each block, with replacement."""
+    """Compute the statistic, (resamples,), of draws with replacement of as many runs as each block has."""
     rng = np.random.default_rng(seed)
     drawn = []
     for block in blocks:
@@ -130,6 +130,6 @@ def resampled(blocks: Sequence[Sequence[float]], statistic: Statistic, *, resamp
 
 
 def percentile(values: Numbers) -> tuple[float, float]:
-    """The middle 95 of 100 of the values."""
+    """Return the ends of the middle 95 % of the values."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

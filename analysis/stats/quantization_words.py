@@ -1,4 +1,4 @@
-"""Whether quantization changes which optimizer is best, in words."""
+"""Sentences on whether quantization changes which optimizer is best."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from analysis.stats.words import amount, between, joined
 
 
 def change(bits: str, control: pd.DataFrame, pairs: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """Sentences on a quantized board beside the 32/32 arms.
+    """Return sentences that compare a quantized board with the 32/32 arms.
 
-    The best optimizer is among those that no other is told to be better than, but in 1 of 20 studies (alpha). Where no
-    optimizer is among them at both bit widths, the best has changed; where each time there is the same one, it has not.
+    The best optimizer is one of those that no other is significantly better than, except in 1 of 20 studies (alpha). If
+    no optimizer is in this group at both bit widths, the best has changed; if it is the same single one, it has not.
 
     Args:
-        bits: how the board's are called.
+        bits: the board's bits in words, such as 4/4.
         control: rows of `comparisons` at 32/32.
         pairs: rows of `comparisons` at these bits.
         differences: rows of `interaction` at these bits.
@@ -31,7 +31,7 @@ def change(bits: str, control: pd.DataFrame, pairs: pd.DataFrame, differences: p
 
 
 def untold(bits: str, why: str = "") -> str:
-    """That it cannot be told, and `why` where that is known."""
+    """Return the sentence that it cannot be told, with the reason `why` if it is known."""
     said = f"Whether quantization to {bits} bits changes which optimizer is best cannot be told"
     return f"{said}: {why}." if why else f"{said}."
 
@@ -58,8 +58,8 @@ def _apart(rows: list[Any]) -> str:
         return f"It changes no difference between two of them by as much as {amount(rows[0].margin, rows[0].unit)}."
     gains = [row for row in rows if row.outcome == GAINS]
     if not gains:
-        return "No difference between two of them is told to change."
+        return "No difference between two of them changes significantly."
     surest = min(gains, key=lambda row: row.p)
     gained = between(surest.difference, surest.ci_low, surest.ci_high, surest.unit, f"on {surest.other}")
     more = f", the surest of {len(gains)} changed differences" if len(gains) > 1 else ""
-    return f"It does change how far they lie apart: {surest.optimizer} gains {gained}{more}."
+    return f"It does change their differences: {surest.optimizer} gains {gained}{more}."

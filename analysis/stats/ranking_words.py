@@ -1,4 +1,4 @@
-"""What the intervals of one board say of its optimizers, in words."""
+"""Sentences on the ranking of a board's optimizers, drawn from their intervals."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from analysis.stats.comparisons import BETTER, EQUIVALENT
 from analysis.stats.words import amount, between, counted, joined
 
 LISTED = 3
-"""Worse optimizers that get a clause each; more are said together."""
+"""Most worse optimizers that get a clause each; more are summarised in one."""
 
 
 def ranking(standing: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """Sentences on a board.
+    """Return sentences on the ranking of a board.
 
     Args:
-        standing: its rows of `standings`, at least one.
-        pairs: its rows of `comparisons`.
+        standing: the board's rows of `standings`, at least one.
+        pairs: the board's rows of `comparisons`.
     """
     arms, rows = list(standing.itertuples()), tested(pairs)
     if all(arm.failed == arm.trials for arm in arms):
@@ -36,12 +36,12 @@ def ranking(standing: pd.DataFrame, pairs: pd.DataFrame) -> str:
 
 
 def tested(pairs: pd.DataFrame) -> list[Any]:
-    """Rows of pairs that have an interval."""
+    """Return the rows of pairs that have an interval."""
     return list(pairs[pairs["p"].notna()].itertuples())
 
 
 def undominated(names: Sequence[str], rows: Iterable[Any]) -> list[str]:
-    """Those of the names that none of the others is told to be better than: the best is among them."""
+    """Return the names that none of the others is significantly better than: the best is among them."""
     beaten = {row.other for row in rows if row.outcome == BETTER and row.optimizer in names}
     return [name for name in names if name not in beaten]
 

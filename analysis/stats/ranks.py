@@ -1,7 +1,7 @@
-"""Who ranks first over many blocks: mean ranks, Friedman's test, and which optimizers can be told apart.
+"""Ranks of optimizers over many blocks: mean ranks, Friedman's test, and pairwise comparisons after it.
 
-A block is a workload, a method and a pair of bit widths, and its value the mean over retrain seeds: seeds repeat a
-block and are none. After Demsar, JMLR 2006, and Conover, Practical Nonparametric Statistics, 1999.
+A block is a workload, a method and a pair of bit widths; its value is the mean over retrain seeds, since seeds only
+repeat a block. After Demsar, JMLR 2006, and Conover, Practical Nonparametric Statistics, 1999.
 """
 
 import functools
@@ -18,26 +18,26 @@ from analysis.stats.intervals import Numbers
 
 ALPHA = 0.05
 BLOCKS = 6
-"""Fewest for a test: two optimizers stand in the same order in all of N blocks by chance once in 2^(N - 1), 32 at 6."""
+"""Fewest blocks for a test: N blocks rank two optimizers alike by chance once in 2^(N - 1) studies, 32 for N = 6."""
 OPTIMIZERS = 3
-"""Fewest for Friedman's test."""
+"""Fewest optimizers for Friedman's test."""
 _DIGITS = 12
-"""Means of the same scores in another order differ behind these."""
+"""Decimals to which means are rounded: the same scores summed in another order differ only beyond these."""
 BLOCK = ["workload", "method", "weight_bits", "activation_bits"]
 
 
 class RankTest(NamedTuple):
-    """Friedman's test, and Nemenyi's critical difference; NaN where `reason` says why."""
+    """Result of Friedman's test, and Nemenyi's critical difference; NaN where `reason` says why."""
 
     statistic: float
     p_value: float
     critical_difference: float
-    """Difference of two mean ranks that is significant at 5 %, all pairs taken together."""
+    """Difference of two mean ranks that is significant at 5 %, corrected for all pairs."""
     reason: str
 
 
 def mean_ranks(results: Results | Answers) -> pd.DataFrame:
-    """Mean rank of each optimizer that every block has; 1 is best.
+    """Compute the mean rank of each optimizer that every block has; 1 is best.
 
     Columns: optimizer, `mean_rank`, `blocks`, `optimizers` (how many are ranked), `statistic` and `p_value` of
     Friedman's test, `critical_difference`, `reason` (why there is no test, else empty).
@@ -50,11 +50,11 @@ def mean_ranks(results: Results | Answers) -> pd.DataFrame:
 
 
 def rank_comparisons(results: Results | Answers) -> pd.DataFrame:
-    """Every pair of ranked optimizers: the difference of mean ranks, and whether they can be told apart.
+    """Compare every pair of ranked optimizers: the difference of mean ranks, and whether it is significant.
 
     Columns: `a`, `b`, `difference` (mean rank of a minus that of b: below 0 where a is better), `p_value` (Conover's
-    test, Holm's correction over all pairs), `apart` (p below 5 % and Friedman's p, too). No rows where `mean_ranks` has
-    a reason for no test.
+    test, Holm's correction over all pairs), `apart` (this p and Friedman's p are below 5 %). No rows where `mean_ranks`
+    has a reason for no test.
     """
     ranks = block_ranks(answers(results).frame("retrain_scores"))
     columns = ["a", "b", "difference", "p_value", "apart"]
@@ -70,10 +70,10 @@ def rank_comparisons(results: Results | Answers) -> pd.DataFrame:
 
 
 def block_ranks(scores: pd.DataFrame) -> pd.DataFrame:
-    """Ranks of optimizers (columns) in blocks (rows), 1 for the best, ties shared.
+    """Rank optimizers (columns) in blocks (rows): 1 is the best, ties share the mean rank.
 
-    Ranked are the optimizers that every board has; boards of a single optimizer rank nothing and are left out. A block
-    that several studies hold counts once, by the mean of its ranks in each: they repeat it.
+    Only optimizers that every board has are ranked; boards of a single optimizer are left out. A block in several
+    studies counts once, by the mean of its ranks in each, since the studies repeat it.
 
     Args:
         scores: rows of `retrain_scores`; joint mode is left out.
@@ -86,19 +86,19 @@ def block_ranks(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_test(ranks: Numbers) -> RankTest:
-    """Friedman's test of (blocks, optimizers) ranks, where there are enough of both.
+    """Compute Friedman's test of ranks, (blocks, optimizers), if there are enough of both.
 
-    Nemenyi's critical difference is q_alpha sqrt(k (k + 1) / (6 N)).
+    Nemenyi's critical difference is q_alpha sqrt(k (k + 1) / (6 N)) for k optimizers and N blocks.
     """
     blocks, optimizers = ranks.shape
     if optimizers < OPTIMIZERS:
-        why = f"{optimizers} optimizers have scores in every block, and a test of ranks takes {OPTIMIZERS}"
+        why = f"{optimizers} optimizers have scores in every block, and a test of ranks needs {OPTIMIZERS}"
         return RankTest(math.nan, math.nan, math.nan, why)
     difference = _nemenyi_quantile(optimizers) * math.sqrt(optimizers * (optimizers + 1) / (6 * blocks))
     if blocks < BLOCKS:
         blocks_of = "1 block" if blocks == 1 else f"{blocks} blocks"
         why = (
-            f"{blocks_of} of workload, method and bits, and a test of ranks takes {BLOCKS}: mean ranks of "
+            f"{blocks_of} of workload, method and bits, and a test of ranks needs {BLOCKS}: mean ranks of "
             f"{optimizers} optimizers would have to differ by {difference:.2f}, and can differ by {optimizers - 1}"
         )
         return RankTest(math.nan, math.nan, math.nan, why)
@@ -118,9 +118,9 @@ def _nemenyi_quantile(optimizers: int) -> float:
 
 
 def pairwise_p_values(ranks: pd.DataFrame) -> pd.DataFrame:
-    """Conover's test after Friedman's for every pair of columns, p values after Holm.
+    """Compute Conover's test after Friedman's for every pair of columns; p values are corrected after Holm.
 
-    By ranks, as blocks have different units, in which Wilcoxon's signed ranks would weigh dB against fractions.
+    The test uses ranks alone: blocks have different units, and Wilcoxon's test would weigh dB against fractions.
     """
     conover = library("scikit_posthocs").posthoc_conover_friedman
     # The same order in every block leaves no error to divide by: t is infinite and p is 0, or 1 where all are tied.

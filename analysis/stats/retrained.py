@@ -1,4 +1,4 @@
-"""Retrain scores by board, the arms that may be compared, and what of them repeats the experiment."""
+"""Retrain scores by board: optimizers in columns, and in rows the seeds or repeats that replicate the experiment."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from analysis.stats.intervals import Numbers
 
 WORKLOAD = ["study_id", "mode", "workload"]
 FACTS = ["metric", "unit", "sign", "margin", "trivial"]
-"""What all arms of a board share."""
+"""Columns that all arms of a board share."""
 FLOAT_BITS = 32
 
 
@@ -21,21 +21,21 @@ Indices = npt.NDArray[np.int64]
 
 
 class Board(NamedTuple):
-    """Scores of one board: rows are what repeats the experiment, columns are optimizers."""
+    """Scores of one board: rows are seeds or repeats, columns are optimizers."""
 
     key: Key
-    """Values of `BOARD`."""
+    """Values of the columns `BOARD`."""
     optimizers: list[str]
     repetitions: list[int]
-    """Seeds, or repeats."""
+    """Numbers of the seeds or repeats."""
     scores: Numbers
-    """(repetitions, optimizers); NaN where an arm has no score there."""
+    """Scores, (repetitions, optimizers); NaN where an arm has none."""
     lost: npt.NDArray[np.bool_]
-    """(optimizers,): whether a trial of the arm failed."""
+    """Whether a trial of the arm failed, (optimizers,)."""
     unit: str
-    """What a row is: a seed, or a repeat."""
+    """Kind of a row: `seed` or `repeat`."""
     facts: dict[str, Any]
-    """`FACTS`."""
+    """Values of the columns `FACTS`."""
 
     @property
     def is_control(self) -> bool:
@@ -44,25 +44,25 @@ class Board(NamedTuple):
 
     @property
     def oriented(self) -> Numbers:
-        """Scores of which the larger is better."""
+        """Scores with a sign such that larger is better."""
         return self.scores * self.facts["sign"]
 
     @property
     def rounding(self) -> float:
-        """Of a difference of two of the scores: differences that vary less do not vary."""
+        """Rounding error of a difference of two scores: a smaller spread of differences counts as none."""
         return float(8 * np.finfo(float).eps * np.nanmax(np.abs(self.scores)))
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Values that every row of a table about the board has."""
+        """Values, by column, that every row of a table about the board has."""
         return {**dict(zip(BOARD, self.key, strict=True)), **self.facts}
 
 
 def boards(scores: pd.DataFrame) -> Iterator[Board]:
-    """The boards of `retrain_scores`, joint searches left out: one search over optimizers ranks none of them.
+    """Yield the boards of `retrain_scores`, without joint searches: one search over all optimizers does not rank them.
 
-    Seeds of one repeat share what its search chose. Where a board has several repeats, these are what repeats the
-    experiment, and a repeat's score is the mean of its seeds.
+    Seeds of one repeat share the configuration that its search chose. Where a board has several repeats, these are the
+    replicates of the experiment, and a repeat's score is the mean over its seeds.
     """
     ranked = scores[scores["mode"] != "joint"]
     for key, rows in ranked.groupby(BOARD, dropna=False, sort=False):
@@ -79,7 +79,7 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
 
 
 def by_board(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
-    """The rows of each board, by its key."""
+    """Return the rows of each board, by its key."""
     return {_plain(key): rows for key, rows in table.groupby(BOARD, dropna=False, sort=False)}
 
 
@@ -90,13 +90,13 @@ def _plain(key: Key) -> Key:
 
 
 def pairs_of(optimizers: int) -> tuple[Indices, Indices]:
-    """Columns of the first and of the second of each pair."""
+    """Return the column indices of the first and of the second optimizer of each pair."""
     first, second = np.triu_indices(optimizers, 1)
     return first, second
 
 
 def stacked(tables: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One frame of many tables, each with arrays of one length and values that all its rows share."""
+    """Build one frame from many tables, each with arrays of one length and values that all its rows share."""
     lengths = [next(len(value) for value in table.values() if isinstance(value, np.ndarray)) for table in tables]
     return pd.DataFrame(
         {

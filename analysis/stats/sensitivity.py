@@ -1,7 +1,7 @@
-"""How sensitive is an optimizer to its learning rate: the envelope of its best scores, and numbers for its shape.
+"""Sensitivity of an optimizer to its learning rate: the envelope of its best scores, and numbers for its shape.
 
-Over default, random and search trials. One that diverged or failed counts as the trivial score; one that was stopped
-early has no score here.
+Both are over default, random and search trials. One that diverged or failed counts as the trivial score; one that was
+stopped early has no score here.
 """
 
 import math
@@ -18,15 +18,15 @@ from analysis.stats.intervals import Numbers
 from tune_qat.config.statuses import COMPLETED
 
 STEP = 0.25
-"""Decades of learning rate that share a point of the envelope."""
+"""Width of a bin of the envelope, in decades of learning rate."""
 NEAR_BEST = {"fraction": 0.01, "percent": 1.0, "dB": 0.2}
-"""What counts as near the best, by unit: a point of accuracy, a fifth of a dB."""
+"""Largest loss that counts as near the best, by unit: a point of accuracy, a fifth of a dB."""
 SMOOTHED = 6
-"""Points of the envelope under a line of LOWESS, a decade and a half; no line through fewer."""
+"""Points of the envelope in LOWESS's window, a decade and a half; no line through fewer."""
 
 
 def learning_rate_envelope(results: Results | Answers) -> pd.DataFrame:
-    """Best validation score in each quarter decade of learning rate, over all other hyperparameters.
+    """Find the best validation score in each quarter decade of learning rate, over all other hyperparameters.
 
     Columns: those of a board, optimizer, `learning_rate` (of the best trial), `best`, `smooth` (LOWESS over log rate;
     NULL below 6 points), `n` scored trials of the quarter decade, metric, unit. After Shallue et al., JMLR 2019.
@@ -44,7 +44,7 @@ def learning_rate_envelope(results: Results | Answers) -> pd.DataFrame:
 
 
 def learning_rate_sensitivity(results: Results | Answers) -> pd.DataFrame:
-    """The shape of each envelope in numbers.
+    """Measure the shape of each envelope.
 
     Columns: those of a board, optimizer, `n` scored trials, `best`, `best_learning_rate` (NULL where every trial
     failed), `default_learning_rate`, `near_best`, `basin_width` (decades of learning rate whose best score is within
@@ -53,7 +53,7 @@ def learning_rate_sensitivity(results: Results | Answers) -> pd.DataFrame:
     (best rate over that of the optimizer's 32/32 arm), metric, unit.
 
     `near_best` is 0.01 of a fraction, 1 percent or 0.2 dB, and twice the study's margin in another unit; never below
-    the margin, as scores within it are equal by the study's own word.
+    the margin, since the study declares scores within it equal.
     """
     columns = [*ARM, "n", "best", "best_learning_rate", "default_learning_rate", "near_best", "basin_width"]
     columns += ["low_open", "high_open", "mean_loss", "metric", "unit"]
@@ -65,18 +65,18 @@ def learning_rate_sensitivity(results: Results | Answers) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Points of an envelope, by rising rate."""
+    """Points of an envelope, by increasing rate."""
 
     log10_rate: Numbers
-    """Of the best trial of each quarter decade."""
+    """Log10 of the learning rate of the best trial in each quarter decade."""
     best: Numbers
-    """Its objective: larger is better."""
+    """Objective of that trial: larger is better."""
     n: NDArray[np.int64]
-    """Trials of the quarter decade."""
+    """Number of trials in the quarter decade."""
 
 
 def envelope(rates: Numbers, objectives: Numbers) -> Envelope:
-    """The best objective in each quarter decade that has a trial; of equal ones, the lowest rate."""
+    """Find the best objective in each quarter decade that has a trial; among equal ones, the lowest rate."""
     trials = pd.DataFrame({"x": np.log10(rates), "y": objectives}).sort_values(["y", "x"], ascending=[False, True])
     groups = trials.groupby(np.round(trials["x"] / STEP))
     best = groups.first()
@@ -84,9 +84,9 @@ def envelope(rates: Numbers, objectives: Numbers) -> Envelope:
 
 
 def smooth(x: Numbers, y: Numbers) -> Numbers:
-    """LOWESS (Cleveland, JASA 1979) at each x, over the nearest 6 points; NaN below 6.
+    """Compute LOWESS (Cleveland, JASA 1979) at each x, over the nearest 6 points; NaN below 6.
 
-    Without its robust iterations: they take the drop to diverged rates for outliers.
+    It is without robust iterations: these would treat the drop to diverged rates as outliers.
     """
     if len(x) < SMOOTHED:
         return np.full(len(x), np.nan)
@@ -96,10 +96,10 @@ def smooth(x: Numbers, y: Numbers) -> Numbers:
 
 
 def basin_width(x: Numbers, y: Numbers, near: float) -> float:
-    """Length of x over which the line through the points is within `near` of its highest point.
+    """Compute the length of x over which the line through the points is within `near` of its highest point.
 
-    NaN below 2 points, or where `near` is not known. Stretches count together: one poor trial in the middle does not
-    cut a basin to half.
+    NaN below 2 points, or where `near` is NaN. Separate stretches are added: one poor trial in the middle does not
+    halve a basin.
     """
     if len(x) < 2 or math.isnan(near):
         return math.nan
@@ -111,7 +111,7 @@ def basin_width(x: Numbers, y: Numbers, near: float) -> float:
 
 
 def mean_loss(y: Numbers, trivial: float) -> float:
-    """Mean over the points of how much is lost to the best, where nothing is worse than the trivial objective.
+    """Compute the mean loss of the points to the best one; points worse than the trivial objective count as that.
 
     Each quarter decade counts once, however many trials a sampler spent on it. After Wortsman et al., ICLR 2024.
     """
@@ -119,7 +119,7 @@ def mean_loss(y: Numbers, trivial: float) -> float:
 
 
 def near_best(unit: str, margin: float) -> float:
-    """What counts as near the best; NaN where neither the unit nor a margin says it."""
+    """Return the largest loss that counts as near the best; NaN where neither the unit nor a margin determines it."""
     return float(np.fmax(NEAR_BEST.get(unit, 2 * margin), margin))
 
 
@@ -145,7 +145,7 @@ def _shape(trials: pd.DataFrame) -> list[object]:
 
 
 def _rate_ratio(table: pd.DataFrame) -> "pd.Series[float]":
-    """Of quantized arms; the floating-point control has no method, so that one serves all methods of its study."""
+    """Compute each quantized arm's best rate over that of its optimizer's 32/32 arm, which all methods share."""
     same = ["study_id", "mode", "workload", "optimizer"]
     control = (table["weight_bits"] == 32) & (table["activation_bits"] == 32)
     rates = table[control].groupby(same)["best_learning_rate"].first().rename("control")

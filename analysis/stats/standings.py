@@ -1,4 +1,4 @@
-"""Every optimizer of a board: its mean with interval, whom it cannot be told from, and how probably it is the best."""
+"""Standings of a board's optimizers: mean with interval, groups that cannot be told apart, probability to be best."""
 
 from typing import Any
 
@@ -21,20 +21,20 @@ COLUMNS = [
 
 
 def standings(results: "Results | Answers") -> pd.DataFrame:
-    """A row for each optimizer of each board, the best mean first: `COLUMNS`.
+    """Rank the optimizers of each board: `COLUMNS`, one row for each optimizer, the best mean first.
 
     `mean` is over the `n` seeds or repeats (`counts` says which) of its `trials`, of which `failed` count as the
-    trivial score; its interval is cut to what the unit allows, and `why` says why there is none. Optimizers that share
-    one of their `letters` cannot be told apart. `p_best` is the posterior probability of the best mean among those with
-    an interval and without a failed trial. `undominated`: no other is told to be better, so that it may be the best.
-    Errors as of `analysis.open`.
+    trivial score; its interval is cut to the unit's bounds, and `why` is the reason if there is none. Optimizers that
+    share one of their `letters` cannot be told apart. `p_best` is the posterior probability of the best mean, among
+    those with an interval and without a failed trial. `undominated`: no other is significantly better, so that it may
+    be the best. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     return stand(asked.frame("retrain_scores"), comparisons(asked))
 
 
 def stand(scores: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """As `standings`, from the rows of `retrain_scores` and of `comparisons`."""
+    """Compute `standings` from the rows of `retrain_scores` and of `comparisons`."""
     told = by_board(pairs[pairs["outcome"] == BETTER])
     tables = [_standings(board, told.get(board.key, pairs.iloc[:0])) for board in boards(scores)]
     if not tables:
@@ -60,7 +60,7 @@ def _standings(board: Board, told: pd.DataFrame) -> dict[str, Any]:
         "counts": f"{board.unit}s",
         "why": found.why[order],
         "letters": np.array([shared[name] for name in names], dtype=object),
-        # A score that failed lies far below the others, and a t posterior would reach as far above them.
+        # The score of a failed trial lies far below the others, and a t posterior would reach as far above them.
         "p_best": p_best(np.where(board.lost, np.nan, board.oriented))[order],
         "undominated": np.array([name not in beaten for name in names]),
     }

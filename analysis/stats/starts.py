@@ -1,4 +1,4 @@
-"""What a seed varied, and which optimizer pretrained the start: what intervals are intervals of."""
+"""Sources of variation behind the intervals: what a seed varied, and which optimizer pretrained the start."""
 
 import pandas as pd
 
@@ -6,16 +6,19 @@ from analysis.answers import Answers, Results, answers
 
 
 def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
-    """Sentences for each study, by its `study_id`, from the question `start`. Errors as of `analysis.open`."""
+    """Return sentences on each study, by its `study_id`, from the question `start`.
+
+    Raises the errors of `analysis.open`.
+    """
     return {str(row["study_id"]): _sentences(row) for _, row in answers(results).frame("start").iterrows()}
 
 
 def _sentences(row: pd.Series) -> str:
-    said = [_start(row), "Every seed sees the same splits: intervals say nothing of other test data."]
+    said = [_start(row), "Every seed sees the same splits: intervals do not cover other test data."]
     if row["repeats"] > 1:
-        said.append("A repeat searches anew, so that intervals over repeats hold the search's own chance, too.")
+        said.append("A repeat searches anew, so that intervals over repeats include the variation of the search.")
     else:
-        said.append("Nor do they say what another search would have chosen: that takes repeats.")
+        said.append("Nor do they cover what another search would have chosen: that takes repeats.")
     return " ".join(said)
 
 
@@ -23,7 +26,7 @@ def _start(row: pd.Series) -> str:
     if row["init"] == "scratch":
         return "Every seed starts from random weights of its own: a seed varies these and the order of the data."
     if row["init"] == "path":
-        shared = "All arms start from one checkpoint that was given, of whose training the record says nothing: "
+        shared = "All arms start from one given checkpoint, whose training is not in the record: "
     elif row["init"] == "pretrain" and not pd.isna(row["pretrained_by"]):
         shared = f"All arms start from one floating-point model, pretrained with {_pretraining(row)}: "
     else:

@@ -1,4 +1,4 @@
-"""How good is an optimizer after k random trials: expected and median best, with a band, and one number for it.
+"""Tuning curves: expected and median best score after k random trials, with a band, and summaries in one number.
 
 Only stage `random` is read: its trials are drawn independently and none is stopped early. One that diverged or failed
 counts as the trivial score.
@@ -18,18 +18,18 @@ from analysis.stats.intervals import LEVEL, Numbers
 from tune_qat.config.statuses import RANDOM
 
 LARGEST_BUDGET = 100
-"""Trials: the end of a curve, however many there are."""
+"""Most trials on a curve, however many there are."""
 _SIMULATED = 64
-"""Largest n whose band is simulated. Above, it is of Kolmogorov and Smirnov, as time and memory grow with n."""
+"""Largest n whose band is simulated; above, it is Kolmogorov and Smirnov's, since time and memory grow with n."""
 
 
 def tuning_curves(results: Results | Answers) -> pd.DataFrame:
-    """Best validation score after `k` of an arm's `n` random trials, k = 1 .. n (100 at most).
+    """Compute the best validation score after `k` of an arm's `n` random trials, k = 1 .. n (100 at most).
 
     Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high`
-    (95 % band of the median, for all k together), `informative`, metric, unit. An end of the band that only says what
-    every score obeys (0 or 1 for a fraction, nothing for dB) is NULL. `informative`: the band's better end is known;
-    beyond that k the curve is not to be read.
+    (95 % band of the median, for all k together), `informative`, metric, unit. An end of the band at the bound of the
+    unit (0 or 1 for a fraction, infinite for dB) is NULL. `informative`: the band's better end is known; do not read
+    the curve beyond that k.
     """
     rows = []
     for arm, trials in random_trials(results).groupby(ARM):
@@ -41,7 +41,7 @@ def tuning_curves(results: Results | Answers) -> pd.DataFrame:
 
 
 def tunability(results: Results | Answers) -> pd.DataFrame:
-    """The expected best as one number, weighted over budgets of 1 .. K trials (Sivaprasad et al., ICML 2020).
+    """Summarise the expected best, weighted over budgets of 1 .. K trials (Sivaprasad et al., ICML 2020).
 
     `early` weighs budget k by K + 1 - k, `mean` all alike, `peak` K alone. K is the smallest n of the board, 100 at
     most: every optimizer of a board is judged at the same budgets.
@@ -61,10 +61,10 @@ def tunability(results: Results | Answers) -> pd.DataFrame:
 
 
 def probability_of_best(results: Results | Answers) -> pd.DataFrame:
-    """How often an optimizer is the best of its board, each given `k` of its random trials (Sivaprasad et al., 2020).
+    """Compute how often an optimizer is the best of its board after `k` random trials each (Sivaprasad et al., 2020).
 
     k = 1, 2, 4, ... up to half of the board's smallest n: draws of nearly all trials are nearly the same draw, and
-    would make a choice look certain that is not. No rows for a board of one optimizer or of fewer than 2 trials each.
+    would make an uncertain choice look certain. No rows for a board of one optimizer or of fewer than 2 trials each.
     """
     rows = []
     for board, group in random_trials(results).groupby(BOARD):
@@ -78,13 +78,13 @@ def probability_of_best(results: Results | Answers) -> pd.DataFrame:
 
 
 def random_trials(results: Results | Answers) -> pd.DataFrame:
-    """Trials of stage `random` in comparison mode, with a score each."""
+    """Return the trials of stage `random` in comparison mode that have a score."""
     scores = compared(answers(results).frame("tuning_scores"))
     return scores[(scores["stage"] == RANDOM) & scores["score"].notna()]
 
 
 def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:
-    """Columns k, n, expected_best, median_best, ci_low, ci_high, informative; a row for each k up to n, 100 at most.
+    """Compute the tuning curve of one arm: columns as in `tuning_curves`, a row for each k up to n, 100 at most.
 
     Args:
         scores: final metric of each random trial.
@@ -111,7 +111,7 @@ def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.
 
 
 def expected_best(objectives: Numbers, ks: NDArray[np.int64]) -> Numbers:
-    """Mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019)."""
+    """Compute the mean of the best of k objectives drawn with replacement, for each k (Dodge et al., EMNLP 2019)."""
     curve: Numbers = library("opda.nonparametric").EmpiricalDistribution(objectives).v_tuning_curve(ks)
     return curve
 
@@ -119,15 +119,15 @@ def expected_best(objectives: Numbers, ks: NDArray[np.int64]) -> Numbers:
 def median_band(
     objectives: Numbers, ks: NDArray[np.int64], worst: float, best: float
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Median of the best of k objectives, and its simultaneous 95 % band: worse end, better end (Lourie et al., 2024).
+    """Compute the median of the best of k, and its simultaneous 95 % band: worse, better end (Lourie et al., 2024).
 
-    The median, as a band of the mean would be infinite wherever a score has no bounds. `worst` and `best` are what an
-    objective can be at all.
+    It is the median, since a band of the mean is infinite wherever scores are unbounded. `worst` and `best` are the
+    bounds of an objective.
     """
     distribution = library("opda.nonparametric").EmpiricalDistribution
     method = "ld_equal_tailed" if len(objectives) <= _SIMULATED else "ks"
     with warnings.catch_warnings():
-        # Of equal scores (diverged trials are all trivial) the band covers more often than it says, never less.
+        # With equal scores (diverged trials are all trivial) the band's coverage is above its level, never below.
         warnings.filterwarnings("ignore", "Duplicates detected", RuntimeWarning)
         lower, middle, upper = distribution.confidence_bands(
             objectives, LEVEL, worst, best, generator=_generator(len(objectives)), method=method, n_jobs=1
@@ -138,21 +138,21 @@ def median_band(
 
 
 def _bounds(unit: str, scores: Numbers) -> tuple[float, float]:
-    """Of the unit, unless imported scores do not keep to it."""
+    """Return the bounds of the unit, or infinite ones where imported scores exceed them."""
     low, high = BOUNDS.get(unit, UNBOUNDED)
     return (low, high) if low <= scores.min() and scores.max() <= high else UNBOUNDED
 
 
 @functools.cache
 def _generator(_n: int) -> np.random.Generator:
-    # One for each n: opda keeps the weights by generator, and they must not depend on what was asked before.
+    # One for each n: opda caches weights by generator, and they must not depend on earlier calls.
     return np.random.default_rng(0)
 
 
 def chances_of_best(arms: list[Numbers], k: int) -> Numbers:
-    """Chance of each arm to hold the best of all, if k of its objectives are drawn without replacement.
+    """Compute each arm's probability to hold the best of all, if k of its objectives are drawn without replacement.
 
-    Exact, where a bootstrap would sample: the best of k is at most v with chance C(#{x <= v}, k) / C(n, k). A tie of t
+    This is exact, unlike a bootstrap: the best of k is at most v with chance C(#{x <= v}, k) / C(n, k). A tie of t
     arms counts 1/t for each, and 1/t is the integral of u^(t-1) over 0 .. 1, taken by Gauss and Legendre's rule, which
     is exact for polynomials of this degree.
 

@@ -1,4 +1,4 @@
-"""What tuning brings: the tuned configuration minus the documented default, on validation data."""
+"""Gain from tuning: the tuned configuration minus the documented default, on validation data."""
 
 import pandas as pd
 
@@ -10,12 +10,14 @@ _TOLD = ["metric", "unit"]
 
 
 def gain_from_tuning(results: Results | Answers) -> pd.DataFrame:
-    """Tuned minus default on validation data, above 0 where tuning helped; no interval, as the default is one trial.
+    """Compute tuned minus default on validation data, above 0 where tuning helped.
+
+    There is no interval, since the default is a single trial.
 
     Columns: those of a board, optimizer, `n` (tuning trials that have a score, the default among them), `default`,
-    `tuned` (best of the n), `gain` (tuned - default, never below 0: the default is one of the n, and the best of many
-    flatters itself), `retrained` (mean over fresh seeds of the tuned configuration), `retrained_n`, `retrained_gain`
-    (the honest one), metric, unit. Trials that diverged or failed count as the trivial score. NULL without a default
+    `tuned` (best of the n), `gain` (tuned - default, never below 0, as the default is one of the n; biased upwards, as
+    the best of many), `retrained` (mean over fresh seeds of the tuned configuration), `retrained_n`, `retrained_gain`
+    (without this bias), metric, unit. Trials that diverged or failed count as the trivial score. NULL without a default
     trial, or without retrain trials. Repeats of an arm are averaged.
     """
     asked = answers(results)
@@ -23,7 +25,7 @@ def gain_from_tuning(results: Results | Answers) -> pd.DataFrame:
 
 
 def gains(tuning: pd.DataFrame, retrain: pd.DataFrame) -> pd.DataFrame:
-    """`gain_from_tuning` of the rows of `tuning_scores` and `retrain_scores`."""
+    """Compute `gain_from_tuning` from the rows of `tuning_scores` and `retrain_scores`."""
     scored = tuning[tuning["score"].notna()]
     scored = scored.assign(objective=scored["sign"] * scored["score"])
     repeats = scored.groupby([*ARM, "arm_id", "sign", *_TOLD]).agg(n=("score", "size"), tuned=("objective", "max"))

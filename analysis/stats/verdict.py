@@ -1,4 +1,4 @@
-"""The answer in words, for each board: drawn from the intervals, and free to say that nothing can be told."""
+"""Verdicts in words, for each board: they are drawn from the intervals, and may say that nothing can be told."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ OPTIMIZERS, QUANTIZATION = "optimizers", "quantization"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Sentences on a board, with what they are drawn from."""
+    """Sentences on a board, with the tables and questions behind them."""
 
     study_id: str
     mode: str
@@ -30,20 +30,20 @@ class Verdict:
     weight_bits: int | None
     activation_bits: int | None
     subject: str
-    """Which optimizer is better (optimizers), or whether that is due to quantization."""
+    """Subject of the sentences: `optimizers` (which is better), or `quantization` (whether it changes which)."""
     sentence: str
     tables: tuple[str, ...]
-    """Functions of `analysis.stats` with the intervals."""
+    """Functions of `analysis.stats` that return the intervals."""
     questions: tuple[str, ...]
     """Bundled questions with the rows behind them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What verdicts are drawn from, by board."""
+    """Tables that verdicts are drawn from, by board."""
 
     arms: dict[Key, pd.DataFrame]
-    """Rows of `budget`: what is planned, whether or not it has ended."""
+    """Rows of `budget`: all planned arms, ended or not."""
     standing: dict[Key, pd.DataFrame]
     pairs: dict[Key, pd.DataFrame]
     differences: dict[Key, pd.DataFrame]
@@ -52,9 +52,9 @@ class Tables:
 
 
 def verdicts(results: "Results | Answers") -> list[Verdict]:
-    """For each board which optimizer is better, and for each quantized one whether quantization has to do with it.
+    """Say for each board which optimizer is better, and for each quantized one whether quantization changes that.
 
-    In the order of `budget`. Errors as of `analysis.open`.
+    The order is that of `budget`. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     board = asked.frame("leaderboard")
@@ -71,7 +71,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
 
 
 def drawn(tables: Tables) -> list[Verdict]:
-    """As `verdicts`, from the tables."""
+    """Draw the `verdicts` from the tables."""
     return [verdict for key, arms in tables.arms.items() for verdict in _of_board(key, arms, tables)]
 
 

@@ -1,31 +1,31 @@
-"""Numbers and names as sentences say them."""
+"""Numbers and names in sentences."""
 
 import math
 from collections.abc import Sequence
 
 IN_POINTS = {"fraction": 100.0, "percent": 1.0}
-"""Factors of units whose differences are percentage points."""
+"""Factors to percentage points, for units whose differences are given in these."""
 
 
 def joined(names: Sequence[str], last: str = "and") -> str:
-    """One, two and three."""
+    """Join names as a list in a sentence: `a, b and c`."""
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def counted(n: int, thing: str) -> str:
-    """One thing, two things."""
+    """Return a number with its noun: `1 trial`, `2 trials`."""
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def amount(value: float, unit: str) -> str:
-    """A difference of two scores without an interval, to three significant digits."""
+    """Return a difference of two scores in words, without an interval, to three significant digits."""
     shown = f"{value * IN_POINTS.get(unit, 1.0):.3g}"
     name = unit_of_differences(unit)
     return f"{shown} {name.removesuffix('s') if shown == '1' else name}".rstrip()
 
 
 def between(value: float, low: float, high: float, unit: str, what: str = "") -> str:
-    """A difference with its interval: `0.8 points worse (0.5 .. 1.1)`, to the digits that the interval carries."""
+    """Return a difference with its interval, `0.8 points worse (0.5 .. 1.1)`, in the interval's significant digits."""
     factor = IN_POINTS.get(unit, 1.0)
     digits = _digits(low * factor, high * factor)
     shown, least, most = (f"{number * factor:.{digits}f}" for number in (value, low, high))
@@ -34,12 +34,12 @@ def between(value: float, low: float, high: float, unit: str, what: str = "") ->
 
 
 def unit_of_differences(unit: str) -> str:
-    """Percentage points for shares, else the metric's own unit."""
+    """Return the unit of a difference: percentage points for shares, else the metric's own unit."""
     return "points" if unit in IN_POINTS else unit
 
 
 def _digits(low: float, high: float) -> int:
-    """Decimals that show the half width to one digit, or two where that is 1, and no end as 0 that is not 0."""
+    """Return the decimals that show one digit of the half width (two if it is 1), and an end as 0 only if it is 0."""
     half = (high - low) / 2
     if not half > 0 or not math.isfinite(half):
         return 3

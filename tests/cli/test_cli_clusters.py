@@ -55,7 +55,7 @@ class TestLaunch:
             (("quickstart", *SLURM, "--name", "a b"), "--name must be lower-case letters"),
             (("quickstart", *SLURM, "--set", "judgement.metric=psnr\n"), "one line of printable characters"),
             (("lenet5_mnist", *SLURM), "Name the folder with --data-dir"),
-            (("lenet5_mnist", *SLURM, "--data-dir", "data"), "--data-dir data: give the whole path"),
+            (("lenet5_mnist", *SLURM, "--data-dir", "data"), "--data-dir data: give the absolute path"),
             (("quickstart", "--on", "ray", "--results", "results"), "--results results: each node"),
             (("quickstart", "--on", "ray-up", *S3, "--hosts", "a,b", "--submit"), "needs a file to submit"),
         ],

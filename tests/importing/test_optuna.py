@@ -211,7 +211,7 @@ def test_trials_that_have_not_ended_and_several_objectives(tmp_path: Path) -> No
     refused = typed("import", "optuna", url, "--results", tmp_path / "results")
     assert "2 objectives" in str(refused.exception) and "loss, accuracy" in str(refused.exception)
     done = typed("import", "optuna", url, "--results", tmp_path / "results", "--metric", "accuracy")
-    assert "1 completed, 1 not ended" in done.output and "left out" in done.output and "not begun" in done.output
+    assert "1 completed, 1 not ended" in done.output and "left out" in done.output and "not started" in done.output
     (study_row,), trials = read_rows(tmp_path / "results", "studies"), read_rows(tmp_path / "results", "trials")
     assert not study_row["complete"]
     assert sorted((row["status"], row["val_metric"]) for row in trials) == [("completed", 0.75), ("interrupted", None)]

@@ -132,7 +132,7 @@ def test_an_experiment_that_was_cut_off(tmp_path: Path) -> None:
     path.write_text(json.dumps(state))
     shutil.rmtree(next(copy.glob("objective_*_00002_*")))
     done = typed("import", "ray-tune", copy, "--results", tmp_path / "results")
-    assert "1 not ended" in done.output and "not begun" in done.output
+    assert "1 not ended" in done.output and "not started" in done.output
     rows = {row["trial_number"]: row for row in read_rows(tmp_path / "results", "trials")}
     assert rows[1]["status"] == "interrupted" and 2 not in rows
     (study,) = read_rows(tmp_path / "results", "studies")

@@ -115,7 +115,7 @@ def test_nothing_given_breaks_out() -> None:
         (request(results="/shared"), WHERE, "Give a folder below it"),
         (request(results="/shared/../r"), WHERE, "each node of a cluster would take this"),
         (request(), Where(image="i\n"), "--image takes letters"),
-        (request(), Where(image="i", namespace="Ml"), "--namespace takes a name as Kubernetes has them"),
+        (request(), Where(image="i", namespace="Ml"), "--namespace takes a name that Kubernetes allows"),
         (request(results="/shared/r"), Where(image="i", claim="a_b"), "--claim takes a name"),
         (request(), Where(image="i", service_account="-a"), "--service-account takes a name"),
     ],

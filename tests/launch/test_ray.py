@@ -217,5 +217,5 @@ def test_what_is_submitted_is_handed_to_the_tool(monkeypatch: pytest.MonkeyPatch
     submit([["sbatch"]], text="the script", needs="sbatch")
     assert (tmp_path / "got").read_text() == "the script"
     (tmp_path / "fail").touch()
-    with pytest.raises(TuneQatError, match="sbatch ended with 1"):
+    with pytest.raises(TuneQatError, match=r"sbatch failed \(status 1\)"):
         submit([["sbatch"]], text="", needs="sbatch")

@@ -235,7 +235,7 @@ class TestFinding:
             Rerun(find(results, row["trial_key"]))
         config = {**json.loads(row["params_json"]), "learning_rate": 0.5}
         change(results, row, params_json=json.dumps(config))
-        with pytest.raises(TuneQatError, match="has another key: its row was changed"):
+        with pytest.raises(TuneQatError, match="does not match its key: its row was changed"):
             Rerun(find(results, row["trial_key"]))
 
 

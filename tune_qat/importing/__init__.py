@@ -1,1 +1,1 @@
-"""Brings studies that something else ran into the record. It reads data and never code: nothing is unpickled."""
+"""Import of studies that another tool ran into the record. It reads data and runs no code: nothing is unpickled."""

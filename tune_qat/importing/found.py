@@ -1,4 +1,4 @@
-"""A study of another tool as it was found: its own names, our words for how trials ended."""
+"""A study of another tool as it was found: parameters under its own names, trial statuses in our words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from tune_qat.config.statuses import INTERRUPTED
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """What a parameter was drawn from: numbers from `low` to `high`."""
+    """Interval that a parameter was sampled from, `low` to `high`; `log` where it was sampled on a log scale."""
 
     low: float
     high: float
@@ -20,51 +20,51 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundTrial:
-    """One trial."""
+    """One trial of the other tool."""
 
     number: int
     parameters: Mapping[str, Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """What its user noted beside the parameters."""
+    """Values that the user stored beside the parameters (Optuna's user attributes)."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
-    """By parameter; those that are known."""
+    """Range of each parameter for which the tool recorded one."""
     status: str
-    """In our words: completed, stopped, diverged, error or interrupted."""
+    """One of our statuses: completed, stopped, diverged, error or interrupted."""
     stop_reason: str | None = None
     reports: Mapping[int, float | None]
     """The metric by epoch, from 1; None where it was not finite."""
     result: float | None
     """The metric that the trial is judged by; None where it has none."""
     seconds: Mapping[int, float] = field(default_factory=dict)
-    """Since the trial's start, by epoch."""
+    """Seconds from the trial's start to each epoch's report."""
     duration: float | None = None
-    """Seconds of the whole trial."""
+    """Seconds that the whole trial took."""
     error_text: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
     @property
     def named(self) -> Mapping[str, Any]:
-        """Parameters and attributes; of the same name, the parameter."""
+        """Parameters and attributes together; a parameter hides an attribute of the same name."""
         return {**self.attributes, **self.parameters}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundStudy:
-    """A study and its trials, by number."""
+    """A study of the other tool, with its trials in the order of their numbers."""
 
     tool: str
-    """As in the command: optuna or ray-tune."""
+    """Name of the `tune-qat import` command: optuna or ray-tune."""
     version: str | None
     name: str
     found_in: str
     """Where it was found, without passwords."""
     metric: str
     sign: int
-    """1: larger is better; -1: smaller is."""
+    """1 where a larger metric is better, -1 where a smaller one is."""
     trials: Sequence[FoundTrial]
     planned: int
-    """Trials that were asked for, those that never began among them."""
+    """Number of trials that the study created, including those that never started."""
 
     @property
     def origin(self) -> str:
@@ -77,5 +77,5 @@ class FoundStudy:
 
 
 def finite(value: float | None) -> float | None:
-    """The value; None where it is not a finite number."""
+    """Return the value, or None where it is not a finite number."""
     return value if value is not None and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Reads a study from an Optuna storage: SQLite (opened read-only), a journal file, or another database."""
+"""Import from an Optuna storage: SQLite (opened read-only), a journal file, or another database."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -24,16 +24,16 @@ _MAGIC = b"SQLite format 3\0"
 
 
 def read(storage: str, name: str | None = None, metric: str | None = None) -> FoundStudy:
-    """A study of an Optuna storage.
+    """Read a study from an Optuna storage.
 
     Args:
         storage: URL of a database, or path of an SQLite or journal file. Files are never written to.
-        name: of the study; may be left out where there is one alone.
-        metric: one of the study's objectives where it has several; else what its only one is called here.
+        name: name of the study; may be left out if the storage has only one.
+        metric: name of the objective to take if the study has several. A single objective without a name gets this one.
 
     Raises:
-        TuneQatError: no such storage, or one that cannot be read.
-        UsageError: no such study, or several and no name; several objectives and no metric.
+        TuneQatError: the storage does not exist or cannot be read.
+        UsageError: no study of this name, or several studies and no name; several objectives and no metric.
     """
     import optuna
 
@@ -59,7 +59,7 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
 
 @contextmanager
 def _readable(storage: str) -> Iterator[None]:
-    """Whatever a library says of a storage that it cannot read, as one sentence."""
+    """Turn the errors of Optuna, SQLAlchemy and drivers about an unreadable storage into a `TuneQatError`."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -75,12 +75,12 @@ def _readable(storage: str) -> Iterator[None]:
         where = storage if "@" not in storage else "The storage"  # a URL may hold a password
         raise TuneQatError(
             f"{where} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
-            f"A storage is {_KINDS}; is it one, and whole?"
+            f"A storage is {_KINDS}. Check that this is one, and that it is complete."
         ) from None
 
 
 def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
-    """The storage, how it is shown, and the version of Optuna that made it where it says."""
+    """Return the storage, its name without a password, and the Optuna version that made it (SQLite only)."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
     from sqlalchemy.engine import make_url
@@ -97,7 +97,7 @@ def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
     url = make_url(storage)
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
-            raise UsageError(f"{storage} names no file. A storage is {_KINDS}.")
+            raise UsageError(f"{storage} does not name a file. A storage is {_KINDS}.")
         return _open_sqlite(_file(Path(url.database)))
     return RDBStorage(storage, skip_table_creation=True), url.render_as_string(hide_password=True), None
 
@@ -110,7 +110,7 @@ def _open_sqlite(path: Path) -> "tuple[BaseStorage, str, str | None]":
         return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, check_same_thread=False)
 
     if not _is_sqlite(path):
-        raise TuneQatError(f"{path} is no SQLite file.")
+        raise TuneQatError(f"{path} is not an SQLite file.")
     connection = connect()
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -139,16 +139,16 @@ def _name(storage: "BaseStorage", shown: str, name: str | None) -> str:
 
     known = sorted(optuna.get_all_study_names(storage))
     if not known:
-        raise UsageError(f"{shown} holds no study.")
+        raise UsageError(f"{shown} contains no study.")
     if name is None and len(known) > 1:
-        raise UsageError(f"{shown} holds several studies: name one with --study, of {', '.join(known)}.")
+        raise UsageError(f"{shown} contains several studies. Choose one with --study: {', '.join(known)}.")
     if name is not None and name not in known:
-        raise UsageError(f"{shown} holds no study {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}.")
+        raise UsageError(f"{shown} contains no study {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}.")
     return name or known[0]
 
 
 def _objective(study: "Study", metric: str | None) -> tuple[int, str, int]:
-    """Which objective is taken, its name and its sign."""
+    """Return index, name and sign (1: larger is better) of the objective that becomes the metric."""
     signs = [1 if direction.name == "MAXIMIZE" else -1 for direction in study.directions]
     names = study.metric_names
     if names is None and len(signs) == 1:
@@ -156,7 +156,7 @@ def _objective(study: "Study", metric: str | None) -> tuple[int, str, int]:
     names = names or [str(index) for index in range(len(signs))]
     if metric is None and len(names) > 1:
         raise UsageError(
-            f"Study {study.study_name!r} has {len(names)} objectives: name one with --metric, of {', '.join(names)}."
+            f"Study {study.study_name!r} has {len(names)} objectives. Choose one with --metric: {', '.join(names)}."
         )
     wanted = metric or names[0]
     if wanted not in names:
@@ -189,7 +189,10 @@ def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
 
 
 def _status(state: str, value: float | None, reports: Mapping[int, float | None]) -> str:
-    """Optuna keeps no reason of a failure: one that reported a number that is not finite has diverged."""
+    """Return our status of a trial.
+
+    Optuna records no cause of a failure: a failed trial that reported a number that is not finite counts as diverged.
+    """
     if state == "RUNNING":
         return INTERRUPTED
     if state == "COMPLETE":
@@ -212,5 +215,5 @@ def _range(distribution: "BaseDistribution") -> Range | None:
 
 
 def _moment(local: datetime | None) -> Any:
-    """Optuna writes the time of its machine without a zone."""
+    """Return a time with this machine's zone: Optuna writes local times without one."""
     return None if local is None else local.astimezone()

@@ -1,6 +1,6 @@
-"""Reads a Ray Tune experiment's folder: its JSON and CSV files, as they are.
+"""Import from a Ray Tune experiment's folder, out of its JSON and CSV files alone.
 
-Ray's own way back (`Tuner.restore`, `ExperimentAnalysis`) unpickles what the files hold, and so runs code of whoever
+Ray's own readers (`Tuner.restore`, `ExperimentAnalysis`) unpickle parts of these files, and so run code of whoever
 wrote them.
 """
 
@@ -25,7 +25,7 @@ _STATES = "experiment_state-*.json"
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """What the files say of one trial; names of nested values joined by `/`."""
+    """One trial as its files describe it; names of nested values are joined by `/`."""
 
     number: int
     state: Mapping[str, Any]
@@ -42,17 +42,17 @@ class _Trial:
 def read(
     folder: str | Path, metric: str | None = None, mode: str | None = None, epoch: str | None = None
 ) -> FoundStudy:
-    """The experiment of a folder, as `RunConfig(storage_path=..., name=...)` made it.
+    """Read an experiment from its folder, as `RunConfig(storage_path=..., name=...)` made it.
 
     Args:
         folder: `storage_path/name`, with `experiment_state-*.json` and a folder for each trial.
-        metric: reported value that trials are judged by; where left out, the one that the experiment names.
-        mode: `max` or `min`; where left out, as the metric's name says.
-        epoch: reported value that counts epochs; Ray's `training_iteration` where left out.
+        metric: reported value that trials are judged by; None for the one that the experiment names.
+        mode: `max` or `min`; None to guess it from the metric's name.
+        epoch: reported value that counts epochs; None for Ray's `training_iteration`.
 
     Raises:
-        TuneQatError: no such folder, no experiment in it, or a damaged file, named.
-        UsageError: a metric or an epoch that was not reported, or a metric that cannot be told.
+        TuneQatError: no such folder, no experiment in it, or a damaged file; the message names it.
+        UsageError: metric or epoch was not reported, or metric or mode is not given and cannot be guessed.
     """
     root = Path(folder)
     state = _state(root)
@@ -83,21 +83,21 @@ def read(
 
 def _state(root: Path) -> dict[str, Any]:
     if not root.is_dir():
-        raise TuneQatError(f"There is no folder {root}. Name an experiment's own: storage_path/name.")
+        raise TuneQatError(f"There is no folder {root}. Give the folder of an experiment: storage_path/name.")
     states = sorted(root.glob(_STATES))
     if not states:
         inside = sorted(path.parent for path in root.glob(f"*/{_STATES}"))
         hint = f" An experiment is in {inside[0]}." if inside else ""
-        raise TuneQatError(f"{root} holds no experiment of Ray Tune: there is no {_STATES} in it.{hint}")
-    # As Ray does: their names are dates.
+        raise TuneQatError(f"{root} holds no Ray Tune experiment: there is no {_STATES} in it.{hint}")
+    # The newest one, as Ray takes it: their names are dates.
     state = _json(states[-1], states[-1].read_text(encoding="utf-8"))
     if not isinstance(state, dict) or not isinstance(state.get("trial_data"), list):
-        raise TuneQatError(f"{states[-1]} lists no trials (trial_data). It is damaged, or of a Ray before 2.5.")
+        raise TuneQatError(f"{states[-1]} lists no trials (trial_data). It is damaged, or older than Ray 2.5.")
     return state
 
 
 def _of_trials(root: Path, state: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Of each trial what it is and how it went: JSON inside JSON."""
+    """Yield each trial's description (status, config, folder) and its run-time data; both are JSON inside JSON."""
     for number, one in enumerate(state["trial_data"]):
         try:
             trial, went = (json.loads(text) for text in one)
@@ -105,18 +105,18 @@ def _of_trials(root: Path, state: Mapping[str, Any]) -> Iterator[tuple[dict[str,
         except (ValueError, KeyError, TypeError) as error:
             raise TuneQatError(
                 f"Trial {number} of {root} cannot be read from {_STATES} ({type(error).__name__}: {error}). "
-                "The file is damaged, or of a version of Ray that writes another form."
+                "The file is damaged, or was written by a version of Ray with another format."
             ) from None
 
 
 def _begun(both: tuple[Mapping[str, Any], Mapping[str, Any]]) -> tuple[float, str]:
-    """The order in which trials began; those that did not come last."""
+    """Return a sort key: trials in the order of their start, those that never started last."""
     trial, went = both
     return went.get("start_time") or math.inf, str(trial["folder"])
 
 
 def _read_trial(root: Path, number: int, trial: dict[str, Any], went: Mapping[str, Any]) -> _Trial:
-    # The name alone: what a file says is no reason to look elsewhere.
+    # Only the name of the folder counts: a path in the file must not lead out of the experiment.
     folder = root / Path(str(trial["folder"])).name
     error = folder / "error.txt"
     return _Trial(
@@ -144,11 +144,11 @@ def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise TuneQatError(f"{path} is not whole JSON ({error}).") from None
+        raise TuneQatError(f"{path} is not valid JSON ({error}).") from None
 
 
 def _value(text: str | None) -> Any:
-    """A cell of a CSV file."""
+    """Read a cell of a CSV file as bool, int or float, else as its text."""
     if text in ("True", "False"):
         return text == "True"
     try:
@@ -158,7 +158,7 @@ def _value(text: str | None) -> Any:
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values by names joined with `/`; what was pickled into JSON is left out."""
+    """Yield nested values under names joined with `/`; values that Ray pickled into the JSON are left out."""
     for name, value in values.items() if isinstance(values, dict) else ():
         if not isinstance(value, dict):
             yield f"{prefix}{name}", value
@@ -169,7 +169,7 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _whole(result: Mapping[str, Any], name: str, root: Path) -> int:
     value = result.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 0:
-        raise UsageError(f"{root} reports {value!r} as {name!r}, which is no count of epochs (--epoch).")
+        raise UsageError(f"{root} reports {value!r} as {name!r}, but epochs are whole numbers (--epoch).")
     return int(value)
 
 
@@ -201,10 +201,11 @@ def _found(trial: _Trial, metric: str, counter: str, shift: int, longest: int) -
 
 
 def _status(trial: _Trial, *, diverged: bool, longest: int) -> str:
-    """What Ray tells a trial's end by.
+    """Return our status of a trial.
 
-    Its last result is `done` where a scheduler, a stopping rule or a class said so, and not where a function came to
-    its own end. One that was `done` after as many iterations as any trial had its full length.
+    Ray marks a trial's last result `done` where a scheduler, a stopping rule or a trainable class ended it, and not
+    where a trainable function returned. A `done` trial with as many iterations as the longest one ran to its full
+    length; a shorter one was stopped early.
     """
     if diverged:
         return DIVERGED

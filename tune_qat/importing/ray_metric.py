@@ -1,4 +1,4 @@
-"""Which of the reported values of a Ray Tune experiment is its metric, and which way is better."""
+"""Choice of a Ray Tune experiment's metric among its reported values, and of the direction that is better."""
 
 import re
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _SMALLER = {"loss", "error", "err", "rmse", "mse", "mae", "perplexity", "ppl", "
 
 
 def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported: Sequence[str]) -> str:
-    """The metric that the user wants, else that which the experiment names, else the only one that was reported.
+    """Return the metric that the user wants, else the one that the experiment names, else the only reported number.
 
     Raises:
-        UsageError: it was not reported, or cannot be told.
+        UsageError: the wanted one was not reported, or several numbers were and nothing says which is the metric.
     """
     numbers = [
         name
@@ -33,7 +33,7 @@ def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported:
     listed = ", ".join(numbers) or "none"
     metric = wanted or (named if named in numbers else None) or (numbers[0] if len(numbers) == 1 else None)
     if metric is None:
-        raise UsageError(f"Which value are trials judged by? Name it with --metric, of those reported: {listed}.")
+        raise UsageError(f"Which reported value is the metric? Name it with --metric. Reported: {listed}.")
     if metric not in numbers:
         raise UsageError(
             f"No trial reports {metric!r} as a number (--metric).{did_you_mean(metric, numbers)} Reported: {listed}."
@@ -42,10 +42,10 @@ def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported:
 
 
 def find_sign(metric: str, mode: str | None) -> int:
-    """1 where larger is better, -1 where smaller is: as `mode` says, else as the metric's name does.
+    """Return 1 where larger is better, -1 where smaller is: from `mode`, else from the words of the metric's name.
 
     Raises:
-        UsageError: another mode, or a name that says nothing.
+        UsageError: mode is neither `max` nor `min`, or the name has no known word (or words for both).
     """
     if mode not in (None, "max", "min"):
         raise UsageError(f"--mode must be max or min, but got {mode!r}.")
@@ -53,7 +53,7 @@ def find_sign(metric: str, mode: str | None) -> int:
     larger, smaller = bool(words & _LARGER), bool(words & _SMALLER)
     if mode is None and larger == smaller:
         raise UsageError(
-            f"Is a larger {metric!r} better or a smaller one? The experiment does not say: --mode max|min."
+            f"Is a larger or a smaller {metric!r} better? Its name does not say: give --mode max or --mode min."
         )
     return 1 if (mode == "max" if mode else larger) else -1
 

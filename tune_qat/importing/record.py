@@ -1,4 +1,4 @@
-"""Writes an imported study's rows: instead of an earlier import of the same, never of anything else."""
+"""Writer of an imported study's rows: it replaces an earlier import of the same study, never anything else."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath
 
 _FILES = {"epochs": "compact-1", "trials": "compact-1", "arms": "arms", "studies": "study"}
-"""One file a table, as `compact` would leave them; the study last, as it says that the others are whole."""
+"""One file for each table, as `compact` would leave them; the study last, since its row marks the others complete."""
 
 
 def check_id(name: str) -> str:
-    """The name itself, if a study may be called so here; `UsageError` before it becomes a path."""
+    """Return the name if a study may have it, else raise `UsageError`: the name becomes part of a path."""
     if not PLAIN_NAME.fullmatch(name):
         raise UsageError(
             f"A study's name here must be made of letters, digits, '.', '_' and '-', begin with a letter, digit or "
@@ -32,11 +32,11 @@ def check_id(name: str) -> str:
 
 
 def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> bool:
-    """Write the study; whether it replaced an earlier import of the same.
+    """Write the study, and return whether it replaced an earlier import of the same study.
 
     Raises:
-        UsageError: the results hold a study of this name that is another one, or a record of another version.
-        TuneQatError: another process has it in its hands, or storage refuses.
+        UsageError: the results hold another study of this name, or a record of another version.
+        TuneQatError: another process is writing this study, or the storage cannot be written.
     """
     root = results.absolute()
     check_version(root)
@@ -58,7 +58,7 @@ def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping
 
 
 def _imported_before(root: StoragePath, study_id: str, study: FoundStudy) -> bool:
-    """Whether the same study was imported before; an error where the name is another's."""
+    """Return whether the same study was imported before; raise `UsageError` if another study has the name."""
     used = [table for table in TABLES if any(table_folder(root, table, study_id).glob(FILES))]
     if not used:
         return False

@@ -1,4 +1,4 @@
-"""Which of a study's own names stands for what: as the user says, else as names usually do."""
+"""Choice of the parameters that hold learning rate, optimizer and so on: the user's, else those with usual names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from tune_qat.importing.found import FoundStudy, FoundTrial
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """Something that a trial has here, and what it is usually called. Names are compared without case and `_`."""
+    """A column of our trials, and its usual names elsewhere. Names are compared without case and punctuation."""
 
     name: str
     words: frozenset[str]
@@ -40,41 +40,41 @@ ROLES = (OPTIMIZER, LEARNING_RATE, BATCH_SIZE, SEED, WEIGHT_BITS, ACTIVATION_BIT
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Where a role's values come from: one of `names` in each trial, or a value that all trials share."""
+    """Source of a role's values: one of `names` in each trial, or a value `fixed` for all trials."""
 
     role: Role
     names: Sequence[str] = ()
     fixed: str | None = None
 
     def name_in(self, trial: FoundTrial) -> str | None:
-        """The name that stands for the role in this trial; None where none does.
+        """Return the one of `names` that has a value in this trial; None where none has.
 
         Raises:
-            UsageError: several do.
+            UsageError: several have one.
         """
         present = [name for name in self.names if trial.named.get(name) is not None]
         if len(present) > 1:
             raise UsageError(
                 f"Both {' and '.join(map(repr, present))} of trial {trial.number} may be its "
-                f"{self.role.name.replace('_', ' ')}. Say which: {self.role.option} NAME."
+                f"{self.role.name.replace('_', ' ')}. Choose one: {self.role.option} NAME."
             )
         return present[0] if present else None
 
     def value(self, trial: FoundTrial) -> Any:
-        """The trial's value; None where it has none."""
+        """Return the role's value in this trial; None where it has none."""
         name = self.name_in(trial)
         return self.fixed if name is None else trial.named[name]
 
 
 def take(study: FoundStudy, given: Mapping[str, Sequence[str]]) -> dict[str, Taken]:
-    """Every role, by name, with where its values come from.
+    """Return the source of each role's values, by the role's name.
 
     Args:
-        study: what was found.
-        given: by role, the names that the user gave, or one `=VALUE` that all trials share.
+        study: the study as it was found.
+        given: for each role, the names that the user gave, or one `=VALUE` that all trials share.
 
     Raises:
-        UsageError: a name that no trial has; a needed role that no name stands for, or several in one trial.
+        UsageError: a given name is in no trial; a needed role has no name that fits, or several in one trial.
     """
     known = list(dict.fromkeys(name for trial in study.trials for name in trial.named))
     taken = {OPTIMIZER.name: _take(OPTIMIZER, study, given.get(OPTIMIZER.name, ()), known, ())}
@@ -85,7 +85,7 @@ def take(study: FoundStudy, given: Mapping[str, Sequence[str]]) -> dict[str, Tak
 
 
 def plain(name: str) -> str:
-    """A name without case and what joins its words."""
+    """Return a name in lower case with letters and digits only."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -97,8 +97,8 @@ def _take(
     taken = Taken(role=role, names=[name for name in known if _stands_for(role, name, optimizers)])
     if role.needed and known and not taken.names:
         raise UsageError(
-            f"No name of study {study.name!r} reads like a {role.name.replace('_', ' ')}. Say which it is, "
-            f"{role.option} NAME, or {role.option} =VALUE where all trials had the same. "
+            f"No parameter of study {study.name!r} has the usual name of a {role.name.replace('_', ' ')}. "
+            f"Name it with {role.option} NAME, or give {role.option} =VALUE if all trials had the same. "
             f"It has {', '.join(known)}."
         )
     try:
@@ -107,7 +107,7 @@ def _take(
     except UsageError:
         if role.needed:
             raise
-        return Taken(role=role)  # what nobody asked for is not guessed either
+        return Taken(role=role)  # an optional role with several candidates stays empty: no guess among them
     return taken
 
 
@@ -119,13 +119,13 @@ def _as_given(role: Role, study: FoundStudy, given: Sequence[str], known: Sequen
         if name not in known and not fixed:
             raise UsageError(
                 f"No trial of study {study.name!r} has {name!r} ({role.option}).{did_you_mean(name, known)} "
-                f"It has {', '.join(known) or 'no parameters'}. A value that all trials shared is given as ={name}."
+                f"It has {', '.join(known) or 'no parameters'}. If it is a value that all trials had, give ={name}."
             )
     return Taken(role=role, fixed=fixed[0]) if fixed else Taken(role=role, names=list(given))
 
 
 def _stands_for(role: Role, name: str, optimizers: Sequence[str]) -> bool:
-    """Whether a name is one of the role's words, alone, inside a nested name, or joined with an optimizer's."""
+    """Return whether a name is one of the role's words: alone (`lr`), nested (`train/lr`) or with an optimizer's."""
     return any(word in role.words for word in _spellings(name, optimizers))
 
 

@@ -1,4 +1,4 @@
-"""Rows of our tables from a study that was found. What it does not say is NULL or `unknown`, never made up."""
+"""Rows of our tables made from a found study. Values that it does not record are NULL or `unknown`, never made up."""
 
 import json
 import math
@@ -15,33 +15,33 @@ from tune_qat.results.provenance import versions
 
 UNKNOWN = "unknown"
 ARM = "joint"
-"""One search went over everything: there is one arm, and its optimizers are never ranked."""
+"""Name of the only arm: one search covered all optimizers, so that they are never ranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What is written, and what was left out."""
+    """Rows to write for a study, and the number of trials left out."""
 
     arm: Mapping[str, Any]
     trials: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
     left_out: int
-    """Trials that failed or were cut off before they had what a trial needs."""
+    """Number of trials that failed or were interrupted before they had all needed values."""
     optimizers: Mapping[str, str]
-    """Our spelling by theirs."""
+    """Our spelling of each optimizer's name, by the study's own."""
 
 
 def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: float | None) -> Rows:
-    """The study's arm, trials and epochs.
+    """Return the rows of the study's arm, trials and epochs.
 
     Args:
-        study: what was found.
-        taken: where the values of each role come from.
-        study_id: what the study is called here.
-        trivial: the best constant prediction's score, where the user knows it.
+        study: the study as it was found.
+        taken: source of each role's values.
+        study_id: the study's name in our record.
+        trivial: score of the best constant prediction, or None if the user does not know it.
 
     Raises:
-        UsageError: no trial at all; a trial that ended well without a needed value; a value that is none of its role's.
+        UsageError: no trial can be imported; a trial that ended well lacks a needed value, or has an invalid one.
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
     if not placed:
@@ -156,7 +156,7 @@ def _arm(study: FoundStudy, space: Mapping[str, Any], longest: int, trivial: flo
 def _space(
     taken: Mapping[str, Taken], placed: list[tuple[FoundTrial, dict[str, Any]]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Known ranges by optimizer and dimension, over all its trials: a later one may have drawn from a wider range."""
+    """Return the known ranges by optimizer and dimension: the widest over its trials, as a study may widen them."""
     space: dict[str, dict[str, dict[str, Any]]] = {}
     for trial, values in placed:
         for dimension in ("learning_rate", "batch_size"):
@@ -172,7 +172,7 @@ def _space(
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold of a value."""
+    """Return a value that JSON can hold: anything it cannot becomes its text."""
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

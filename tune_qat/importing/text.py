@@ -1,4 +1,4 @@
-"""What was taken for what, for people."""
+"""Summary of an import, for people: the source of each value."""
 
 import shlex
 from collections import Counter
@@ -16,7 +16,7 @@ _WORDS = {STOPPED: "stopped early", ERROR: "failed", INTERRUPTED: "not ended"}
 def summary(
     study: FoundStudy, study_id: str, taken: Mapping[str, Taken], rows: Rows, results: StoragePath, again: bool
 ) -> str:
-    """A line for each thing that was taken, what was left out, and what to do next."""
+    """Return a line for the source of each value, the number of trials left out, and a command to go on with."""
     counts = Counter(row["status"] for row in rows.trials)
     ended = ", ".join(f"{number} {_WORDS.get(status, status)}" for status, number in counts.most_common())
     waiting = study.planned - len(study.trials)
@@ -27,7 +27,7 @@ def summary(
         "left out": f"{rows.left_out} that ended before they had a learning rate, an optimizer and a batch size"
         if rows.left_out
         else "",
-        "not begun": str(waiting) if waiting else "",
+        "not started": str(waiting) if waiting else "",
         "trivial score": "unknown: trials that failed are counted, and have no score (--trivial SCORE)"
         if rows.arm["trivial_score"] is None
         else f"{rows.arm['trivial_score']:g}",

@@ -1,4 +1,4 @@
-"""What the roles of a trial hold, read as what they must be."""
+"""Values of a trial's roles, checked and converted to our types."""
 
 import math
 import re
@@ -14,10 +14,10 @@ NOT_QUANTIZED = 32
 
 
 def values_of(study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken]) -> dict[str, Any] | None:
-    """What a trial's roles hold; None for one that failed before it had what every trial needs.
+    """Return the values of a trial's roles; None for a trial that did not end well and lacks a needed one.
 
     Raises:
-        UsageError: a trial that ended well without it; a value that is none of its role's.
+        UsageError: a trial that ended well lacks a needed value; a value is not valid for its role.
     """
     values = {}
     for name, one in taken.items():
@@ -68,7 +68,7 @@ def _checked(number: float, rule: Callable[[float], bool]) -> float:
 
 
 def _optimizer(value: Any) -> str:
-    """`AdamW` is adamw, `torch.optim.SGD` is sgd, as in the table of optimizers."""
+    """Return an optimizer's name in the spelling of our table: `AdamW` is adamw, `torch.optim.SGD` is sgd."""
     name = re.sub(r"[^a-z0-9]+", "_", str(value).lower().rpartition(".")[2]).strip("_")
     if not name:
         raise ValueError(value)

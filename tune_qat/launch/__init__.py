@@ -1,4 +1,4 @@
-"""Starts a study on a cluster: the whole file or script for one of four targets, and what submits it."""
+"""Launch of a study on a cluster: the complete file or script for one of four targets, and the command to submit it."""
 
 from dataclasses import dataclass, fields
 
@@ -12,26 +12,26 @@ TARGETS = {
     "slurm": ("partition", "account"),
     "ray-up": ("hosts", "user"),
 }
-"""What can be launched on, and the options that only it has."""
+"""Targets of `--on`, each with the options that no other target has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """What was written, and how it is submitted."""
+    """The file or script for a target, and the commands that submit it."""
 
     text: str
     commands: list[list[str]]
     reads_text: bool
-    """Whether the commands take the text as their input, rather than from a file."""
+    """Whether the commands read the text from standard input rather than from a file."""
     needs: str
-    """The tool that has to be installed."""
+    """Program that must be installed to submit."""
 
 
 def launch(target: str, request: Request, where: Where, file: str = "cluster.yaml") -> Launch:
-    """The file or script of one target; `file` is what it will be called, where that matters.
+    """Return the file or script for one target, with its commands; `file` is its future name, which `ray up` needs.
 
     Raises:
-        UsageError: an option that the target lacks or needs, or a value that it cannot have.
+        UsageError: an option of another target, a missing option, or an invalid value.
     """
     for option in (field.name for field in fields(Where)):
         if getattr(where, option) is not None and option not in TARGETS[target]:

@@ -1,4 +1,4 @@
-"""Kubernetes: a RayJob for the KubeRay operator (1.5.1 or newer, which know `authOptions`)."""
+"""Kubernetes target: a RayJob for the KubeRay operator (1.5.1 or newer, which know `authOptions`)."""
 
 import shlex
 from importlib.metadata import version
@@ -9,22 +9,22 @@ from tune_qat.launch.request import Request, Where, check_object, check_shared, 
 from tune_qat.launch.yaml_text import yaml_text
 
 SHARED = "/shared"
-"""Where the volume claim is mounted in every pod."""
+"""Folder at which every pod mounts the volume claim."""
 STUDY_FOLDER = "/etc/tune-qat"
 HEAD = {"cpu": "2", "memory": "8Gi"}
-"""The driver runs there: it decodes the data and keeps the record, and trains nothing."""
+"""Resources of the head pod. It runs the driver, which decodes the data and writes the record but trains nothing."""
 ATTEMPTS = 4
 HEADER = """\
 # Submit with: kubectl apply -f FILE. The operator makes a Ray cluster, runs the study on it, and takes it down again.
-# Where an attempt fails, the next has a cluster and a submission id of its own, and goes on with what the record lacks.
+# If an attempt fails, the next one has its own cluster and submission id, and continues with what is not recorded yet.
 """
 
 
 def manifest(request: Request, where: Where) -> str:
-    """A ConfigMap with the study and its command, and the RayJob.
+    """Return the manifest: a ConfigMap with the study and its command, and the RayJob.
 
     Raises:
-        UsageError: an option that is missing, a name that Kubernetes cannot have, results outside of what pods share.
+        UsageError: a missing option, a name that Kubernetes does not allow, results outside the pods' shared storage.
     """
     if where.image is None or request.nodes is None or request.cpus_per_node is None:
         raise UsageError("--on kuberay needs --image, --nodes and --cpus-per-node.")
@@ -64,7 +64,7 @@ def manifest(request: Request, where: Where) -> str:
 def _job(request: Request, cluster: dict[str, Any]) -> dict[str, Any]:
     deadline = {} if request.seconds is None else {"activeDeadlineSeconds": round(request.seconds)}
     return {
-        # The command is in a file: the operator puts it into a shell script as it is, and Ray joins words unquoted.
+        # The command is in a file: the operator copies the entrypoint into a script unquoted, and Ray quotes no words.
         "entrypoint": f"bash {STUDY_FOLDER}/run.sh",
         "submissionMode": "K8sJobMode",
         "backoffLimit": ATTEMPTS - 1,
@@ -90,14 +90,14 @@ def _cluster(request: Request, where: Where) -> dict[str, Any]:
         "authOptions": {"mode": "token"},
         "enableInTreeAutoscaling": request.nodes > 1,
         "headGroupSpec": {
-            # No trials beside the driver.
+            # No trials run beside the driver.
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
             "template": _pod("ray-head", HEAD, where, _config_map(request)),
         },
         "workerGroupSpecs": [
             {
                 "groupName": "trials",
-                # One at once, which says what a node has; --max-concurrent makes the autoscaler add the others.
+                # One worker at first tells Ray a node's resources; --max-concurrent makes the autoscaler add more.
                 "replicas": 1,
                 "minReplicas": 1,
                 "maxReplicas": request.nodes,

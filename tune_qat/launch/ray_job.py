@@ -1,4 +1,4 @@
-"""A Ray cluster that runs: `ray job submit`."""
+"""Running Ray cluster as target: a script with `ray job submit`."""
 
 import re
 import shlex
@@ -16,10 +16,12 @@ DASHBOARD_PORT = 8265
 
 
 def job_server(address: str | None) -> str | None:
-    """The job server of a cluster: `http://host:8265` as it is, and for `ray://host:10001` too; None for Ray's choice.
+    """Return the URL of a cluster's job server: an HTTP address as given, for `ray://host:10001` `http://host:8265`.
+
+    None stays None: Ray then chooses.
 
     Raises:
-        UsageError: anything else.
+        UsageError: any other address.
     """
     client = _CLIENT.fullmatch(address or "")
     if client:
@@ -32,28 +34,30 @@ def job_server(address: str | None) -> str | None:
 
 
 def submit_line(name: str, address: str | None, entry: Sequence[str], *options: str) -> str:
-    """`ray job submit` of a command; the id is new each time, since Ray takes none twice."""
+    """Return the `ray job submit` line for a command; its id contains the time, since Ray accepts no id twice."""
     where = ["--address", shlex.quote(address)] if address else []
     submission = ["--submission-id", f'"{name}-$(date +%s)"']
     return " ".join(["ray job submit", *where, *submission, *options, "--no-wait --", shlex.join(entry)])
 
 
 def is_plain(words: Sequence[str]) -> bool:
-    """Whether words mean the same to any shell without quotes: Ray joins what it submits without quoting it."""
+    """Return whether no word needs quotes in a shell: Ray joins the words that it submits without quoting them."""
     return all(_PLAIN.fullmatch(word) for word in words)
 
 
 def script(request: Request, where: Where) -> str:
-    """A shell script that submits the study. What a line cannot carry travels in a folder with nothing else in it.
+    """Return a shell script that submits the study.
+
+    A study file, or a command that needs quotes, is sent as a file in a temporary working directory.
 
     Raises:
-        UsageError: an address that is none, results that nodes cannot share.
+        UsageError: an invalid address, or results that the nodes cannot share.
     """
     address = job_server(where.address)
     check_shared("--results", request.results)
     lines = [
         "#!/usr/bin/env bash",
-        f"# Submits the study {request.name} to a running Ray cluster; run it again to go on with it.",
+        f"# Submits the study {request.name} to a running Ray cluster; run it again to continue it.",
         "# This needs `ray job`: pip install 'tune-qat[cluster]', here and on the cluster.",
         "set -euo pipefail",
         "# The cluster's token: `ray get-auth-token` on its head prints it.",
@@ -73,13 +77,13 @@ def script(request: Request, where: Where) -> str:
 
 
 def instead_of_client(address: str, *, name: str, space: str, results: str, command: Sequence[str]) -> str:
-    """For `tune-qat run --address ray://...`: why not, and the lines that submit the same study as a job.
+    """Return the answer to `tune-qat run --address ray://...`: why not, and how to submit the same study as a job.
 
     Args:
-        address: of Ray Client.
-        name: of the job.
+        address: the address of Ray Client.
+        name: name of the job.
         space: the study, as it was given.
-        results: its results, as they were given.
+        results: its results folder or URI, as it was given.
         command: the words that were typed, with an address for a process inside the cluster.
     """
     server = job_server(address)
@@ -95,6 +99,6 @@ def instead_of_client(address: str, *, name: str, space: str, results: str, comm
     if is_plain(typed) and space in bundled():
         lines = [f"  RAY_AUTH_MODE=token {submit_line(name, server, typed)}", "or, the same:", *lines]
     return (
-        f"--address {address}: Ray Client would keep the study's driver on this machine, where it is lost with the "
-        "connection. Submit the study as a job, which runs on the cluster:\n" + "\n".join(lines)
+        f"--address {address}: Ray Client would keep the study's driver on this machine, and a lost connection would "
+        "end the study. Submit the study as a job, which runs on the cluster:\n" + "\n".join(lines)
     )

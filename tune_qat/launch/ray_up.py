@@ -1,4 +1,4 @@
-"""Machines that ssh reaches: a cluster file for `ray up`, and the commands that run the study on it."""
+"""Machines reached by ssh as target: a cluster file for `ray up`, and the commands that run the study."""
 
 import shlex
 
@@ -10,14 +10,14 @@ TOKEN = "~/.ray/auth_token"
 PORT = 6379
 ENVIRONMENT = f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={TOKEN} RAY_USAGE_STATS_ENABLED=0"
 FOLDER = "~/.tune_qat"
-"""Of the study file on the head."""
+"""Folder of the study file on the head."""
 
 
 def cluster_file(request: Request, where: Where, file: str) -> str:
-    """The cluster file, headed by the lines that use it under the name `file`.
+    """Return the cluster file; a comment at its head has the commands that use it under the name `file`.
 
     Raises:
-        UsageError: an option that is missing, a path that the machines do not share.
+        UsageError: a missing option, or a path that the machines cannot share.
     """
     hosts = (where.hosts or "").split(",")
     if len(hosts) < 2:
@@ -40,7 +40,7 @@ def cluster_file(request: Request, where: Where, file: str) -> str:
         "head_setup_commands": _write_study(request),
         "head_start_ray_commands": [
             "ray stop",
-            # No trials beside the driver.
+            # No trials run beside the driver.
             f"{ENVIRONMENT}; ray start --head --port={PORT} --num-cpus=0 --num-gpus=0 "
             "--autoscaling-config=~/ray_bootstrap_config.yaml",
         ],
@@ -52,23 +52,23 @@ def cluster_file(request: Request, where: Where, file: str) -> str:
     lines = [shlex.join(command) for command in commands(request, file)]
     header = [
         "# Every machine needs tune-qat, the same versions of everything, and ssh without a password from here. Other",
-        "# Ray clusters of this user on these machines are stopped. The token is made by:",
+        "# Ray clusters of this user on these machines are stopped. Make the token with:",
         "#   ray get-auth-token --generate",
-        "# Start the cluster, run the study (again to go on with it), take the cluster down:",
+        "# Start the cluster, run the study (repeat this to continue it), take the cluster down:",
         *(f"#   {line}" for line in [*lines, shlex.join(["ray", "down", "-y", file])]),
     ]
     return "\n".join(header) + "\n" + yaml_text(config)
 
 
 def commands(request: Request, file: str) -> list[list[str]]:
-    """What starts the cluster of `file` and runs the study on it."""
+    """Return the commands that start the cluster of `file` and run the study on it."""
     space = shlex.quote(request.space) if request.study_toml is None else _study_path(request)
     run = f"tune-qat run {space} --address auto {shlex.join(request.run_options())}"
     return [["ray", "up", "-y", file], ["ray", "exec", file, f"{ENVIRONMENT}; {run}"]]
 
 
 def _study_path(request: Request) -> str:
-    """Shell code: the home folder is the head's, and the name a plain label."""
+    """Return the study file's path as shell code: `~` is the head's home, and the name needs no quotes."""
     return f"{FOLDER}/{request.name}.toml"
 
 

@@ -1,4 +1,4 @@
-"""What is launched, and where to: checked, and turned into the command that runs on the cluster."""
+"""Request to launch a study: its checks, and the command that runs on the cluster."""
 
 import re
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from tune_qat.config import UsageError
 
 NAME_LENGTH = 47
-"""KubeRay's limit for the name of a RayJob; the names of its clusters and pods are longer by a suffix."""
+"""KubeRay's limit for the name of a RayJob; its clusters and pods have this name and a suffix."""
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-"""A label of RFC 1123 that begins with a letter, as those of services must (RFC 1035)."""
+"""Label of RFC 1123 that begins with a letter, as the names of Kubernetes services must (RFC 1035)."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:+/@=-]*")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.+")
@@ -21,7 +21,7 @@ _OF_ONE_MACHINE = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trials:
-    """What each trial gets, and how many run at once."""
+    """Resources of each trial, and the number of trials that run at once."""
 
     cpus: float
     gpus: float | None
@@ -31,7 +31,7 @@ class Trials:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
-    """What one target needs and the others do not know."""
+    """Options that only one target has; `TARGETS` says which."""
 
     address: str | None = None
     image: str | None = None
@@ -46,14 +46,14 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One launch, whatever the target. Every value is one printable line; `Request` refuses others."""
+    """Launch of a study, for any target. `UsageError` unless study, paths and overrides are printable single lines."""
 
     name: str
-    """Of the job: a label of RFC 1123."""
+    """Name of the job: a label of RFC 1123."""
     space: str
     """A bundled study, or the path of a study file."""
     study_toml: str | None
-    """The study file with all that it extends; None for a bundled study, which every node has."""
+    """Text of the study file, merged with the files it extends; None for a bundled study, which every node has."""
     results: str
     data_dir: str | None
     overrides: tuple[str, ...]
@@ -63,9 +63,9 @@ class Request:
     cpus_per_node: int | None
     gpus_per_node: int
     memory_per_node: int | None
-    """GiB."""
+    """Memory of a node in GiB."""
     seconds: float | None
-    """Longest time of an attempt."""
+    """Time limit of an attempt."""
 
     def __post_init__(self) -> None:
         for text in (self.space, self.results, self.data_dir or "", *self.overrides):
@@ -73,7 +73,7 @@ class Request:
                 raise UsageError(f"{text!r} must be one line of printable characters: it becomes part of a script.")
 
     def run_options(self) -> list[str]:
-        """Options of the `tune-qat run` that the cluster executes."""
+        """Return the options of the `tune-qat run` that the cluster executes."""
         trials = self.trials
         given: Mapping[str, object] = {
             "--results": self.results,
@@ -88,12 +88,12 @@ class Request:
         return [*options, *sets, "--no-progress"]
 
     def run_command(self, space: str) -> list[str]:
-        """The whole command, for a process inside the cluster, with `space` as the cluster sees it."""
+        """Return the complete command for a process inside the cluster; `space` is the study as the cluster sees it."""
         return ["tune-qat", "run", space, "--address", "auto", *self.run_options()]
 
 
 def job_name(given: str | None, study_name: str) -> str:
-    """The name of the job: as given, or made from the study's."""
+    """Return the name of the job: as given, else made from the study's name; `UsageError` if it is not valid."""
     made = re.sub(r"[^a-z0-9]+", "-", study_name.lower()).strip("-")
     name = given or (made if made[:1].isalpha() else f"study-{made}".rstrip("-"))
     if len(name) > NAME_LENGTH or not _LABEL.fullmatch(name):
@@ -105,43 +105,43 @@ def job_name(given: str | None, study_name: str) -> str:
 
 
 def check_word(option: str, value: str | None) -> None:
-    """`UsageError` for a value with anything but letters, digits and a few signs: it is not quoted where it goes."""
+    """Raise `UsageError` unless a value has only letters, digits and a few signs: it is written out without quotes."""
     if value is not None and not _WORD.fullmatch(value):
         raise UsageError(f"{option} takes letters, digits and any of _ . , : + / @ = - but got {value!r}.")
 
 
 def check_object(option: str, value: str | None) -> None:
-    """`UsageError` for what cannot be the name of a Kubernetes object (RFC 1123)."""
+    """Raise `UsageError` unless a value is a valid name of a Kubernetes object (RFC 1123)."""
     if value is not None and (len(value) > 253 or not _SUBDOMAIN.fullmatch(value)):
         raise UsageError(
-            f"{option} takes a name as Kubernetes has them (lower-case letters, digits, '-', '.'), but got {value!r}."
+            f"{option} takes a name that Kubernetes allows (lower-case letters, digits, '-', '.'), but got {value!r}."
         )
 
 
 def is_uri(results: str) -> bool:
-    """Whether results are object storage, such as s3://bucket/folder."""
+    """Return whether results are in object storage, such as s3://bucket/folder."""
     return bool(_URI.fullmatch(results))
 
 
 def check_shared(option: str, path: str, *, below: str | None = None) -> None:
-    """`UsageError` for a path that the nodes of a cluster cannot share.
+    """Raise `UsageError` unless the nodes of a cluster can share a path.
 
     Args:
-        option: what the path was given with.
-        path: a path, or the URI of object storage.
-        below: the folder that all nodes see, if there is only one.
+        option: the option that the path was given with.
+        path: a path, or a URI of object storage.
+        below: the only folder that all nodes see, or None if any may be shared.
     """
     use = "object storage (s3://bucket/folder, gs://bucket/folder)"
     if is_uri(path):
         if urlsplit(path).password is not None:
-            raise UsageError(f"{option} holds a password, which does not belong into a file.")
+            raise UsageError(f"{option} contains a password, which does not belong in a file.")
         if path.startswith("file:"):
             raise UsageError(f"{option} {path}: give a path without file://, which all nodes see, or {use}.")
         return
     parts = PurePosixPath(path)
     if not parts.is_absolute() or ".." in parts.parts:
         raise UsageError(
-            f"{option} {path}: each node of a cluster would take this for another folder. Give the whole path of a "
+            f"{option} {path}: each node of a cluster would take this for another folder. Give the absolute path of a "
             f"folder that all nodes see{f' (below {below})' if below else ''}, or {use}."
         )
     if any(parts.is_relative_to(folder) for folder in _OF_ONE_MACHINE):
@@ -157,10 +157,10 @@ def check_shared(option: str, path: str, *, below: str | None = None) -> None:
 def trials_at_once(
     *, cpus: float, gpus: float | None, nodes: int | None, cpus_per_node: int | None, gpus_per_node: int
 ) -> Trials:
-    """What trials get on so many nodes, one GPU each where there are some, unless told otherwise.
+    """Return the resources of a trial and how many trials fit on the nodes; without `gpus`, one GPU if nodes have some.
 
     Raises:
-        UsageError: a trial that does not fit on a node.
+        UsageError: a trial does not fit on a node.
     """
     wanted = (1.0 if gpus_per_node else None) if gpus is None else gpus
     if nodes is None or cpus_per_node is None:

@@ -1,13 +1,13 @@
-"""Pieces of shell scripts that take any text as it is."""
+"""Pieces of shell scripts that carry any text unchanged."""
 
 MARK = "TUNE_QAT_END"
 
 
 def heredoc(path: str, text: str) -> str:
-    """Lines that write `text` to `path`, which is shell code.
+    """Return a here-document that writes `text` to `path`; the path is shell code, the text is not expanded.
 
     Raises:
-        ValueError: a line of the text that would end it.
+        ValueError: a line of the text would end the here-document.
     """
     if MARK in text.splitlines():
         raise ValueError(f"a line of the text is {MARK}")

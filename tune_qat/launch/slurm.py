@@ -1,4 +1,4 @@
-"""Slurm: a script for `sbatch` that starts Ray on all nodes of an allocation with `ray symmetric-run`."""
+"""Slurm target: a script for `sbatch` that starts Ray on all nodes of an allocation with `ray symmetric-run`."""
 
 import shlex
 import sys
@@ -13,10 +13,10 @@ GRACE_S = 120
 
 
 def script(request: Request, where: Where) -> str:
-    """The script for `sbatch`.
+    """Return the script for `sbatch`.
 
     Raises:
-        UsageError: a path that the nodes do not share, an option that is missing, a name that Slurm cannot have.
+        UsageError: a path that the nodes cannot share, a missing option, or an invalid partition or account.
     """
     if request.nodes is None or request.cpus_per_node is None:
         raise UsageError("--on slurm needs --nodes and --cpus-per-node.")
@@ -32,26 +32,26 @@ def script(request: Request, where: Where) -> str:
     gpus = f" --num-gpus={request.gpus_per_node}" if request.gpus_per_node else ""
     return f"""#!/bin/bash
 {_header(request, where)}
-# Submit with: sbatch FILE. A node that fails, preemption and the time limit put the job back into the queue, and the
-# study goes on with what its record lacks. Nodes to itself (--exclusive): symmetric-run takes no node where another Ray
-# runs, and at its end stops every Ray of the user there.
+# Submit with: sbatch FILE. A failed node, preemption and the time limit put the job back into the queue, and the study
+# continues with what is not recorded yet. The job has its nodes to itself (--exclusive): symmetric-run needs nodes
+# where no other Ray runs, and at its end stops every Ray of the user there.
 set -euo pipefail
 
 export PATH={bin_folder}:"$PATH"
 command -v ray tune-qat > /dev/null || {{ echo "tune-qat and ray are not on PATH of $(hostname)" >&2; exit 1; }}
 
-# One token for all nodes, in the home folder that they share.
+# One token for all nodes, in the shared home folder.
 [ -s "$HOME/.ray/auth_token" ] || (umask 077; ray get-auth-token --generate > /dev/null)
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.ray/auth_token"
 
-# Short: paths of sockets have at most 107 characters.
+# A short path: those of sockets have at most 107 characters.
 export RAY_TMPDIR="/tmp/r_$SLURM_JOB_ID"
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-# A port that the attempt before, or another job on its way out, does not hold any more.
+# A port other than that of the previous attempt, or of another job that is just ending.
 ADDRESS="$HEAD:$((20000 + (SLURM_JOB_ID + ${{SLURM_RESTART_COUNT:-0}}) % 10000))"
 {study}
-# Before the time limit: back into the queue, where this script begins again.
+# Shortly before the time limit: back into the queue, from where this script starts again.
 trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
 
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
@@ -59,7 +59,7 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_
   --num-cpus="$SLURM_CPUS_PER_TASK"{gpus} --disable-usage-stats --include-dashboard=false -- \\
   tune-qat run "$STUDY" --address "$ADDRESS" {shlex.join(request.run_options())} &
 wait $!
-# After an end without errors; otherwise the logs in there may say why.
+# Only after an end without errors: otherwise the logs in this folder may say why.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR"
 """
 
@@ -73,7 +73,7 @@ def _header(request: Request, where: Where) -> str:
         "ntasks-per-node": 1,
         "cpus-per-task": request.cpus_per_node,
         "gpus-per-node": request.gpus_per_node or None,
-        # All there is, unless told otherwise: the node is the job's.
+        # 0 is all memory of the node, which the job has to itself.
         "mem": f"{request.memory_per_node}G" if request.memory_per_node else 0,
         "time": None if request.seconds is None else _time(request.seconds),
         "signal": f"B:USR1@{GRACE_S}",

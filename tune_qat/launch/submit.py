@@ -1,4 +1,4 @@
-"""Hands what was written to the tool that runs it."""
+"""Submission of a written file or script to the tool that runs it."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ GET = {
 
 
 def submit(commands: list[list[str]], *, text: str | None, needs: str) -> None:
-    """Run the commands one after the other, each with `text` as its input where there is one.
+    """Run the commands one after the other, each with `text` as its standard input unless it is None.
 
     Raises:
         TuneQatError: `needs` is not installed, or a command fails.
@@ -31,11 +31,11 @@ def submit(commands: list[list[str]], *, text: str | None, needs: str) -> None:
     for command in commands:
         ended = subprocess.run(command, input=text, text=True, env=environment, check=False)
         if ended.returncode:
-            raise TuneQatError(f"{shlex.join(command)[:200]} ended with {ended.returncode}; what it says is above.")
+            raise TuneQatError(f"{shlex.join(command)[:200]} failed (status {ended.returncode}); its output is above.")
 
 
 def _missing(tool: str) -> TuneQatError:
     return TuneQatError(
         f"{tool} is not installed here. Get it: {GET[tool]}\n"
-        "Or write the file (-o FILE, without --submit), and submit it where there is one."
+        f"Or write the file (-o FILE, without --submit), and submit it on a machine that has {tool}."
     )

@@ -1,4 +1,4 @@
-"""How a study reaches the cluster: a bundled one is there by name, a file of the user's travels as one text."""
+"""Transfer of a study to the cluster: a bundled one is there by name, a user's file is sent as one text."""
 
 from pathlib import PurePosixPath
 
@@ -10,12 +10,12 @@ from tune_qat.text.toml import toml_text
 
 
 def study_toml(space: str) -> str | None:
-    """The study file with all that it extends; None for a bundled study."""
+    """Return the study file's text, merged with the files it extends; None for a bundled study."""
     return None if space in bundled() else toml_text(merged(space))
 
 
 def check_paths(study: Study, data_dir: str | None) -> None:
-    """`UsageError` for data or a starting checkpoint that nodes would look for elsewhere than this machine does."""
+    """Raise `UsageError` unless data and starting checkpoint have absolute paths, which mean the same on all nodes."""
     folder, option = (data_dir, "--data-dir") if data_dir is not None else (study.data_dir, "data_dir")
     spec = get_spec(study.workload.dataset)
     if folder is None and spec.layout:
@@ -25,4 +25,4 @@ def check_paths(study: Study, data_dir: str | None) -> None:
         )
     for name, path in ((option, folder), ("training.init_path", study.training.init_path)):
         if path is not None and not PurePosixPath(path).is_absolute():
-            raise UsageError(f"{name} {path}: give the whole path, as the nodes of the cluster see it.")
+            raise UsageError(f"{name} {path}: give the absolute path, as the nodes of the cluster see it.")

@@ -1,4 +1,4 @@
-"""YAML of plain values, texts of several lines as blocks."""
+"""YAML writer for plain values; texts of several lines become blocks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ _Writer.add_representer(str, _text)
 
 
 def yaml_text(*documents: Mapping[str, Any]) -> str:
-    """Documents in the order of their keys; whatever a value holds, it stays a value."""
+    """Return documents as YAML, keys in the given order; texts that look like YAML are quoted and stay texts."""
     return "---\n".join(
         yaml.dump(dict(document), Dumper=_Writer, sort_keys=False, width=10_000, allow_unicode=True)
         for document in documents

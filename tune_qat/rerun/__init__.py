@@ -1,1 +1,1 @@
-"""One recorded trial again, outside Ray, from what the record says alone."""
+"""Rerun of one recorded trial, outside Ray, from its record alone."""

@@ -1,4 +1,4 @@
-"""The trial again, and whether it gave the same curve."""
+"""Rerun of a trial, and comparison of its curve with the recorded one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 
 COMPARED = ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric")
-"""Columns of an epoch that must be the same bit for bit; `test_metric` is None before the end of a retrain trial."""
+"""Columns of an epoch that must be bit-identical; `test_metric` is None before the end of a retrain trial."""
 CAUSES = {
     "device": "device",
     "cuda_version": "CUDA",
@@ -29,23 +29,23 @@ CAUSES = {
     "tune_qat_version": "tune_qat",
     "git_commit": "commit",
 }
-"""Columns of a trial whose difference may change its numbers."""
+"""Columns of a trial that may change its numbers, each with its name in messages."""
 
 
 @dataclass(kw_only=True)
 class Verdict:
-    """How the rerun compares with the record."""
+    """Comparison of the rerun with the record."""
 
     differing: dict[str, int] = field(default_factory=dict)
     """First differing epoch of each column of `COMPARED` that differs."""
     causes: list[str] = field(default_factory=list)
-    """What is not as it was, `name recorded -> now`."""
+    """Differences that may change numbers, as `name recorded -> now`."""
     epochs: tuple[int, int] = (0, 0)
-    """Recorded and rerun."""
+    """Numbers of recorded and of rerun epochs."""
     error: str | None = None
-    """What ended the rerun, where something did."""
+    """Exception that ended the rerun, as `class: message`; None where none did."""
     unlike: str | None = None
-    """What else is not as recorded, in words."""
+    """Difference in how the trial ended, in words; None where it ended as recorded."""
 
     @property
     def same(self) -> bool:
@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def explained(self) -> bool:
-        """Whether the curves are the same, or need not be."""
+        """Whether the curves are the same, or a cause of their difference is known."""
         return self.same or bool(self.causes)
 
 
@@ -62,9 +62,10 @@ class Rerun:
     """A rerun of a recorded trial: iterate over `epochs`, then ask for the `verdict`."""
 
     def __init__(self, recorded: Recorded, *, data_dir: str | Path | None = None, threads: int | None = None) -> None:
-        """Load the data; `threads` are those of the record where it is None.
+        """Load the data; where `threads` is None, train with as many as recorded.
 
-        Raises `TuneQatError` for data that is missing, or is not what the trial was trained on.
+        Raises:
+            TuneQatError: data is missing, or is not what the trial was trained on.
         """
         self.recorded, row = recorded, recorded.row
         config = recorded.config
@@ -90,7 +91,7 @@ class Rerun:
         self._error: Exception | None = None
 
     def epochs(self) -> Iterator[tuple[Mapping[str, Any] | None, EpochResult]]:
-        """Recorded epoch (None where there is none) and rerun epoch, as they come."""
+        """Train, and yield the recorded epoch (None where there is none) and the rerun epoch after each epoch."""
         recorded = self.recorded
         known = {row["epoch"]: row for row in recorded.epochs}
         try:
@@ -103,12 +104,12 @@ class Rerun:
                     self._results.append(result)
                     yield known.get(result.epoch), result
         except Exception as error:
-            # As inside a study: what a model or dataset raises is how its trial ended.
+            # As inside a study: an exception of a model or dataset is how its trial ended.
             self._error = error
 
     @property
     def changed(self) -> list[str]:
-        """What is known of then and of now, differs, and may change numbers: `name recorded -> now`."""
+        """Recorded values in `CAUSES` that differ from today's, as `name recorded -> now`."""
         row, now = self.recorded.row, self.now
         return [
             f"{words} {_short(name, row[name])} -> {_short(name, now[name]) or 'none'}"
@@ -117,7 +118,7 @@ class Rerun:
         ]
 
     def verdict(self) -> Verdict:
-        """After the last epoch."""
+        """Compare the rerun with the record; call this after the last epoch."""
         row, found = self.recorded.row, Verdict(causes=self.changed)
         found.epochs = (len(self.recorded.epochs), len(self._results))
         for before, now in zip(self.recorded.epochs, self._results, strict=False):
@@ -157,8 +158,8 @@ def _check_identity(work: Workload, recorded: Recorded) -> None:
             )
     if work.key(recorded.config, row["stage"], row["init_checkpoint_sha256"]) != row["trial_key"]:
         raise TuneQatError(
-            f"The configuration recorded for trial {row['trial_key']} has another key: its row was changed, or was "
-            "written by a version of tune-qat that this one does not go on from."
+            f"The configuration recorded for trial {row['trial_key']} does not match its key: its row was changed, or "
+            "was written by a version of tune-qat that this one cannot rerun."
         )
 
 

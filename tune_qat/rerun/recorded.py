@@ -1,4 +1,4 @@
-"""What the record says of one trial, and the checkpoint that it started from."""
+"""Record of one trial, and the checkpoint that it started from."""
 
 import json
 import shlex
@@ -16,20 +16,20 @@ from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 
 SHORTEST = 6
-"""Digits of a key that is not given whole."""
+"""Smallest number of digits by which a key can be abbreviated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What the record says of one trial."""
+    """Recorded trial: its row, epochs, configuration, and the weights it started from."""
 
     row: Mapping[str, Any]
     epochs: Sequence[Mapping[str, Any]]
     config: TrialConfig
     data_dir: str | None
-    """The study's own."""
+    """Data folder that the study file names."""
     start: StoragePath | None
-    """Checkpoint that it started from; None from scratch."""
+    """Path of the checkpoint that it started from; None from scratch."""
 
     @property
     def failed(self) -> bool:
@@ -37,16 +37,16 @@ class Recorded:
 
     @property
     def wanted(self) -> int:
-        """Epochs to run: those that are recorded, and where it failed the one in which it did."""
+        """Number of epochs to run: the recorded ones, and for a failed trial also the one in which it failed."""
         return min(len(self.epochs) + self.failed, self.config.epochs)
 
 
 def find(results: StoragePath, key: str) -> Recorded:
-    """The trial of a key, or of the beginning of one; its start is checked against the hash in the record.
+    """Find the trial with a key, or with a key that begins so; check its starting weights against the recorded hash.
 
     Raises:
-        UsageError: a key that is unknown, too short, or begins several; a trial of which nothing is recorded.
-        TuneQatError: a start that is gone, or is not the one that the trial started from; a folder without a record.
+        UsageError: the key is unknown, too short, or begins several keys; no epoch of the trial is recorded yet.
+        TuneQatError: the starting weights are gone or have changed; the folder holds no record.
     """
     record = _Record(results)
     row = record.trial(key)
@@ -79,7 +79,7 @@ class _Record:
         return found
 
     def trial(self, key: str) -> dict[str, Any]:
-        """The row of the key; where several studies have it, the one with most of its epochs."""
+        """Return the row of the trial with this key; if several studies have it, the row with most epochs."""
         near = self.rows("SELECT DISTINCT trial_key FROM trials WHERE starts_with(trial_key, ?) ORDER BY 1", [key])
         keys = [row["trial_key"] for row in near]
         if not keys:
@@ -94,7 +94,7 @@ class _Record:
         return self.rows(read_sql(__file__, "trial"), [whole])[0]
 
     def starts(self, row: Mapping[str, Any], init_path: str | None) -> list[StoragePath]:
-        """Where the weights may be that the trial started from, most likely first; none from scratch."""
+        """Return possible paths of the trial's starting weights, the likeliest first; none for a start from scratch."""
         if row["init_checkpoint_sha256"] is None:
             return []
         shared = self.rows(read_sql(__file__, "starts"), [row["init_checkpoint_sha256"], row["study_id"]])
@@ -104,12 +104,12 @@ class _Record:
 
 
 def _checked_start(row: Mapping[str, Any], starts: Sequence[StoragePath]) -> StoragePath | None:
-    """The first of the paths, if it holds the weights that the trial started from."""
+    """Return the first of the paths if it holds the recorded weights, else raise `TuneQatError`; None from scratch."""
     wanted = row["init_checkpoint_sha256"]
     if wanted is None:
         return None
     if not starts:
-        raise TuneQatError(f"Trial {row['trial_key']} started from weights {wanted[:12]}, which the record has not.")
+        raise TuneQatError(f"Trial {row['trial_key']} started from weights {wanted[:12]}, which are not in the record.")
     found = weights_sha256(load_weights(starts[0]))
     if found != wanted:
         raise TuneQatError(

@@ -1,4 +1,4 @@
-"""What `tune-qat rerun` says: for people, and as JSON."""
+"""Output of `tune-qat rerun`: for people, and as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ HEADER = f"{'epoch':>5}   {'val metric recorded':>19}   {'rerun':>10}   {'differ
 
 
 def heading(rerun: "Rerun") -> str:
-    """Which trial, how it was run, and what is not as it was."""
+    """Return the lines above the epochs: the trial, how it was run, and what has changed since."""
     recorded, row, config = rerun.recorded, rerun.recorded.row, rerun.recorded.config
     changed = "; ".join(rerun.changed) or "device, backend, threads and versions as recorded"
     backend, threads = row["backend"] or "backend unknown", row["threads"] or "unknown"
@@ -31,14 +31,14 @@ def heading(rerun: "Rerun") -> str:
 
 
 def line(before: Mapping[str, Any] | None, now: "EpochResult") -> str:
-    """An epoch: the metric of the validation split as recorded, as it is now, and the difference."""
+    """Return the line of an epoch: the validation metric as recorded and now, and the difference."""
     old, new = before["val_metric"] if before else None, now.val_metric
     difference = "-" if old is None or new is None else "0" if old == new else f"{new - old:+.3g}"
     return f"{now.epoch:>5}   {_number(old):>19}   {_number(new):>10}   {difference:>10}"
 
 
 def conclusion(recorded: "Recorded", verdict: "Verdict") -> str:
-    """Whether the rerun gave the same, and what may be why not."""
+    """Return the result in words: whether the rerun gave the same curve, and if not the likely causes."""
     tested = ", and test_metric" if recorded.row["stage"] == RETRAIN and recorded.row["status"] == COMPLETED else ""
     if verdict.same and verdict.error is not None:
         return f"It failed as recorded, after {_epochs(verdict.epochs[1])}: {verdict.error}"
@@ -58,14 +58,14 @@ def conclusion(recorded: "Recorded", verdict: "Verdict") -> str:
 
 
 def epoch_json(before: Mapping[str, Any] | None, now: "EpochResult", columns: tuple[str, ...]) -> str:
-    """One object an epoch."""
+    """Return the JSON object of an epoch."""
     recorded = before and {name: before[name] for name in columns}
     rerun = {name: getattr(now, name) for name in columns}
     return json.dumps({"epoch": now.epoch, "recorded": recorded, "rerun": rerun, "same": recorded == rerun})
 
 
 def verdict_json(recorded: "Recorded", verdict: "Verdict") -> str:
-    """The last object."""
+    """Return the JSON object of the verdict, which follows those of the epochs."""
     row = {name: recorded.row[name] for name in ("trial_key", "study_id", "stage", "status", "error_type")}
     said = {name: getattr(verdict, name) for name in ("same", "explained", "differing", "causes", "unlike", "error")}
     before, now = verdict.epochs
@@ -73,7 +73,7 @@ def verdict_json(recorded: "Recorded", verdict: "Verdict") -> str:
 
 
 def _failure(row: Mapping[str, Any]) -> str:
-    """The error's class and what it said: the last line of its traceback."""
+    """Return the error's class and message: the last line of its traceback."""
     said = (row["error_text"] or "").strip().splitlines()[-1:]
     return said[0] if said and said[0].find(row["error_type"]) >= 0 else ": ".join([row["error_type"], *said])
 

@@ -60,7 +60,7 @@ def test_a_study_that_is_not_finished_is_labelled(tmp_path: Path) -> None:
 def test_joint_mode_is_never_ranked(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, mode="joint", bits=(4,))
     text = said(page(tmp_path))
-    assert "Study made_up is a joint search" in text and "ranks no optimizers" in text
+    assert "Study made_up is a joint search" in text and "does not rank optimizers" in text
     assert "P(best) diverged" not in text
     assert "A joint search gives optimizers unequal budgets" in text
 
@@ -74,7 +74,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 
 def test_without_a_control_nothing_is_said_of_quantization(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, bits=(4,), optimizers=("adam",))
-    assert "No 32/32 arm, so there is nothing to tell what quantization changes." in said(page(tmp_path))
+    assert "Without a 32/32 arm, the effect of quantization cannot be computed." in said(page(tmp_path))
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -59,12 +59,12 @@ RECORDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "retrain alone": (_with(None, ("retrain",)), (_TUNING,)),
     "defaults alone": (_with(None, ("default",)), (_RETRAIN, "No random trial")),
     "one optimizer": (lambda results: SyntheticStudy(results, optimizers=("adam",)), ()),
-    "one arm": (lambda results: SyntheticStudy(results, optimizers=("adam",), bits=(4,)), ("No 32/32 arm",)),
+    "one arm": (lambda results: SyntheticStudy(results, optimizers=("adam",), bits=(4,)), ("Without a 32/32 arm",)),
     "floating point alone": (lambda results: SyntheticStudy(results, bits=(32,)), ("No quantized arm",)),
     "one seed": (lambda results: SyntheticStudy(results, seeds=1), ()),
     "two seeds": (lambda results: SyntheticStudy(results, seeds=2), ()),
     "one trial": (one_trial_of_each_optimizer, ("No random trial",)),
-    "joint": (lambda results: SyntheticStudy(results, mode="joint"), ("ranks no optimizers",)),
-    "imported": (imported, (_RETRAIN, "brought in from ray-tune", "ranks no optimizers")),
+    "joint": (lambda results: SyntheticStudy(results, mode="joint"), ("does not rank optimizers",)),
+    "imported": (imported, (_RETRAIN, "imported from ray-tune", "does not rank optimizers")),
 }
 """By what they lack: how they are made, and what their page says of it."""

@@ -112,15 +112,15 @@ class TestEnoughSeeds:
         # them.
         state, sentence = self.study(tmp_path, 0.01)
         assert state == GOOD and sentence.startswith(
-            "With 3 seeds at 4/4, 8 in 10 differences of 0.364 points are told"
+            "With 3 seeds at 4/4, 8 in 10 differences of 0.364 points are detected"
         )
         assert sentence.endswith("; the margin is 1 point.")
 
     def test_a_margin_that_takes_more(self, tmp_path: Path) -> None:
         state, sentence = self.study(tmp_path, 0.001)
-        assert state == BAD and "; for the margin of 0.1 points it takes 12 seeds." in sentence
+        assert state == BAD and "; a difference of the margin, 0.1 points, needs 12 seeds." in sentence
         state, sentence = self.study(tmp_path / "zero", 0.0)
-        assert state == BAD and sentence.endswith("it takes more than 1,000 seeds.")
+        assert state == BAD and sentence.endswith("needs more than 1,000 seeds.")
 
     def test_without_a_margin(self, tmp_path: Path) -> None:
         assert self.study(tmp_path, None)[0] == UNKNOWN

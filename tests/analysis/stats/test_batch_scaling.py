@@ -51,9 +51,9 @@ class TestRateExponent:
         rates, objectives = np.repeat([0.01, 0.02, 0.04], 5), np.ones(15)
         three = rate_exponent(sizes, rates, objectives)
         assert three.exponent == pytest.approx(1.0, abs=EXACT)
-        assert math.isnan(three.ci_low) and three.reason.endswith("more: 3, and an interval takes 4")
+        assert math.isnan(three.ci_low) and three.reason.endswith("more: 3, and an interval needs 4")
         two = rate_exponent(sizes[:10], rates[:10], objectives[:10])
-        assert math.isnan(two.exponent) and two.reason.endswith("more: 2, and a line takes 3")
+        assert math.isnan(two.exponent) and two.reason.endswith("more: 2, and a line needs 3")
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_table_takes_completed_trials_of_sizes_that_have_enough(self, sign: int) -> None:
@@ -74,7 +74,7 @@ class TestRateExponent:
 
     def test_arm_without_a_completed_trial_says_so(self) -> None:
         row = rate_scaling(Told(tuning_scores=tuning([0.1], status="diverged"))).iloc[0]
-        assert row["linear"] is None and row["reason"].endswith("more: 0, and a line takes 3")
+        assert row["linear"] is None and row["reason"].endswith("more: 0, and a line needs 3")
 
 
 class TestCriticalBatch:
@@ -99,7 +99,7 @@ class TestCriticalBatch:
         flat = critical_batch(sizes, np.full(3, 100.0))
         assert flat.s_min == pytest.approx(100.0) and "the critical one lies below" in flat.reason
         assert math.isnan(flat.b_crit)
-        assert critical_batch(sizes[:2], sizes[:2]).reason.endswith("reached: 2, and a fit takes 3")
+        assert critical_batch(sizes[:2], sizes[:2]).reason.endswith("reached: 2, and a fit needs 3")
 
 
 class TestStepsToTarget:
@@ -134,5 +134,5 @@ class TestStepsToTarget:
         steps = tuning([0.5] * 3, batch_size=[16, 32, 64]).assign(steps=[300.0, 200.0, None])
         row = critical_batch_size(Told(steps_to_target=steps)).iloc[0]
         assert (
-            row["sizes"] == 2 and math.isnan(row["b_crit"]) and row["reason"].endswith("reached: 2, and a fit takes 3")
+            row["sizes"] == 2 and math.isnan(row["b_crit"]) and row["reason"].endswith("reached: 2, and a fit needs 3")
         )

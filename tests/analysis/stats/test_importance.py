@@ -71,9 +71,9 @@ class TestImportance:
     @pytest.mark.parametrize(
         ("n", "columns", "scale", "reason"),
         [
-            (19, 3, 1.0, "19 trials have a score, and importance takes 20"),
-            (30, 1, 1.0, "it is the only one that was searched"),
-            (30, 3, 0.0, "all trials reached the same"),
+            (19, 3, 1.0, "19 trials have a score, and importance needs 20"),
+            (30, 1, 1.0, "it is the only hyperparameter that was searched"),
+            (30, 3, 0.0, "all trials have the same score"),
         ],
     )
     def test_too_little_to_tell_has_a_reason(self, n: int, columns: int, scale: float, reason: str) -> None:

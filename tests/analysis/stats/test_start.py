@@ -61,14 +61,14 @@ def test_what_a_seed_varied_is_said(tmp_path: Path) -> None:
     said = what_seeds_varied(tmp_path)["s"]
     assert said.startswith(f"{shared}, accuracy 0.9876 on validation data): a seed varies")
     assert "not the initial weights. It may favour optimizers that are like its own." in said
-    assert said.endswith("Nor do they say what another search would have chosen: that takes repeats.")
+    assert said.endswith("Nor do they cover what another search would have chosen: that takes repeats.")
 
 
 @pytest.mark.parametrize(
     ("init", "said"),
     [
         ("scratch", "Every seed starts from random weights of its own: a seed varies these and the order of the data."),
-        ("path", "All arms start from one checkpoint that was given, of whose training the record says nothing: a "),
+        ("path", "All arms start from one given checkpoint, whose training is not in the record: a "),
     ],
 )
 def test_what_a_seed_varied_from_another_start(tmp_path: Path, init: str, said: str) -> None:
@@ -83,4 +83,4 @@ def test_what_a_seed_varied_may_not_be_known(tmp_path: Path) -> None:
 
 def test_repeats_are_said(tmp_path: Path) -> None:
     study(tmp_path, "s", DEFINITION).arm("adam", arm_id="adam-r2", repeat=2)
-    assert what_seeds_varied(tmp_path)["s"].endswith("hold the search's own chance, too.")
+    assert what_seeds_varied(tmp_path)["s"].endswith("include the variation of the search.")
