@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.study_files import SMALL, changed, write
 from tests.widen.records import full, recorded
 from tune_qat.config import UsageError
-from tune_qat.storage.paths import storage_path
+from tune_qat.storage.paths import RemotePath, StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.widen.area import growth
 from tune_qat.widen.file import document
@@ -221,18 +221,18 @@ class TestFile:
         assert Study.load(write(tmp_path, text, "wide.toml")) == widened.study
 
     @pytest.mark.parametrize(
-        ("typed", "named"),
+        ("results", "named"),
         [
-            ("s3://bucket/r", "s3://bucket/r"),
-            ("my r", "'my r'"),
-            ("/data/r", "RESULTS"),
-            ("~/r", "RESULTS"),
-            ("file:///data/r", "RESULTS"),
+            (RemotePath("s3://bucket/r"), "s3://bucket/r"),
+            (Path("my r"), "'my r'"),
+            (Path("/data/r"), "RESULTS"),
+            (storage_path("~/r"), "RESULTS"),
+            (storage_path("file:///data/r"), "RESULTS"),
         ],
     )
-    def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, typed: str, named: str) -> None:
+    def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, results: StoragePath, named: str) -> None:
         full(study, tmp_path / "r", AT_EDGES)
-        text = document(widen(tmp_path / "r", None, Wanted()), storage_path(typed), tmp_path / "wide.toml")
+        text = document(widen(tmp_path / "r", None, Wanted()), results, tmp_path / "wide.toml")
         assert f"--results {named}\n" in text
         assert str(tmp_path) not in text
 
