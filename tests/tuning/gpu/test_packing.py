@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.runs import command, study_file
 from tests.tuning.studies import tiny
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.training import workload
@@ -47,11 +48,11 @@ def test_a_trial_that_does_not_fit_alone_is_refused_with_what_to_do() -> None:
         pack(replace(NEED, peak_mb=79_500.0), cpus_per_gpu=8, cpus_per_trial=1)
 
 
-@pytest.mark.parametrize("trials", range(1, 65))
-def test_fractions_are_what_ray_can_count_and_as_many_fit(trials: int) -> None:
-    held = fraction(trials)
-    assert held * trials <= 1 and round(held * 10_000) == pytest.approx(held * 10_000)
-    assert cluster._trials_on({"CPU": 64.0, "GPU": 1.0}, 1.0, held) == trials
+def test_fractions_are_what_ray_can_count_and_as_many_fit() -> None:
+    for trials in range(1, 65):
+        held = fraction(trials)
+        assert held * trials <= 1 and round(held * 10_000) == pytest.approx(held * 10_000), trials
+        assert cluster._trials_on({"CPU": 64.0, "GPU": 1.0}, 1.0, held) == trials
 
 
 def test_the_sentence_says_what_was_measured_and_chosen() -> None:
@@ -164,7 +165,7 @@ def test_a_probe_that_runs_out_of_memory_names_the_trial(monkeypatch: pytest.Mon
     assert probe.measure(tiny(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("0.5; 2 trials share a GPU (--gpus-per-trial 0.5): a trial of "), done.stderr
@@ -195,36 +196,20 @@ def test_without_a_gpu_trials_hold_none_and_without_a_node_nothing_can_be_measur
         probe.share_of_gpu(nothing, nothing, backend="eager", cpus=1.0)
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_trial_has_as_many_threads_as_cpus_and_libraries_beside_torch_as_well(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    (tmp_path / "study.toml").write_text(THREADS)
-    command = [sys.executable, "-m", "tests.tuning.sabotage", "Tells", "run", "study.toml", "--no-progress"]
-    done = subprocess.run(
-        [*command, "--cpus-per-trial", "2"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    study = tiny(
+        workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 64}},
+        quantization={"bits": [[4, 4]]},
+        training={"epochs": 1, "init": "scratch"},
+        pretrain=None,
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 16}},
+        stages={"search": 0, "retrain": 0},
     )
+    typed = command(study_file(tmp_path, study), tmp_path / "results", "--cpus-per-trial", "2", kind="Tells")
+    done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     # torch's own count, that of OpenMP for libraries that are loaded later, and that of Inductor's kernels.
     assert (tmp_path / "threads").read_text() == "2 2 2"
-
-
-THREADS = """
-[workload]
-model = "lenet5"
-dataset = "digits"
-options = { train_limit = 64 }
-[quantization]
-bits = [[4, 4]]
-[training]
-epochs = 1
-init = "scratch"
-[space]
-optimizers = ["adam"]
-batch_size = { low = 16, high = 16 }
-[stages]
-search = 0
-retrain = 0
-[judgement]
-metric = "accuracy"
-margin = 0.01
-"""
