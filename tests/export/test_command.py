@@ -23,11 +23,11 @@ from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 
-ray = pytest.mark.xdist_group("ray")
+ray = pytest.mark.xdist_group("export")  # one study for the file
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+def finished(shared_cluster: object, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     results = tmp_path_factory.mktemp("study") / "results"
     study = tiny(
         space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
