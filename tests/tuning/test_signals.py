@@ -105,7 +105,7 @@ def test_sigterm_stops_with_everything_recorded_and_a_second_signal_does_not_wai
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 4, errors
     assert "Traceback" not in errors
-    done = finish(space, results)
+    done = finish(space, results, "--max-concurrent", "1")
     assert_whole(results, PLANNED)
     # Ray's own words stay out: a line a stage is all there is beside the last screen.
     assert len(done.stderr.splitlines()) <= 5, done.stderr
