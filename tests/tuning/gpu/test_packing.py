@@ -132,7 +132,7 @@ def test_the_largest_trials_are_measured() -> None:
 LARGE = """
 import sys
 from tests.tuning.studies import tiny
-from tune_qat import workload
+from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import measure
 size = int(sys.argv[1])
 study = tiny(
@@ -174,7 +174,7 @@ def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
 PROBE = """
 import ray
 from tests.tuning.studies import tiny
-from tune_qat import workload
+from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import share_of_gpu
 work = workload.load("lenet5", "digits", options={"train_limit": 128})
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
