@@ -91,10 +91,11 @@ def ended(shared_cluster: "SharedCluster", tmp_path_factory: pytest.TempPathFact
     Two arms of every stage, one trial at a time and so always the same; ASHA has stopped some.
     Nothing in the folder may be changed: copy it.
     """
-    from tests.tuning.studies import tiny
+    from tests.helpers.studies import tiny_study
     from tune_qat.tuning.run import run
 
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "random": 1, "search": 4, "retrain": 2})
+    stages = {"default": True, "random": 1, "search": 4, "retrain": 2}
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages=stages)
     results = tmp_path_factory.mktemp("ended") / "results"
     run(study, results=results, max_concurrent=1)
     return study, results

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.runs import study_text
+from tests.helpers.studies import tiny_study
 from tests.launch.requests import NASTY, STUDY_TOML, clean_environment, request
-from tests.tuning.studies import tiny
 from tune_qat.config import UsageError
 from tune_qat.launch.request import Request, Trials, Where
 from tune_qat.launch.slurm import script
@@ -146,7 +146,7 @@ def test_a_study_runs_to_its_end_under_symmetric_run(tmp_path: Path) -> None:
         pytest.skip("no namespaces here, and without one this would stop the Ray clusters of others")
     environment = stubs(tmp_path, scontrol=SCONTROL, srun=SRUN)
     one = request(
-        study_toml=study_text(tiny()),
+        study_toml=study_text(tiny_study()),
         results="s3://bucket/results",
         nodes=1,
         cpus_per_node=2,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.tuning import session
 from tune_qat.tuning.plan import Plan
@@ -30,7 +30,7 @@ def two_arms(**changes: Any) -> Study:
     """One trial of adam and one of the victim, from scratch, long enough to be broken in the middle."""
     stages = {"default": True, "search": 0, "retrain": 0}
     section = {"epochs": 6, "init": "scratch"}
-    return tiny(
+    return tiny_study(
         **{"quantization": {"bits": [[4, 4]]}, "training": section, "pretrain": None, "stages": stages, **changes}
     )
 

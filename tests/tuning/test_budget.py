@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.runs import assert_whole
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.cli.run_summary import ending
 from tune_qat.config import UsageError
 from tune_qat.results.reader import read_rows
@@ -73,7 +73,7 @@ def test_a_meter_adds_up_parts_of_lost_trials_and_takes_the_usual_time_from_whol
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_cluster")
 def test_a_budget_of_trials_ends_a_run_that_goes_on_later_and_says_so(tmp_path: Path) -> None:
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
     first = run(study, results=tmp_path, budget=Budget(trials=2), max_concurrent=1)
     assert (first.complete, first.stopped_by, first.budget, first.left) == (False, "budget", "trials", 5)
     rows = read_rows(tmp_path, "trials")
@@ -90,5 +90,5 @@ def test_a_budget_of_trials_ends_a_run_that_goes_on_later_and_says_so(tmp_path: 
 @pytest.mark.usefixtures("shared_cluster")
 def test_gpu_hours_without_gpus_are_refused_with_what_to_use_instead(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="hold no GPU.*--time-budget 8h"):
-        run(tiny(), results=tmp_path / "results", budget=Budget(gpu_hours=1.0))
+        run(tiny_study(), results=tmp_path / "results", budget=Budget(gpu_hours=1.0))
     assert not (tmp_path / "results").exists()

@@ -13,9 +13,9 @@ import pytest
 
 from tests.helpers.runs import assert_whole, command, study_file
 from tests.helpers.shared_cluster import SharedCluster
+from tests.helpers.studies import tiny_study
 from tests.tuning import sabotage
 from tests.tuning.sabotage import VICTIM, broken, two_arms
-from tests.tuning.studies import tiny
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.tuning.run import run
 
@@ -34,7 +34,7 @@ def test_a_diverged_search_trial_is_a_result_with_a_finite_worst_value(tmp_path:
         held.append(searcher)
         yield
 
-    study = tiny(
+    study = tiny_study(
         quantization={"bits": [[4, 4]]},
         training={"epochs": 3, "init": "scratch"},
         pretrain=None,
@@ -135,7 +135,7 @@ def test_a_process_that_rays_memory_monitor_kills_is_oom_and_the_study_goes_on(
 
 
 def test_too_many_errors_in_user_code_end_the_command_with_3_and_keep_the_tracebacks(tmp_path: Path) -> None:
-    study = tiny(
+    study = tiny_study(
         max_failed_trials=1,
         training={"epochs": 3, "init": "scratch"},
         pretrain=None,

@@ -13,7 +13,7 @@ import pytest
 
 import analysis
 from tests.helpers.runs import assert_whole, begun, finish, study_file
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -46,7 +46,7 @@ def moments() -> Iterator[float]:
 def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) -> None:
     results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 29 trials in all.
-    study = tiny(
+    study = tiny_study(
         workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 512}}, training={"epochs": 5}
     )
     space = study_file(tmp_path, study)

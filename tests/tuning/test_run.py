@@ -15,7 +15,7 @@ import torch
 
 import analysis
 from tests.helpers.runs import assert_whole
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
@@ -62,7 +62,7 @@ def finished(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tune_qat.tuning.record.remove_folder", look)
-        return tiny(), results, run(tiny(), results=results)
+        return tiny_study(), results, run(tiny_study(), results=results)
 
 
 def test_every_planned_trial_is_run_once_in_every_stage(finished: tuple[Study, Path, Outcome]) -> None:
@@ -180,7 +180,7 @@ def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome],
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     before = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
-    more = tiny(stages={"default": True, "random": 1, "search": 4, "retrain": 2})
+    more = tiny_study(stages={"default": True, "random": 1, "search": 4, "retrain": 2})
     assert run(more, results=copy, max_concurrent=1).complete
     after = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
     assert before.items() <= after.items()
@@ -201,7 +201,7 @@ def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> No
         searcher.listener = listen
         yield
 
-    assert run(tiny(**ONE_TRIAL), results=tmp_path, display=killer).complete
+    assert run(tiny_study(**ONE_TRIAL), results=tmp_path, display=killer).complete
     assert_whole(tmp_path, {"default": 1})
     row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == killed[0])
     assert (row["status"], row["n_restarts"]) == ("completed", 1)
@@ -220,7 +220,7 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
         searcher.listener = listen
         yield
 
-    study = tiny(
+    study = tiny_study(
         quantization={"bits": [[4, 4]]}, max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1}
     )
     with pytest.raises(TooManyFailures, match="max_failed_trials = 1"):
@@ -233,7 +233,9 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
 def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished: tuple[Study, Path, Outcome]) -> None:
     results = finished[1]
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
-    other = tiny(workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128, "split_seed": 1}})
+    other = tiny_study(
+        workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128, "split_seed": 1}}
+    )
     with pytest.raises(UsageError, match="another .*fingerprint"):
         run(other, results=results)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")} == before
@@ -244,7 +246,7 @@ def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
     tmp_path: Path, wanted: dict[str, float]
 ) -> None:
     with pytest.raises(UsageError, match="more than any node"):
-        run(tiny(), results=tmp_path / "results", **wanted)  # type: ignore[arg-type]
+        run(tiny_study(), results=tmp_path / "results", **wanted)  # type: ignore[arg-type]
     assert not (tmp_path / "results").exists()
 
 
@@ -259,7 +261,7 @@ def test_ctrl_c_stops_with_everything_recorded_and_the_study_goes_on_later(tmp_p
         searcher.listener = listen
         yield
 
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
     first = run(study, results=tmp_path, display=typist, max_concurrent=1)
     assert (first.complete, first.stopped_by) == (False, "user")
     statuses = Counter(row["status"] for row in read_rows(tmp_path, "trials"))
@@ -270,7 +272,9 @@ def test_ctrl_c_stops_with_everything_recorded_and_the_study_goes_on_later(tmp_p
 
 @pytest.mark.slow
 def test_joint_mode_runs_to_its_end(tmp_path: Path) -> None:
-    study = tiny(mode="joint", quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 3, "retrain": 2})
+    study = tiny_study(
+        mode="joint", quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 3, "retrain": 2}
+    )
     assert run(study, results=tmp_path, max_concurrent=1).complete
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 3, "retrain": 2})
     board = analysis.frame(tmp_path, "leaderboard")
@@ -281,13 +285,13 @@ def test_results_that_are_no_folder_are_refused_before_ray_starts(tmp_path: Path
     (tmp_path / "file").write_text("")
     for results in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(TuneQatError, match="is no folder"):
-            run(tiny(), results=results)
+            run(tiny_study(), results=results)
 
 
 def test_a_start_that_does_not_fit_is_refused_before_ray_starts(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save({"conv1.weight": torch.zeros(1)}, path)
-    study = tiny(training={"epochs": 3, "init": "path", "init_path": str(path)}, pretrain=None)
+    study = tiny_study(training={"epochs": 3, "init": "path", "init_path": str(path)}, pretrain=None)
     with pytest.raises(TuneQatError, match=r"other\.pt does not fit model 'lenet5'"):
         run(study, results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
@@ -296,7 +300,7 @@ def test_a_start_that_does_not_fit_is_refused_before_ray_starts(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Path) -> None:
     results, said = tmp_path / "results", list[str]()
-    study = tiny(
+    study = tiny_study(
         quantization={"bits": [[4, 4]]},
         space={"optimizers": ["adam"], "batch_size": {"low": 32, "high": 32}},
         stages={"default": True, "search": 0, "retrain": 1},

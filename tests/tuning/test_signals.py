@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.helpers.runs import assert_whole, begun, command, finish, study_file, wait_for
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning.signals import STOPS, stops
 
@@ -65,7 +65,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
-    return study_file(tmp_path, tiny(quantization={"bits": [[4, 4]]}))
+    return study_file(tmp_path, tiny_study(quantization={"bits": [[4, 4]]}))
 
 
 PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}

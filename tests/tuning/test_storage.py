@@ -14,7 +14,7 @@ from tests.helpers import quota_files
 from tests.helpers.quota_files import LIMIT
 from tests.helpers.runs import assert_whole, begun, command, finish, study_file, wait_for
 from tests.helpers.storage import Bucket
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
@@ -34,7 +34,7 @@ OF_ENDED = {"pretrain": 1, "default": 2, "random": 2, "search": 8, "retrain": 4}
 
 def small() -> Study:
     """One arm, without random trials."""
-    return tiny(
+    return tiny_study(
         name="small",
         quantization={"bits": [[4, 4]]},
         training={"epochs": 4},

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.runs import study_file
+from tests.helpers.studies import tiny_study
 from tests.tuning.raylets import Raylets, raylets
-from tests.tuning.studies import tiny
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.nodes import appears
@@ -71,7 +71,7 @@ class TestLettingIn:
     def test_it_is_said_by_the_command_before_anything_is_written(self, head: Raylets, tmp_path: Path) -> None:
         words = (
             "run",
-            str(study_file(tmp_path, tiny())),
+            str(study_file(tmp_path, tiny_study())),
             "--address",
             head.address,
             "--results",
@@ -155,7 +155,7 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: 
         third = cluster.start(3, within=silent)
         cluster.wait_for(3)
         ours = mine(cluster)
-        words = ("run", str(study_file(tmp_path, tiny())), "--address", cluster.address, "--results", str(hidden))
+        words = ("run", str(study_file(tmp_path, tiny_study())), "--address", cluster.address, "--results", str(hidden))
         ended = tune_qat(*words, **ours)
         assert ended.returncode == 1, ended.stderr
         assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr

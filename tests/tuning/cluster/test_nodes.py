@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.runs import command, study_file
+from tests.helpers.studies import tiny_study
 from tests.tuning.raylets import raylets
-from tests.tuning.studies import tiny
 from tune_qat.config import TuneQatError
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import read_rows
@@ -27,7 +27,7 @@ def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: P
         path = os.pathsep.join([str(fake.parent), cluster.environment["PYTHONPATH"]])
         cluster.start(2, environment=cluster.environment | {"PYTHONPATH": path})
         cluster.wait_for(2)
-        typed = command(study_file(tmp_path, tiny()), tmp_path / "results", "--address", cluster.address)
+        typed = command(study_file(tmp_path, tiny_study()), tmp_path / "results", "--address", cluster.address)
         ended = subprocess.run(typed, env=cluster.environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1, ended.stderr
     assert "other library versions" in ended.stderr and "127.0.0.2: torch 9.9 (here " in ended.stderr
@@ -42,6 +42,6 @@ def test_a_node_that_joins_later_with_other_versions_trains_nothing(
 ) -> None:
     monkeypatch.setattr(session, "library_versions", lambda: {**library_versions(), "torch": "9.9"})
     with pytest.raises(TuneQatError, match=r"(?s)^A node that joined .* \(where the study was started 9\.9\)"):
-        run(tiny(), results=tmp_path, max_concurrent=1)
+        run(tiny_study(), results=tmp_path, max_concurrent=1)
     (row,) = read_rows(tmp_path, "trials")
     assert (row["status"], row["error_type"], row["epochs_run"]) == ("interrupted", "OtherVersions", 0)

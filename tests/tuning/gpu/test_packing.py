@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.helpers.runs import command, study_file
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.training import workload
 from tune_qat.tuning.cluster import connect as cluster
@@ -117,7 +117,7 @@ def test_a_process_keeps_to_its_share_and_the_limit_goes_with_the_trial(monkeypa
 
 
 def test_the_largest_trials_are_measured() -> None:
-    study = tiny()
+    study = tiny_study()
     configs = probe.largest(study)
     # The start, 32/32 and 4/4 bits.
     assert [config.batch_size for config in configs] == [32, 64, 64]
@@ -131,11 +131,11 @@ def test_the_largest_trials_are_measured() -> None:
 
 LARGE = """
 import sys
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import measure
 size = int(sys.argv[1])
-study = tiny(
+study = tiny_study(
     workload={"model": "lenet5", "dataset": "digits"},
     pretrain=None,
     training={"epochs": 3, "init": "scratch"},
@@ -162,7 +162,7 @@ def test_a_probe_that_runs_out_of_memory_names_the_trial(monkeypatch: pytest.Mon
             return torch.empty(1 << 60)  # more than any address space: the allocator really refuses
 
     monkeypatch.setattr(type(work), "build_model", lambda self, init_seed: Large()(None))
-    assert probe.measure(tiny(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
+    assert probe.measure(tiny_study(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
 
 
 @pytest.mark.ray
@@ -173,12 +173,12 @@ def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
 
 PROBE = """
 import ray
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import share_of_gpu
 work = workload.load("lenet5", "digits", options={"train_limit": 128})
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-print(*share_of_gpu(tiny(), work, backend="eager", cpus=1.0, device="cpu"), sep="; ")
+print(*share_of_gpu(tiny_study(), work, backend="eager", cpus=1.0, device="cpu"), sep="; ")
 """
 
 
@@ -200,7 +200,7 @@ def test_without_a_gpu_trials_hold_none_and_without_a_node_nothing_can_be_measur
 @pytest.mark.slow
 def test_a_trial_has_as_many_threads_as_cpus_and_libraries_beside_torch_as_well(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    study = tiny(
+    study = tiny_study(
         workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 64}},
         quantization={"bits": [[4, 4]]},
         training={"epochs": 1, "init": "scratch"},
