@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import SmallStudy, whole_study
-from tests.results.rows import filled, write
+from tests.helpers.records import SmallStudy, whole_study
+from tests.helpers.rows import filled, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.schema import TABLES
 

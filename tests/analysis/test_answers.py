@@ -9,9 +9,9 @@ import pytest
 
 import analysis
 from analysis import Answers, answers, connection
-from tests.analysis.small_study import SmallStudy, whole_study
+from tests.helpers.records import SmallStudy, whole_study
+from tests.helpers.rows import filled, write
 from tests.helpers.storage import Bucket
-from tests.results.rows import filled, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.compaction import compact
 from tune_qat.storage.paths import StoragePath, storage_path

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import SmallStudy, rows
-from tests.results.rows import MOMENT, filled, write
+from tests.helpers.records import SmallStudy, rows
+from tests.helpers.rows import MOMENT, filled, write
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import BOARD, SmallStudy, rows
+from tests.helpers.records import BOARD, SmallStudy, rows
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 INTERVAL = 1e-10  # two implementations of Student's quantile, each good to about 1e-13

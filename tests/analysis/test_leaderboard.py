@@ -7,7 +7,7 @@ from scipy import stats
 
 import analysis
 from analysis.stats import standings
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
 
 COLUMNS = (
     "study_id mode workload method weight_bits activation_bits place optimizer mean ci_low ci_high n diverged "

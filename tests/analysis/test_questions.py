@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 import analysis
-from tests.results.rows import filled, write
+from tests.helpers.rows import filled, write
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat.results.schema import REFERENCE
 

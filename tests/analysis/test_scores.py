@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from tests.analysis.small_study import BOARD, SmallStudy, rows
+from tests.helpers.records import BOARD, SmallStudy, rows
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 

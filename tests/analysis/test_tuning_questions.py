@@ -8,7 +8,7 @@ from opda.nonparametric import EmpiricalDistribution
 from scipy import stats
 
 import analysis
-from tests.analysis.small_study import SmallStudy, rows
+from tests.helpers.records import SmallStudy, rows
 from tune_qat.results.layout import table_folder
 from tune_qat.results.writer import write_rows
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from tests.analysis.small_study import SmallStudy, whole_study, write_arms
+from tests.helpers.records import SmallStudy, whole_study, write_arms
 from tune_qat.results.compaction import compact
 
 OF_TRIALS = ("trial_key", "diverged", "failed", "status", "learning_rate")

@@ -13,11 +13,11 @@ import pytest
 import typer
 
 import analysis
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
+from tests.helpers.rows import filled
+from tests.helpers.rows import write as write_record
 from tests.helpers.storage import Bucket
 from tests.helpers.study_files import write
-from tests.results.rows import filled
-from tests.results.rows import write as write_record
 from tests.widen.records import full
 from tune_qat import Scheme, TrialConfig, cli, optimizers
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures

@@ -73,7 +73,8 @@ class TestLaunch:
         assert_refused(tune_qat("launch", "quickstart", *SLURM, "--submit"), 1, "sbatch is not installed here")
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
 class TestDoctor:
     def test_a_healthy_machine(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "compiler", lambda: "")  # tried for real in tests/tuning/cluster/test_clusters.py

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
 from tests.helpers.study_files import write
 from tune_qat.cli.plan_text import describe, trial_epochs
 from tune_qat.config import UsageError

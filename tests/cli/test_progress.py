@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tests.tuning.test_queue import make_queue, row_of
 from tune_qat.cli.progress import Progress
 
@@ -19,7 +19,7 @@ def drawn(progress: Progress) -> str:
 
 
 def test_counts_and_best_values_follow_the_study() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     searcher: Any = SimpleNamespace(queue=queue)
     progress = Progress(searcher)
     start = queue.next()
@@ -43,7 +43,7 @@ def test_counts_and_best_values_follow_the_study() -> None:
 
 
 def test_a_line_a_stage_where_there_is_no_terminal() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     searcher: Any = SimpleNamespace(queue=queue)
     progress = Progress(searcher)
     lines: list[str] = []

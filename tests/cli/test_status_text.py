@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.small_study import SmallStudy
-from tests.results.rows import filled, write
+from tests.helpers.records import SmallStudy
+from tests.helpers.rows import filled, write
 from tune_qat.cli.status_text import describe
 from tune_qat.config import TuneQatError
 

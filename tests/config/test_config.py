@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.trials import tiny
+from tests.helpers.trials import tiny_trial
 from tune_qat import quantizers
 from tune_qat.config import (
     FLOAT_BITS,
@@ -202,7 +202,7 @@ class TestTrialConfig:
         # Seeds go into torch's generators times a constant, which must not overflow.
         from tests.helpers.trials import results_of
 
-        assert results_of(tiny(seed=2**32 - 1, init_seed=2**32 - 1, epochs=1))[-1].status == "completed"
+        assert results_of(tiny_trial(seed=2**32 - 1, init_seed=2**32 - 1, epochs=1))[-1].status == "completed"
 
 
 class TestQuantizerOptimizer:

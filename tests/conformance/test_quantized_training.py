@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.trials import assert_nothing_infinite, assert_same_curve, results_of, resumed_every_epoch, tiny
+from tests.helpers.trials import assert_nothing_infinite, assert_same_curve, results_of, resumed_every_epoch, tiny_trial
 from tune_qat.config import FLOAT_BITS, Scheme
 from tune_qat.quantizers import QUANTIZERS, scheme_of
 
@@ -29,7 +29,7 @@ def schemes() -> list[Scheme]:
 
 @pytest.mark.parametrize("scheme", schemes(), ids=lambda one: f"{one.quantizer}-{one.label}")
 def test_trains_and_goes_on(scheme: Scheme, tmp_path: Path) -> None:
-    config = tiny(scheme=scheme, model="lenet5_bn")
+    config = tiny_trial(scheme=scheme, model="lenet5_bn")
     results = results_of(config)
     assert [result.status for result in results] == ["running", "completed"]
     for result in results:
@@ -51,7 +51,7 @@ def test_learns_more_than_the_constant_predictor(name: str) -> None:
         bits["activation_bits"] = min(4, spec.activations.bits[-1])
     # Methods that do not keep the size of weights need a norm, and binary inputs need it last.
     one_bit = 1 in (bits["weight_bits"], bits["activation_bits"])
-    config = tiny(
+    config = tiny_trial(
         model="lenet5_xnor" if one_bit else "lenet5_bn",
         scheme=scheme_of(quantizer=name, **bits),
         epochs=6,

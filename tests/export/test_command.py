@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import analysis
-from tests.analysis.small_study import SmallStudy
 from tests.export.test_onnx_file import run as run_onnx
-from tests.tuning.studies import tiny
+from tests.helpers.records import SmallStudy
+from tests.helpers.studies import tiny_study
 from tune_qat.cli.run_summary import ending
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.export.choice import choose
@@ -23,13 +23,13 @@ from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 
-ray = pytest.mark.xdist_group("ray")
+ray = pytest.mark.xdist_group("export")  # one study for the file
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+def finished(shared_cluster: object, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     results = tmp_path_factory.mktemp("study") / "results"
-    study = tiny(
+    study = tiny_study(
         space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
         stages={"default": True, "search": 0, "retrain": 2},
     )
@@ -83,7 +83,7 @@ def test_the_shared_start_and_a_state_are_exported_by_key(finished: tuple[Path, 
 def test_the_last_screen_prints_the_command(finished: tuple[Path, Outcome]) -> None:
     results, outcome = finished
     key = analysis.frame(results, "best_trial")["trial_key"].iloc[0]
-    screen = ending(tiny(), outcome, results=results, again="tune-qat run tiny.toml")
+    screen = ending(tiny_study(), outcome, results=results, again="tune-qat run tiny.toml")
     assert f"tune-qat export {results} {key} -o model.onnx    (best on validation data: adam at 4/4 bits)" in screen
 
 

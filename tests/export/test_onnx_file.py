@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.export.nets import CASES, ROUNDING, images, steady, trained
-from tests.helpers.trials import PHOTOS, tiny, training_of
+from tests.helpers.trials import PHOTOS, tiny_trial, training_of
 from tune_qat import quantizers
 from tune_qat.config import Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight
@@ -180,7 +180,7 @@ def test_a_trained_network_predicts_the_same_on_every_test_image(scheme: Scheme,
 def test_super_resolution_takes_images_of_any_size(tmp_path: Path) -> None:
     # Weights and inputs with an offset: the padding has to stay a real zero, around images of any size.
     scheme = quantizers.scheme_of(quantizer="dsq", weight_bits=4, activation_bits=4, first_last_bits=8)
-    config = tiny(**PHOTOS, scheme=scheme)
+    config = tiny_trial(**PHOTOS, scheme=scheme)
     training = training_of(config)
     assert len(list(training.epochs())) == 2
     model = built("key", config, training.state_dict())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.trials import FLOAT, PHOTOS, tiny, training_of
+from tests.helpers.trials import FLOAT, PHOTOS, tiny_trial, training_of
 from tune_qat import optimizers
 from tune_qat.config import Freezing, Scheme, TrialConfig
 from tune_qat.export.integer_weight import integer_weight
@@ -28,12 +28,16 @@ def assert_scores_as_recorded(config: TrialConfig) -> None:
 
 @pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
 def test_of_every_optimizer(optimizer: str) -> None:
-    assert_scores_as_recorded(tiny(optimizer=optimizer, learning_rate=RATES.get(optimizer, 0.01), batch_size=32))
+    assert_scores_as_recorded(tiny_trial(optimizer=optimizer, learning_rate=RATES.get(optimizer, 0.01), batch_size=32))
 
 
 @pytest.mark.parametrize(
     "config",
-    [tiny(scheme=FLOAT), tiny(**PHOTOS), tiny(scheme=Scheme(layer_bits={"conv1": (2, 3), "fc3": (32, 5)}))],
+    [
+        tiny_trial(scheme=FLOAT),
+        tiny_trial(**PHOTOS),
+        tiny_trial(scheme=Scheme(layer_bits={"conv1": (2, 3), "fc3": (32, 5)})),
+    ],
     ids=["float", "super-resolution", "layer_bits"],
 )
 def test_of_other_kinds(config: TrialConfig) -> None:
@@ -43,7 +47,7 @@ def test_of_other_kinds(config: TrialConfig) -> None:
 def test_of_frozen_weights_and_of_batch_norm_estimated_anew() -> None:
     freezing = Freezing(threshold_start=0.03, threshold_end=0.02)
     more: dict[str, Any] = {"model": "lenet5_bn", "freezing": freezing, "bn_reestimation_batches": 3}
-    config = tiny(**more, scheme=Scheme(weight_bits=3), learning_rate=3e-3, epochs=6)
+    config = tiny_trial(**more, scheme=Scheme(weight_bits=3), learning_rate=3e-3, epochs=6)
     training = training_of(config)
     *_, last = training.epochs(test=True)
     model = built("key", config, training.state_dict()).model

@@ -9,13 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from tune_qat.tuning.trainable import StudyTrial
+
 LIMIT = ".limit"
-SITECUSTOMIZE = """
-import fsspec
-fsspec.register_implementation("quota", "tests.helpers.quota_files.QuotaFileSystem")
-"""
 
 
 class QuotaFileSystem(LocalFileSystem):
@@ -58,3 +57,10 @@ class _Limited:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+
+
+fsspec.register_implementation("quota", QuotaFileSystem, clobber=True)
+
+
+class Trial(StudyTrial):
+    """As any other, in a process that knows the file system."""

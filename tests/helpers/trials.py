@@ -32,7 +32,7 @@ def work_of(config: TrialConfig) -> Workload:
     return loaded(config.model, config.dataset, tuple(config.dataset_options.items()))
 
 
-def tiny(**changes: Any) -> TrialConfig:
+def tiny_trial(**changes: Any) -> TrialConfig:
     """LeNet-5 on a few digits, W4A4, Adam, two epochs of six steps, unless told otherwise."""
     values: dict[str, Any] = {
         **DIGITS,

@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
 from tests.helpers.study_files import write
 from tests.importing.sweeps import typed
 from tests.importing.test_ray_tune import EXPERIMENT

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.runs import study_text
+from tests.helpers.studies import tiny_study
 from tests.launch.requests import NASTY, STUDY_TOML, clean_environment, request
-from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import UsageError
 from tune_qat.launch.request import Request, Trials, Where
 from tune_qat.launch.slurm import script
@@ -134,7 +135,8 @@ def test_the_time_limit_puts_the_job_back_into_the_queue(tmp_path: Path) -> None
     assert f"requeue {os.getpid()}" in (tmp_path / "log").read_text().splitlines()
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_study_runs_to_its_end_under_symmetric_run(tmp_path: Path) -> None:
     """One node. In process namespaces of its own: `ray symmetric-run` ends with `ray stop`, which stops every Ray."""
     apart = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
@@ -144,7 +146,7 @@ def test_a_study_runs_to_its_end_under_symmetric_run(tmp_path: Path) -> None:
         pytest.skip("no namespaces here, and without one this would stop the Ray clusters of others")
     environment = stubs(tmp_path, scontrol=SCONTROL, srun=SRUN)
     one = request(
-        study_toml=STUDY_FILE,
+        study_toml=study_text(tiny_study()),
         results="s3://bucket/results",
         nodes=1,
         cpus_per_node=2,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.trials import tiny
+from tests.helpers.trials import tiny_trial
 from tests.optimizers.trajectories import STEPS, assert_same_walk, of_table, walk
 from tune_qat.config import Scheme
 from tune_qat.optimizers.further import muon, soap
@@ -40,7 +40,7 @@ def stepped(name: str, steps: int = 2) -> tuple[nn.Module, ParameterGroups, torc
     model = quantize(network(), PER_CHANNEL, example[:1])
     calibrate(model, example)
     groups = parameter_groups(model)
-    optimizer, _ = build_optimizer(tiny(scheme=PER_CHANNEL, optimizer=name), groups)
+    optimizer, _ = build_optimizer(tiny_trial(scheme=PER_CHANNEL, optimizer=name), groups)
     assert isinstance(optimizer, torch.optim.Optimizer)
     for _ in range(steps):
         for parameter in groups.all:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.trials import assert_same_state, tiny, training_of
+from tests.helpers.trials import assert_same_state, tiny_trial, training_of
 from tests.optimizers.trajectories import assert_same_walk, of_table, walk
 from tests.references.schedule_free import ScheduleFree
 from tune_qat.config import Scheme, UsageError
@@ -86,7 +86,7 @@ def test_every_methods_domain_is_kept_at_every_point_at_the_highest_rate(name: s
     rate = get_spec(name).learning_rate
     assert rate is not None
     groups = parameter_groups(model)
-    optimizer, _ = build_optimizer(tiny(scheme=scheme, optimizer=name, learning_rate=rate.high), groups)
+    optimizer, _ = build_optimizer(tiny_trial(scheme=scheme, optimizer=name, learning_rate=rate.high), groups)
     bring_back = constraints(model)
 
     def in_domain() -> bool:
@@ -148,7 +148,7 @@ def test_warm_up_by_the_schedule_is_the_librarys(name: str) -> None:
 class TestTraining:
     @pytest.mark.parametrize("name", NAMES)
     def test_evaluates_and_saves_the_average(self, name: str) -> None:
-        training = training_of(tiny(optimizer=name, learning_rate=get_spec(name).default_learning_rate, epochs=1))
+        training = training_of(tiny_trial(optimizer=name, learning_rate=get_spec(name).default_learning_rate, epochs=1))
         evaluate, seen = training.task.evaluate, []
 
         def watched(predict: Any, split: str) -> Any:
@@ -168,7 +168,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_goes_on_from_a_checkpoint_in_the_middle_bit_for_bit(self, name: str, tmp_path: Any) -> None:
-        config = tiny(optimizer=name, learning_rate=0.1, epochs=4, warmup_epochs=1.5)
+        config = tiny_trial(optimizer=name, learning_rate=0.1, epochs=4, warmup_epochs=1.5)
         whole = training_of(config)
         epochs = whole.epochs()
         next(epochs), next(epochs)
@@ -180,7 +180,7 @@ class TestTraining:
         assert_same_state(resumed.model, whole.model)
 
     def test_leaving_an_epoch_by_an_error_leaves_the_average(self) -> None:
-        training = training_of(tiny(optimizer="schedule_free_sgd", learning_rate=1.0))
+        training = training_of(tiny_trial(optimizer="schedule_free_sgd", learning_rate=1.0))
         loss = training.task.loss
 
         def failing(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -197,7 +197,7 @@ class TestTraining:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_a_schedule_is_a_mistake_of_the_user(name: str, schedule: str) -> None:
-    config = tiny(optimizer=name, schedule=schedule)
+    config = tiny_trial(optimizer=name, schedule=schedule)
     text = f"schedule must be 'constant' with optimizer '{name}', .* but got '{schedule}'"
     for tell in (check, training_of):
         with pytest.raises(UsageError, match=text):

@@ -50,7 +50,9 @@ def test_the_second_command_is_what_ci_runs() -> None:
     assert blocks("bash")[-1].strip() == "bash .ci/run"
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize(
     "command",
     re.findall(r"^tune-qat (?:list|plan|train|export|status|query|report results -o).*?(?=\s+#|$)", README, re.M),
@@ -61,7 +63,9 @@ def test_commands_that_run_nothing_big_work_as_written(folder: Path, command: st
     assert done.stdout.strip()
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 def test_the_frames_and_connections_shown_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     code = next(block for block in blocks("python") if "import analysis" in block)
@@ -70,9 +74,9 @@ def test_the_frames_and_connections_shown_work(folder: Path, monkeypatch: pytest
     assert len(analysis.frame("results", "leaderboard")) == 4
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.slow
 def test_the_python_shown_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared_cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = next(block for block in blocks("python") if "import Scheme" in block)
     cut = {

@@ -26,7 +26,7 @@ from tune_qat.training.loop import Training
 from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.record import Record
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ended")]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.rows import epoch_result, filled, layer_result, write
 from tests.helpers.storage import Bucket
-from tests.results.rows import epoch_result, filled, layer_result, write
 from tune_qat.config import TuneQatError
 from tune_qat.results import compaction
 from tune_qat.results.compaction import compact

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.results.rows import MOMENT, epoch_result, filled, full, layer_result, write
+from tests.helpers.rows import MOMENT, epoch_result, filled, full, layer_result, write
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.reader import check_version, last_epochs, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY

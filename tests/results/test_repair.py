@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.results.rows import epoch_result, filled, layer_result, write
+from tests.helpers.rows import epoch_result, filled, layer_result, write
 from tune_qat.config import UsageError
 from tune_qat.results.compaction import compact
 from tune_qat.results.layout import checkpoint_path

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.results.rows import epoch_result, filled, full, layer_result, write
+from tests.helpers.rows import epoch_result, filled, full, layer_result, write
 from tune_qat.config import UsageError
 from tune_qat.results.reader import last_epochs, read_file, read_rows
 from tune_qat.results.schema import TABLES, required

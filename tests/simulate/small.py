@@ -5,8 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.results.rows import MOMENT, epoch_result, filled, write
-from tests.tuning.studies import tiny
+from tests.helpers.records import record_of
+from tests.helpers.rows import MOMENT, epoch_result, filled, write
+from tests.helpers.studies import tiny_study
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import Run, Simulation, simulate
 from tune_qat.study import Study
@@ -20,7 +21,7 @@ def small(**changes: Any) -> Study:
         "stages": {"default": True, "random": 3, "search": 6, "retrain": 2},
         "asha": {"grace_epochs": 1, "reduction_factor": 2},
     }
-    return tiny(**{**values, **changes})
+    return tiny_study(**{**values, **changes})
 
 
 def write_record(results: Path, study: Study, *, workers: int = 1) -> Simulation:
@@ -29,11 +30,9 @@ def write_record(results: Path, study: Study, *, workers: int = 1) -> Simulation
     done = simulate(study, curves, workers=workers)
     keys = {"data_fingerprint": "stand-in", "split_fingerprint": "stand-in", "init_checkpoint_sha256": "stand-in"}
     scheduler = "asha" if study.asha.enabled else "none"
-    arms = [filled("arms", arm_id=arm.arm_id, scheduler=scheduler, sign=1, **keys) for arm in study.arms()]
+    record_of(study, results, scheduler=scheduler, **keys)
     spans = {run.plan.trial_key: _span(run) for run in done.runs}
     trials = [filled("trials", **_known(row), **spans[row["trial_key"]]) for row in done.memory.rows()]
-    write(results, study.name, "studies", "study", filled("studies", definition_json=study.model_dump_json()))
-    write(results, study.name, "arms", "arms", *arms)
     write(results, study.name, "trials", "all", *trials)
     write(results, study.name, "epochs", "all", *(row for run in done.runs for row in _epochs(run, done)))
     return done

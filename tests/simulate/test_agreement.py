@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import ray
 
+from tests.helpers.shared_cluster import SharedCluster
 from tests.simulate.small import small
 from tune_qat.results.reader import read_rows
 from tune_qat.simulate import summary
@@ -15,8 +16,7 @@ from tune_qat.simulate.loop import Simulation, simulate
 from tune_qat.study import Study
 from tune_qat.tuning.run import run
 
-# One Ray session at a time, whatever the number of test processes.
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.xdist_group("agreement")]
 
 
 def study_of(**changes: Any) -> Study:
@@ -30,10 +30,11 @@ def study_of(**changes: Any) -> Study:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def record(shared_cluster: SharedCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One trial at a time, so that the order in which a sampler learns is the record's."""
     results = tmp_path_factory.mktemp("agreement") / "results"
     assert run(study_of(), results=results, max_concurrent=1, backend="eager").complete
+    shared_cluster.end()  # a replay needs none
     return results
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from tests.cli.test_cli import Done, assert_refused
 from tests.cli.test_cli import tune_qat as tune_qat  # the fixture
@@ -15,11 +14,6 @@ from tune_qat.simulate.source import STAND_IN
 
 BLOCKS = ("study ", "cost", "arms: ", "what a budget buys", "rungs: ", "settings of ASHA")
 """How the blocks of the report begin."""
-
-
-@pytest.fixture(autouse=True)
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "init", lambda *args, **options: pytest.fail("a simulation needs no cluster"))
 
 
 @pytest.fixture(scope="module")

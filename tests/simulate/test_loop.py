@@ -20,11 +20,6 @@ from tune_qat.tuning.budget import TIME
 from tune_qat.tuning.plan import Plan
 
 
-@pytest.fixture(autouse=True)
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "init", lambda *args, **options: pytest.fail("a simulation needs no cluster"))
-
-
 def simulated(study: Study, *, workers: int = 3, **options: Any) -> Simulation:
     return simulate(study, ClosedForm.of(study), workers=workers, **options)
 

@@ -18,14 +18,11 @@ from tune_qat.storage.retry import Patience
 pytestmark = pytest.mark.xdist_group("s3")
 
 
-@pytest.fixture(params=["local", "s3", "fsspec"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> StoragePath:
-    named = {
-        "local": str(tmp_path / "r"),
-        "s3": f"{bucket.uri}/{uuid.uuid4().hex}",
-        "fsspec": f"memory://{uuid.uuid4().hex}/r",
-    }
-    return storage_path(named[request.param])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3), "fsspec"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
+    if request.param == "s3":
+        return storage_path(f"{request.getfixturevalue('bucket').uri}/{uuid.uuid4().hex}")
+    return storage_path({"local": str(tmp_path / "r"), "fsspec": f"memory://{uuid.uuid4().hex}/r"}[request.param])
 
 
 def test_what_is_written_is_read_and_replaced(root: StoragePath) -> None:

@@ -16,7 +16,7 @@ from tests.helpers.trials import (
     results_of,
     resumed_every_epoch,
     steps_trained,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tests.training.test_loop import dropping
@@ -75,7 +75,7 @@ class TestStatistics:
 
 class TestTrial:
     def test_training_is_what_it_was_and_the_metric_before_is_recorded(self) -> None:
-        plain, other = (results_of(tiny(**NORMED, epochs=4, bn_reestimation_batches=n)) for n in (0, 4))
+        plain, other = (results_of(tiny_trial(**NORMED, epochs=4, bn_reestimation_batches=n)) for n in (0, 4))
         for ours, theirs in zip(plain, other, strict=True):
             assert (ours.train_loss, ours.grad_norm) == (theirs.train_loss, theirs.grad_norm)
             assert ours.val_metric_pre_bn is None and theirs.val_metric_pre_bn is not None
@@ -85,7 +85,7 @@ class TestTrial:
         assert (other[0].val_loss or 0) < (plain[0].val_loss or 0)
 
     def test_the_metric_after_is_that_of_the_new_statistics_on_both_splits(self) -> None:
-        training = training_of(tiny(**NORMED, epochs=1, bn_reestimation_batches=3))
+        training = training_of(tiny_trial(**NORMED, epochs=1, bn_reestimation_batches=3))
         (result,) = training.epochs(test=True)
         training.model.eval()
         with torch.no_grad():
@@ -96,32 +96,32 @@ class TestTrial:
         assert_same_state(used, training.model)
 
     def test_batches_are_of_training_data_in_an_order_of_their_own(self) -> None:
-        training = training_of(tiny(**NORMED, bn_reestimation_batches=50))
+        training = training_of(tiny_trial(**NORMED, bn_reestimation_batches=50))
         seen = steps_trained(training)
         list(training.epochs())
         parts = [seen[start : start + 6] for start in range(0, 24, 6)]  # more batches than there are: all there are
         assert len(seen) == 24 and all(sorted(sum(part, [])) == list(range(96)) for part in parts)
         assert len({str(part) for part in parts}) == 4
-        again = training_of(tiny(**NORMED, bn_reestimation_batches=50))
+        again = training_of(tiny_trial(**NORMED, bn_reestimation_batches=50))
         repeated = steps_trained(again)
         list(again.epochs())
         assert repeated == seen
 
     def test_goes_on_bit_for_bit(self, tmp_path: Path) -> None:
-        config = tiny(epochs=3, bn_reestimation_batches=2)
+        config = tiny_trial(epochs=3, bn_reestimation_batches=2)
         results, training = resumed_every_epoch(config, tmp_path, work=dropping())
         whole = training_of(config, work=dropping())
         assert_same_curve(results, list(whole.epochs()))
         assert_same_state(training.model, whole.model)
 
-    @pytest.mark.parametrize("scheme", [tiny().scheme, FLOAT], ids=["w4a4", "float"])
+    @pytest.mark.parametrize("scheme", [tiny_trial().scheme, FLOAT], ids=["w4a4", "float"])
     def test_a_model_without_batch_norm_is_left_alone(self, scheme: Any) -> None:
-        plain, other = (results_of(tiny(scheme=scheme, bn_reestimation_batches=n)) for n in (0, 4))
+        plain, other = (results_of(tiny_trial(scheme=scheme, bn_reestimation_batches=n)) for n in (0, 4))
         assert_same_curve(plain, other)
         assert other[-1].val_metric_pre_bn is None
 
     def test_is_no_training_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        training = training_of(tiny(**NORMED, bn_reestimation_batches=2))
+        training = training_of(tiny_trial(**NORMED, bn_reestimation_batches=2))
         clocks: list[float] = []
         monkeypatch.setattr(training, "_norm_batches", lambda: clocks.append(training.wall_s) or [])  # type: ignore[func-returns-value]
         result = next(training.epochs())
@@ -129,4 +129,4 @@ class TestTrial:
 
     def test_a_number_below_zero_is_refused(self) -> None:
         with pytest.raises(UsageError, match="bn_reestimation_batches must be at least 0"):
-            tiny(bn_reestimation_batches=-1)
+            tiny_trial(bn_reestimation_batches=-1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.trials import FLOAT, PHOTOS, tiny, training_of
+from tests.helpers.trials import FLOAT, PHOTOS, tiny_trial, training_of
 from tune_qat.config import TuneQatError
 from tune_qat.training.checkpoints import load_checkpoint, load_weights, save_checkpoint, weights_sha256
 from tune_qat.training.loop import train
@@ -85,7 +85,7 @@ class TestLoading:
 
     def test_a_quantized_model_is_no_start(self, tmp_path: Path) -> None:
         path = tmp_path / "quantized.pt"
-        save_checkpoint(training_of(tiny()).state_dict(), path)
+        save_checkpoint(training_of(tiny_trial()).state_dict(), path)
         with pytest.raises(TuneQatError, match=re.escape(str(path)) + " holds more than floating-point weights"):
             load_weights(path)
 
@@ -93,31 +93,31 @@ class TestLoading:
 class TestStart:
     def test_weights_of_another_model_are_named(self, tmp_path: Path) -> None:
         path = tmp_path / "espcn.pt"
-        save_checkpoint(training_of(tiny(**PHOTOS, scheme=FLOAT)).state_dict(), path)
+        save_checkpoint(training_of(tiny_trial(**PHOTOS, scheme=FLOAT)).state_dict(), path)
         with pytest.raises(TuneQatError, match=re.escape(f"{path} does not fit model 'lenet5'")):
-            next(train(tiny(), init=path))
+            next(train(tiny_trial(), init=path))
 
     def test_a_missing_start_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(TuneQatError, match=re.escape(str(tmp_path / "none.pt"))):
-            next(train(tiny(), init=tmp_path / "none.pt"))
+            next(train(tiny_trial(), init=tmp_path / "none.pt"))
 
-    @pytest.mark.parametrize("scheme", [tiny().scheme, FLOAT], ids=["w4a4", "float"])
+    @pytest.mark.parametrize("scheme", [tiny_trial().scheme, FLOAT], ids=["w4a4", "float"])
     def test_training_starts_from_the_weights(self, tmp_path: Path, scheme: Any) -> None:
-        pretrained = training_of(tiny(scheme=FLOAT, init_seed=5))
+        pretrained = training_of(tiny_trial(scheme=FLOAT, init_seed=5))
         list(pretrained.epochs())
         save_checkpoint(pretrained.state_dict(), tmp_path / "start.pt")
-        started = training_of(tiny(scheme=scheme), init=tmp_path / "start.pt")
+        started = training_of(tiny_trial(scheme=scheme), init=tmp_path / "start.pt")
         ours = [value for name, value in started.model.named_parameters() if "quantizer" not in name]
         for value, expected in zip(ours, pretrained.model.parameters(), strict=True):
             assert torch.equal(value, expected)
 
     def test_the_state_of_another_trial_is_refused(self) -> None:
-        state = training_of(tiny()).state_dict()
-        for other in (tiny(learning_rate=2e-3), tiny(seed=1), tiny(**PHOTOS)):
+        state = training_of(tiny_trial()).state_dict()
+        for other in (tiny_trial(learning_rate=2e-3), tiny_trial(seed=1), tiny_trial(**PHOTOS)):
             with pytest.raises(TuneQatError, match="of another trial"):
                 training_of(other).load_state_dict(state)
         with pytest.raises(TuneQatError, match="of another trial"):
-            training_of(tiny()).load_state_dict(WEIGHTS)
+            training_of(tiny_trial()).load_state_dict(WEIGHTS)
 
 
 class TestSaving:

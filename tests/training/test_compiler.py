@@ -20,7 +20,7 @@ from tests.helpers.trials import (
     assert_same_state,
     results_of,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
     work_of,
 )
@@ -46,7 +46,7 @@ def fresh_programs() -> None:
 @pytest.mark.usefixtures("fresh_programs")
 def test_trials_share_a_program_unless_their_shapes_differ() -> None:
     def programs(**changes: Any) -> int:
-        training = training_of(tiny(**changes), backend="inductor")
+        training = training_of(tiny_trial(**changes), backend="inductor")
         next(training.epochs())
         assert training.backend == "inductor"
         return counters["stats"]["unique_graphs"]
@@ -58,9 +58,9 @@ def test_trials_share_a_program_unless_their_shapes_differ() -> None:
 
 
 def test_a_compiled_trial_is_repeatable_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    once = results_of(tiny(epochs=3), backend="inductor")
-    assert_same_curve(once, results_of(tiny(epochs=3), backend="inductor"))
-    assert_same_curve(once, resumed_every_epoch(tiny(epochs=3), tmp_path, backend="inductor")[0])
+    once = results_of(tiny_trial(epochs=3), backend="inductor")
+    assert_same_curve(once, results_of(tiny_trial(epochs=3), backend="inductor"))
+    assert_same_curve(once, resumed_every_epoch(tiny_trial(epochs=3), tmp_path, backend="inductor")[0])
 
 
 @pytest.mark.usefixtures("fresh_programs")
@@ -86,7 +86,7 @@ class Network(Workload):
 
 
 def with_layers(*layers: nn.Module) -> Network:
-    return Network(model="of a test", dataset=work_of(tiny()).dataset, layers=layers)
+    return Network(model="of a test", dataset=work_of(tiny_trial()).dataset, layers=layers)
 
 
 @torch.library.custom_op("tune_qat_tests::same", mutates_args=())
@@ -118,7 +118,7 @@ class Interrupted(nn.Module):
 
 
 def check_trained_eagerly(training: Training, work: Workload) -> None:
-    eager = Training(tiny(), work)
+    eager = Training(tiny_trial(), work)
     curves = [list(trial.epochs()) for trial in (training, eager)]
     assert training.backend == "eager"
     assert_same_curve(*curves)
@@ -127,18 +127,18 @@ def check_trained_eagerly(training: Training, work: Workload) -> None:
 
 def test_a_network_that_cannot_be_compiled_is_trained_eagerly() -> None:
     work = with_layers(Same())
-    check_trained_eagerly(Training(tiny(), work, backend="inductor"), work)
+    check_trained_eagerly(Training(tiny_trial(), work, backend="inductor"), work)
 
 
 def test_a_network_of_which_the_second_part_cannot_be_compiled_is_trained_eagerly() -> None:
     work = with_layers(nn.BatchNorm2d(1), Interrupted(), Same())
-    check_trained_eagerly(Training(tiny(), work, backend="inductor"), work)
+    check_trained_eagerly(Training(tiny_trial(), work, backend="inductor"), work)
 
 
 def test_a_compiler_that_fails_after_the_first_way_forward_ends_no_trial(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    training = Training(tiny(), with_layers(nn.ReLU()), backend="inductor")
+    training = Training(tiny_trial(), with_layers(nn.ReLU()), backend="inductor")
     loss = training.task.loss
 
     def breaks_the_compiler(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -152,12 +152,12 @@ def test_a_compiler_that_fails_after_the_first_way_forward_ends_no_trial(
 
 NO_COMPILER = """
 import torch
-from tests.helpers.trials import results_of, tiny, training_of
+from tests.helpers.trials import results_of, tiny_trial, training_of
 from tune_qat.config import TrialConfig
-training = training_of(tiny(), backend="inductor")
+training = training_of(tiny_trial(), backend="inductor")
 curve = [epoch.train_loss for epoch in training.epochs()]
 assert training.backend == "eager" and "C++" in training.why_not_compiled, training.why_not_compiled
-assert curve == [epoch.train_loss for epoch in results_of(tiny())]
+assert curve == [epoch.train_loss for epoch in results_of(tiny_trial())]
 print("eager")
 """
 
@@ -169,9 +169,9 @@ def test_without_a_compiler_training_is_eager(tmp_path: Path) -> None:
 
 
 def test_a_short_trial_is_not_compiled_unless_asked_for() -> None:
-    assert training_of(tiny(), backend="auto").backend == "eager"
+    assert training_of(tiny_trial(), backend="auto").backend == "eager"
     with pytest.raises(UsageError, match="must be one of auto, eager, inductor, but got 'jit'"):
-        training_of(tiny(), backend="jit")
+        training_of(tiny_trial(), backend="jit")
 
 
 def test_a_cpu_multiplies_float32() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.helpers.trials import PHOTOS, assert_same_curve, results_of, resumed_every_epoch, tiny, training_of
+from tests.helpers.trials import PHOTOS, assert_same_curve, results_of, resumed_every_epoch, tiny_trial, training_of
 from tune_qat.config import Distillation, TrialConfig, UsageError
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.distillation import Teacher, distillation_loss
@@ -37,7 +37,7 @@ def plain_loss(student: list[list[float]], teacher: list[list[float]], temperatu
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A floating-point model that knows a little."""
     path = tmp_path_factory.mktemp("start") / "last.pt"
-    config = tiny(scheme=training_scheme(32), epochs=3, learning_rate=3e-3)
+    config = tiny_trial(scheme=training_scheme(32), epochs=3, learning_rate=3e-3)
     training = training_of(config)
     list(training.epochs())
     save_checkpoint(training.state_dict(), path)
@@ -96,7 +96,7 @@ def test_a_teacher_stays_as_it_was_and_draws_nothing() -> None:
 
 def test_a_trial_learns_from_its_start(start: Path) -> None:
     """With all weight on the teacher, and no gradient from the labels, it learns all the same."""
-    alone = tiny(epochs=1, scheme=training_scheme(3), distillation=Distillation(weight=1.0), learning_rate=3e-3)
+    alone = tiny_trial(epochs=1, scheme=training_scheme(3), distillation=Distillation(weight=1.0), learning_rate=3e-3)
     training = training_of(alone, init=start)
     loss = training.task.loss
     training.task.loss = lambda output, target: loss(output, target).detach()  # type: ignore[method-assign]
@@ -108,29 +108,31 @@ def test_a_trial_learns_from_its_start(start: Path) -> None:
 def test_what_is_recorded_is_the_loss_against_the_labels(start: Path) -> None:
     # One step: the model is the start in both, and so is its loss.
     one = {"epochs": 1, "batch_size": 96, "schedule": "constant"}
-    plain, taught = (results_of(tiny(**one, **more), init=start)[0] for more in ({}, {"distillation": Distillation()}))
+    plain, taught = (
+        results_of(tiny_trial(**one, **more), init=start)[0] for more in ({}, {"distillation": Distillation()})
+    )
     assert plain.train_loss == taught.train_loss
     assert plain.val_loss != taught.val_loss
 
 
 def test_going_on_from_a_checkpoint_is_the_same(start: Path, tmp_path: Path) -> None:
-    config = tiny(**TAUGHT)
+    config = tiny_trial(**TAUGHT)
     resumed, _ = resumed_every_epoch(config, tmp_path, init=start)
     assert_same_curve(resumed, results_of(config, init=start))
 
 
 def test_the_teacher_is_not_in_the_checkpoint(start: Path) -> None:
-    taught, plain = (training_of(tiny(**more), init=start).state_dict() for more in (TAUGHT, {}))
+    taught, plain = (training_of(tiny_trial(**more), init=start).state_dict() for more in (TAUGHT, {}))
     assert taught["model"].keys() == plain["model"].keys()
 
 
 def test_without_a_teacher() -> None:
     with pytest.raises(UsageError, match=r"needs a teacher, .* starts from scratch. Give init"):
-        training_of(tiny(**TAUGHT))
+        training_of(tiny_trial(**TAUGHT))
 
 
 def test_of_another_task_than_classification(tmp_path: Path) -> None:
-    config = TrialConfig(**{**as_fields(tiny()), **PHOTOS, "batch_size": 4, "distillation": Distillation()})
+    config = TrialConfig(**{**as_fields(tiny_trial()), **PHOTOS, "batch_size": 4, "distillation": Distillation()})
     path = tmp_path / "start.pt"
     plain = TrialConfig(**{**as_fields(config), "distillation": None, "scheme": training_scheme(32)})
     save_checkpoint(training_of(plain).state_dict(), path)

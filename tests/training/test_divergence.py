@@ -15,7 +15,7 @@ from tests.helpers.trials import (
     assert_same_curve,
     results_of,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tune_qat import Scheme, optimizers
@@ -50,7 +50,7 @@ def assert_diverged(result: EpochResult) -> None:
 class TestNotFinite:
     @pytest.mark.parametrize("step", [1, 6, 7, 9, 12])
     def test_the_step_is_known(self, step: int) -> None:
-        training = with_losses(tiny(epochs=4), lambda now: NAN if now == step else None)
+        training = with_losses(tiny_trial(epochs=4), lambda now: NAN if now == step else None)
         results = list(training.epochs(test=True))
         assert [result.status for result in results] == ["running"] * ((step - 1) // 6) + ["diverged"]
         assert results[-1].diverged_at_step == step
@@ -62,7 +62,7 @@ class TestNotFinite:
 
     @pytest.mark.parametrize("value", [float("inf"), -float("inf")])
     def test_infinite_is_not_finite(self, value: float) -> None:
-        result = next(with_losses(tiny(), lambda now: value if now == 2 else None).epochs())
+        result = next(with_losses(tiny_trial(), lambda now: value if now == 2 else None).epochs())
         assert result.diverged_at_step == 2
         assert_diverged(result)
 
@@ -70,7 +70,7 @@ class TestNotFinite:
         ("step", "end"), [(7, CHECK_EVERY), (CHECK_EVERY, CHECK_EVERY), (CHECK_EVERY + 1, SAMPLES)]
     )
     def test_training_stops_soon(self, step: int, end: int) -> None:
-        training = with_losses(tiny(batch_size=1), lambda now: NAN if now >= step else None)
+        training = with_losses(tiny_trial(batch_size=1), lambda now: NAN if now >= step else None)
         results = list(training.epochs())
         assert len(results) == 1 and end - step <= CHECK_EVERY
         assert (results[0].step, results[0].examples) == (end, end)
@@ -81,7 +81,7 @@ class TestNotFinite:
     @pytest.mark.parametrize("scheme", [FLOAT, Scheme()], ids=["float", "w4a4"])
     @pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
     def test_an_absurd_rate(self, optimizer: str, scheme: Scheme) -> None:
-        config = tiny(**PHOTOS, scheme=scheme, optimizer=optimizer, learning_rate=1e30, batch_size=4, epochs=3)
+        config = tiny_trial(**PHOTOS, scheme=scheme, optimizer=optimizer, learning_rate=1e30, batch_size=4, epochs=3)
         results = results_of(config)
         for result in results:
             assert_nothing_infinite(result)
@@ -93,7 +93,9 @@ class TestNotFinite:
     def test_whatever_the_optimizer(self, optimizer: str, step: int) -> None:
         # At the first step, too, where some optimizers only begin their averages, or take a matrix apart.
         rate = optimizers.get_spec(optimizer).default_learning_rate
-        training = with_losses(tiny(optimizer=optimizer, learning_rate=rate), lambda now: NAN if now == step else None)
+        training = with_losses(
+            tiny_trial(optimizer=optimizer, learning_rate=rate), lambda now: NAN if now == step else None
+        )
         # The loss's gradient is as it was: as if a NaN had come up in the backward pass.
         weight = next(training.model.parameters())
         weight.register_hook(lambda gradient: gradient * NAN if training.step + 1 == step else gradient)
@@ -104,7 +106,7 @@ class TestNotFinite:
             assert not torch.isfinite(weight).all()
 
     def test_weights_that_break_at_the_last_step_are_found_by_validation(self) -> None:
-        config = tiny(scheme=FLOAT, optimizer="sgd", learning_rate=1e38, batch_size=SAMPLES, epochs=1)
+        config = tiny_trial(scheme=FLOAT, optimizer="sgd", learning_rate=1e38, batch_size=SAMPLES, epochs=1)
         results = list(training_of(config).epochs(test=True))
         assert_diverged(results[0])
         assert results[0].train_loss is not None
@@ -116,7 +118,7 @@ class TestExploded:
 
     def statuses(self, factors: list[float]) -> list[str]:
         """Of a trial whose loss is each epoch this many times the constant predictor's, for as many epochs."""
-        config = tiny(epochs=self.EPOCHS)
+        config = tiny_trial(epochs=self.EPOCHS)
         trivial = training_of(config).task.trivial("train").loss
         training = with_losses(config, lambda step: trivial * factors[(step - 1) // 6])
         results = list(islice(training.epochs(), len(factors)))
@@ -132,14 +134,14 @@ class TestExploded:
         assert self.statuses(factors) == ["running"] * 4
 
     def test_a_trial_of_one_epoch(self) -> None:
-        training = with_losses(tiny(epochs=1), lambda step: 1e3)
+        training = with_losses(tiny_trial(epochs=1), lambda step: 1e3)
         (result,) = training.epochs(test=True)
         assert_diverged(result)
         assert result.train_loss == pytest.approx(1e3)
         assert (result.nonfinite_steps, result.diverged_at_step) == (0, None)
 
     def test_the_count_survives_a_resume(self, tmp_path: Path) -> None:
-        config = tiny(epochs=self.EPOCHS)
+        config = tiny_trial(epochs=self.EPOCHS)
         first = with_losses(config, lambda step: 1e3)
         assert next(first.epochs()).status == "running"
         save_checkpoint(first.state_dict(), tmp_path / "last.pt")
@@ -150,7 +152,7 @@ class TestExploded:
 
 class TestResume:
     def test_a_diverged_trial_is_not_gone_on_with(self, tmp_path: Path) -> None:
-        training = with_losses(tiny(epochs=TestExploded.EPOCHS), lambda step: 1e3)
+        training = with_losses(tiny_trial(epochs=TestExploded.EPOCHS), lambda step: 1e3)
         list(training.epochs())
         save_checkpoint(training.state_dict(), tmp_path / "last.pt")
         again = training_of(training.config)
@@ -159,7 +161,7 @@ class TestResume:
         assert list(again.epochs()) == []
 
     def test_in_its_last_epoch_it_is_not_completed(self, tmp_path: Path) -> None:
-        config = tiny(epochs=1, optimizer="sgd", scheme=FLOAT, learning_rate=1e38)
+        config = tiny_trial(epochs=1, optimizer="sgd", scheme=FLOAT, learning_rate=1e38)
         results, training = resumed_every_epoch(config, tmp_path)
         assert_same_curve(results, results_of(config))
         assert training.epoch == config.epochs and training.status == "diverged"

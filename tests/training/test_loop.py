@@ -21,7 +21,7 @@ from tests.helpers.trials import (
     assert_same_state,
     results_of,
     steps_trained,
-    tiny,
+    tiny_trial,
     training_of,
     work_of,
 )
@@ -52,7 +52,7 @@ class Dropping(Workload):
 
 
 def dropping() -> Dropping:
-    return Dropping(model="dropping", dataset=work_of(tiny()).dataset)
+    return Dropping(model="dropping", dataset=work_of(tiny_trial()).dataset)
 
 
 def rates_by_step(training: Training) -> list[list[float]]:
@@ -73,11 +73,11 @@ def _numpy_state() -> str:
 class TestSeeds:
     @pytest.mark.parametrize("changes", [{}, PHOTOS], ids=["digits", "photos"])
     def test_the_same_seed_gives_the_same_curve(self, changes: dict[str, Any]) -> None:
-        assert_same_curve(results_of(tiny(**changes, seed=3)), results_of(tiny(**changes, seed=3)))
+        assert_same_curve(results_of(tiny_trial(**changes, seed=3)), results_of(tiny_trial(**changes, seed=3)))
 
     @pytest.mark.parametrize("changes", [{}, PHOTOS], ids=["digits", "photos"])
     def test_the_seed_changes_the_order_and_not_the_weights(self, changes: dict[str, Any]) -> None:
-        ours, other = (training_of(tiny(**changes, scheme=FLOAT, seed=seed)) for seed in (0, 1))
+        ours, other = (training_of(tiny_trial(**changes, scheme=FLOAT, seed=seed)) for seed in (0, 1))
         assert_same_state(ours.model, other.model)
         batches = [steps_trained(training) for training in (ours, other)]
         curves = [list(training.epochs()) for training in (ours, other)]
@@ -85,7 +85,7 @@ class TestSeeds:
         assert curves[0][-1].train_loss != curves[1][-1].train_loss
 
     def test_the_initial_seed_changes_the_weights_and_not_the_order(self) -> None:
-        ours, other = (training_of(tiny(scheme=FLOAT, init_seed=seed)) for seed in (0, 1))
+        ours, other = (training_of(tiny_trial(scheme=FLOAT, init_seed=seed)) for seed in (0, 1))
         starts = [parameters_to_vector(training.model.parameters()) for training in (ours, other)]
         assert not torch.equal(*starts)
         batches = [steps_trained(training) for training in (ours, other)]
@@ -94,7 +94,7 @@ class TestSeeds:
         assert batches[0] == batches[1]
 
     def test_every_epoch_has_an_order_of_its_own_and_no_sample_twice(self) -> None:
-        training = training_of(tiny(epochs=3))
+        training = training_of(tiny_trial(epochs=3))
         batches = steps_trained(training)
         list(training.epochs())
         epochs = [sum(batches[start : start + 6], []) for start in (0, 6, 12)]
@@ -108,7 +108,7 @@ class TestSeeds:
             np.random.seed(state)
             random.seed(state)
             before = torch.get_rng_state(), _numpy_state(), random.getstate()
-            curves.append(results_of(tiny(), work=dropping()))
+            curves.append(results_of(tiny_trial(), work=dropping()))
             assert torch.equal(torch.get_rng_state(), before[0])
             assert _numpy_state() == before[1]
             assert random.getstate() == before[2]
@@ -116,25 +116,25 @@ class TestSeeds:
 
     def test_what_layers_draw_follows_the_seed(self) -> None:
         # One step of one batch that holds every sample: seeds cannot differ in order or batch, but in dropout.
-        first, second = (results_of(tiny(**ONE_STEP, seed=seed), work=dropping())[0] for seed in (0, 1))
+        first, second = (results_of(tiny_trial(**ONE_STEP, seed=seed), work=dropping())[0] for seed in (0, 1))
         assert abs(first.train_loss - second.train_loss) > 1e-4  # type: ignore[operator]  # far above rounding
 
 
 class TestBatches:
     def test_a_smaller_last_batch_is_left_out(self) -> None:
-        training = training_of(tiny(batch_size=40))
+        training = training_of(tiny_trial(batch_size=40))
         batches = steps_trained(training)
         results = list(training.epochs())
         assert [len(batch) for batch in batches] == [40] * 4  # 96 // 40 = 2 steps in each of 2 epochs
         assert [(result.step, result.examples) for result in results] == [(2, 80), (4, 160)]
 
     def test_a_batch_larger_than_an_epoch_is_refused(self) -> None:
-        assert results_of(tiny(**ONE_STEP))[0].step == 1
+        assert results_of(tiny_trial(**ONE_STEP))[0].step == 1
         with pytest.raises(UsageError, match="Batch size 97 is larger than one epoch of 'digits' .96 samples"):
-            training_of(tiny(batch_size=97))
+            training_of(tiny_trial(batch_size=97))
 
     def test_calibration_sees_the_first_batch_that_is_trained_on(self) -> None:
-        config = tiny()
+        config = tiny_trial()
         training = training_of(config)
         batches = steps_trained(training)
         list(training.epochs())
@@ -148,7 +148,7 @@ class TestPlainTwin:
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_sgd_is_the_loop_that_one_writes_by_hand(self, momentum: float) -> None:
         more = {"optimizer": "nesterov", "optimizer_options": {"momentum": momentum}} if momentum else {}
-        config = tiny(
+        config = tiny_trial(
             **{**PHOTOS, "scheme": FLOAT, "optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant", **more}
         )
         training = training_of(config)
@@ -176,7 +176,7 @@ class TestGradients:
     @pytest.mark.parametrize("scheme", [FLOAT, Scheme()], ids=["float", "w4a4"])
     @pytest.mark.parametrize("optimizer", ["adam", "sgd_clip"])
     def test_the_norm_is_that_of_all_gradients_before_clipping(self, scheme: Scheme, optimizer: str) -> None:
-        config = tiny(**ONE_STEP, scheme=scheme, optimizer=optimizer)
+        config = tiny_trial(**ONE_STEP, scheme=scheme, optimizer=optimizer)
         twin = training_of(config)
         batches = steps_trained(training := training_of(config))
         result = next(training.epochs())
@@ -192,15 +192,15 @@ class TestGradients:
     def test_the_clipped_share_is_known_where_an_optimizer_clips(self, name: str) -> None:
         option = {"sgd_clip": "max_norm", "sgd_agc": "clip_factor"}.get(name)
         if option is None:
-            assert [result.clip_fraction for result in results_of(tiny(optimizer=name))] == [None, None]
+            assert [result.clip_fraction for result in results_of(tiny_trial(optimizer=name))] == [None, None]
             return
         for limit, share in ((1e9, 0.0), (1e-9, 1.0)):
-            results = results_of(tiny(optimizer=name, optimizer_options={option: limit}))
+            results = results_of(tiny_trial(optimizer=name, optimizer_options={option: limit}))
             assert [result.clip_fraction for result in results] == [share, share]
 
     def test_clipping_that_never_acts_changes_nothing(self) -> None:
-        config = tiny(optimizer="sgd", learning_rate=0.1)
-        same = tiny(optimizer="sgd_clip", optimizer_options={"max_norm": 1e9}, learning_rate=0.1)
+        config = tiny_trial(optimizer="sgd", learning_rate=0.1)
+        same = tiny_trial(optimizer="sgd_clip", optimizer_options={"max_norm": 1e9}, learning_rate=0.1)
         for plain, clipped in zip(results_of(config), results_of(same), strict=True):
             assert plain.train_loss == clipped.train_loss and plain.val_loss == clipped.val_loss
 
@@ -222,7 +222,7 @@ class TestLearningRate:
     @pytest.mark.parametrize(("warmup_epochs", "warmup"), [(0.0, 0), (0.5, 3), (1.0, 6)])
     @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
     def test_follows_the_schedule_at_every_step(self, schedule: str, warmup_epochs: float, warmup: int) -> None:
-        config = tiny(schedule=schedule, warmup_epochs=warmup_epochs, learning_rate=self.PEAK, epochs=3)
+        config = tiny_trial(schedule=schedule, warmup_epochs=warmup_epochs, learning_rate=self.PEAK, epochs=3)
         rates = rates_by_step(training_of(config))
         # 18 steps; the same formula written again, in doubles
         expected = [self.expected(schedule, step, warmup, 18) for step in range(18)]
@@ -232,28 +232,28 @@ class TestLearningRate:
         assert last_of_epochs == pytest.approx([expected[step] for step in (5, 11, 17)], rel=1e-12)
 
     def test_the_multiplier_scales_the_quantizers_and_nothing_else(self) -> None:
-        config = tiny(quantizer_lr_multiplier=0.125, learning_rate=self.PEAK, schedule="cosine")
+        config = tiny_trial(quantizer_lr_multiplier=0.125, learning_rate=self.PEAK, schedule="cosine")
         training = training_of(config)
         steps = {id(p) for name, p in training.model.named_parameters() if name.endswith("quantizer.step")}
         assert len(steps) == 10  # five layers, a weight and an input each
         groups = [{id(p) for p in group["params"]} for group in training.optimizer.param_groups]
         assert [group & steps for group in groups] == [set(), set(), steps]
         assert groups[2] == steps
-        plain = rates_by_step(training_of(tiny(learning_rate=self.PEAK)))
+        plain = rates_by_step(training_of(tiny_trial(learning_rate=self.PEAK)))
         for rates, without in zip(rates_by_step(training), plain, strict=True):
             # 0.125 is a power of two: exact
             assert rates == [without[0], without[1], without[2] * 0.125]
 
     def test_a_multiplier_of_zero_freezes_the_steps(self) -> None:
-        result = results_of(tiny(quantizer_lr_multiplier=0.0))[-1]
+        result = results_of(tiny_trial(quantizer_lr_multiplier=0.0))[-1]
         assert all(layer.step_size == layer.step_size_init for layer in result.layers)
-        moved = results_of(tiny(quantizer_lr_multiplier=1.0))[-1]
+        moved = results_of(tiny_trial(quantizer_lr_multiplier=1.0))[-1]
         assert all(layer.step_size != layer.step_size_init for layer in moved.layers)
 
 
 def test_steps_stay_positive_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     # Lion moves every step by the rate: 1.0 takes each one past zero whenever its gradient is positive.
-    training = training_of(tiny(optimizer="lion", learning_rate=1e-4, quantizer_lr_multiplier=1e4))
+    training = training_of(tiny_trial(optimizer="lion", learning_rate=1e-4, quantizer_lr_multiplier=1e4))
     steps = [p for name, p in training.model.named_parameters() if name.endswith("quantizer.step")]
     lowest: list[float] = []
     before = training.optimizer.step
@@ -272,7 +272,7 @@ def test_steps_stay_positive_after_every_step(monkeypatch: pytest.MonkeyPatch) -
 
 class TestResults:
     def test_one_for_every_epoch(self) -> None:
-        results = results_of(tiny(epochs=3))
+        results = results_of(tiny_trial(epochs=3))
         assert [(result.epoch, result.status) for result in results] == [
             (1, "running"),
             (2, "running"),
@@ -286,7 +286,7 @@ class TestResults:
         assert 0 < results[0].device_s < results[1].device_s < results[2].device_s
 
     def test_losses_are_means_over_the_epoch(self) -> None:
-        training = training_of(tiny(epochs=1))
+        training = training_of(tiny_trial(epochs=1))
         losses: list[float] = []
         measure = training.task.loss
 
@@ -301,7 +301,7 @@ class TestResults:
         assert result.train_loss == pytest.approx(sum(losses) / 6, rel=1e-12)  # both in doubles
 
     def test_validation_is_that_of_the_trained_model(self) -> None:
-        training = training_of(tiny(), work=dropping())
+        training = training_of(tiny_trial(), work=dropping())
         result = list(training.epochs())[-1]
         training.model.eval()
         with torch.no_grad():
@@ -309,12 +309,12 @@ class TestResults:
         assert (result.val_loss, result.val_metric, result.val_top5) == (again.loss, again.metric, again.top5)
 
     def test_training_helps(self) -> None:
-        results = results_of(tiny(epochs=12, learning_rate=3e-3))
+        results = results_of(tiny_trial(epochs=12, learning_rate=3e-3))
         assert results[-1].val_metric > 0.6  # type: ignore[operator]  # chance is 0.1
 
     @pytest.mark.parametrize("changes", [{}, {**PHOTOS, "batch_size": 8}], ids=["digits", "photos"])
     def test_the_test_split_is_measured_at_the_end_and_only_if_asked(self, changes: dict[str, Any]) -> None:
-        training = training_of(tiny(**changes))
+        training = training_of(tiny_trial(**changes))
         *earlier, last = training.epochs(test=True)
         training.model.eval()
         with torch.no_grad():
@@ -322,10 +322,10 @@ class TestResults:
         assert (last.test_metric, last.test_loss, last.test_top5) == (expected.metric, expected.loss, expected.top5)
         assert (last.test_n, last.test_correct) == (expected.n, expected.correct)
         assert last.test_loss != last.val_loss
-        for result in [*earlier, *results_of(tiny(**changes))]:
+        for result in [*earlier, *results_of(tiny_trial(**changes))]:
             assert [getattr(result, name) for name in TEST_FIELDS] == [None] * len(TEST_FIELDS)
         # Looking at the test split changes nothing else.
-        assert last.val_metric == results_of(tiny(**changes))[-1].val_metric
+        assert last.val_metric == results_of(tiny_trial(**changes))[-1].val_metric
 
 
 class TestTrain:
@@ -333,13 +333,13 @@ class TestTrain:
         return train(config, device="cpu", **more)
 
     def test_is_a_generator_of_the_same_results(self) -> None:
-        found = self.results(tiny())
+        found = self.results(tiny_trial())
         assert isinstance(found, Iterator)
-        assert_same_curve(list(found), results_of(tiny()))
+        assert_same_curve(list(found), results_of(tiny_trial()))
 
     def test_threads_are_those_asked_for_and_put_back(self) -> None:
         torch.set_num_threads(2)
-        found = self.results(tiny(), threads=3)
+        found = self.results(tiny_trial(), threads=3)
         assert torch.get_num_threads() == 2
         next(found)
         assert torch.get_num_threads() == 3
@@ -348,27 +348,27 @@ class TestTrain:
 
     def test_threads_are_put_back_where_nobody_asks_for_the_end(self) -> None:
         torch.set_num_threads(2)
-        found = self.results(tiny(), threads=1)
+        found = self.results(tiny_trial(), threads=1)
         next(found)
         found.close()  # type: ignore[attr-defined]  # a generator
         assert torch.get_num_threads() == 2
         with pytest.raises(UsageError):
-            next(self.results(tiny(batch_size=97), threads=1))
+            next(self.results(tiny_trial(batch_size=97), threads=1))
         assert torch.get_num_threads() == 2
 
     def test_test_and_mistakes_get_through(self) -> None:
-        assert list(self.results(tiny(epochs=1), test=True))[0].test_n == 359
+        assert list(self.results(tiny_trial(epochs=1), test=True))[0].test_n == 359
         for changes, text in (({"model": "lenet"}, "Unknown model"), ({"scheme": Scheme(weight_bits=1)}, "bits")):
             with pytest.raises(UsageError, match=text):
-                next(self.results(tiny(**changes)))
+                next(self.results(tiny_trial(**changes)))
 
 
 def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
     for factor in (1.0, 0.25):
-        training = training_of(tiny(optimizer_options={"weight_decay": 0.1}, weight_decay_factor=factor))
+        training = training_of(tiny_trial(optimizer_options={"weight_decay": 0.1}, weight_decay_factor=factor))
         assert {group["weight_decay"] for group in training.optimizer.param_groups} == {0.0, 0.1 * factor}
 
 
 def test_the_rate_falls_at_the_milestones() -> None:
-    config = tiny(epochs=4, schedule="step", milestones=(1, 3), decay=0.5, learning_rate=1e-3)
+    config = tiny_trial(epochs=4, schedule="step", milestones=(1, 3), decay=0.5, learning_rate=1e-3)
     assert [result.learning_rate for result in results_of(config)] == [1e-3, 5e-4, 5e-4, 2.5e-4]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.trials import FLOAT, PHOTOS, tiny, training_of, work_of
+from tests.helpers.trials import FLOAT, PHOTOS, tiny_trial, training_of, work_of
 from tune_qat import Scheme
 from tune_qat.config import EAGER, INDUCTOR, TrialConfig
 from tune_qat.training.loop import Training
@@ -22,7 +22,7 @@ WORK = {"digits": {}, "photos": PHOTOS}
 
 def config_of(work: str, scheme: Scheme, optimizer: str, **changes: Any) -> TrialConfig:
     rate = changes.pop("learning_rate", RATES[optimizer])
-    return tiny(**{**WORK[work], **changes}, scheme=scheme, optimizer=optimizer, learning_rate=rate)
+    return tiny_trial(**{**WORK[work], **changes}, scheme=scheme, optimizer=optimizer, learning_rate=rate)
 
 
 @cache

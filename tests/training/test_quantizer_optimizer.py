@@ -14,7 +14,7 @@ from tests.helpers.trials import (
     assert_same_state,
     results_of,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tune_qat.config import QuantizerOptimizer, Scheme, TrialConfig, UsageError
@@ -32,7 +32,7 @@ def own(name: str = "adam", learning_rate: float = 1e-5, **options: float) -> Qu
 def recipe(**changes: Any) -> TrialConfig:
     """The oscillation paper's: SGD with momentum for weights, Adam at 1e-5 for quantizers."""
     values = {"optimizer": "nesterov", "learning_rate": 0.01, "quantizer_optimizer": own(), **changes}
-    return tiny(**values)
+    return tiny_trial(**values)
 
 
 class TestParameters:

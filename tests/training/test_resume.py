@@ -13,7 +13,7 @@ from tests.helpers.trials import (
     assert_same_curve,
     assert_same_state,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tests.training.test_loop import dropping
@@ -30,7 +30,7 @@ RATES = {"adadelta": 1.0, "lion": 1e-4, "rmsprop": 1e-3}
 @pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
 def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, what: dict[str, Any], scheme: Scheme) -> None:
     rate = RATES.get(optimizer, 0.01)
-    config = tiny(**{**SETTINGS, **what, "scheme": scheme, "optimizer": optimizer, "learning_rate": rate})
+    config = tiny_trial(**{**SETTINGS, **what, "scheme": scheme, "optimizer": optimizer, "learning_rate": rate})
     whole = training_of(config)
     curve = list(whole.epochs())
     results, training = resumed_every_epoch(config, tmp_path)
@@ -55,7 +55,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, what: dict
     ids=["w2a32", "w32a3", "multiplier", "partial-batch", "augmented"],
 )
 def test_whatever_the_rest_of_the_configuration(tmp_path: Path, changes: dict[str, Any]) -> None:
-    config = tiny(**{**SETTINGS, **changes})
+    config = tiny_trial(**{**SETTINGS, **changes})
     results, training = resumed_every_epoch(config, tmp_path)
     whole = training_of(config)
     assert_same_curve(results, list(whole.epochs()))
@@ -63,7 +63,7 @@ def test_whatever_the_rest_of_the_configuration(tmp_path: Path, changes: dict[st
 
 
 def test_layers_that_draw_and_layers_that_average(tmp_path: Path) -> None:
-    config = tiny(**SETTINGS)
+    config = tiny_trial(**SETTINGS)
     results, training = resumed_every_epoch(config, tmp_path, work=dropping())
     torch.rand(7)  # what else the process draws is of no matter
     whole = training_of(config, work=dropping())
@@ -72,7 +72,7 @@ def test_layers_that_draw_and_layers_that_average(tmp_path: Path) -> None:
 
 
 def test_the_test_split_at_the_end(tmp_path: Path) -> None:
-    config = tiny(**SETTINGS)
+    config = tiny_trial(**SETTINGS)
     whole = list(training_of(config).epochs(test=True))
     training = training_of(config)
     next(training.epochs(test=True))
@@ -84,11 +84,11 @@ def test_the_test_split_at_the_end(tmp_path: Path) -> None:
 
 
 def test_the_clocks_go_on() -> None:
-    training = training_of(tiny(**SETTINGS))
+    training = training_of(tiny_trial(**SETTINGS))
     next(training.epochs())
     state = training.state_dict()
     assert state["wall_s"] > 0 and state["device_s"] > 0
-    resumed = training_of(tiny(**SETTINGS))
+    resumed = training_of(tiny_trial(**SETTINGS))
     resumed.load_state_dict({**state, "wall_s": 1000.0, "device_s": 2000.0})
     result = next(resumed.epochs())
     # More than before by one small epoch, which takes well under a minute.
@@ -96,13 +96,13 @@ def test_the_clocks_go_on() -> None:
 
 
 def test_a_trial_that_has_ended_has_nothing_left(tmp_path: Path) -> None:
-    _, training = resumed_every_epoch(tiny(epochs=1), tmp_path)
+    _, training = resumed_every_epoch(tiny_trial(epochs=1), tmp_path)
     assert training.status == "completed"
     assert list(training.epochs()) == []
 
 
 def test_a_checkpoint_from_before_oscillations_were_tracked_is_gone_on_with() -> None:
-    config = tiny(**SETTINGS)
+    config = tiny_trial(**SETTINGS)
     whole = training_of(config)
     curve = list(whole.epochs())
     first, second = training_of(config), training_of(config)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.trials import DIGITS, PHOTOS, tiny, work_of
+from tests.helpers.trials import DIGITS, PHOTOS, tiny_trial, work_of
 from tune_qat.config import TuneQatError, UsageError, trial_key
 from tune_qat.training import workload
 
@@ -37,7 +37,7 @@ def test_a_model_of_another_task_is_said_before_data_is_looked_for(monkeypatch: 
 
 @pytest.mark.parametrize("what", [DIGITS, PHOTOS], ids=["digits", "photos"])
 def test_reference_points_are_finite_and_ordered(what: dict[str, Any]) -> None:
-    work = work_of(tiny(**what))
+    work = work_of(tiny_trial(**what))
     points = work.reference_points()
     assert set(points["baselines"]) == {"val", "test"}
     trivial = {"val": points["trivial_score"], "test": points["trivial_test_score"]}
@@ -56,7 +56,7 @@ def test_a_baseline_without_a_number_is_left_out() -> None:
 
 
 def test_the_key_covers_data_split_and_start() -> None:
-    config = tiny()
+    config = tiny_trial()
     work = work_of(config)
     expected = trial_key(
         config,
@@ -66,7 +66,7 @@ def test_the_key_covers_data_split_and_start() -> None:
         init_checkpoint_sha256="abc",
     )
     assert work.key(config, "search", "abc") == expected
-    fewer = work_of(tiny(dataset_options={"train_limit": 95}))
+    fewer = work_of(tiny_trial(dataset_options={"train_limit": 95}))
     assert fewer.key(config, "search", "abc") != expected
     assert work.key(config, "search", None) != expected
 
@@ -80,12 +80,12 @@ def test_the_key_does_not_depend_on_what_is_searched() -> None:
     for overrides in ({}, wider):
         study = Study.load("quickstart", overrides)
         arm = study.arms()[0]
-        keys.append(work_of(tiny()).key(study.config(arm, arm.optimizers[0], values, seed=3), "search", None))
+        keys.append(work_of(tiny_trial()).key(study.config(arm, arm.optimizers[0], values, seed=3), "search", None))
     assert keys[0] == keys[1]
 
 
 def test_name_and_size_of_batch() -> None:
-    assert work_of(tiny()).name == "lenet5-digits"
+    assert work_of(tiny_trial()).name == "lenet5-digits"
     error = workload.batch_too_large(128, 96, "digits")
     assert isinstance(error, UsageError)
     assert "128" in str(error) and "96" in str(error) and "--batch-size" in str(error)

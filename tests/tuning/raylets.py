@@ -30,9 +30,11 @@ class Raylets:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "3",
+            "RAY_health_check_period_ms": "500",  # how often a node is asked whether it lives: by default each 3 s
         }
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
-        self._joined = 0
+        self._started = 0
+        self._up = False
         # Sockets lie here, whose paths may have 107 characters. Of two nodes that start in one folder one hangs.
         self._folder = tempfile.mkdtemp(prefix="tq", dir="/tmp")
 
@@ -48,10 +50,12 @@ class Raylets:
         ray = str(Path(sys.executable).with_name("ray"))
         command = [*within, ray, "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats",
                    f"--temp-dir={self._folder}/{number}", "--object-store-memory=80000000",
-                   f"--node-ip-address=127.0.0.{number}", *place]  # fmt: skip
-        if number != 1:
+                   f"--node-ip-address={address_of(number)}", *place]  # fmt: skip
+        if number != 1 and not self._up:
             # A node that asks before the head can answer gives up.
             self.wait_for(1)
+            self._up = True
+        self._started = max(self._started, number)
         self._nodes[number] = subprocess.Popen(
             command, env=environment or self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -68,7 +72,24 @@ class Raylets:
 
     def drain(self, number: int) -> None:
         """SIGTERM, as from Kubernetes: the node drains and ends."""
-        self._nodes[number].terminate()
+        process = self._nodes.pop(number)
+        process.terminate()
+        process.wait(ENDS_S)
+
+    def add(self) -> int:
+        """A node with a number that none has had, and one CPU; its number."""
+        self.start(self._started + 1)
+        return self._started
+
+    def keep(self, count: int) -> list[int]:
+        """Have as many nodes beside the head, all up; their numbers."""
+        others = [number for number in self._nodes if number != 1 and self._nodes[number].poll() is None]
+        for number in others[count:]:
+            self.kill(number)
+            self.ask_until(f"not {_alive(number)}")
+        others = [*others[:count], *(self.add() for _ in range(count - len(others)))]
+        self.wait_for(*others)
+        return others
 
     def close(self) -> None:
         """End what still runs."""
@@ -76,11 +97,10 @@ class Raylets:
             self.kill(number)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def wait_for(self, count: int) -> None:
-        """Until as many nodes have joined."""
-        if count > self._joined:
-            self.ask_until(f"sum(node['Alive'] for node in ray.nodes()) >= {count}")
-            self._joined = count
+    def wait_for(self, *numbers: int) -> None:
+        """Until these nodes have joined."""
+        if numbers:
+            self.ask_until(" and ".join(map(_alive, numbers)))
 
     def ask_until(self, condition: str) -> None:
         """Until the cluster answers with true: asked in a process of its own, since Ray reads its token once."""
@@ -98,17 +118,32 @@ def raylets(*cpus: int) -> Iterator[Raylets]:
     try:
         for number, count in enumerate(cpus, start=1):
             cluster.start(number, cpus=count)
-        cluster.wait_for(len(cpus))
+        cluster.wait_for(*range(1, len(cpus) + 1))
         yield cluster
     finally:
         cluster.close()
 
 
+def _alive(number: int) -> str:
+    """Whether a node is up, as a condition for `ask_until`; the head is, if there is an answer."""
+    if number == 1:
+        return "any(node['Alive'] for node in ray.nodes())"
+    return f"'{address_of(number)}' in [node['NodeManagerAddress'] for node in ray.nodes() if node['Alive']]"
+
+
+def address_of(number: int) -> str:
+    return f"127.0.0.{number}"
+
+
 class Driver:
     """A study on a cluster, in a process of its own, whose events are read one by one."""
 
-    def __init__(self, cluster: Raylets, space: Path, results: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "tests.tuning.raylets", str(space), str(results), cluster.address, *options]
+    def __init__(
+        self, cluster: Raylets, space: Path, results: Path, *, concurrent: int = 0, kind: str = "StudyTrial"
+    ) -> None:
+        """`concurrent` trials at once, as many as fit where it is 0; `kind` is their class in tests.tuning.sabotage."""
+        command = [sys.executable, "-m", "tests.tuning.raylets", str(space), str(results), cluster.address]
+        command += [str(concurrent), kind]
         self.process = subprocess.Popen(
             command, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -163,8 +198,9 @@ def _free_port() -> int:
         return port
 
 
-def _drive(space: str, results: str, address: str, *options: str) -> int:
+def _drive(space: str, results: str, address: str, concurrent: str, kind: str) -> int:
     """Run a study and print what happens: a line of JSON an event."""
+    from tests.tuning import sabotage
     from tune_qat.study import Study
     from tune_qat.tuning.run import run
 
@@ -177,14 +213,15 @@ def _drive(space: str, results: str, address: str, *options: str) -> int:
         searcher.listen(tell)
         yield
 
-    outcome = run(
-        Study.load(space, {}),
-        results=results,
-        address=address,
-        max_concurrent=int(options[0]) if options else None,
-        display=listen,
-        say=lambda text: print(json.dumps({"event": "said", "text": text}), flush=True),
-    )
+    with sabotage.broken(getattr(sabotage, kind)):
+        outcome = run(
+            Study.load(space, {}),
+            results=results,
+            address=address,
+            max_concurrent=int(concurrent) or None,
+            display=listen,
+            say=lambda text: print(json.dumps({"event": "said", "text": text}), flush=True),
+        )
     return 0 if outcome.complete else 4
 
 

@@ -1,6 +1,7 @@
 """Trials that really break: they are what Ray runs instead of `StudyTrial`, and break their own process.
 
-Each breaks trials of the optimizer sgd_clip alone, past `pretrain`; a folder tells the processes of a trial apart.
+Each breaks trials of the optimizer sgd_clip alone, past `pretrain`; files beside the results folder tell the processes
+of a trial apart.
 """
 
 import ctypes
@@ -16,13 +17,12 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.tuning import session
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.trainable import StudyTrial
 
-FOLDER = "TUNE_QAT_TEST_FOLDER"
 VICTIM = "sgd_clip"
 
 
@@ -30,7 +30,7 @@ def two_arms(**changes: Any) -> Study:
     """One trial of adam and one of the victim, from scratch, long enough to be broken in the middle."""
     stages = {"default": True, "search": 0, "retrain": 0}
     section = {"epochs": 6, "init": "scratch"}
-    return tiny(
+    return tiny_study(
         **{"quantization": {"bits": [[4, 4]]}, "training": section, "pretrain": None, "stages": stages, **changes}
     )
 
@@ -40,7 +40,14 @@ def _optimizer(config: Any) -> str | None:
     return Plan.from_json(config["plan"]).config.optimizer if "plan" in config else None
 
 
-class Broken(StudyTrial):
+class Noted(StudyTrial):
+    @property
+    def folder(self) -> Path:
+        """That of the results folder."""
+        return Path(str(self._context.results)).parent
+
+
+class Broken(Noted):
     """Breaks after an epoch was recorded and before it is reported."""
 
     def step(self) -> dict[str, Any]:
@@ -57,7 +64,7 @@ class Segfaults(Broken):
     """Once: a read at address 0, as of a bug in a library."""
 
     def break_down(self) -> None:
-        marker = Path(os.environ[FOLDER]) / "broken"
+        marker = self.folder / "broken"
         if not marker.exists():
             marker.touch()
             ctypes.string_at(0)
@@ -67,7 +74,7 @@ class AlwaysDies(Broken):
     """In each of its processes, which it counts."""
 
     def break_down(self) -> None:
-        (Path(os.environ[FOLDER]) / str(os.getpid())).touch()
+        (self.folder / str(os.getpid())).touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -96,7 +103,7 @@ class Hog(Broken):
     """MB; more than the monitor is set to in the test."""
 
     def break_down(self) -> None:
-        (Path(os.environ[FOLDER]) / str(os.getpid())).touch()
+        (self.folder / str(os.getpid())).touch()
         held = []
         for _ in range(self.MOST // 50):
             held.append(b"\1" * 50_000_000)
@@ -104,7 +111,20 @@ class Hog(Broken):
         time.sleep(10)
 
 
-class Tells(StudyTrial):
+class Waits(Noted):
+    """Not broken: after three epochs it waits for a file `go`, so that a test has the time that it takes."""
+
+    _epoch = 0
+
+    def step(self) -> dict[str, Any]:
+        while self._epoch >= 3 and not (self.folder / "go").exists():
+            time.sleep(0.02)
+        report = super().step()
+        self._epoch = report.get("epoch", 0)
+        return report
+
+
+class Tells(Noted):
     """Not broken: it writes down how many threads its process has, of torch, of OpenMP and of compiled kernels."""
 
     def step(self) -> dict[str, Any]:
@@ -113,15 +133,14 @@ class Tells(StudyTrial):
         from torch._inductor.utils import parallel_num_threads
 
         counts = (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), parallel_num_threads())
-        (Path(os.environ[FOLDER]) / "threads").write_text(" ".join(map(str, counts)))
+        (self.folder / "threads").write_text(" ".join(map(str, counts)))
         return report
 
 
 @contextmanager
-def broken(kind: type[StudyTrial], folder: Path) -> Iterator[None]:
+def broken(kind: type[StudyTrial]) -> Iterator[None]:
     """Trials of studies that are run in this block are of this kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER, str(folder))
         patch.setattr(session, "StudyTrial", kind)
         yield
 
@@ -136,5 +155,5 @@ if __name__ == "__main__":
     from tests.tuning import sabotage  # under the name that workers know
     from tune_qat.cli import main
 
-    with sabotage.broken(getattr(sabotage, sys.argv.pop(1)), Path.cwd()):
+    with sabotage.broken(getattr(sabotage, sys.argv.pop(1))):
         main()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.trials import tiny as trial
+from tests.helpers.studies import tiny_study
+from tests.helpers.trials import tiny_trial as trial
 from tests.helpers.trials import work_of
-from tests.tuning.studies import tiny
 from tune_qat.config import UsageError
 from tune_qat.training.compiler import usable
 from tune_qat.training.workload import Workload
@@ -23,11 +23,11 @@ def work() -> Workload:
 
 
 def chosen(requested: str, recorded: Sequence[Mapping[str, Any]] = (), **changes: Any) -> tuple[str, str]:
-    return choose(tiny(**changes), work(), requested, recorded=recorded, device="cpu", processes=2)
+    return choose(tiny_study(**changes), work(), requested, recorded=recorded, device="cpu", processes=2)
 
 
 def test_counts_what_is_trained_in_quantized_form() -> None:
-    found = plan(tiny(), work(), processes=2)
+    found = plan(tiny_study(), work(), processes=2)
     # Two optimizers at 4/4, each 1 default, 1 random, 3 search and 2 retrain trials, of 3 epochs of 128 samples.
     assert found.samples == 2 * 7 * 3 * 128
     assert found.steps == found.samples // 32
@@ -38,13 +38,13 @@ def test_counts_what_is_trained_in_quantized_form() -> None:
 
 
 def test_batch_norm_makes_no_difference_to_what_is_counted() -> None:
-    plain, normed = (plan(tiny(), work_of(trial(model=model)), processes=1) for model in ("lenet5", "lenet5_bn"))
+    plain, normed = (plan(tiny_study(), work_of(trial(model=model)), processes=1) for model in ("lenet5", "lenet5_bn"))
     assert (normed.layers, normed.features) == (plain.layers, plain.features) and plain.features > 0
 
 
 def test_a_floating_point_study_has_nothing_to_save() -> None:
     floating = {"bits": [[32, 32]]}
-    assert plan(tiny(quantization=floating), work(), processes=2).samples == 0
+    assert plan(tiny_study(quantization=floating), work(), processes=2).samples == 0
     assert chosen("auto", quantization=floating)[0] == "eager"
 
 
@@ -69,4 +69,4 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_name_is_refused_before_anything_is_done() -> None:
     with pytest.raises(UsageError, match="must be one of auto, eager, inductor, but got 'fast'"):
-        run(tiny(), backend="fast")
+        run(tiny_study(), backend="fast")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.studies import tiny
-from tests.tuning.test_run import assert_whole
+from tests.helpers.runs import assert_whole
+from tests.helpers.studies import tiny_study
 from tune_qat.cli.run_summary import ending
 from tune_qat.config import UsageError
 from tune_qat.results.reader import read_rows
@@ -69,23 +69,26 @@ def test_a_meter_adds_up_parts_of_lost_trials_and_takes_the_usual_time_from_whol
     assert meter.spent().usual_s == 15.0 and meter.spent().running_s == []
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_cluster")
 def test_a_budget_of_trials_ends_a_run_that_goes_on_later_and_says_so(tmp_path: Path) -> None:
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    first = run(study, results=tmp_path, budget=Budget(trials=2))
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
+    first = run(study, results=tmp_path, budget=Budget(trials=2), max_concurrent=1)
     assert (first.complete, first.stopped_by, first.budget, first.left) == (False, "budget", "trials", 5)
     rows = read_rows(tmp_path, "trials")
     assert [row["stage"] for row in rows if row["status"] == "completed"] and len(rows) == 2
     shown = ending(study, first, results=tmp_path, again="tune-qat run tiny.toml")
     assert "--trial-budget leaves no room for another trial. 2 trials ended in this run (0.00 hours" in shown
     assert "5 of the plan are left" in shown and "resume   tune-qat run tiny.toml" in shown
-    last = run(study, results=tmp_path, budget=Budget(trials=5))
+    last = run(study, results=tmp_path, budget=Budget(trials=5), max_concurrent=1)
     assert (last.complete, last.stopped_by, last.left) == (True, None, 0)
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_cluster")
 def test_gpu_hours_without_gpus_are_refused_with_what_to_use_instead(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="hold no GPU.*--time-budget 8h"):
-        run(tiny(), results=tmp_path / "results", budget=Budget(gpu_hours=1.0))
+        run(tiny_study(), results=tmp_path / "results", budget=Budget(gpu_hours=1.0))
     assert not (tmp_path / "results").exists()

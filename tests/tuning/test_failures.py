@@ -2,7 +2,6 @@
 
 import math
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,15 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.helpers.runs import assert_whole, command, study_file
+from tests.helpers.shared_cluster import SharedCluster
+from tests.helpers.studies import tiny_study
 from tests.tuning import sabotage
 from tests.tuning.sabotage import VICTIM, broken, two_arms
-from tests.tuning.studies import tiny
-from tests.tuning.test_run import STUDY_FILE, assert_whole
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.tuning.run import run
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
 
 
 def by_optimizer(results: Path) -> dict[str, dict[str, Any]]:
@@ -34,7 +34,7 @@ def test_a_diverged_search_trial_is_a_result_with_a_finite_worst_value(tmp_path:
         held.append(searcher)
         yield
 
-    study = tiny(
+    study = tiny_study(
         quantization={"bits": [[4, 4]]},
         training={"epochs": 3, "init": "scratch"},
         pretrain=None,
@@ -70,7 +70,7 @@ def test_a_diverged_search_trial_is_a_result_with_a_finite_worst_value(tmp_path:
 
 
 def test_a_segmentation_fault_costs_no_epoch(tmp_path: Path) -> None:
-    with broken(sabotage.Segfaults, tmp_path):
+    with broken(sabotage.Segfaults):
         assert run(two_arms(), results=tmp_path / "results").complete
     assert_whole(tmp_path / "results", {"default": 2})
     row = by_optimizer(tmp_path / "results")[VICTIM]
@@ -80,7 +80,7 @@ def test_a_segmentation_fault_costs_no_epoch(tmp_path: Path) -> None:
 
 
 def test_a_trial_whose_process_dies_each_time_is_given_up_after_three_restarts(tmp_path: Path) -> None:
-    with broken(sabotage.AlwaysDies, tmp_path):
+    with broken(sabotage.AlwaysDies):
         assert run(two_arms(), results=tmp_path / "results").complete
     assert_whole(tmp_path / "results", {"default": 2})
     rows = by_optimizer(tmp_path / "results")
@@ -98,7 +98,7 @@ def test_memory_that_torch_cannot_get_ends_the_trial_as_oom(tmp_path: Path) -> N
         workload={"model": "lenet5", "dataset": "digits"},
         space={"optimizers": ["adam", VICTIM], "batch_size": {"low": 1024, "high": 1024}},
     )
-    with broken(sabotage.Starved, tmp_path):
+    with broken(sabotage.Starved):
         assert run(study, results=tmp_path / "results").complete
     rows = by_optimizer(tmp_path / "results")
     assert rows["adam"]["status"] == "completed"
@@ -109,36 +109,40 @@ def test_memory_that_torch_cannot_get_ends_the_trial_as_oom(tmp_path: Path) -> N
 
 
 def test_a_process_that_rays_memory_monitor_kills_is_oom_and_the_study_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_cluster: SharedCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
     # The monitor looks at the whole machine, where others may take as much meanwhile: then once more.
     for number in range(3):
-        folder = tmp_path / str(number) / "processes"
-        folder.mkdir(parents=True)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shared_cluster.end()  # the next one starts with this monitor
         memory = psutil.virtual_memory()
         threshold = (memory.total - memory.available + 1.6e9) / memory.total
         monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
-        with broken(sabotage.Hog, folder):
-            assert run(two_arms(), results=folder.parent / "results").complete
-        rows = by_optimizer(folder.parent / "results")
-        if rows["adam"]["status"] == "completed" and list(folder.iterdir()):
+        with broken(sabotage.Hog):
+            assert run(two_arms(), results=folder / "results").complete
+        shared_cluster.end()
+        rows, processes = by_optimizer(folder / "results"), [path for path in folder.iterdir() if path.name.isdigit()]
+        if rows["adam"]["status"] == "completed" and processes:
             break
     assert rows[VICTIM]["status"] == "oom", rows[VICTIM]["error_text"]
     assert (rows[VICTIM]["n_restarts"], rows[VICTIM]["error_type"]) == (0, "OutOfMemoryError")
-    assert len(list(folder.iterdir())) == 1, "not tried again"
+    assert len(processes) == 1, "not tried again"
     # Ray's monitor may have killed the neighbour as well: not its doing.
     assert rows["adam"]["status"] == "completed"
-    assert_whole(folder.parent / "results", {"default": 2})
+    assert_whole(folder / "results", {"default": 2})
 
 
 def test_too_many_errors_in_user_code_end_the_command_with_3_and_keep_the_tracebacks(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(f"max_failed_trials = 1\n{STUDY_FILE}".replace('"sgd_clip"', '"sgd"'))
-    text = (tmp_path / "study.toml").read_text().replace("[training]\n", '[training]\ninit = "scratch"\n')
-    text = text[: text.index("[pretrain]")] + text[text.index("[space]") :]
-    (tmp_path / "study.toml").write_text(text)
-    command = [sys.executable, "-m", "tests.tuning.sabotage", "Raises", "run", "study.toml", "--no-progress"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    study = tiny_study(
+        max_failed_trials=1,
+        training={"epochs": 3, "init": "scratch"},
+        pretrain=None,
+        space={"optimizers": ["adam", "sgd"], "batch_size": {"low": 16, "high": 64}},
+    )
+    typed = command(study_file(tmp_path, study), tmp_path / "results", "--max-concurrent", "1", kind="Raises")
+    done = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3, done.stderr
     assert "max_failed_trials = 1" in done.stderr and "Nothing recorded is lost" in done.stderr
     failed = [row for row in read_rows(tmp_path / "results", "trials") if row["status"] == "error"]

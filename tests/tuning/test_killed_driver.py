@@ -1,7 +1,9 @@
-"""A driver that is killed ten times in a row, each time somewhere else."""
+"""A driver that is killed five times in a row, each time somewhere else.
+
+Deaths at every step of a study are those of tests/simulate/test_resume.py, without processes; these are real ones.
+"""
 
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from tests.tuning.test_run import PLANNED, STUDY_FILE, assert_whole, command
+from tests.helpers.runs import assert_whole, begun, finish, study_file
+from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-KILLS = 10
+PLANNED = {"pretrain": 1, "default": 4, "random": 4, "search": 12, "retrain": 8}
+
+KILLS = 5
 LONGEST_S = 2.0
 """After a run has recorded its first epoch: by then it trains, ends trials or starts others, on any machine."""
 START_S = 180.0
@@ -38,26 +43,25 @@ def moments() -> Iterator[float]:
         yield generator.uniform(0.0, LONGEST_S)
 
 
-def test_after_ten_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) -> None:
-    results, space = tmp_path / "results", tmp_path / "tiny.toml"
+def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) -> None:
+    results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 29 trials in all.
-    text = STUDY_FILE.replace("epochs = 3", "epochs = 9").replace("train_limit = 128", "train_limit = 512")
-    space.write_text(text)
+    study = tiny_study(
+        workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 512}}, training={"epochs": 5}
+    )
+    space = study_file(tmp_path, study)
     for _, moment in zip(range(KILLS), moments(), strict=False):
         before = stamps(results)
-        with subprocess.Popen(
-            command(space, results), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        ) as process:
+        with begun(space, results) as process:
             until = time.monotonic() + START_S
             while stamps(results) == before:
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < until
                 time.sleep(0.02)
             time.sleep(moment)
-            assert process.poll() is None, "the study ended before it was killed ten times"
+            assert process.poll() is None, "the study ended before it was killed for the last time"
             process.kill()
-    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
+    finish(space, results)
     assert_whole(results, PLANNED)
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)

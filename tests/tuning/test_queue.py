@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.tuning.objective import Objective
@@ -56,7 +56,7 @@ def work_off(queue: StudyQueue, *, stop_after: int = 10**6) -> tuple[list[Plan],
 
 @pytest.mark.parametrize("mode", ["comparison", "joint"])
 def test_optimizers_without_a_rate_to_search_or_a_schedule_and_one_for_quantizers(mode: str) -> None:
-    study = tiny(
+    study = tiny_study(
         mode=mode,
         space={"optimizers": ["prodigy", "schedule_free_sgd"], "batch_size": {"low": 16, "high": 64}},
         training={"epochs": 3, "init": "scratch", "quantizer_optimizer": {"learning_rate": 1e-5}},
@@ -77,7 +77,7 @@ def test_optimizers_without_a_rate_to_search_or_a_schedule_and_one_for_quantizer
 
 
 def test_every_stage_has_exactly_its_planned_trials_in_every_arm() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     plans, _ = work_off(queue)
     counts = Counter((plan.arm_id, plan.stage) for plan in plans)
     arms = ["adam-w32a32", "sgd_clip-w32a32", "adam-w4a4", "sgd_clip-w4a4"]
@@ -89,7 +89,7 @@ def test_every_stage_has_exactly_its_planned_trials_in_every_arm() -> None:
 
 
 def test_nothing_starts_before_the_pretrained_start_is_there() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     first = queue.next()
     assert first is not None and first.stage == "pretrain"
     assert queue.next() is None
@@ -100,7 +100,7 @@ def test_nothing_starts_before_the_pretrained_start_is_there() -> None:
 
 
 def test_an_arms_search_waits_for_its_default_and_random_trials() -> None:
-    queue = make_queue(tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}))
+    queue = make_queue(tiny_study(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}))
     pretrain = queue.next()
     assert pretrain is not None
     queue.ended(pretrain, row_of(pretrain))
@@ -109,7 +109,7 @@ def test_an_arms_search_waits_for_its_default_and_random_trials() -> None:
 
 
 def test_retrain_repeats_the_best_configuration_with_fresh_seeds_that_all_arms_share() -> None:
-    plans, rows = work_off(make_queue(tiny()))
+    plans, rows = work_off(make_queue(tiny_study()))
     for arm in ("adam-w4a4", "sgd_clip-w32a32"):
         earlier = [p for p in plans if p.arm_id == arm and p.stage in ("default", "random", "search")]
         again = [p for p in plans if p.arm_id == arm and p.stage == "retrain"]
@@ -121,7 +121,7 @@ def test_retrain_repeats_the_best_configuration_with_fresh_seeds_that_all_arms_s
 
 @pytest.mark.parametrize("done", [0, 1, 5, 12, 20, 28])
 def test_a_queue_on_a_partial_record_does_the_rest_and_nothing_twice(done: int) -> None:
-    study = tiny()
+    study = tiny_study()
     before, rows = work_off(make_queue(study), stop_after=done)
     queue = make_queue(study, rows)
     if done:
@@ -133,7 +133,7 @@ def test_a_queue_on_a_partial_record_does_the_rest_and_nothing_twice(done: int) 
 
 
 def test_a_trial_that_was_cut_off_goes_first_and_is_the_same_trial() -> None:
-    study = tiny()
+    study = tiny_study()
     before, rows = work_off(make_queue(study), stop_after=12)
     cut = next(i for i, plan in enumerate(before) if plan.stage == "search")
     rows[cut]["status"] = "running"
@@ -145,11 +145,11 @@ def test_a_trial_that_was_cut_off_goes_first_and_is_the_same_trial() -> None:
 
 
 def test_a_recorded_trial_outside_todays_range_does_not_count() -> None:
-    study = tiny()
+    study = tiny_study()
     before, rows = work_off(make_queue(study))
     searched = [p for p in before if p.arm_id == "adam-w4a4" and p.stage == "search"]
     low = sorted(p.config.learning_rate for p in searched)[1]
-    narrower = tiny(
+    narrower = tiny_study(
         space={
             "optimizers": ["adam", "sgd_clip"],
             "batch_size": {"low": 16, "high": 64},
@@ -164,9 +164,9 @@ def test_a_recorded_trial_outside_todays_range_does_not_count() -> None:
 
 
 def test_more_trials_and_seeds_run_only_the_new_ones() -> None:
-    study = tiny()
+    study = tiny_study()
     _, rows = work_off(make_queue(study))
-    more = tiny(stages={"default": True, "random": 1, "search": 5, "retrain": 3})
+    more = tiny_study(stages={"default": True, "random": 1, "search": 5, "retrain": 3})
     queue = make_queue(more, rows)
     queue.start_known(INIT)
     after, _ = work_off(queue)
@@ -203,8 +203,8 @@ def test_an_edited_study_runs_only_what_is_new(
     before: dict[str, Any], after: dict[str, Any], new: dict[str, int]
 ) -> None:
     """`new`: trials per stage before `retrain`, of which only those of an arm's new best are added."""
-    old, rows = work_off(make_queue(tiny(**before)))
-    study = tiny(**after)
+    old, rows = work_off(make_queue(tiny_study(**before)))
+    study = tiny_study(**after)
     queue = make_queue(study, rows)
     queue.start_known(INIT)
     added, _ = work_off(queue)
@@ -243,7 +243,7 @@ def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.Mon
             raise AssertionError("nothing was cut off")
 
     monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Repeating)
-    plans, _ = work_off(make_queue(tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}})))
+    plans, _ = work_off(make_queue(tiny_study(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}})))
     searched = [plan for plan in plans if plan.stage == "search"]
     assert len(searched) == 2 * 3
     assert len({plan.trial_key for plan in searched}) == 2 * 3
@@ -251,7 +251,7 @@ def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.Mon
 
 
 def test_too_many_failures_close_the_study_and_say_why() -> None:
-    queue = make_queue(tiny(max_failed_trials=2))
+    queue = make_queue(tiny_study(max_failed_trials=2))
     pretrain = queue.next()
     assert pretrain is not None
     queue.ended(pretrain, row_of(pretrain))
@@ -265,7 +265,7 @@ def test_too_many_failures_close_the_study_and_say_why() -> None:
 
 
 def test_a_failed_start_ends_the_study() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     pretrain = queue.next()
     assert pretrain is not None
     queue.ended(pretrain, row_of(pretrain, status="diverged", metric=None))
@@ -281,7 +281,7 @@ def test_samplers_are_told_a_finite_worst_value_of_a_diverged_trial() -> None:
 
 
 def test_an_arm_in_which_every_trial_diverged_has_no_retrain_and_the_study_still_ends() -> None:
-    queue = make_queue(tiny())
+    queue = make_queue(tiny_study())
     plans = []
     while (plan := queue.next()) is not None:
         plans.append(plan)
@@ -292,7 +292,7 @@ def test_an_arm_in_which_every_trial_diverged_has_no_retrain_and_the_study_still
 
 
 def test_joint_mode_is_one_arm_per_bit_width_with_every_default_tried() -> None:
-    queue = make_queue(tiny(mode="joint"))
+    queue = make_queue(tiny_study(mode="joint"))
     plans, _ = work_off(queue)
     assert {plan.arm_id for plan in plans} == {"pretrain", "joint-w32a32", "joint-w4a4"}
     defaults = [plan.config.optimizer for plan in plans if plan.arm_id == "joint-w4a4" and plan.stage == "default"]
@@ -301,7 +301,7 @@ def test_joint_mode_is_one_arm_per_bit_width_with_every_default_tried() -> None:
 
 
 def test_repeats_have_samplers_and_seeds_of_their_own() -> None:
-    plans, _ = work_off(make_queue(tiny(repeats=2, quantization={"bits": [[4, 4]]})))
+    plans, _ = work_off(make_queue(tiny_study(repeats=2, quantization={"bits": [[4, 4]]})))
     first = [p for p in plans if p.arm_id == "adam-w4a4" and p.stage == "search"]
     second = [p for p in plans if p.arm_id == "adam-w4a4-r2" and p.stage == "search"]
     assert [p.config.learning_rate for p in first] != [p.config.learning_rate for p in second]
@@ -316,7 +316,7 @@ JOINT = {
 
 
 def test_searched_bits_are_one_arm_whose_trials_have_all_of_them() -> None:
-    queue = make_queue(tiny(**JOINT))
+    queue = make_queue(tiny_study(**JOINT))
     plans, rows = work_off(queue)
     assert list(queue.arms) == ["joint-bits"]
     searched = {plan.config.scheme.label for plan in plans if plan.stage in ("random", "search")}
@@ -325,14 +325,14 @@ def test_searched_bits_are_one_arm_whose_trials_have_all_of_them() -> None:
     retrained = [plan.config for plan in plans if plan.stage == "retrain"]
     assert best is not None and len(retrained) == 2
     assert {config.config_id for config in retrained} == {best.config.config_id}
-    again = make_queue(tiny(**JOINT), rows)
+    again = make_queue(tiny_study(**JOINT), rows)
     again.start_known(INIT)
     assert again.next() is None and again.finished
 
 
 def test_bits_that_are_not_searched_any_more_do_not_count() -> None:
-    plans, rows = work_off(make_queue(tiny(**JOINT)))
-    fewer = make_queue(tiny(**{**JOINT, "quantization": {"bits": [[2, 2], [4, 4]], "search_bits": True}}), rows)
+    plans, rows = work_off(make_queue(tiny_study(**JOINT)))
+    fewer = make_queue(tiny_study(**{**JOINT, "quantization": {"bits": [[2, 2], [4, 4]], "search_bits": True}}), rows)
     fewer.start_known(INIT)
     kept = {plan.trial_key for plan, _ in fewer.arms["joint-bits"].done.values() if plan.stage == "search"}
     expected = {p.trial_key for p in plans if p.stage == "search" and p.config.scheme.label != "w8a8"}
@@ -340,14 +340,16 @@ def test_bits_that_are_not_searched_any_more_do_not_count() -> None:
 
 
 def test_weight_decay_has_the_factor_of_the_bit_width() -> None:
-    study = tiny(quantization={"bits": [[32, 32], [2, 2]], "weight_decay_factors": {"2": 0.25}})
+    study = tiny_study(quantization={"bits": [[32, 32], [2, 2]], "weight_decay_factors": {"2": 0.25}})
     plans, _ = work_off(make_queue(study))
     factors = {(plan.config.scheme.label, plan.config.weight_decay_factor) for plan in plans}
     assert factors == {("w32a32", 1.0), ("w2a2", 0.25)}
 
 
 def test_of_equally_good_configurations_the_key_decides_whichever_ended_first() -> None:
-    study = tiny(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, quantization={"bits": [[4, 4]]})
+    study = tiny_study(
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, quantization={"bits": [[4, 4]]}
+    )
     chosen = []
     for backwards in (False, True):
         plans, rows = work_off(make_queue(study))
@@ -366,11 +368,11 @@ def test_retrain_follows_a_trial_beyond_the_plan_that_turns_out_best() -> None:
     """Cut off when the study had more trials, and still gone on with; meanwhile `retrain` may begin."""
     one = {"space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, "quantization": {"bits": [[4, 4]]}}
     stages = {"default": True, "random": 1, "search": 4, "retrain": 2}
-    plans, rows = work_off(make_queue(tiny(**one, stages=stages)))
+    plans, rows = work_off(make_queue(tiny_study(**one, stages=stages)))
     rows = [row for row in rows if row["stage"] != "retrain"]
     late = next(plan for plan in reversed(plans) if plan.stage == "search")
     next(row for row in rows if row["trial_key"] == late.trial_key)["status"] = "running"
-    queue = make_queue(tiny(**one, stages={**stages, "search": 3}), rows)
+    queue = make_queue(tiny_study(**one, stages={**stages, "search": 3}), rows)
     queue.start_known(INIT)
     first, second = queue.next(), queue.next()
     assert first is not None and first.trial_key == late.trial_key

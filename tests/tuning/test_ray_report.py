@@ -1,6 +1,6 @@
 from numbers import Number
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import Plan
 from tune_qat.tuning.ray_report import pack, unpack
@@ -28,7 +28,7 @@ def test_what_says_nothing_of_an_epoch_and_what_was_never_packed() -> None:
 
 
 def test_a_plan_travels_as_one_text() -> None:
-    study = tiny()
+    study = tiny_study()
     arm = study.arms()[0]
     config = study.default_config(arm, arm.optimizers[0])
     plan = Plan(

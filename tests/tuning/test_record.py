@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 from tune_qat.training import workload
 from tune_qat.tuning.asha import Decision
@@ -19,7 +19,7 @@ SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
 @pytest.mark.parametrize("section", [None, SECTION], ids=["one optimizer", "two"])
 def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Path, section: dict[str, Any]) -> None:
     space = {"optimizers": ["schedule_free_sgd", "adam"], "batch_size": {"low": 16, "high": 64}}
-    study = tiny(space=space, training={"epochs": 3, "quantizer_optimizer": section})
+    study = tiny_study(space=space, training={"epochs": 3, "quantizer_optimizer": section})
     work = workload.load("lenet5", "digits", options=study.workload.options)
     planner = Planner(study=study, work=work)
     record = Record(results=tmp_path, study=study, work=work, reference_points={}, sign=1)
@@ -43,7 +43,7 @@ def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Pa
 
 
 def test_decisions_of_an_earlier_run_stay(tmp_path: Path) -> None:
-    study = tiny()
+    study = tiny_study()
     work = workload.load("lenet5", "digits", options=study.workload.options)
     for rung in (1, 3, 9):
         # A record of its own each time, as after the driver was killed.

@@ -1,12 +1,9 @@
-"""Real studies on a real Ray session of two CPUs."""
+"""Real studies on a Ray cluster of two CPUs."""
 
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,71 +14,55 @@ import pytest
 import torch
 
 import analysis
-from tests.tuning.studies import tiny
+from tests.helpers.runs import assert_whole
+from tests.helpers.studies import tiny_study
 from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
-from tune_qat.results.views import connect
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, remove_folder
 from tune_qat.study import Study
 from tune_qat.training.loop import train
-from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 
-# One Ray session at a time, whatever the number of test processes.
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_cluster"), pytest.mark.xdist_group("run")]
 
 PLANNED = {"pretrain": 1, "default": 4, "random": 4, "search": 12, "retrain": 8}
-
-STUDY_FILE = """
-[workload]
-model = "lenet5"
-dataset = "digits"
-options = { train_limit = 128 }
-[quantization]
-bits = [[32, 32], [4, 4]]
-[training]
-epochs = 3
-[pretrain]
-batch_size = 32
-epochs = 2
-[space]
-optimizers = ["adam", "sgd_clip"]
-batch_size = { low = 16, high = 64 }
-[stages]
-random = 1
-search = 3
-retrain = 2
-[search]
-startup_trials = 2
-[judgement]
-metric = "accuracy"
-margin = 0.01
-"""
+ONE_TRIAL: dict[str, Any] = {
+    "quantization": {"bits": [[4, 4]]},
+    "training": {"epochs": 4, "init": "scratch"},
+    "pretrain": None,
+    "space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
+    "stages": {"default": True, "search": 0, "retrain": 0},
+}
+"""Sections of a study that is no more than one trial."""
 
 
 def stages(results: StoragePath) -> Counter[str]:
     return Counter(row["stage"] for row in read_rows(results, "trials"))
 
 
-def assert_whole(results: StoragePath, planned: dict[str, int]) -> None:
-    """Every planned trial once, with a final status, its epochs 1..n each once."""
-    rows = read_rows(results, "trials")
-    assert stages(results) == planned
-    assert not {row["status"] for row in rows} & {"running", "interrupted"}
-    assert len({row["trial_key"] for row in rows}) == len(rows)
-    found = connect(results).sql("SELECT trial_key, list(epoch ORDER BY epoch) FROM epochs GROUP BY ALL").fetchall()
-    epochs = dict(found)
-    for row in rows:
-        assert epochs[row["trial_key"]] == list(range(1, row["epochs_run"] + 1))
+@pytest.fixture(scope="module")
+def statuses() -> list[str]:
+    """Of the trials of the finished study, in the record as it was when their checkpoints were removed."""
+    return []
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path, Outcome]:
+def finished(
+    shared_cluster: object, statuses: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Study, Path, Outcome]:
     results = tmp_path_factory.mktemp("study") / "results"
-    return tiny(), results, run(tiny(), results=results)
+
+    def look(folder: StoragePath) -> None:
+        row = next(row for row in read_rows(results, "trials") if row["trial_key"] == folder.name)
+        statuses.append(row["status"])
+        remove_folder(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune_qat.tuning.record.remove_folder", look)
+        return tiny_study(), results, run(tiny_study(), results=results)
 
 
 def test_every_planned_trial_is_run_once_in_every_stage(finished: tuple[Study, Path, Outcome]) -> None:
@@ -188,17 +169,10 @@ def test_a_driver_lost_while_it_ended_trials_is_made_up_for(
     assert after.keys() == rows.keys()
 
 
-def test_a_trials_row_is_there_before_its_checkpoint_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen = []
-
-    def look(folder: StoragePath) -> None:
-        row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == folder.name)
-        seen.append(row["status"])
-        remove_folder(folder)
-
-    monkeypatch.setattr("tune_qat.tuning.record.remove_folder", look)
-    assert run(tiny(stages={"default": True, "search": 0, "retrain": 0}), results=tmp_path).complete
-    assert seen and not set(seen) & {"running", "interrupted"}
+def test_a_trials_row_is_there_before_its_checkpoint_goes(
+    finished: tuple[Study, Path, Outcome], statuses: list[str]
+) -> None:
+    assert statuses and not set(statuses) & {"running", "interrupted"}
 
 
 def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
@@ -206,39 +180,36 @@ def test_more_trials_run_only_what_is_new(finished: tuple[Study, Path, Outcome],
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     before = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
-    more = tiny(stages={"default": True, "random": 1, "search": 4, "retrain": 2})
-    assert run(more, results=copy).complete
+    more = tiny_study(stages={"default": True, "random": 1, "search": 4, "retrain": 2})
+    assert run(more, results=copy, max_concurrent=1).complete
     after = {row["trial_key"]: row["finished_at"] for row in read_rows(copy, "trials")}
     assert before.items() <= after.items()
     assert stages(copy)["search"] == 16
 
 
+@pytest.mark.slow
 def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     killed: list[str] = []
 
     @contextmanager
     def killer(searcher: Any, resources: Any) -> Iterator[None]:
         def listen(event: str, plan: Any, values: Any) -> None:
-            if event == "epoch" and plan.stage == "default" and values["epoch"] == 2 and not killed:
+            if event == "epoch" and values["epoch"] == 2 and not killed:
                 killed.append(plan.trial_key)
                 os.kill(values["pid"], signal.SIGKILL)
 
         searcher.listen(listen)
         yield
 
-    study = tiny(
-        training={"epochs": 12},
-        quantization={"bits": [[4, 4]]},
-        stages={"default": True, "search": 0, "retrain": 0},
-    )
-    assert run(study, results=tmp_path, display=killer).complete
-    assert_whole(tmp_path, {"pretrain": 1, "default": 2})
+    assert run(tiny_study(**ONE_TRIAL), results=tmp_path, display=killer).complete
+    assert_whole(tmp_path, {"default": 1})
     row = next(row for row in read_rows(tmp_path, "trials") if row["trial_key"] == killed[0])
     assert (row["status"], row["n_restarts"]) == ("completed", 1)
     attempts = Counter(epoch["attempt"] for epoch in last_epochs(tmp_path, "tiny", killed[0]))
     assert attempts[1] >= 2 and attempts[2] >= 1
 
 
+@pytest.mark.slow
 def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks(tmp_path: Path) -> None:
     @contextmanager
     def saboteur(searcher: Any, resources: Any) -> Iterator[None]:
@@ -249,26 +220,22 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
         searcher.listen(listen)
         yield
 
-    study = tiny(max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1})
+    study = tiny_study(
+        quantization={"bits": [[4, 4]]}, max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1}
+    )
     with pytest.raises(TooManyFailures, match="max_failed_trials = 1"):
-        run(study, results=tmp_path, display=saboteur)
+        run(study, results=tmp_path, display=saboteur, max_concurrent=1)
     failed = [row for row in read_rows(tmp_path, "trials") if row["status"] == "error"]
     assert len(failed) >= 2
     assert all("does not exist" in row["error_text"] for row in failed)
 
 
-def test_a_time_budget_ends_a_study_that_goes_on_later(tmp_path: Path) -> None:
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    first = run(study, results=tmp_path, budget=Budget(seconds=0.001))
-    assert (first.complete, first.stopped_by) == (False, "budget")
-    assert run(study, results=tmp_path).complete
-    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
-
-
 def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished: tuple[Study, Path, Outcome]) -> None:
     results = finished[1]
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
-    other = tiny(workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128, "split_seed": 1}})
+    other = tiny_study(
+        workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 128, "split_seed": 1}}
+    )
     with pytest.raises(UsageError, match="another .*fingerprint"):
         run(other, results=results)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")} == before
@@ -279,66 +246,36 @@ def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
     tmp_path: Path, wanted: dict[str, float]
 ) -> None:
     with pytest.raises(UsageError, match="more than any node"):
-        run(tiny(), results=tmp_path / "results", **wanted)  # type: ignore[arg-type]
+        run(tiny_study(), results=tmp_path / "results", **wanted)  # type: ignore[arg-type]
     assert not (tmp_path / "results").exists()
 
 
-def command(space: Path, results: Path) -> list[str]:
-    return [sys.executable, "-m", "tune_qat", "run", str(space), "--results", str(results), "--no-progress"]
+@pytest.mark.slow
+def test_ctrl_c_stops_with_everything_recorded_and_the_study_goes_on_later(tmp_path: Path) -> None:
+    @contextmanager
+    def typist(searcher: Any, resources: Any) -> Iterator[None]:
+        def listen(event: str, plan: Any, values: Any) -> None:
+            if event == "epoch" and plan.stage == "default":
+                signal.raise_signal(signal.SIGINT)
 
+        searcher.listener = listen
+        yield
 
-@pytest.fixture
-def space(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.toml"
-    path.write_text(STUDY_FILE)
-    return path
-
-
-def wait_for(results: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until the record holds that many trials, the study still running."""
-    deadline = time.monotonic() + 120
-    while len(list((results / "trials").rglob("[!.]*.parquet"))) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_a_killed_driver_leaves_a_study_that_the_same_command_finishes(space: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    for trials in (4, 14):
-        with subprocess.Popen(
-            command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            wait_for(results, trials, process)
-            process.kill()
-    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert_whole(results, PLANNED)
-
-
-def test_ctrl_c_stops_with_the_line_that_resumes(space: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    with subprocess.Popen(
-        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_for(results, 6, process)
-        process.send_signal(signal.SIGINT)
-        shown, errors = process.communicate(timeout=120)
-    assert process.returncode == 4, errors
-    assert f"resume   tune-qat run {space} --results {results} --no-progress" in shown
-    assert "Traceback" not in errors and "Stop signal" not in errors
-    statuses = Counter(row["status"] for row in read_rows(results, "trials"))
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
+    first = run(study, results=tmp_path, display=typist, max_concurrent=1)
+    assert (first.complete, first.stopped_by) == (False, "user")
+    statuses = Counter(row["status"] for row in read_rows(tmp_path, "trials"))
     assert statuses["running"] == 0 and statuses["interrupted"] >= 1
-    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert_whole(results, PLANNED)
-    # Ray's own words stay out: a line a stage is all there is beside the last screen.
-    assert len(done.stderr.splitlines()) <= 5, done.stderr
+    assert run(study, results=tmp_path, max_concurrent=1).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
 
 
+@pytest.mark.slow
 def test_joint_mode_runs_to_its_end(tmp_path: Path) -> None:
-    study = tiny(mode="joint", quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 3, "retrain": 2})
-    assert run(study, results=tmp_path).complete
+    study = tiny_study(
+        mode="joint", quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 3, "retrain": 2}
+    )
+    assert run(study, results=tmp_path, max_concurrent=1).complete
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 3, "retrain": 2})
     board = analysis.frame(tmp_path, "leaderboard")
     assert len(board) == 1 and board["mode"].tolist() == ["joint"]
@@ -348,26 +285,27 @@ def test_results_that_are_no_folder_are_refused_before_ray_starts(tmp_path: Path
     (tmp_path / "file").write_text("")
     for results in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(TuneQatError, match="is no folder"):
-            run(tiny(), results=results)
+            run(tiny_study(), results=results)
 
 
 def test_a_start_that_does_not_fit_is_refused_before_ray_starts(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save({"conv1.weight": torch.zeros(1)}, path)
-    study = tiny(training={"epochs": 3, "init": "path", "init_path": str(path)}, pretrain=None)
+    study = tiny_study(training={"epochs": 3, "init": "path", "init_path": str(path)}, pretrain=None)
     with pytest.raises(TuneQatError, match=r"other\.pt does not fit model 'lenet5'"):
         run(study, results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Path) -> None:
     results, said = tmp_path / "results", list[str]()
-    study = tiny(
+    study = tiny_study(
         quantization={"bits": [[4, 4]]},
         space={"optimizers": ["adam"], "batch_size": {"low": 32, "high": 32}},
         stages={"default": True, "search": 0, "retrain": 1},
     )
-    run(study, results=results, backend="inductor", say=said.append)
+    run(study, results=results, backend="inductor", say=said.append, max_concurrent=1)
     assert said == ["training steps are compiled by Inductor: as asked for"]
     rows = read_rows(results, "trials")
     assert {row["backend"] for row in rows} == {"inductor"}
@@ -380,6 +318,6 @@ def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Pa
     assert [epoch.val_loss for epoch in alone] == [row["val_loss"] for row in inside]
     # Running it again keeps the backend of the record.
     more = study.model_copy(update={"stages": study.stages.model_copy(update={"retrain": 2})})
-    run(more, results=results, say=said.append)
+    run(more, results=results, say=said.append, max_concurrent=1)
     assert said[1:] == ["training steps are compiled by Inductor: as the recorded trials"]
     assert {row["backend"] for row in read_rows(results, "trials")} == {"inductor"}

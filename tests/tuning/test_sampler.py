@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ray.tune.search.optuna import optuna_search
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.optimizers.base import Range
 from tune_qat.tuning.sampler import ArmSampler, random_points
 
@@ -89,7 +89,7 @@ def test_a_failed_proposal_does_no_harm() -> None:
 
 
 def test_a_longer_random_sequence_begins_like_the_shorter_one() -> None:
-    dimensions = tiny().dimensions("sgd_clip")
+    dimensions = tiny_study().dimensions("sgd_clip")
     assert random_points(dimensions, 5, seed=1)[:3] == random_points(dimensions, 3, seed=1)
     points = random_points(dimensions, 2_000, seed=0)
     rates = [math.log10(point["learning_rate"]) for point in points]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tuning.studies import tiny
+from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.tuning.asha import Decision, cutoff
 from tune_qat.tuning.objective import OBJECTIVE, Objective
@@ -16,7 +16,7 @@ NO_CONTROLLER: Any = None
 
 
 def study() -> Study:
-    return tiny(training={"epochs": 27}, asha={"grace_epochs": 1, "reduction_factor": 3})
+    return tiny_study(training={"epochs": 27}, asha={"grace_epochs": 1, "reduction_factor": 3})
 
 
 def trial(name: str, arm: str, stage: str = "search") -> Any:
@@ -62,8 +62,8 @@ def curves() -> dict[str, list[float]]:
 
 def test_rungs_are_where_asha_looks() -> None:
     assert study().rungs == (1, 3, 9)
-    assert tiny().rungs == (1,)
-    assert tiny(asha={"enabled": False}).rungs == ()
+    assert tiny_study().rungs == (1,)
+    assert tiny_study(asha={"enabled": False}).rungs == ()
 
 
 def test_decisions_equal_a_plain_asha(curves: dict[str, list[float]]) -> None:

@@ -1,92 +1,59 @@
 """Studies on storage that fails: object storage, full disks, damaged files, two drivers, folders that move."""
 
-import os
 import shutil
 import subprocess
 import sys
 import threading
-import time
-import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.quota_files import LIMIT, SITECUSTOMIZE
+from tests.helpers import quota_files
+from tests.helpers.quota_files import LIMIT
+from tests.helpers.runs import assert_whole, begun, command, finish, study_file, wait_for
 from tests.helpers.storage import Bucket
-from tests.tuning.studies import tiny
-from tests.tuning.test_run import assert_whole
-from tune_qat.results.layout import checkpoint_path
+from tests.helpers.studies import tiny_study
+from tune_qat.config import StorageRefused, TuneQatError
+from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
-from tune_qat.storage.paths import StoragePath, storage_path
+from tune_qat.results.writer import write_rows
+from tune_qat.storage.paths import storage_path
 from tune_qat.study import Study
-from tune_qat.tuning import record
+from tune_qat.tuning import record, session
 from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
 
-ROOT = Path(__file__).parents[2]
 PLANNED = {"pretrain": 1, "default": 1, "search": 3, "retrain": 2}
-STUDY_FILE = """
-name = "small"
-[workload]
-model = "lenet5"
-dataset = "digits"
-options = { train_limit = 128 }
-[quantization]
-bits = [[4, 4]]
-[training]
-epochs = 4
-[pretrain]
-batch_size = 32
-epochs = 2
-[space]
-optimizers = ["adam"]
-batch_size = { low = 16, high = 64 }
-[stages]
-search = 3
-retrain = 2
-[judgement]
-metric = "accuracy"
-margin = 0.01
-"""
+OF_ENDED = {"pretrain": 1, "default": 2, "random": 2, "search": 8, "retrain": 4}
+"""Trials of the study `ended`."""
 
 
 def small() -> Study:
-    return Study.model_validate(tomllib.loads(STUDY_FILE))
+    """One arm, without random trials."""
+    return tiny_study(
+        name="small",
+        quantization={"bits": [[4, 4]]},
+        training={"epochs": 4},
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
+        stages={"search": 3, "retrain": 2},
+    )
 
 
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(STUDY_FILE)
-    return path
-
-
-def command(space: Path, results: object, *more: str) -> list[str]:
-    return [sys.executable, "-m", "tune_qat", "run", str(space), "--results", str(results), "--no-progress", *more]
-
-
-def wait_for(results: StoragePath, trials: int, process: subprocess.Popen[str]) -> None:
-    """Until the record holds that many trials, the study still running."""
-    until = time.monotonic() + 120
-    while len(list((results / "trials").glob("study_id=*/[!.]*.parquet"))) < trials:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    return study_file(tmp_path, small())
 
 
 def test_a_study_on_object_storage_survives_its_driver(space: Path, bucket: Bucket) -> None:
     results = storage_path(f"{bucket.uri}/a study")
-    with subprocess.Popen(
-        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with begun(space, results) as process:
         wait_for(results, 3, process)
         process.kill()
-    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    done = finish(space, results)
     assert_whole(results, PLANNED)
     rows = read_rows(results, "trials")
     assert len({row["init_checkpoint_sha256"] for row in rows if row["stage"] != "pretrain"}) == 1
@@ -94,16 +61,8 @@ def test_a_study_on_object_storage_survives_its_driver(space: Path, bucket: Buck
     assert kept == {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
     assert str(results) in done.stdout
     # Asked from elsewhere, and again with nothing left to do.
-    asked = [
-        sys.executable,
-        "-m",
-        "tune_qat",
-        "query",
-        str(results),
-        "SELECT count(*) AS n FROM epochs",
-        "--format",
-        "csv",
-    ]
+    asked = [sys.executable, "-m", "tune_qat", "query", str(results), "SELECT count(*) AS n FROM epochs"]
+    asked += ["--format", "csv"]
     answer = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert answer.stdout.split() == ["n", str(sum(row["epochs_run"] for row in rows))], answer.stderr
     assert run(small(), results=str(results)).complete
@@ -113,50 +72,48 @@ class TestFullDisk:
     """A disk that really fills up: a tmpfs where one may be mounted, and a file system with a quota anywhere."""
 
     @pytest.fixture
-    def environment(self, tmp_path: Path) -> dict[str, str]:
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-        return os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
-
-    @pytest.fixture
-    def disk(self, tmp_path: Path) -> Path:
+    def disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Nearly full. Processes of trials know its file system, since they import what their class is."""
+        monkeypatch.setattr(session, "StudyTrial", quota_files.Trial)
         (tmp_path / "disk").mkdir()
+        (tmp_path / "disk" / LIMIT).write_text("400000")
         return tmp_path / "disk"
 
-    def test_a_study_waits_until_there_is_room(self, space: Path, disk: Path, environment: dict[str, str]) -> None:
-        (disk / LIMIT).write_text("400000")
-        with subprocess.Popen(
-            command(space, f"quota://{disk}/results", "--storage-patience", "5m"), env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
-            until = time.monotonic() + 120
+    def test_a_study_waits_until_there_is_room(self, disk: Path) -> None:
+        waiting, ended = list[bool](), threading.Event()
+
+        def make_room() -> None:
             while not list(disk.rglob("*.tmp")):  # what the first refused write left, for a moment
-                assert process.poll() is None and time.monotonic() < until, process.communicate()
-                time.sleep(0.001)
-            time.sleep(2)
-            assert process.poll() is None
+                if ended.wait(0.001):
+                    return
+            waiting.append(not ended.wait(1.0))
             (disk / LIMIT).write_text("100000000")
-            _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+
+        thread = threading.Thread(target=make_room)
+        thread.start()
+        try:
+            done = run(small(), results=f"quota://{disk}/results", storage_patience=300.0, max_concurrent=1)
+        finally:
+            ended.set()
+            thread.join()
+        assert waiting == [True] and done.complete
         assert_whole(disk / "results", PLANNED)
 
-    def test_a_study_stops_cleanly_and_goes_on(self, space: Path, disk: Path, environment: dict[str, str]) -> None:
-        (disk / LIMIT).write_text("400000")
-        typed = command(space, f"quota://{disk}/results", "--storage-patience", "2s")
-        stopped = subprocess.run(typed, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert stopped.returncode == 1, stopped.stderr
-        assert "cannot be written: No space left on device" in stopped.stderr
-        assert "run the same command again" in stopped.stderr and "Traceback" not in stopped.stderr
+    def test_a_study_stops_cleanly_and_goes_on(self, disk: Path) -> None:
+        typed: dict[str, Any] = {"results": f"quota://{disk}/results", "storage_patience": 1.0, "max_concurrent": 1}
+        with pytest.raises(StorageRefused, match="cannot be written: No space left on device.*run the same command"):
+            run(small(), **typed)
         for table in ("trials", "epochs", "layers", "decisions", "arms", "studies"):
             read_rows(disk / "results", table)  # every file is whole
         (disk / LIMIT).write_text("100000000")
-        done = subprocess.run(typed, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
+        assert run(small(), **typed).complete
         assert_whole(disk / "results", PLANNED)
 
     def test_on_a_disk_of_its_own(self, space: Path, tmp_path: Path) -> None:
-        """Really full: a tmpfs, filled by a file that is removed after the first run has stopped."""
-        inside = " ".join(command(space, tmp_path / "disk" / "results", "--storage-patience", "2s"))
+        """Really full, and by the command: a tmpfs, with a file that is removed after the first run has stopped."""
+        inside = " ".join(
+            command(space, tmp_path / "disk" / "results", "--storage-patience", "1s", "--max-concurrent", "1")
+        )
         script = f"""
         mkdir {tmp_path}/disk && mount -t tmpfs -o size=2m tmpfs {tmp_path}/disk || exit 77
         head -c 1600000 /dev/zero > {tmp_path}/disk/filler
@@ -171,26 +128,20 @@ class TestFullDisk:
         if done.returncode == 77 or "unshare" in done.stderr:
             pytest.skip(f"no file system may be mounted here: {done.stderr}")
         first, second = (tmp_path / "first").read_text(), (tmp_path / "second").read_text()
-        assert "No space left on device" in first and first.endswith("\n1\n"), first
+        assert "cannot be written: No space left on device" in first and first.endswith("\n1\n"), first
+        assert "run the same command again" in first and "Traceback" not in first
         assert second.endswith("\n0\n"), second
         assert_whole(tmp_path / "copy", PLANNED)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    results = tmp_path_factory.mktemp("finished") / "results"
-    assert run(small(), results=results).complete
-    return results
-
-
 @pytest.fixture
-def moved(finished: Path, tmp_path: Path) -> Path:
-    """The finished study, in another folder than it was run in."""
-    return Path(shutil.copytree(finished, tmp_path / "moved"))
+def moved(ended: tuple[Study, Path], tmp_path: Path) -> Path:
+    """A finished study, in another folder than it was run in."""
+    return Path(shutil.copytree(ended[1], tmp_path / "moved"))
 
 
 def curve(results: Path, key: str) -> list[tuple[Any, ...]]:
-    rows = last_epochs(results, "small", key)
+    rows = last_epochs(results, "tiny", key)
     return [(row["epoch"], row["train_loss"], row["val_metric"], row["test_metric"]) for row in rows]
 
 
@@ -199,75 +150,86 @@ def one_of(results: Path, stage: str, **values: Any) -> dict[str, Any]:
     return next(row for row in rows if all(row[name] == value for name, value in values.items()))
 
 
-@pytest.mark.parametrize(("stage", "table"), [("default", "epochs"), ("retrain", "layers"), ("default", "trials")])
-def test_the_trial_of_a_damaged_file_is_run_again_and_nothing_else(moved: Path, stage: str, table: str) -> None:
-    row = one_of(moved, stage)
+def test_the_trials_of_damaged_files_are_run_again_and_nothing_else(moved: Path, ended: tuple[Study, Path]) -> None:
+    damaged = {
+        "epochs": one_of(moved, "default"),
+        "layers": one_of(moved, "retrain"),
+        "trials": one_of(moved, "random"),
+    }
+    keys = {row["trial_key"] for row in damaged.values()}
+    assert len(keys) == 3
     before = {one["trial_key"]: one["finished_at"] for one in read_rows(moved, "trials")}
-    expected = curve(moved, row["trial_key"])
-    (path,) = (moved / table).rglob(f"{row['trial_key']}*.parquet")
-    path.write_bytes(path.read_bytes()[:-3])
+    expected = {key: curve(moved, key) for key in keys}
+    paths = list[Path]()
+    for table, row in damaged.items():
+        (path,) = (moved / table).rglob(f"{row['trial_key']}*.parquet")
+        path.write_bytes(path.read_bytes()[:-3])
+        paths.append(path)
     said = list[str]()
-    assert run(small(), results=moved, say=said.append).complete
-    assert any(str(path) in line for line in said)
-    assert_whole(moved, PLANNED)
+    assert run(ended[0], results=moved, say=said.append, max_concurrent=1).complete
+    assert all(any(str(path) in line for line in said) for path in paths)
+    assert_whole(moved, OF_ENDED)
     after = {one["trial_key"]: one["finished_at"] for one in read_rows(moved, "trials")}
-    assert {key for key in after if after[key] != before.get(key)} == {row["trial_key"]}
-    assert curve(moved, row["trial_key"]) == expected  # bit for bit: the same trial, seeds and backend
-    assert [one.name for one in (moved / "damaged" / table).rglob("*.parquet")] == [path.name]
+    assert {key for key in after if after[key] != before.get(key)} == keys
+    # Bit for bit: the same trials, seeds and backend.
+    assert {key: curve(moved, key) for key in keys} == expected
+    for table, path in zip(damaged, paths, strict=True):
+        assert path.name in [one.name for one in (moved / "damaged" / table).rglob("*.parquet")]
+    # What a damaged file was part of is set aside with it, and nothing else.
+    assert {one.name.partition(".")[0] for one in (moved / "damaged").rglob("*.parquet")} == keys
 
 
-def test_a_damaged_start_is_trained_again_and_every_arm_stands(moved: Path) -> None:
+def test_a_damaged_start_is_trained_again_and_every_arm_stands(moved: Path, ended: tuple[Study, Path]) -> None:
     start = one_of(moved, "pretrain")
     path = checkpoint_path(moved, start["trial_key"])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = {one["trial_key"]: one["finished_at"] for one in read_rows(moved, "trials")}
     said = list[str]()
-    assert run(small(), results=moved, say=said.append).complete
+    assert run(ended[0], results=moved, say=said.append, max_concurrent=1).complete
     assert any(str(path) in line and "set aside" in line for line in said)
     after = {one["trial_key"]: one["finished_at"] for one in read_rows(moved, "trials")}
     # On a CPU the same weights come out, bit for bit, so that every other trial still fits.
     assert {key for key in after if after[key] != before.get(key)} == {start["trial_key"]}
-    assert_whole(moved, PLANNED)
+    assert_whole(moved, OF_ENDED)
 
 
-def test_a_damaged_checkpoint_of_a_cut_off_trial_is_set_aside(space: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    typed = command(space, results, "--set", "training.epochs=30")
-    with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 120
-        while len(list(results.glob("checkpoints/*/last.pt"))) < 2:
-            assert process.poll() is None and time.monotonic() < until
-            time.sleep(0.05)
-        process.kill()
-    time.sleep(2)  # until the trials' processes have noticed, and write no more
-    running = [row["trial_key"] for row in read_rows(results, "trials") if row["status"] == "running"]
-    damaged = [path for path in results.glob("checkpoints/*/last.pt") if path.parent.name in running]
-    for path in damaged:
-        path.write_bytes(b"no checkpoint")
-    done = subprocess.run(typed, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert damaged and all(str(path) in done.stderr for path in damaged)
-    assert_whole(results, PLANNED)
+def test_a_damaged_checkpoint_of_a_cut_off_trial_is_set_aside(moved: Path, ended: tuple[Study, Path]) -> None:
+    row = one_of(moved, "default")
+    key, expected = row["trial_key"], curve(moved, row["trial_key"])
+    # As a driver leaves it that is lost after the trial's first epoch.
+    own = {name: value for name, value in row.items() if name != "study_id"}
+    own |= {"status": "running", "stop_reason": None, "finished_at": None, "epochs_run": None}
+    write_rows(table_folder(moved, "trials", "tiny") / f"{key}.parquet", "trials", [own])
+    for table in ("epochs", "layers"):
+        (path,) = (moved / table).rglob(f"{key}*.parquet")
+        first = [one for one in read_rows(moved, table) if one["trial_key"] == key and one["epoch"] == 1]
+        write_rows(path, table, [{name: one[name] for name in one if name != "study_id"} for one in first])
+    checkpoint = checkpoint_path(moved, key)
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"no checkpoint")
+    said = list[str]()
+    assert run(ended[0], results=moved, say=said.append, max_concurrent=1).complete
+    assert any(str(checkpoint) in line and "set aside" in line for line in said)
+    assert_whole(moved, OF_ENDED)
+    assert curve(moved, key) == expected
 
 
 def test_a_second_driver_is_refused_and_a_dead_ones_study_is_taken_over(space: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    with subprocess.Popen(
-        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with begun(space, results) as process:
         wait_for(results, 1, process)
-        second = subprocess.run(command(space, results), capture_output=True, text=True, timeout=120, check=False)
-        assert second.returncode == 1
-        assert f"Study 'small' is in the hands of process {process.pid} on host" in second.stderr
-        assert "Traceback" not in second.stderr
+        with pytest.raises(TuneQatError, match=f"Study 'small' is in the hands of process {process.pid} on host"):
+            run(small(), results=results)
+        assert process.poll() is None
         process.kill()
-    done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    assert run(small(), results=results, max_concurrent=1).complete
     assert_whole(results, PLANNED)
     assert not (results / "claims").exists()
 
 
-def test_results_that_cannot_be_written_are_read(moved: Path, space: Path) -> None:
+def test_results_that_cannot_be_written_are_read(moved: Path, ended: tuple[Study, Path]) -> None:
+    space = study_file(moved.parent, ended[0])
+
     def typed(*arguments: str) -> str:
         return " ".join([sys.executable, "-m", "tune_qat", *arguments])
 
@@ -282,11 +244,13 @@ def test_results_that_cannot_be_written_are_read(moved: Path, space: Path) -> No
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no file system may be mounted here: {done.stderr}")
     assert done.returncode == 1, done.stderr
-    assert "study small: complete" in done.stdout
+    assert "study tiny: complete" in done.stdout
     assert f"{moved} cannot be written to" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_clock_that_runs_backwards_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_budget_ends_a_study_that_goes_on_later_even_where_the_clock_runs_backwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moment = [datetime(1999, 12, 31, tzinfo=UTC)]
 
     def backwards() -> datetime:
@@ -294,33 +258,32 @@ def test_a_clock_that_runs_backwards_changes_nothing(tmp_path: Path, monkeypatch
         return moment[0]
 
     monkeypatch.setattr(record, "now", backwards)
-    study = tiny(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})
-    assert not run(study, results=tmp_path, budget=Budget(seconds=0.001)).complete
-    assert run(study, results=tmp_path).complete
-    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
+    study = small()
+    first = run(study, results=tmp_path, budget=Budget(seconds=0.001), max_concurrent=1)
+    assert (first.complete, first.stopped_by) == (False, "budget")
+    assert run(study, results=tmp_path, max_concurrent=1).complete
+    assert_whole(tmp_path, PLANNED)
     assert read_rows(tmp_path, "studies")[0]["wall_s"] >= 0
 
 
-def test_compaction_while_the_study_runs(tmp_path: Path, space: Path) -> None:
+def test_compaction_while_the_study_runs(tmp_path: Path) -> None:
     from tune_qat.results.compaction import compact
 
     results, stop, merged = tmp_path / "results", threading.Event(), list[int]()
 
     def compact_on() -> None:
         while not stop.wait(0.3):
-            merged.append(sum(study.before - study.after for study in compact(results)))
+            if results.exists():
+                merged.append(sum(study.before - study.after for study in compact(results)))
 
     thread = threading.Thread(target=compact_on)
-    with subprocess.Popen(
-        command(space, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_for(results, 1, process)
-        thread.start()
-        _, errors = process.communicate(timeout=300)
+    thread.start()
+    try:
+        done = run(small(), results=results, max_concurrent=1)
+    finally:
         stop.set()
         thread.join()
-    assert process.returncode == 0, errors
-    assert sum(merged) > 0
+    assert done.complete and sum(merged) > 0
     assert_whole(results, PLANNED)
     compact(results)
     assert_whole(results, PLANNED)

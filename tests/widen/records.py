@@ -1,34 +1,10 @@
 """Records of whole studies without training: their definition and arms as they are, trials as a test says."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.analysis.small_study import SmallStudy
-from tests.results.rows import filled, write
+from tests.helpers.records import SmallStudy, record_of
 from tune_qat.study import Study
-
-
-def recorded(study: Study, results: Path, *, samples: int = 10_000) -> SmallStudy:
-    """The study and its arms, without trials; the training split has so many samples."""
-    record = SmallStudy(results, study.name, mode=study.mode)
-    definition = study.model_dump_json()
-    write(results, study.name, "studies", "study", filled("studies", definition_json=definition, mode=study.mode,
-                                                          complete=True))  # fmt: skip
-    for arm in study.arms():
-        space = {
-            name: {dimension: asdict(bounds) for dimension, bounds in study.dimensions(name).items()}
-            for name in arm.optimizers
-        }
-        record.arm(
-            arm.optimizer,
-            arm.scheme.weight_bits,
-            arm_id=arm.arm_id,
-            space_json=json.dumps(space),
-            n_train=samples,
-        )
-    return record
 
 
 def full(study: Study, results: Path, best: dict[str, dict[str, Any]] | None = None, **more: Any) -> SmallStudy:
@@ -36,7 +12,7 @@ def full(study: Study, results: Path, best: dict[str, dict[str, Any]] | None = N
 
     `best` are values of the best trial of an optimizer's arms, a random one.
     """
-    record = recorded(study, results, **more)
+    record = record_of(study, results, **more)
     for arm in study.arms():
         for number in range(study.stages.search):
             optimizer = arm.optimizers[number % len(arm.optimizers)]

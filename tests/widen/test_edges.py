@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.records import record_of
 from tests.helpers.study_files import changed, write
-from tests.widen.records import full, recorded
+from tests.widen.records import full
 from tune_qat.config import UsageError
 from tune_qat.study import Study
 from tune_qat.widen.edges import describe
@@ -35,7 +36,7 @@ def test_nothing_at_an_edge_is_said_plainly(study: Study, tmp_path: Path) -> Non
 
 
 def test_a_study_without_a_completed_trial_has_no_best(study: Study, tmp_path: Path) -> None:
-    recorded(study, tmp_path / "r")
+    record_of(study, tmp_path / "r")
     assert describe(tmp_path / "r").endswith("no trial has been completed yet, so that no best value is known.")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.records import record_of
 from tests.helpers.study_files import SMALL, changed, write
-from tests.widen.records import full, recorded
+from tests.widen.records import full
 from tune_qat.config import UsageError
 from tune_qat.storage.paths import RemotePath, StoragePath, storage_path
 from tune_qat.study import Study
@@ -73,7 +74,7 @@ class TestRanges:
         assert "The default trials are run again, at batch size 32: 16 is not in the range." in away.notes
 
     def test_batches_end_where_the_training_split_does(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r", samples=300)
+        full(study, tmp_path / "r", n_train=300)
         widened = widen(tmp_path / "r", None, Wanted(batch_size=(8, 4096)))
         assert ranges(widened.study)["batch_size"] == (8, 256)
         assert "Batch sizes end at 256: the training split has 300 samples." in widened.notes
@@ -243,7 +244,7 @@ class TestFile:
     )  # fmt: skip
     def test_a_bundled_study_stays_as_it_is_but_for_what_is_asked(self, name: str, tmp_path: Path) -> None:
         study = Study.load(name)
-        recorded(study, tmp_path, samples=10**7)
+        record_of(study, tmp_path, n_train=10**7)
         widened = widen(tmp_path, None, Wanted(batch_size=(1, 2**20), trials=10**4))
         text = document(widened, Path("results"), None)
         read = tomllib.loads(text)

@@ -16,7 +16,7 @@ from tune_qat.study import Study
 from tune_qat.tuning.run import run
 from tune_qat.tuning.sampler import ArmSampler
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ended")]
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, Any, floa
     return histories
 
 
+@pytest.mark.slow
 def test_a_widened_study_runs_only_its_new_part(
     ended: tuple[Study, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.results.rows import filled, write
+from tests.helpers.rows import filled, write
 
 OPTIMIZERS = ("adam", "lion", "nesterov", "sgd", "sgd_agc")
 CENTRES = {"adam": 1e-3, "lion": 1e-4, "nesterov": 3e-2, "sgd": 1e-1, "sgd_agc": 1e-1}

@@ -20,7 +20,7 @@ from analysis.figures.style import _KNOWN, SENTENCE, style
 from analysis.report.bars import scale
 from analysis.report.cells import cell, rows, score
 from tests.analysis.report.synthetic_study import SyntheticStudy
-from tests.analysis.small_study import SmallStudy
+from tests.helpers.records import SmallStudy
 from tune_qat import optimizers
 
 EXACT = 1e-12  # the same numbers, at most added and divided once

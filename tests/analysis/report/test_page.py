@@ -9,8 +9,8 @@ import pytest
 from analysis.report.blocks import BLOCKS
 from analysis.report.page import page, safe_json
 from tests.analysis.report.synthetic_study import SyntheticStudy
-from tests.analysis.small_study import SmallStudy
-from tests.results.rows import filled, write
+from tests.helpers.records import SmallStudy
+from tests.helpers.rows import filled, write
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,7 @@ def test_tables_are_written_where_no_browser_is(results: Path, tmp_path: Path, m
     assert len(pd.read_csv(tmp_path / "leaderboard.csv")) == 4
 
 
+@pytest.mark.browser
 def test_figures_are_written(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_there()
     monkeypatch.setenv("BROWSER_PATH", str(CHROMIUM))
@@ -111,6 +112,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path, "subprocess.Popen[str]"]
     process.communicate()
 
 
+@pytest.mark.browser
 def test_a_served_page_follows_the_study_and_ends_with_ctrl_c(
     served: tuple[str, Path, "subprocess.Popen[str]"],
 ) -> None:

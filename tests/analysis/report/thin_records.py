@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tests.analysis.report.synthetic_study import SyntheticStudy
+from tests.helpers.rows import filled, write
 from tests.importing.sweeps import typed
 from tests.importing.test_ray_tune import EXPERIMENT
-from tests.results.rows import filled, write
 
 Make = Callable[[Path], object]
 

@@ -7,7 +7,7 @@ import pytest
 import analysis
 from analysis.stats.badges import BAD, GOOD, UNKNOWN, Badge, badges
 from analysis.stats.inclusions import INCLUSIONS, searched
-from tests.analysis.small_study import SPACE, SmallStudy
+from tests.helpers.records import SPACE, SmallStudy
 from tune_qat.optimizers import OPTIMIZERS
 
 ADAM, SGD = [0.951, 0.949, 0.950], [0.9005, 0.9002, 0.8991]

@@ -11,8 +11,8 @@ from scipy.optimize import curve_fit
 import analysis
 from analysis.stats.batch_scaling import critical_batch, critical_batch_size, rate_exponent, rate_scaling
 from analysis.stats.intervals import Numbers
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.told import Told, tuning
+from tests.helpers.records import SmallStudy
 
 EXACT = 1e-9  # logs of rates and their powers
 

@@ -10,8 +10,8 @@ from statsmodels.stats.multitest import multipletests
 import analysis.stats as stats_of
 from analysis.stats.comparisons import BETTER, COLUMNS, EQUIVALENT, UNTOLD, compare
 from analysis.stats.intervals import ALL_THE_SAME, TOO_FEW
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.scores import rows, studies
+from tests.helpers.records import SmallStudy
 
 EXACT = 1e-10  # stdtrit and t.ppf agree to about 1e-13
 ADAM, LION, SGD = [0.81, 0.84, 0.80, 0.83, 0.82], [0.815, 0.845, 0.798, 0.83, 0.825], [0.70, 0.74, 0.69, 0.72, 0.71]

@@ -11,8 +11,8 @@ import analysis
 import analysis.stats as stats_of
 from analysis.stats.comparisons import COLUMNS, EQUIVALENT, UNTOLD
 from analysis.stats.interaction import GAINS, interact
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.scores import rows, studies
+from tests.helpers.records import SmallStudy
 
 FLOAT = {"adam": [0.91, 0.92, 0.90], "lion": [0.92, 0.93, 0.93], "sgd": [0.90, 0.88, 0.91]}
 FOUR = {"adam": [0.86, 0.85, 0.86], "lion": [0.80, 0.83, 0.79], "sgd": [0.84, 0.81, 0.86]}

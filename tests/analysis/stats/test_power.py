@@ -9,8 +9,8 @@ from statsmodels.stats.power import ttest_power
 import analysis.stats as stats_of
 from analysis.stats.comparisons import BETTER, compare
 from analysis.stats.power import detectable, power, seeds_for
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.scores import studies
+from tests.helpers.records import SmallStudy
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(2, 0.05), (3, 0.05), (5, 0.05), (5, 0.01), (10, 0.05)])

@@ -13,8 +13,8 @@ from analysis.stats.comparisons import compare
 from analysis.stats.groups import letters
 from analysis.stats.intervals import ALL_THE_SAME, TOO_FEW
 from analysis.stats.standings import stand
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.scores import rows
+from tests.helpers.records import SmallStudy
 
 
 class TestLetters:

@@ -9,8 +9,8 @@ import pytest
 import analysis
 from analysis.stats.comparisons import alphas
 from analysis.stats.starts import what_seeds_varied
-from tests.analysis.small_study import SmallStudy
-from tests.results.rows import filled, write
+from tests.helpers.records import SmallStudy
+from tests.helpers.rows import filled, write
 
 DEFINITION = {
     "training": {"init": "pretrain", "init_path": None},

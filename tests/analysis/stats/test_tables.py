@@ -12,9 +12,9 @@ from analysis import stats
 from analysis.answers import Answers
 from analysis.stats.boards import ARM
 from analysis.stats.importance import SPACES
-from tests.analysis.small_study import SPACE, SmallStudy
 from tests.analysis.stats.told import Told, retrain, spaces_of, tuning
-from tests.results.rows import filled, write
+from tests.helpers.records import SPACE, SmallStudy
+from tests.helpers.rows import filled, write
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 TABLES: dict[str, Callable[..., pd.DataFrame]] = {

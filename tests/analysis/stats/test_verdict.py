@@ -14,8 +14,8 @@ from analysis.stats.ranking_words import ranking
 from analysis.stats.retrained import by_board
 from analysis.stats.standings import stand
 from analysis.stats.verdict import OPTIMIZERS, QUANTIZATION, Verdict, verdicts
-from tests.analysis.small_study import SmallStudy
 from tests.analysis.stats.scores import rows, studies
+from tests.helpers.records import SmallStudy
 
 NOISE = np.array([0.0012, -0.0008, 0.0004, -0.0011, 0.0003])
 OTHER = np.array([-0.0005, 0.0009, 0.0002, -0.0004, -0.0002])

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.answers import Answers
-from tests.analysis.small_study import SPACE
+from tests.helpers.records import SPACE
 
 
 class Told(Answers):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.trials import assert_same_curve, results_of, tiny, training_of
+from tests.helpers.trials import assert_same_curve, results_of, tiny_trial, training_of
 from tests.references.oscillations import annealed, dampening
 from tune_qat import Scheme
 from tune_qat.config import Dampening, UsageError
@@ -64,7 +64,7 @@ class TestLoss:
         assert weight.grad.tolist() == [[0.0, pytest.approx(0.2)]]
 
     def test_counts_nothing(self) -> None:
-        training = training_of(tiny(dampening=Dampening(weight=1.0)))
+        training = training_of(tiny_trial(dampening=Dampening(weight=1.0)))
         before = training.state_dict()["oscillations"]["frequency"].clone()
         penalty(training._step.oscillations._pairs).backward()
         assert torch.equal(training.state_dict()["oscillations"]["frequency"], before)
@@ -80,14 +80,17 @@ class TestTrial:
     def test_the_loss_of_the_record_is_the_tasks(self) -> None:
         # So heavy that it would be seen; with a rate of next to nothing, weights stay where they are.
         config: dict[str, Any] = {"learning_rate": 1e-12, "epochs": 4}
-        plain, heavy = results_of(tiny(**config)), results_of(tiny(**config, dampening=Dampening(weight=1e6)))
+        plain, heavy = (
+            results_of(tiny_trial(**config)),
+            results_of(tiny_trial(**config, dampening=Dampening(weight=1e6))),
+        )
         assert [one.train_loss for one in heavy] == pytest.approx([one.train_loss for one in plain], rel=1e-5)
         norms = [[one.grad_norm or 0.0 for one in results] for results in (plain, heavy)]
         assert norms[0][0] == norms[1][0] and norms[1][-1] > 100 * norms[0][-1]
 
     def test_brings_weights_to_the_middles(self) -> None:
         def distance(**changes: Any) -> float:
-            training = training_of(tiny(epochs=8, learning_rate=1e-3, optimizer="sgd", **changes))
+            training = training_of(tiny_trial(epochs=8, learning_rate=1e-3, optimizer="sgd", **changes))
             list(training.epochs())
             layer = quantized_layers(training.model)[3]
             assert layer.weight_quantizer is not None
@@ -101,7 +104,7 @@ class TestTrial:
     @pytest.mark.parametrize("name", [name for name, spec in QUANTIZERS.items() if spec.dampens])
     def test_of_every_method_that_rounds_weights_as_they_are(self, name: str) -> None:
         training = training_of(
-            tiny(scheme=scheme_of(quantizer=name, weight_bits=3, activation_bits=4), model="lenet5_bn", epochs=4)
+            tiny_trial(scheme=scheme_of(quantizer=name, weight_bits=3, activation_bits=4), model="lenet5_bn", epochs=4)
         )
         for quantizer, weight in training._step.oscillations._pairs:
             codes = quantizer(weight)
@@ -115,11 +118,11 @@ class TestTrial:
         bits = QUANTIZERS[name].weights.bits[-1]
         scheme = scheme_of(quantizer=name, weight_bits=bits, activation_bits=32)
         with pytest.raises(UsageError, match=f"Weights of quantizer '{name}' cannot be dampened"):
-            training_of(tiny(scheme=scheme, model="lenet5_bn", dampening=Dampening(weight=0.1)))
+            training_of(tiny_trial(scheme=scheme, model="lenet5_bn", dampening=Dampening(weight=0.1)))
 
     def test_the_control_is_as_it_was(self) -> None:
         scheme = Scheme.floating_point()
-        plain, other = (results_of(tiny(scheme=scheme, dampening=one)) for one in (None, Dampening(weight=1.0)))
+        plain, other = (results_of(tiny_trial(scheme=scheme, dampening=one)) for one in (None, Dampening(weight=1.0)))
         assert_same_curve(plain, other)
 
 

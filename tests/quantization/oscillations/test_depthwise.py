@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.trials import tiny, work_of
+from tests.helpers.trials import tiny_trial, work_of
 from tests.quantization.oscillations.test_tracking import weights_of
 from tune_qat import Scheme
 from tune_qat.config import Dampening, EpochResult, Freezing
@@ -44,7 +44,7 @@ class Depthwise(Workload):
 
 def trained(**changes: Any) -> EpochResult:
     """The last epoch of eight, 320 steps at 3-bit weights, of which a moving average at 0.01 has the last 100."""
-    config = tiny(
+    config = tiny_trial(
         **DIGITS,
         scheme=Scheme(weight_bits=3, activation_bits=4),
         optimizer="nesterov",
@@ -52,7 +52,7 @@ def trained(**changes: Any) -> EpochResult:
         epochs=8,
         **changes,
     )
-    work = Depthwise(model="depthwise", dataset=work_of(tiny(**DIGITS)).dataset)
+    work = Depthwise(model="depthwise", dataset=work_of(tiny_trial(**DIGITS)).dataset)
     return list(Training(config, work).epochs())[-1]
 
 

@@ -12,7 +12,7 @@ from tests.helpers.trials import (
     assert_same_state,
     results_of,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tests.quantization.oscillations.test_tracking import ROUNDINGS, VECTOR, walks, weights_of
@@ -164,7 +164,7 @@ def freezable() -> list[Scheme]:
 class TestTrial:
     @pytest.mark.parametrize("scheme", freezable(), ids=lambda scheme: scheme.quantizer)
     def test_a_frozen_weight_has_its_integer_in_every_later_pass(self, scheme: Scheme) -> None:
-        training = training_of(tiny(**{**RESTLESS, "scheme": scheme}, model="lenet5_bn", freezing=OFTEN))
+        training = training_of(tiny_trial(**{**RESTLESS, "scheme": scheme}, model="lenet5_bn", freezing=OFTEN))
         known: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for result in training.epochs():
             shares = {row.layer: row.frozen_fraction for row in weights_of(result)}
@@ -181,21 +181,21 @@ class TestTrial:
         assert sum(int(mask.sum()) for mask, _ in known.values()) > 0
 
     def test_only_weights_of_four_bits_or_less(self) -> None:
-        (*_, last) = results_of(tiny(**RESTLESS, freezing=OFTEN))
+        (*_, last) = results_of(tiny_trial(**RESTLESS, freezing=OFTEN))
         rows = weights_of(last)
         assert [row.frozen_fraction is None for row in rows] == [row.bits > 4 for row in rows]
         assert {row.bits for row in rows} == {3, 8}
 
     def test_the_first_quarter_is_that_of_a_trial_without(self) -> None:
         config = {**RESTLESS, "epochs": 8}
-        plain, frozen = results_of(tiny(**config)), results_of(tiny(**config, freezing=OFTEN))
+        plain, frozen = results_of(tiny_trial(**config)), results_of(tiny_trial(**config, freezing=OFTEN))
         assert [result.train_loss for result in plain[:2]] == [result.train_loss for result in frozen[:2]]
         assert all(row.frozen_fraction in (0, None) for result in frozen[:2] for row in weights_of(result))
         assert plain[-1].train_loss != frozen[-1].train_loss
 
     @pytest.mark.parametrize("dampening", [None, Dampening(weight=0.01)], ids=["freezing", "with dampening"])
     def test_goes_on_bit_for_bit(self, tmp_path: Path, dampening: Dampening | None) -> None:
-        config = tiny(**RESTLESS, freezing=OFTEN, dampening=dampening)
+        config = tiny_trial(**RESTLESS, freezing=OFTEN, dampening=dampening)
         results, training = resumed_every_epoch(config, tmp_path)
         whole = training_of(config)
         curve = list(whole.epochs())
@@ -213,7 +213,7 @@ class TestTrial:
         # A step on all samples: the passes of both have the same codes, and those of frozen weights are in place.
         found: list[tuple[float | None, torch.Tensor | None]] = []
         for backend in ("eager", "inductor"):
-            config = tiny(**{**RESTLESS, "epochs": 1}, batch_size=96, freezing=OFTEN)
+            config = tiny_trial(**{**RESTLESS, "epochs": 1}, batch_size=96, freezing=OFTEN)
             training = training_of(config, backend=backend)
             layers = [one for one in quantized_layers(training.model) if one.weight_quantizer.frozen]  # type: ignore[union-attr]
             for layer in layers:
@@ -256,9 +256,9 @@ class TestRules:
     )
     def test_weights_without_a_grid_are_refused_before_training(self, scheme: Scheme) -> None:
         with pytest.raises(UsageError, match=f"Weights of quantizer '{scheme.quantizer}' .* cannot be frozen"):
-            training_of(tiny(scheme=scheme, model="lenet5_xnor", freezing=OFTEN))
+            training_of(tiny_trial(scheme=scheme, model="lenet5_xnor", freezing=OFTEN))
 
     @pytest.mark.parametrize("scheme", [Scheme.floating_point(), Scheme(weight_bits=32)], ids=["32/32", "32/4"])
     def test_it_is_not_used_where_weights_are_not_quantized(self, scheme: Scheme) -> None:
-        plain, frozen = (results_of(tiny(scheme=scheme, freezing=freezing)) for freezing in (None, OFTEN))
+        plain, frozen = (results_of(tiny_trial(scheme=scheme, freezing=freezing)) for freezing in (None, OFTEN))
         assert_same_curve(plain, frozen)

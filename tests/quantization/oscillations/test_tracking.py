@@ -14,7 +14,7 @@ from tests.helpers.trials import (
     assert_same_state,
     results_of,
     resumed_every_epoch,
-    tiny,
+    tiny_trial,
     training_of,
 )
 from tests.references.oscillations import Weight
@@ -172,7 +172,7 @@ class TestWatched:
 
 class TestRecord:
     def test_every_layers_weights_have_a_frequency_and_inputs_have_none(self) -> None:
-        for result in results_of(tiny()):
+        for result in results_of(tiny_trial()):
             for layer in result.layers:
                 known = (layer.oscillation_frequency, layer.oscillating_fraction)
                 if layer.kind == "weight":
@@ -183,7 +183,7 @@ class TestRecord:
         assert any(layer.oscillation_frequency for layer in weights_of(result))
 
     def test_is_that_of_the_codes_of_every_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        training = training_of(tiny(learning_rate=3e-3))
+        training = training_of(tiny_trial(learning_rate=3e-3))
         layers = quantized_layers(training.model)
         twins: list[list[Weight]] = []
         observe = training._step.oscillations.observe
@@ -206,22 +206,24 @@ class TestRecord:
             assert layer.oscillation_frequency == pytest.approx(mean, abs=ROUNDINGS) and mean > 0
 
     def test_the_control_has_none(self) -> None:
-        training = training_of(tiny(scheme=FLOAT))
+        training = training_of(tiny_trial(scheme=FLOAT))
         assert list(training.epochs())[-1].layers == ()
         assert training.state_dict()["oscillations"] == {}
 
     def test_quantized_inputs_alone_have_none(self) -> None:
-        (*_, last) = results_of(tiny(scheme=Scheme(weight_bits=32)))
+        (*_, last) = results_of(tiny_trial(scheme=Scheme(weight_bits=32)))
         assert last.layers and not weights_of(last)
 
     def test_evaluations_and_statistics_of_batch_norm_are_not_counted(self) -> None:
-        plain, other = (training_of(tiny(model="lenet5_bn", bn_reestimation_batches=batches)) for batches in (0, 3))
+        plain, other = (
+            training_of(tiny_trial(model="lenet5_bn", bn_reestimation_batches=batches)) for batches in (0, 3)
+        )
         for ours, theirs in zip(plain.epochs(), other.epochs(), strict=True):
             found = [[layer.oscillation_frequency for layer in weights_of(result)] for result in (ours, theirs)]
             assert found[0] == found[1]
 
     def test_goes_on_bit_for_bit(self, tmp_path: Path) -> None:
-        config = tiny(epochs=3, learning_rate=3e-3)
+        config = tiny_trial(epochs=3, learning_rate=3e-3)
         results, training = resumed_every_epoch(config, tmp_path)
         whole = training_of(config)
         assert_same_curve(results, list(whole.epochs()))
@@ -232,7 +234,9 @@ class TestRecord:
 
 @pytest.mark.xdist_group("inductor")
 def test_a_compiled_pass_gives_the_codes_of_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    eager, fast = (training_of(tiny(batch_size=96, epochs=1), backend=backend) for backend in ("eager", "inductor"))
+    eager, fast = (
+        training_of(tiny_trial(batch_size=96, epochs=1), backend=backend) for backend in ("eager", "inductor")
+    )
     seen: list[torch.Tensor] = []
     for training in (eager, fast):
         monkeypatch.setattr(training._step.oscillations, "observe", lambda codes, _: seen.append(codes.clone()))

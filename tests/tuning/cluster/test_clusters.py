@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.runs import study_file
+from tests.helpers.studies import tiny_study
 from tests.tuning.raylets import Raylets, raylets
-from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.nodes import appears
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 WRONG = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
@@ -44,6 +43,9 @@ def tune_qat(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(**given), capture_output=True, text=True, timeout=150)
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("head")
 class TestLettingIn:
     @pytest.mark.parametrize(
         ("given", "part"),
@@ -67,8 +69,14 @@ class TestLettingIn:
         assert part in text and "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in text and head.address in text
 
     def test_it_is_said_by_the_command_before_anything_is_written(self, head: Raylets, tmp_path: Path) -> None:
-        (tmp_path / "study.toml").write_text(STUDY_FILE)
-        words = ("run", str(tmp_path / "study.toml"), "--address", head.address, "--results", str(tmp_path / "results"))
+        words = (
+            "run",
+            str(study_file(tmp_path, tiny_study())),
+            "--address",
+            head.address,
+            "--results",
+            str(tmp_path / "results"),
+        )
         ended = tune_qat(*words, **WRONG)
         assert (ended.returncode, ended.stdout) == (1, "")
         assert ended.stderr.startswith("error: The Ray cluster at") and len(ended.stderr.splitlines()) == 2
@@ -126,11 +134,13 @@ def seen_by(process: int, folder: Path) -> list[str]:
     return [path.name for path in Path(f"/proc/{process}/root{folder}").rglob("*") if path.is_file()]
 
 
+@pytest.mark.ray
+@pytest.mark.raylets
+@pytest.mark.slow
 def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     """One sees a folder of its own; one sees what is written here, and keeps what it writes to itself."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (tmp_path / "study.toml").write_text(STUDY_FILE)
     other = mounted("mount -t tmpfs none", hidden)
     layers = f"lowerdir={hidden},upperdir=/mnt/upper,workdir=/mnt/work"
     silent = mounted(
@@ -145,7 +155,7 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: 
         third = cluster.start(3, within=silent)
         cluster.wait_for(3)
         ours = mine(cluster)
-        words = ("run", str(tmp_path / "study.toml"), "--address", cluster.address, "--results", str(hidden))
+        words = ("run", str(study_file(tmp_path, tiny_study())), "--address", cluster.address, "--results", str(hidden))
         ended = tune_qat(*words, **ours)
         assert ended.returncode == 1, ended.stderr
         assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr

@@ -1,34 +1,34 @@
 """Nodes with other library versions are refused: a real cluster, of which one node says it has another torch."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.runs import command, study_file
+from tests.helpers.studies import tiny_study
 from tests.tuning.raylets import raylets
-from tests.tuning.studies import tiny
-from tests.tuning.test_run import STUDY_FILE
 from tune_qat.config import TuneQatError
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import read_rows
 from tune_qat.tuning import session
 from tune_qat.tuning.run import run
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
+@pytest.mark.raylets
 def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: Path) -> None:
     fake = tmp_path / "packages" / "torch-9.9.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
-    (tmp_path / "study.toml").write_text(STUDY_FILE)
     with raylets(1) as cluster:
-        cluster.start(2, environment=cluster.environment | {"PYTHONPATH": str(fake.parent)})
+        path = os.pathsep.join([str(fake.parent), cluster.environment["PYTHONPATH"]])
+        cluster.start(2, environment=cluster.environment | {"PYTHONPATH": path})
         cluster.wait_for(2)
-        command = [sys.executable, "-m", "tune_qat", "run", str(tmp_path / "study.toml"), "--address", cluster.address]
-        command += ["--results", str(tmp_path / "results")]
-        ended = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=120)
+        typed = command(study_file(tmp_path, tiny_study()), tmp_path / "results", "--address", cluster.address)
+        ended = subprocess.run(typed, env=cluster.environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1, ended.stderr
     assert "other library versions" in ended.stderr and "127.0.0.2: torch 9.9 (here " in ended.stderr
     assert ended.stderr.count("(here ") == 1
@@ -36,11 +36,12 @@ def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: P
     assert not read_rows(tmp_path / "results", "trials")
 
 
+@pytest.mark.usefixtures("shared_cluster")
 def test_a_node_that_joins_later_with_other_versions_trains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "library_versions", lambda: {**library_versions(), "torch": "9.9"})
     with pytest.raises(TuneQatError, match=r"(?s)^A node that joined .* \(where the study was started 9\.9\)"):
-        run(tiny(), results=tmp_path)
+        run(tiny_study(), results=tmp_path, max_concurrent=1)
     (row,) = read_rows(tmp_path, "trials")
     assert (row["status"], row["error_type"], row["epochs_run"]) == ("interrupted", "OtherVersions", 0)

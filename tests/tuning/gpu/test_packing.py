@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tuning.studies import tiny
+from tests.helpers.runs import command, study_file
+from tests.helpers.studies import tiny_study
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.training import workload
 from tune_qat.tuning.cluster import connect as cluster
@@ -47,11 +48,11 @@ def test_a_trial_that_does_not_fit_alone_is_refused_with_what_to_do() -> None:
         pack(replace(NEED, peak_mb=79_500.0), cpus_per_gpu=8, cpus_per_trial=1)
 
 
-@pytest.mark.parametrize("trials", range(1, 65))
-def test_fractions_are_what_ray_can_count_and_as_many_fit(trials: int) -> None:
-    held = fraction(trials)
-    assert held * trials <= 1 and round(held * 10_000) == pytest.approx(held * 10_000)
-    assert cluster._trials_on({"CPU": 64.0, "GPU": 1.0}, 1.0, held) == trials
+def test_fractions_are_what_ray_can_count_and_as_many_fit() -> None:
+    for trials in range(1, 65):
+        held = fraction(trials)
+        assert held * trials <= 1 and round(held * 10_000) == pytest.approx(held * 10_000), trials
+        assert cluster._trials_on({"CPU": 64.0, "GPU": 1.0}, 1.0, held) == trials
 
 
 def test_the_sentence_says_what_was_measured_and_chosen() -> None:
@@ -116,7 +117,7 @@ def test_a_process_keeps_to_its_share_and_the_limit_goes_with_the_trial(monkeypa
 
 
 def test_the_largest_trials_are_measured() -> None:
-    study = tiny()
+    study = tiny_study()
     configs = probe.largest(study)
     # The start, 32/32 and 4/4 bits.
     assert [config.batch_size for config in configs] == [32, 64, 64]
@@ -130,11 +131,11 @@ def test_the_largest_trials_are_measured() -> None:
 
 LARGE = """
 import sys
-from tests.tuning.studies import tiny
-from tune_qat import workload
+from tests.helpers.studies import tiny_study
+from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import measure
 size = int(sys.argv[1])
-study = tiny(
+study = tiny_study(
     workload={"model": "lenet5", "dataset": "digits"},
     pretrain=None,
     training={"epochs": 3, "init": "scratch"},
@@ -161,10 +162,10 @@ def test_a_probe_that_runs_out_of_memory_names_the_trial(monkeypatch: pytest.Mon
             return torch.empty(1 << 60)  # more than any address space: the allocator really refuses
 
     monkeypatch.setattr(type(work), "build_model", lambda self, init_seed: Large()(None))
-    assert probe.measure(tiny(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
+    assert probe.measure(tiny_study(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("0.5; 2 trials share a GPU (--gpus-per-trial 0.5): a trial of "), done.stderr
@@ -172,12 +173,12 @@ def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
 
 PROBE = """
 import ray
-from tests.tuning.studies import tiny
-from tune_qat import workload
+from tests.helpers.studies import tiny_study
+from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import share_of_gpu
 work = workload.load("lenet5", "digits", options={"train_limit": 128})
 ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-print(*share_of_gpu(tiny(), work, backend="eager", cpus=1.0, device="cpu"), sep="; ")
+print(*share_of_gpu(tiny_study(), work, backend="eager", cpus=1.0, device="cpu"), sep="; ")
 """
 
 
@@ -195,36 +196,20 @@ def test_without_a_gpu_trials_hold_none_and_without_a_node_nothing_can_be_measur
         probe.share_of_gpu(nothing, nothing, backend="eager", cpus=1.0)
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_trial_has_as_many_threads_as_cpus_and_libraries_beside_torch_as_well(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    (tmp_path / "study.toml").write_text(THREADS)
-    command = [sys.executable, "-m", "tests.tuning.sabotage", "Tells", "run", "study.toml", "--no-progress"]
-    done = subprocess.run(
-        [*command, "--cpus-per-trial", "2"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    study = tiny_study(
+        workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 64}},
+        quantization={"bits": [[4, 4]]},
+        training={"epochs": 1, "init": "scratch"},
+        pretrain=None,
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 16}},
+        stages={"search": 0, "retrain": 0},
     )
+    typed = command(study_file(tmp_path, study), tmp_path / "results", "--cpus-per-trial", "2", kind="Tells")
+    done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     # torch's own count, that of OpenMP for libraries that are loaded later, and that of Inductor's kernels.
     assert (tmp_path / "threads").read_text() == "2 2 2"
-
-
-THREADS = """
-[workload]
-model = "lenet5"
-dataset = "digits"
-options = { train_limit = 64 }
-[quantization]
-bits = [[4, 4]]
-[training]
-epochs = 1
-init = "scratch"
-[space]
-optimizers = ["adam"]
-batch_size = { low = 16, high = 16 }
-[stages]
-search = 0
-retrain = 0
-[judgement]
-metric = "accuracy"
-margin = 0.01
-"""

@@ -1,13 +1,15 @@
-"""Writes a small record of a study with the real writer, for tests of the questions asked of it."""
+"""Small records of studies without training, written with the real writer."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from tests.results.rows import filled, write
+from tests.helpers.rows import filled, write
 from tune_qat.storage.paths import StoragePath
+from tune_qat.study import Study
 
 BOARD = ("study_id", "mode", "workload", "method", "weight_bits", "activation_bits")
 SPACE = {
@@ -114,6 +116,21 @@ class SmallStudy:
         for seed, score in enumerate(scores):
             status = "diverged" if score is None else "completed"
             self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)
+
+
+def record_of(study: Study, results: StoragePath, **values: Any) -> SmallStudy:
+    """A study's definition and its arms as they are, each with these values, and no trial yet."""
+    record = SmallStudy(results, study.name, mode=study.mode)
+    definition = {"definition_json": study.model_dump_json(), "mode": study.mode, "complete": True}
+    write(results, study.name, "studies", "study", filled("studies", **definition))
+    for arm in study.arms():
+        ranges = {
+            name: {dimension: asdict(bounds) for dimension, bounds in study.dimensions(name).items()}
+            for name in arm.optimizers
+        }
+        known = {"arm_id": arm.arm_id, "space_json": json.dumps(ranges), "n_train": 10_000}
+        record.arm(arm.optimizer, arm.scheme.weight_bits, **{**known, **values})
+    return record
 
 
 def whole_study(results: StoragePath) -> SmallStudy:

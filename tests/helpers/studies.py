@@ -5,7 +5,7 @@ from typing import Any
 from tune_qat.study import Study
 
 
-def tiny(**changes: Any) -> Study:
+def tiny_study(**changes: Any) -> Study:
     """Every stage, two optimizers, two bit widths; `changes` replace whole sections."""
     values: dict[str, Any] = {
         "name": "tiny",

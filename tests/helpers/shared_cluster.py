@@ -1,0 +1,60 @@
+"""One Ray cluster for the studies of a test process: most tests need that a study runs, and not that Ray starts."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tune_qat.tuning.cluster.connect import cluster
+
+
+class SharedCluster:
+    """Starts with the first study, goes on between studies, and starts anew after a run that has failed."""
+
+    _used: ClassVar[list["SharedCluster"]] = []
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        """Of this cluster alone; sockets lie in it, so that its path must be short."""
+        self._started: ExitStack | None = None
+
+    @contextmanager
+    def connected(self, address: str) -> Iterator[None]:
+        """In place of `cluster`, which starts one for each run."""
+        if address != "local":
+            with cluster(address):
+                yield
+            return
+        if self._started is None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("RAY_TMPDIR", str(self.folder))
+                self._started = ExitStack()
+                self._started.enter_context(cluster("local"))
+        try:
+            yield
+        except BaseException:
+            self.end()  # its processes may not have ended
+            raise
+
+    def end(self) -> None:
+        if self._started is not None:
+            self._started.close()
+            self._started = None
+
+    @classmethod
+    def end_all(cls) -> None:
+        """That of this process, if it has one."""
+        for shared in cls._used:
+            shared.end()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Studies that are run in this block share it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tune_qat.tuning.run.cluster", self.connected)
+            self._used.append(self)
+            yield
+        self._used.remove(self)
+        self.end()
