@@ -1,7 +1,7 @@
 """What a study will do and cost, said before it runs."""
 
 from tune_qat import optimizers
-from tune_qat.optimizers.base import Range
+from tune_qat.config import Range
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
 from tune_qat.storage.paths import Place, place

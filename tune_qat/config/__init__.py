@@ -19,6 +19,7 @@ from tune_qat.config.values import (
     STATUSES,
     STE_VARIANTS,
     STORAGE_OPTIONS,
+    Range,
     check_backend,
     stable_hash,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "LayerResult",
     "PLAIN_NAME",
     "QuantizerOptimizer",
+    "Range",
     "SCHEDULES",
     "SEEDS",
     "STAGES",

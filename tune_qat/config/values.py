@@ -6,6 +6,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config.errors import UsageError
@@ -28,6 +29,15 @@ STORAGE_OPTIONS = ("in_memory",)
 SCHEDULES = ("cosine", "step", "constant")
 SEEDS = 2**32
 """Seeds are below this: torch's CPU generator keeps no more of one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """A searched dimension: low to high, both included, on a linear or logarithmic axis."""
+
+    low: float
+    high: float
+    log: bool = True
 
 
 def check_backend(name: str) -> None:

@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """What a parameter was drawn from: numbers from `low` to `high`."""
-
-    low: float
-    high: float
-    log: bool
+from tune_qat.config import Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +18,7 @@ class FoundTrial:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What its user noted beside the parameters."""
     ranges: Mapping[str, Range] = field(default_factory=dict)
-    """By parameter; those that are known."""
+    """What parameters were drawn from, by name; those that are known."""
     status: str
     """In our words: completed, stopped, diverged, error or interrupted."""
     stop_reason: str | None = None

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tune_qat.config import TrialConfig, UsageError
+from tune_qat.config import Range, TrialConfig, UsageError
 from tune_qat.config.lookup import did_you_mean, find
-from tune_qat.optimizers.base import OptimizerSpec, Range
+from tune_qat.optimizers.base import OptimizerSpec
 from tune_qat.optimizers.benchmark_ten import BENCHMARK_TEN
 
 _ADAM_LIKE = Range(low=1e-4, high=1e-2)

@@ -212,7 +212,7 @@ class PretrainSection(ScheduledSection):
     batch_size: AtLeastOne
 
 
-class Bounds(Section):
+class RangeOverride(Section):
     """A range that overrides the table's; either end may be left to the table."""
 
     low: Positive | None = None
@@ -251,12 +251,12 @@ class SpaceSection(Section):
     """What is searched. Ranges come from the table of optimizers where the file says nothing."""
 
     optimizers: Annotated[list[str], Field(min_length=1)]
-    learning_rate: Bounds = Bounds()
+    learning_rate: RangeOverride = RangeOverride()
     """Overrides the range of every optimizer; `per_optimizer` overrides that of one."""
     batch_size: BatchSizes
-    quantizer_lr_multiplier: Bounds | None = None
+    quantizer_lr_multiplier: RangeOverride | None = None
     """Searched between these bounds where given (both needed); 1.0 otherwise."""
-    per_optimizer: dict[str, dict[str, Bounds]] = {}
+    per_optimizer: dict[str, dict[str, RangeOverride]] = {}
     """`[space.per_optimizer.NAME.OPTION]` with low and high: searches an option, or overrides its range."""
     fixed: dict[str, dict[str, float]] = {}
     """`[space.fixed.NAME]`: options of an optimizer set to a value and not searched."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tune_qat import optimizers
-from tune_qat.optimizers.base import Range
-from tune_qat.study.sections import Bounds, SpaceSection, at, broken
+from tune_qat.config import Range
+from tune_qat.study.sections import RangeOverride, SpaceSection, at, broken
 
 BATCH_SIZE = "batch_size"
 BITS = "bits"
@@ -75,7 +75,7 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
     return found
 
 
-def _range(base: Range | None, bounds: Sequence[Bounds | None], where: str, optimizer: str) -> Range:
+def _range(base: Range | None, bounds: Sequence[RangeOverride | None], where: str, optimizer: str) -> Range:
     """Each end from the first of the bounds that has it, then from the table."""
     lows = [b.low for b in bounds if b and b.low is not None] + ([base.low] if base else [])
     highs = [b.high for b in bounds if b and b.high is not None] + ([base.high] if base else [])

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tune_qat import data, optimizers, quantizers
-from tune_qat.config import Distillation, QuantizerOptimizer, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
-from tune_qat.optimizers.base import Range
+from tune_qat.config import (
+    Distillation,
+    QuantizerOptimizer,
+    Range,
+    Scheme,
+    TrialConfig,
+    UsageError,
+    grace_epochs,
+    stable_hash,
+)
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.study import rules, sections
 from tune_qat.study.file import load_study
