@@ -19,7 +19,7 @@ from tune_qat.config import (
     Scheme,
     TrialConfig,
     UsageError,
-    grace_epochs,
+    ninth,
     stable_hash,
     trial_key,
 )
@@ -252,9 +252,9 @@ class TestScheme:
             Scheme(ste="x")
 
 
-@pytest.mark.parametrize(("epochs", "grace"), [(1, 1), (9, 1), (10, 2), (18, 2), (27, 3), (100, 12)])
-def test_grace_is_a_ninth_rounded_up(epochs: int, grace: int) -> None:
-    assert grace_epochs(epochs) == replace(BASE, epochs=epochs, warmup_epochs=0).grace_epochs == grace
+@pytest.mark.parametrize(("epochs", "patience"), [(1, 1), (9, 1), (10, 2), (18, 2), (27, 3), (100, 12)])
+def test_patience_is_a_ninth_rounded_up(epochs: int, patience: int) -> None:
+    assert ninth(epochs) == replace(BASE, epochs=epochs, warmup_epochs=0).patience_epochs == patience
 
 
 def test_stable_hash_takes_no_nan() -> None:

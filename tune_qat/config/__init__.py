@@ -4,7 +4,7 @@ from tune_qat.config.errors import Interrupted, StorageRefused, TooManyFailures,
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
-from tune_qat.config.trial import TrialConfig, grace_epochs, trial_key
+from tune_qat.config.trial import TrialConfig, ninth, trial_key
 from tune_qat.config.values import (
     AUTO,
     BACKENDS,
@@ -53,7 +53,7 @@ __all__ = [
     "TuneQatError",
     "UsageError",
     "check_backend",
-    "grace_epochs",
+    "ninth",
     "stable_hash",
     "trial_key",
 ]

@@ -141,9 +141,9 @@ class TrialConfig:
         return stable_hash(replace(self, seed=0, init_seed=0).identity())
 
     @property
-    def grace_epochs(self) -> int:
-        """Epochs before a trial may be given up: a ninth of its length (methodology D6)."""
-        return grace_epochs(self.epochs)
+    def patience_epochs(self) -> int:
+        """Epochs after which a trial is given up where the loss of every one of them has exploded."""
+        return ninth(self.epochs)
 
 
 _PROPOSED = (
@@ -169,8 +169,8 @@ def _as_dict(part: Any) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
 
 
-def grace_epochs(epochs: int) -> int:
-    """A ninth of the epochs, at least one: ASHA's first rung, and the patience with a loss that explodes."""
+def ninth(epochs: int) -> int:
+    """Divide epochs by nine, rounded up: where ASHA first looks, and the patience with a loss that explodes."""
     return max(1, math.ceil(epochs / 9))
 
 

@@ -75,10 +75,10 @@ def check_start(training: sections.TrainingSection, pretrain: sections.PretrainS
         raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
 
 
-def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, grace_epochs: int) -> None:
+def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
     """What is trained, and for how long."""
-    if grace_epochs > training.epochs:
-        rule = f"must be at most training.epochs ({training.epochs}), but got {grace_epochs}"
+    if first_rung > training.epochs:
+        rule = f"must be at most training.epochs ({training.epochs}), but got {first_rung}"
         raise broken("asha.grace_epochs", rule)
     if not (stages.default or stages.random or stages.search):
         raise broken("stages", "must plan default, random or search trials; there would be nothing to train")

@@ -15,7 +15,7 @@ from tune_qat.config import (
     Scheme,
     TrialConfig,
     UsageError,
-    grace_epochs,
+    ninth,
     stable_hash,
 )
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
@@ -98,7 +98,7 @@ class Study(Section):
         rules.check_start(self.training, self.pretrain)
         if self.pretrain is not None:
             rules.check_trial("pretrain", self.pretrain_config)
-        rules.check_stages(self.stages, self.training, self.grace_epochs)
+        rules.check_stages(self.stages, self.training, self.first_rung)
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
         with at("training.quantizer_optimizer"):
@@ -127,17 +127,17 @@ class Study(Section):
         return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
     @property
-    def grace_epochs(self) -> int:
-        """ASHA's first rung."""
-        return self.asha.grace_epochs or grace_epochs(self.training.epochs)
+    def first_rung(self) -> int:
+        """The epoch at which ASHA first looks at a trial."""
+        return self.asha.grace_epochs or ninth(self.training.epochs)
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA may stop a trial."""
-        grace, factor, rungs = self.grace_epochs, self.asha.reduction_factor, []
-        while grace < self.training.epochs and self.asha.enabled:
-            rungs.append(grace)
-            grace *= factor
+        rung, rungs = self.first_rung, []
+        while rung < self.training.epochs and self.asha.enabled:
+            rungs.append(rung)
+            rung *= self.asha.reduction_factor
         return tuple(rungs)
 
     @property
