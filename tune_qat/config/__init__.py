@@ -21,6 +21,7 @@ from tune_qat.config.values import (
     STORAGE_OPTIONS,
     Range,
     check_backend,
+    is_number,
     stable_hash,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "TuneQatError",
     "UsageError",
     "check_backend",
+    "is_number",
     "ninth",
     "stable_hash",
     "trial_key",

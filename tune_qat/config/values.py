@@ -7,7 +7,7 @@ import numbers
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from tune_qat.config.errors import UsageError
 
@@ -46,9 +46,14 @@ def check_backend(name: str) -> None:
         raise UsageError(f"backend (--backend) must be one of {', '.join(BACKENDS)}, but got {name!r}.")
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number; numpy's will do, a truth value is none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def real(name: str, value: object) -> float:
-    """A finite float; numpy's numbers will do, a truth value is none."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+    """Take a finite number as a float."""
+    if not is_number(value):
         raise UsageError(f"{name} must be a finite number, but got {value!r}.")
     return float(value)
 

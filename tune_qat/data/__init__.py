@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_qat.config import UsageError
-from tune_qat.config.lookup import did_you_mean, find, resolve
+from tune_qat.config.lookup import Table, check_options, resolve, wrong_option
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec
 from tune_qat.data.task import Dataset
 
@@ -55,16 +54,7 @@ def _torchvision_download(class_name: str) -> str:
     return f"python -c \"from torchvision.datasets import {class_name}; {class_name}('DATA_DIR', download=True)\""
 
 
-def _table(*specs: DatasetSpec) -> dict[str, DatasetSpec]:
-    table: dict[str, DatasetSpec] = {}
-    for spec in specs:
-        if spec.name in table:
-            raise ValueError(f"dataset {spec.name!r} is in the table twice")
-        table[spec.name] = spec
-    return table
-
-
-DATASETS = _table(
+_SPECS = (
     DatasetSpec(
         name="photos",
         task=SUPER_RESOLUTION,
@@ -149,16 +139,9 @@ DATASETS = _table(
         "[ImageNet('DATA_DIR/imagenet', split) for split in ('train', 'val')]\"",
     ),
 )
-"""Every dataset, by name."""
 
-
-def get_spec(name: str) -> DatasetSpec:
-    """The line of the table with this name.
-
-    Raises:
-        UsageError: there is none; names those that there are.
-    """
-    return find(DATASETS, name, "dataset")
+DATASETS = Table("dataset", _SPECS)
+get_spec = DATASETS.get_spec
 
 
 def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,13 +150,7 @@ def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, An
     Raises:
         UsageError: an option that the dataset does not have, or a value of another type or out of range.
     """
-    for key, value in given.items():
-        if key not in spec.options:
-            known = ", ".join(spec.options)
-            raise UsageError(
-                f"Dataset {spec.name!r} has no option {key!r} (given as {value!r})."
-                f"{did_you_mean(key, spec.options)} Its options: {known}."
-            )
+    check_options("dataset", spec.name, given, spec.options)
     return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
 
 
@@ -232,7 +209,7 @@ def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
     allowed = f"one of {', '.join(CHOICES[key])}" if key in CHOICES else _range_text(kind, MINIMUM.get(key))
     fits = type(value) is kind and (key not in CHOICES or value in CHOICES[key])
     if not fits or (key in MINIMUM and value < MINIMUM[key]):
-        raise UsageError(f"Option {key!r} of dataset {spec.name!r} must be {allowed}, but got {value!r}.")
+        raise wrong_option("dataset", spec.name, key, allowed, value)
     return value
 
 

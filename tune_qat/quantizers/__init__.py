@@ -1,10 +1,10 @@
 """The table of quantization methods. To add one: a file with its classes, and a line here. Free of torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
-from tune_qat.config.lookup import did_you_mean, find
+from tune_qat.config.lookup import Table, check_options
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, Half, Option, QuantizerSpec, bits_in_words
 
 _LSQ_BITS = (
@@ -122,12 +122,8 @@ _SPECS = (
     ),
 )
 
-QUANTIZERS: dict[str, QuantizerSpec] = {spec.name: spec for spec in _SPECS}
-
-
-def get_spec(name: str) -> QuantizerSpec:
-    """The method's line of the table; `UsageError` with the valid names where there is none."""
-    return find(QUANTIZERS, name, "quantizer")
+QUANTIZERS = Table("quantizer", _SPECS)
+get_spec = QUANTIZERS.get_spec
 
 
 def scheme_of(
@@ -214,18 +210,9 @@ def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: 
         for name, option in spec.options.items()
         if kind in option.of
     }
-    for name in given:
-        if name not in known:
-            raise UsageError(
-                f"Quantizer {weights.name!r} has no option {name!r}.{did_you_mean(name, known)} {_they_take(known)}"
-            )
+    check_options("quantizer", weights.name, given, known)
     checked = {name: known[name][1].check(name, known[name][0], value) for name, value in given.items()}
     return {name: value for name, value in checked.items() if value != known[name][1].default}
-
-
-def _they_take(known: Iterable[str]) -> str:
-    names = ", ".join(known)
-    return f"It takes: {names}." if names else "It takes none."
 
 
 def _check_bits(method: str, kind: str, part: str, bits: int) -> None:
