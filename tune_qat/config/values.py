@@ -5,7 +5,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -41,9 +41,8 @@ class Range:
 
 
 def check_backend(name: str) -> None:
-    """`UsageError` for a backend that there is not."""
-    if name not in BACKENDS:
-        raise UsageError(f"backend (--backend) must be one of {', '.join(BACKENDS)}, but got {name!r}.")
+    """Refuse a backend that there is not."""
+    check(name in BACKENDS, "backend (--backend)", f"be one of {', '.join(BACKENDS)}", name)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -59,12 +58,26 @@ def real(name: str, value: object) -> float:
 
 
 def whole(name: str, value: object) -> int:
+    """Take a whole number as an int."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number, but got {value!r}.")
     return int(value)
 
 
+def settle(part: Any, take: Callable[[str, object], object], *names: str, said: str = "{}") -> None:
+    """Put fields of a frozen dataclass into their type; `said` is what an error calls a field."""
+    for name in names:
+        object.__setattr__(part, name, take(said.format(name), getattr(part, name)))
+
+
+def check(holds: bool, name: str, rule: str, value: object) -> None:
+    """Refuse a value that breaks a rule."""
+    if not holds:
+        raise UsageError(f"{name} must {rule}, but got {value!r}.")
+
+
 def pair(name: str, bits: Iterable[int]) -> tuple[int, int]:
+    """Take two whole numbers as weight and activation bits."""
     found = tuple(whole(name, one) for one in bits)
     if len(found) != 2:
         raise UsageError(f"{name} must be [weight bits, activation bits], but got {list(found)}.")
