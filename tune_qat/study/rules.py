@@ -6,7 +6,7 @@ from tune_qat import data, models, optimizers, quantizers
 from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, Scheme, TrialConfig
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
-from tune_qat.study.sections import at, broken
+from tune_qat.study.mistakes import at, broken
 
 SEEDS_APART = 10_000
 """Distance between the seeds of two repeats: no repeat has that many retrain seeds."""

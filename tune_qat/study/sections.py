@@ -1,34 +1,16 @@
 """The sections of a study file, each with the rules over its own keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
+from tune_qat.study.mistakes import FROM_KEYS
 
-RULE = "rule"
-"""Type of an error that `broken` makes."""
 Positive = Annotated[float, Field(gt=0)]
 # The record has 32 bits for a count, and seeds of epochs are distinct below a million.
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-def broken(key: str, rule: str) -> PydanticCustomError:
-    """The error of a rule that pydantic does not know the key of, because it looks at several sections."""
-    return PydanticCustomError(RULE, "{key}: {rule}", {"key": key, "rule": rule})
-
-
-@contextmanager
-def at(key: str) -> Iterator[None]:
-    """Names the key of a mistake that a table, or a trial's own rule, finds."""
-    try:
-        yield
-    except UsageError as error:
-        raise broken(key, str(error)) from None
 
 
 class Section(BaseModel):
@@ -119,27 +101,6 @@ class QuantizationSection(MethodSection):
         return factors
 
 
-class DistillationSection(Section):
-    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
-
-    weight: float = 0.5
-    temperature: float = 1.0
-
-
-class FreezingSection(Section):
-    """Iterative weight freezing; `config.Freezing` has the meaning of each key, and the rules."""
-
-    threshold_start: float
-    threshold_end: float
-    momentum: float = 0.01
-
-
-class DampeningSection(Section):
-    """The dampening loss; see `config.Dampening`."""
-
-    weight: float
-
-
 class ScheduledSection(Section):
     """How long, and how the learning rate goes."""
 
@@ -166,26 +127,15 @@ class ScheduledSection(Section):
 class TrainingSection(ScheduledSection):
     """How long every trial trains, and from where."""
 
-    distillation: DistillationSection | None = None
+    distillation: Annotated[Distillation, FROM_KEYS] | None = None
+    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
     quantizer_optimizer: QuantizerOptimizerSection | None = None
     bn_reestimation_batches: Count = 0
     """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
-    freezing: FreezingSection | None = None
-    dampening: DampeningSection | None = None
-
-    @property
-    def freezing_config(self) -> Freezing | None:
-        """For a trial."""
-        with at("training.freezing"):
-            return None if self.freezing is None else Freezing(**self.freezing.model_dump())
-
-    @property
-    def dampening_config(self) -> Dampening | None:
-        """For a trial."""
-        with at("training.dampening"):
-            return None if self.dampening is None else Dampening(**self.dampening.model_dump())
+    freezing: Annotated[Freezing, FROM_KEYS] | None = None
+    dampening: Annotated[Dampening, FROM_KEYS] | None = None
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -193,8 +143,6 @@ class TrainingSection(ScheduledSection):
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
-        # Built once here, for their rules.
-        _ = self.freezing_config, self.dampening_config
         if self.distillation is not None and self.init == "scratch":
             raise ValueError(
                 'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tune_qat import optimizers
 from tune_qat.config import Range
-from tune_qat.study.sections import RangeOverride, SpaceSection, at, broken
+from tune_qat.study.mistakes import at, broken
+from tune_qat.study.sections import RangeOverride, SpaceSection
 
 BATCH_SIZE = "batch_size"
 BITS = "bits"

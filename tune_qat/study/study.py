@@ -1,15 +1,13 @@
 """A study: what one file of `search_spaces/` says, validated, with its arms and the trials they plan."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tune_qat import data, optimizers, quantizers
+from tune_qat import data, optimizers
 from tune_qat.config import (
-    Distillation,
     QuantizerOptimizer,
     Range,
     Scheme,
@@ -18,47 +16,13 @@ from tune_qat.config import (
     ninth,
     stable_hash,
 )
-from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.study import rules, sections
+from tune_qat.study.arms import Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
+from tune_qat.study.mistakes import at
 from tune_qat.study.rules import SEEDS_APART
-from tune_qat.study.sections import Count, Section, at
+from tune_qat.study.sections import Count, Section
 from tune_qat.study.space import BITS, Dimensions, check_space, dimensions
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """One optimizer at one bit width (all optimizers in joint mode): its own sampler, its own ASHA."""
-
-    arm_id: str
-    schemes: tuple[Scheme, ...]
-    """One, unless bits are searched."""
-    method: str
-    """What the study calls the method: its quantizer where it has one method alone; none at 32/32."""
-    optimizers: tuple[str, ...]
-    """One in comparison mode."""
-    repeat: int
-
-    @property
-    def optimizer(self) -> str | None:
-        """The arm's optimizer; None in joint mode."""
-        return self.optimizers[0] if len(self.optimizers) == 1 else None
-
-    @property
-    def scheme(self) -> Scheme:
-        """The arm's scheme; where bits are searched the first, which has all but the bits of the others."""
-        return self.schemes[0]
-
-    @property
-    def searches_bits(self) -> bool:
-        return len(self.schemes) > 1
-
-    @property
-    def quantizer_options(self) -> dict[str, Any]:
-        """Every option of the arm's methods, the table's values included."""
-        if self.scheme.is_float:
-            return {}
-        return quantizers.options_of(self.scheme, WEIGHTS) | quantizers.options_of(self.scheme, ACTIVATIONS)
 
 
 class Study(Section):
@@ -110,21 +74,8 @@ class Study(Section):
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        """Of all methods, in the order of the file."""
-        return tuple(self.methods)
-
-    @property
-    def methods(self) -> dict[Scheme, str]:
-        """What the study calls the method of each scheme."""
-        own = self.quantization
-        found = dict.fromkeys(_schemes(own), own.quantizer)
-        for number, part in enumerate(own.methods):
-            with at(f"quantization.methods.{number}"):
-                for scheme in _schemes(part):
-                    if scheme in found:
-                        raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
-                    found[scheme] = part.name
-        return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
+        """Schemes of all methods, in the order of the file."""
+        return tuple(methods_of(self.quantization))
 
     @property
     def first_rung(self) -> int:
@@ -147,28 +98,9 @@ class Study(Section):
         return stable_hash({**self.judgement.model_dump(), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
-        """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        names, methods = self.space.optimizers, self.methods
-        groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
-        schemes = [tuple(methods)] if self.quantization.search_bits else [(scheme,) for scheme in methods]
-        return [
-            Arm(
-                arm_id=self._arm_id(group, methods[together[0]], together, repeat),
-                schemes=together,
-                method=methods[together[0]],
-                optimizers=group,
-                repeat=repeat,
-            )
-            for together in schemes
-            for group in groups
-            for repeat in range(self.repeats)
-        ]
-
-    def _arm_id(self, group: tuple[str, ...], method: str, schemes: tuple[Scheme, ...], repeat: int) -> str:
-        bits = schemes[0].label if len(schemes) == 1 else BITS
-        named = [method] if method in (part.name for part in self.quantization.methods) else []
-        parts = ["joint" if self.mode == "joint" else group[0], *named, bits, *([f"r{repeat + 1}"] if repeat else [])]
-        return "-".join(parts)
+        """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
+        joint = self.mode == "joint"
+        return list(arms_of(self.quantization, self.space.optimizers, joint=joint, repeats=self.repeats))
 
     def dimensions(self, optimizer: str) -> Dimensions:
         """What is searched for one optimizer: its dimensions by name."""
@@ -246,7 +178,6 @@ class Study(Section):
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
         scheme = arm.schemes[int(values.pop(BITS, 0))]
-        teaching = self.training.distillation
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
@@ -259,12 +190,12 @@ class Study(Section):
             quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
             **_rate_over_time(self.training, optimizer),
-            distillation=None if teaching is None else Distillation(**teaching.model_dump()),
+            distillation=self.training.distillation,
             seed=seed,
             init_seed=seed,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
-            freezing=None if scheme.is_float else self.training.freezing_config,
-            dampening=None if scheme.is_float else self.training.dampening_config,
+            freezing=None if scheme.is_float else self.training.freezing,
+            dampening=None if scheme.is_float else self.training.dampening,
             quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
         )
 
@@ -301,20 +232,3 @@ def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bo
     if said or own == part.schedule:
         return part.rate_over_time
     return {"epochs": part.epochs, "schedule": own, "warmup_epochs": part.warmup_epochs}
-
-
-def _schemes(part: sections.MethodSection) -> list[Scheme]:
-    """One for each pair of bits."""
-    return [
-        quantizers.scheme_of(
-            quantizer=part.quantizer,
-            activation_quantizer=part.activation_quantizer,
-            weight_bits=weight,
-            activation_bits=activation,
-            first_last_bits=part.first_last_bits,
-            ste=part.ste,
-            options=part.options,
-            layer_bits=part.layers,
-        )
-        for weight, activation in part.bits
-    ]
