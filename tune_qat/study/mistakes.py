@@ -23,6 +23,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "dict_type": "must be a section",
     "too_short": "must not be empty",
+    "too_few": "must have more values",
     "too_long": "must have fewer values",
 }
 """Meaning of pydantic's types of errors to the writer of a study file, where its own words are a programmer's."""
@@ -68,6 +69,8 @@ def explain(error: ValidationError, files: Sequence[Path | str], overrides: Mapp
 
 def _line(item: Any, overrides: Mapping[str, Any], model: type[Any]) -> str:
     kind, location, value = item["type"], item["loc"], item["input"]
+    if kind == "missing" and isinstance(location[-1], int):
+        kind, location = "too_few", location[:-1]
     key = item["ctx"]["key"] if kind == _RULE else ".".join(map(str, location))
     origin = " (from --set)" if any(_within(key, name) or _within(name, key) for name in overrides) else ""
     if kind == _RULE:
