@@ -53,7 +53,7 @@ def read_seconds(text: str, option: str) -> float:
 
 
 def read_gpus(text: str | None) -> float | Literal["auto"] | None:
-    """Of a trial: a number, `auto`, or None where it is left out."""
+    """Read GPUs of a trial: a number, `auto`, or None where they are left out."""
     if text is None or text == "auto":
         return "auto" if text else None
     try:

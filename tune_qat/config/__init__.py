@@ -1,4 +1,4 @@
-"""What one trial is, and what it gives back. Standard library only, so that every part may import it."""
+"""Words of a trial: what it is, and what it gives back. Standard library only, so that every part may import it."""
 
 from tune_qat.config.errors import Interrupted, StorageRefused, TooManyFailures, TuneQatError, UsageError
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
@@ -8,6 +8,7 @@ from tune_qat.config.trial import TrialConfig, ninth, trial_key
 from tune_qat.config.values import (
     AUTO,
     BACKENDS,
+    DECAY,
     EAGER,
     FINAL,
     FLOAT_BITS,
@@ -28,6 +29,7 @@ from tune_qat.config.values import (
 __all__ = [
     "AUTO",
     "BACKENDS",
+    "DECAY",
     "Dampening",
     "Distillation",
     "EAGER",

@@ -51,13 +51,13 @@ def wrong_option(kind: str, name: str, option: str, allowed: str, value: object)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question, after a blank, with the known word that is nearest; empty where none is near."""
+    """Ask, after a blank, whether the nearest known word was meant; empty where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def resolve(reference: str) -> Callable[..., Any]:
-    """What `package.module:name` names, imported now and not before."""
+    """Import what `package.module:name` names, now and not before."""
     module, name = reference.split(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found

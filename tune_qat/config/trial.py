@@ -10,9 +10,7 @@ from tune_qat.config.errors import UsageError
 from tune_qat.config.later import drop_unused, later
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.scheme import Scheme
-from tune_qat.config.values import SCHEDULES, SEEDS, STORAGE_OPTIONS, check, real, settle, stable_hash, whole
-
-DECAY = 0.1
+from tune_qat.config.values import DECAY, SCHEDULES, SEEDS, STORAGE_OPTIONS, check, real, settle, stable_hash, whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,13 +20,15 @@ FINAL = ("completed", "stopped", "diverged", "oom", "error")
 """Statuses of a trial that is not run again."""
 EAGER, INDUCTOR, AUTO = "eager", "inductor", "auto"
 BACKENDS = (AUTO, EAGER, INDUCTOR)
-"""What runs a training step: torch's eager operations, the same compiled, or compiled where it pays."""
+"""Ways to run a training step: torch's eager operations, the same compiled, or compiled where it pays."""
 STE_VARIANTS = ("clip_then_round", "round_then_clip")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-"""What may become a file name: of studies, arms and trials."""
+"""Names of studies, arms and trials, which become file names."""
 STORAGE_OPTIONS = ("in_memory",)
 """Options of datasets that say where decoded samples are kept, and change none of them."""
 SCHEDULES = ("cosine", "step", "constant")
+DECAY = 0.1
+"""Factor that `step` multiplies the rate by, where it is left out."""
 SEEDS = 2**32
 """Seeds are below this: torch's CPU generator keeps no more of one."""
 
@@ -85,6 +87,6 @@ def pair(name: str, bits: Iterable[int]) -> tuple[int, int]:
 
 
 def stable_hash(value: Any) -> str:
-    """First 16 hex digits of the SHA-256 of the value's canonical JSON."""
+    """Hash the value's canonical JSON: the first 16 hex digits of its SHA-256."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

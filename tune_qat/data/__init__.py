@@ -145,7 +145,7 @@ get_spec = DATASETS.get_spec
 
 
 def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of the dataset: what was given over the defaults, in the defaults' types and order.
+    """Resolve every option of the dataset: what was given over the defaults, in the defaults' types and order.
 
     Raises:
         UsageError: an option that the dataset does not have, or a value of another type or out of range.
@@ -182,7 +182,7 @@ def load(
 def check_present(
     name: str, *, data_dir: str | Path | None = None, default_data_dir: str | Path | None = None
 ) -> Path | None:
-    """The folder in which `load` would find a dataset, without reading it; None for data that comes with a library.
+    """Find the folder in which `load` would find a dataset, without reading it; None for data of a library.
 
     Raises:
         UsageError: unknown dataset.
@@ -202,7 +202,7 @@ def _folder(data_dir: str | Path | None, default: str | Path | None) -> Path | N
 
 
 def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
-    """The value in its option's type. A whole number will do for a fraction; a truth value is no number."""
+    """Take a value in its option's type. A whole number will do for a fraction; a truth value is no number."""
     kind = type(spec.options[key])
     if kind is float and type(value) is int:
         value = float(value)

@@ -196,12 +196,12 @@ get_spec = MODELS.get_spec
 
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:
-    """`UsageError` for a model that is made for another task than the dataset's."""
+    """Refuse a model that is made for another task than the dataset's."""
     _check_task(get_spec(name), dataset.task, f"dataset {dataset.name!r} is")
 
 
 def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
-    """A freshly initialised model; torch's global random state is left as it was.
+    """Build a freshly initialised model; torch's global random state is left as it was.
 
     Images that are smaller than a network takes are enlarged to its smallest size, so that every classifier is there
     for every dataset of its task.

@@ -148,7 +148,7 @@ get_spec = OPTIMIZERS.get_spec
 
 
 def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
-    """Every option of the optimizer, the given ones over the documented defaults.
+    """Resolve every option of the optimizer, the given ones over the documented defaults.
 
     Raises `UsageError` for an option that the optimizer does not take, or a value outside its domain.
     """
@@ -165,12 +165,12 @@ def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def schedule_of(name: str, otherwise: str) -> str:
-    """The schedule that the optimizer is trained with: its own where it has one."""
+    """Choose the schedule that the optimizer is trained with: its own where it has one."""
     return get_spec(name).schedule or otherwise
 
 
 def check(config: TrialConfig) -> None:
-    """`UsageError` for what a trial's optimizers cannot do together, or with its schedule."""
+    """Refuse what a trial's optimizers cannot do together, or with its schedule."""
     _check_schedule(config.optimizer, config.schedule)
     if get_spec(config.optimizer).one_rate and config.quantizer_lr_multiplier != 1:
         raise UsageError(one_rate_only(config.optimizer))
@@ -186,7 +186,7 @@ def check(config: TrialConfig) -> None:
 
 
 def one_rate_only(name: str) -> str:
-    """Why quantizers cannot have a learning rate of their own."""
+    """Say why quantizers cannot have a learning rate of their own."""
     return (
         f"Optimizer {name!r} estimates one rate for all parameters, so quantizer_lr_multiplier must be 1. "
         "For quantizers at another rate give them a quantizer_optimizer."

@@ -1,4 +1,4 @@
-"""What a line of the table of optimizers says. Free of torch, so that a study file is checked without it."""
+"""Lines of the table of optimizers. Free of torch, so that a study file is checked without it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ class OptimizerSpec:
     """`package.module:function`, called as `function(groups, learning_rate, **options)` with torch parameter groups."""
     default_learning_rate: float
     learning_rate: Range | None
-    """What is searched; None where the optimizer finds its own rate, and the learning rate stays at its default."""
+    """Searched range; None where the optimizer finds its own rate, and the learning rate stays at its default."""
     defaults: Mapping[str, float] = field(default_factory=dict)
     searched: Mapping[str, Range] = field(default_factory=dict)
     clip: str | None = None
     """`package.module:function` run between backward and step, called as `function(parameters, weights, **options)`
     with all parameters and with the weights but the last layer's; returns 1.0 where it changed a gradient, else 0.0."""
     clip_options: tuple[str, ...] = ()
-    """Those of `defaults` that `clip` takes; the others go to `build`, `weight_decay` to the group of the weights."""
+    """Options that `clip` takes; the others of `defaults` go to `build`, `weight_decay` to the group of the weights."""
     below_one: tuple[str, ...] = ("beta1", "beta2", "beta3", "alpha", "rho", "momentum")
     """Options that are the weight of the past in a moving average."""
     positive: tuple[str, ...] = ()

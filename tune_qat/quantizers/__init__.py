@@ -137,7 +137,7 @@ def scheme_of(
     options: Mapping[str, Any] | None = None,
     layer_bits: Mapping[str, Any] | None = None,
 ) -> Scheme:
-    """The checked scheme; 32/32 is the floating-point control.
+    """Make a checked scheme; 32/32 is the floating-point control.
 
     Options that have the table's values are left out, so that a new option does not make another scheme of an old one.
 
@@ -160,7 +160,7 @@ def scheme_of(
 
 
 def check_scheme(scheme: Scheme) -> None:
-    """`UsageError` for a bit width that the scheme's methods do not define."""
+    """Refuse a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
     for index, (kind, name, bits) in enumerate(
@@ -179,7 +179,7 @@ def check_scheme(scheme: Scheme) -> None:
 
 
 def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
-    """`UsageError` for freezing or dampening of weights whose method does not allow it."""
+    """Refuse freezing or dampening of weights whose method does not allow it."""
     if all(bits == FLOAT_BITS for bits in (scheme.weight_bits, *(pair[0] for pair in scheme.layer_bits.values()))):
         return
     spec = get_spec(scheme.quantizer)
@@ -198,7 +198,7 @@ def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
 
 
 def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
-    """What the scheme says for the quantizers of weights or of activations, over the table's values."""
+    """Resolve the options of the quantizers of weights or of activations: the scheme's over the table's values."""
     table = get_spec(scheme.quantizer if kind == WEIGHTS else scheme.activation_quantizer).options
     return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
 

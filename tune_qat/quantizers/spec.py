@@ -1,4 +1,4 @@
-"""What a line of the table of quantizers says. Free of torch."""
+"""Lines of the table of quantizers. Free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Half:
-    """What a method does to one kind of tensor: how its quantizer is built, and which bit widths it defines."""
+    """One side of a method, weights or activations: how its quantizer is built, and which bit widths it defines."""
 
     build: str
     """`package.module:class`, called as `class(bits=, kind=, name=layer, ste=, shape=weight's or None, **options)`."""
@@ -59,7 +59,7 @@ class QuantizerSpec:
     activations: Half | None
     """None where the method quantizes weights alone."""
     first_last_bits: int
-    """Of the first and the last layer, where the study says nothing: what the paper does."""
+    """Bits of the first and the last layer where the study says nothing: as in the paper."""
     options: Mapping[str, Option] = field(default_factory=dict)
     freezes: bool = True
     """Whether weights of 2 bits and more have one grid of consecutive integers, on which they can be frozen."""
@@ -68,7 +68,7 @@ class QuantizerSpec:
     source: str
 
     def half(self, kind: str) -> Half | None:
-        """That of `weight` or `activation`."""
+        """Choose the half of `weight` or `activation`."""
         return self.weights if kind == WEIGHTS else self.activations
 
     @property

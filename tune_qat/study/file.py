@@ -1,4 +1,4 @@
-"""Reads a study file: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
+"""A study file as it is read: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def bundled() -> dict[str, Path]:
-    """The study files that come with the package, by name."""
+    """Find the study files that come with the package, by name."""
     import search_spaces
 
     folder = Path(search_spaces.__path__[0])
@@ -27,7 +27,7 @@ def bundled() -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """The first comment line of a study file: what it answers."""
+    """Read the first comment line of a study file: what it answers."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             return line.lstrip("# ").strip()
@@ -35,7 +35,7 @@ def summary(path: Path) -> str:
 
 
 def merged(space: str) -> dict[str, Any]:
-    """What a study file says, in itself and through the files that it extends, as one mapping with its name."""
+    """Merge a study file with the files that it extends into one mapping, with its name."""
     path = _find(space, Path())
     values, _ = _read(path, ())
     return {"name": path.stem, **values}
@@ -54,7 +54,7 @@ def is_study(space: str) -> bool:
 
 
 def recorded_values(definition_json: str) -> dict[str, Any]:
-    """The values of a study as its record has it, to be read again."""
+    """Read the values of a study from its record, to be validated again."""
     values: dict[str, Any] = json.loads(definition_json)
     if values.get("pretrain"):
         # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
@@ -64,12 +64,12 @@ def recorded_values(definition_json: str) -> dict[str, Any]:
 
 
 def recorded_study(model: type[Model], definition_json: str, overrides: Mapping[str, Any], where: str) -> Model:
-    """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
+    """Read a study from its record, with `overrides` by dotted key; `where` names it in an error."""
     return _filled(model, recorded_values(definition_json), overrides, [where])
 
 
 def parse_override(text: str, option: str = "--set", example: str = "space.learning_rate.low=1e-6") -> tuple[str, Any]:
-    """`key=value` of the command line; the value is read as TOML, and as text where it is none."""
+    """Read `key=value` of the command line; the value as TOML, and as text where it is none."""
     key, separator, value = (part.strip() for part in text.partition("="))
     if not separator or not all(key.split(".")):
         raise UsageError(f"{option} takes key=value, such as {example}, but got {text!r}.")
@@ -81,7 +81,7 @@ def parse_override(text: str, option: str = "--set", example: str = "space.learn
 
 
 def _find(space: str, folder: Path) -> Path:
-    """A bundled file, or one whose path is meant from `folder`."""
+    """Find a bundled file, or one whose path is meant from `folder`."""
     known = bundled()
     if space in known:
         return known[space]
@@ -93,7 +93,7 @@ def _find(space: str, folder: Path) -> Path:
 
 
 def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
-    """Values of a file over those of the file it extends, and the files that they came from."""
+    """Read a file over the file that it extends; its values, and the files that they came from."""
     if path.resolve() in seen:
         raise UsageError(f"{path}: extend goes round in a circle.")
     values = _parse(path)

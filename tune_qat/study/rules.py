@@ -13,7 +13,7 @@ SEEDS_APART = 10_000
 
 
 def check_name(name: str) -> None:
-    """The study's name, which becomes a folder."""
+    """Check the name, which becomes a folder."""
     if not PLAIN_NAME.fullmatch(name):
         raise broken(
             "name",
@@ -25,7 +25,7 @@ def check_name(name: str) -> None:
 def check_workload(
     workload: sections.WorkloadSection, judgement: sections.JudgementSection, training: sections.TrainingSection
 ) -> None:
-    """The dataset and its options, a model that fits it, and what depends on its task."""
+    """Check the dataset and its options, a model that fits it, and what depends on its task."""
     with at("workload.dataset"):
         spec = data.get_spec(workload.dataset)
     with at("workload.model"):
@@ -46,7 +46,7 @@ def check_quantizers(
     *,
     schemes_of: Callable[[], Sequence[Scheme]],
 ) -> None:
-    """The methods at their bits, and the recipes on them. `schemes_of` makes the schemes, which check themselves."""
+    """Check the methods at their bits, and the recipes on them; `schemes_of` makes schemes, which check themselves."""
     with at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
     with at("quantization"):
@@ -57,7 +57,7 @@ def check_quantizers(
 
 
 def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
-    """What `search_bits` needs, where it is used."""
+    """Check what `search_bits` needs, where it is used."""
     if not part.search_bits:
         return
     key = "quantization.search_bits"
@@ -70,13 +70,13 @@ def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
 
 
 def check_start(training: sections.TrainingSection, pretrain: sections.PretrainSection | None) -> None:
-    """That a start which is to be trained is described."""
+    """Check that a start which is to be trained is described."""
     if training.init == "pretrain" and pretrain is None:
         raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
 
 
 def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
-    """What is trained, and for how long."""
+    """Check what is trained, and for how long."""
     if first_rung > training.epochs:
         rule = f"must be at most training.epochs ({training.epochs}), but got {first_rung}"
         raise broken("asha.grace_epochs", rule)
@@ -87,20 +87,20 @@ def check_stages(stages: sections.StagesSection, training: sections.TrainingSect
 
 
 def check_seed(seed: int, repeats: int) -> None:
-    """That the seeds of the last repeat exist."""
+    """Check that the seeds of the last repeat exist."""
     largest = SEEDS - repeats * SEEDS_APART
     if seed > largest:
         raise broken("seed", f"must be at most {largest} with repeats = {repeats}, but got {seed}")
 
 
 def check_quantizer_optimizer(space: sections.SpaceSection, training: sections.TrainingSection) -> None:
-    """That the learning rate of quantizers' parameters is said in one place."""
+    """Check that the learning rate of quantizers' parameters is said in one place."""
     if training.quantizer_optimizer is not None and space.quantizer_lr_multiplier is not None:
         rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
         raise broken("space.quantizer_lr_multiplier", rule)
 
 
 def check_trial(key: str, config_of: Callable[[], TrialConfig]) -> None:
-    """A trial that the section under `key` makes, by the rules of its optimizer."""
+    """Check a trial that the section under `key` makes, by the rules of its optimizer."""
     with at(key):
         optimizers.check(config_of())

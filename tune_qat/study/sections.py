@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
+from tune_qat.config import DECAY, FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
 from tune_qat.study.mistakes import FROM_KEYS
 
 Positive = Annotated[float, Field(gt=0)]
@@ -35,12 +35,12 @@ class MethodSection(Section):
     activation_quantizer: str | None = None
     """Another method for activations."""
     options: dict[str, Any] = {}
-    """Of the methods, such as `per_channel`."""
+    """Options of the methods, such as `per_channel`."""
     layers: dict[str, list[int]] = {}
     """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
     first_last_bits: int | None = None
-    """Of the first and the last layer; what the method's paper does where it is left out."""
+    """Bits of the first and the last layer; as in the method's paper where they are left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
 
     @field_validator("bits")
@@ -55,7 +55,7 @@ class MethodSection(Section):
 
 
 class QuantizerOptimizerSection(Section):
-    """What moves the quantizers' parameters in every arm, where it is not the arm's own optimizer."""
+    """The optimizer of the quantizers' parameters in every arm, where it is not the arm's own."""
 
     optimizer: str = "adam"
     learning_rate: Positive | None = None
@@ -70,14 +70,14 @@ class NamedMethodSection(MethodSection):
 
 
 class QuantizationSection(MethodSection):
-    """What is quantized how; [32, 32] among its bits is the floating-point control."""
+    """Methods and bits of the arms; [32, 32] among the bits is the floating-point control."""
 
     methods: list[NamedMethodSection] = []
     """Further methods, each with its own arms."""
     search_bits: bool = False
     """In joint mode: one search over all pairs of `bits` in place of one for each."""
     weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
+    """Factors of weight decay at these weight bits, as "2" = 0.25; 1 at all others."""
 
     @field_validator("methods")
     @classmethod
@@ -102,30 +102,24 @@ class QuantizationSection(MethodSection):
 
 
 class ScheduledSection(Section):
-    """How long, and how the learning rate goes."""
+    """Length of a training, and the learning rate over it."""
 
     epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     milestones: list[float] = []
     """Epochs at which the schedule `step` lowers the rate."""
-    decay: float = 0.1
-    """What `step` multiplies the rate by."""
+    decay: float = DECAY
+    """Factor that `step` multiplies the rate by."""
 
     @property
     def rate_over_time(self) -> dict[str, Any]:
         """The fields of a trial's configuration that this section sets."""
-        return {
-            "epochs": self.epochs,
-            "schedule": self.schedule,
-            "warmup_epochs": self.warmup_epochs,
-            "milestones": tuple(self.milestones),
-            "decay": self.decay,
-        }
+        return {name: getattr(self, name) for name in ScheduledSection.model_fields}
 
 
 class TrainingSection(ScheduledSection):
-    """How long every trial trains, and from where."""
+    """Length, start and recipe of every trial."""
 
     distillation: Annotated[Distillation, FROM_KEYS] | None = None
     """Learning from the floating-point start beside the labels: in every arm, the control's too."""
@@ -173,7 +167,7 @@ class BatchSizes(Section):
     low: AtLeastOne
     high: AtLeastOne
     default: int | None = None
-    """What the `default` stage takes; the power of two in the middle where it is left out."""
+    """The size that the `default` stage takes; the power of two in the middle where it is left out."""
 
     @model_validator(mode="after")
     def _powers(self) -> "BatchSizes":
@@ -189,14 +183,14 @@ class BatchSizes(Section):
 
     @property
     def middle(self) -> int:
-        """Of the `default` stage: of two powers in the middle the smaller."""
+        """The size that the `default` stage takes: of two powers in the middle the smaller."""
         if self.default is not None:
             return self.default
         return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
 
 
 class SpaceSection(Section):
-    """What is searched. Ranges come from the table of optimizers where the file says nothing."""
+    """The search space. Ranges come from the table of optimizers where the file says nothing."""
 
     optimizers: Annotated[list[str], Field(min_length=1)]
     learning_rate: RangeOverride = RangeOverride()
@@ -211,7 +205,7 @@ class SpaceSection(Section):
 
 
 class StagesSection(Section):
-    """How many trials each stage plans, per arm."""
+    """Trials that each stage plans, per arm."""
 
     default: bool = True
     random: Count = 0
@@ -238,7 +232,7 @@ class AshaSection(Section):
 
 
 class JudgementSection(Section):
-    """What the study is judged by, fixed before it runs."""
+    """The judgement of the study, fixed before it runs."""
 
     metric: str
     margin: Annotated[float, Field(ge=0)]

@@ -30,7 +30,7 @@ class Study(Section):
 
     name: str
     note: str | None = None
-    """What a reader of the report should know first, such as what was cut."""
+    """A note that a reader of the report should see first, such as what was cut."""
     mode: Literal["comparison", "joint"] = "comparison"
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: Annotated[int, Field(ge=1, le=1_000)] = 1
@@ -53,7 +53,7 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Study":
-        """The first rule that is broken is named: from what is said first to what follows from it."""
+        """Name the first rule that is broken: from what is said first to what follows from it."""
         rules.check_name(self.name)
         rules.check_workload(self.workload, self.judgement, self.training)
         rules.check_quantizers(self.quantization, self.training, schemes_of=lambda: self.schemes)
@@ -103,12 +103,12 @@ class Study(Section):
         return list(arms_of(self.quantization, self.space.optimizers, joint=joint, repeats=self.repeats))
 
     def dimensions(self, optimizer: str) -> Dimensions:
-        """What is searched for one optimizer: its dimensions by name."""
+        """Collect what is searched for one optimizer: its dimensions by name."""
         bits = {BITS: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
         return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
 
     def planned(self, arm: Arm) -> dict[str, int]:
-        """Trials per stage of an arm, the same for every arm."""
+        """Count the trials of each stage, the same for every arm."""
         stages = self.stages
         return {
             "default": len(arm.optimizers) if stages.default else 0,
@@ -118,16 +118,16 @@ class Study(Section):
         }
 
     def seed_of(self, arm: Arm) -> int:
-        """Seed of the arm's sampler and of its trials before `retrain`."""
+        """Give the seed of the arm's sampler and of its trials before `retrain`."""
         return self.seed + arm.repeat * SEEDS_APART
 
     def retrain_seeds(self, arm: Arm) -> range:
-        """Fresh seeds, the same in every arm, so that differences between arms are paired."""
+        """Give fresh seeds, the same in every arm, so that differences between arms are paired."""
         first = self.seed_of(arm) + 1
         return range(first, first + self.stages.retrain)
 
     def pretrain_config(self) -> TrialConfig:
-        """The floating-point run that all arms start from."""
+        """Resolve the floating-point run that all arms start from."""
         part = self.pretrain
         if part is None:
             raise UsageError(f"Study {self.name!r} has no [pretrain] section.")
@@ -147,7 +147,7 @@ class Study(Section):
 
     @property
     def quantizer_optimizer(self) -> QuantizerOptimizer | None:
-        """Of the quantizers' parameters in quantized arms; None: the arm's own."""
+        """Optimizer of the quantizers' parameters in quantized arms; None: the arm's own."""
         part = self.training.quantizer_optimizer
         if part is None:
             return None
@@ -160,7 +160,7 @@ class Study(Section):
         return data.resolve_options(data.get_spec(self.workload.dataset), self.workload.options)
 
     def default_config(self, arm: Arm, optimizer: str) -> TrialConfig:
-        """The optimizer's documented defaults at the default batch size."""
+        """Resolve the optimizer's documented defaults at the default batch size."""
         spec = optimizers.get_spec(optimizer)
         values: dict[str, float] = {
             "learning_rate": spec.default_learning_rate,
@@ -169,7 +169,7 @@ class Study(Section):
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and what else is searched.
+        """Resolve a configuration of the arm; `values` are learning rate, batch size and what else is searched.
 
         An optimizer that has a schedule of its own is trained with that, whatever the study's.
         """
@@ -200,7 +200,7 @@ class Study(Section):
         )
 
     def recipes(self, arm: Arm) -> list[str]:
-        """The recipes that trials of the arm have."""
+        """Hash the recipes that trials of the arm have."""
         points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
         return sorted(
             {
@@ -211,7 +211,7 @@ class Study(Section):
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:
-        """What each stage costs at most: (stage, trials, epochs in all), in the order they run."""
+        """Count what each stage costs at most: (stage, trials, epochs in all), in the order they run."""
         if self.training.init == "pretrain" and self.pretrain is not None:
             yield "pretrain", 1, self.pretrain.epochs
         totals: dict[str, int] = {}
@@ -224,7 +224,7 @@ class Study(Section):
 
 
 def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bool = False) -> dict[str, Any]:
-    """What the section says, or the schedule that the optimizer has of its own in its place.
+    """Take the schedule of the section, or in its place the one that the optimizer has of its own.
 
     Where the schedule is `said` of this one optimizer, one that it does not take is a mistake, and is not replaced.
     """
