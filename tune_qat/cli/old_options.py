@@ -1,6 +1,6 @@
 """Options of `train` that --set has replaced: they go on working, out of the help."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from tune_qat.cli.options import read_pairs
-from tune_qat.config import TrialConfig, UsageError
+from tune_qat.config import TrialConfig
 
 _OLD: dict[str, tuple[str, Any]] = {
     "--first-last-bits": ("scheme.first_last_bits", int),
@@ -40,20 +40,18 @@ class TrainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments, the old options behind --old."""
-        return super().parse_args(ctx, list(_renamed(args)))
+        return super().parse_args(ctx, _renamed(args))
 
 
-def _renamed(args: Iterable[str]) -> Iterator[str]:
-    rest = iter(args)
+def _renamed(args: Iterable[str]) -> list[str]:
+    found, rest = [], iter(args)
     for argument in rest:
-        option, equals, value = argument.partition("=")
-        if option not in _OLD:
-            yield argument
-            continue
-        text = value if equals else next(rest, None)
-        if text is None:
-            raise UsageError(f"Option '{option}' requires an argument.")
-        yield from ("--old", f"{option}={text}")
+        option, equals, _ = argument.partition("=")
+        if option in _OLD:
+            found += ["--old", argument if equals else f"{option}={next(rest, '')}"]
+        else:
+            found.append(argument)
+    return found
 
 
 def read_trial(settings: list[str] | None, given: Mapping[str, Any], old: list[str] | None) -> TrialConfig:

@@ -27,9 +27,7 @@ def read_study(space: str, overrides: list[str] | None, trials: int | None) -> A
 
 
 def read_overrides(overrides: list[str] | None, trials: int | None) -> dict[str, Any]:
-    from tune_qat.study.file import parse_override
-
-    values = dict(parse_override(text) for text in overrides or [])
+    values = read_pairs(overrides, "--set", "space.learning_rate.low=1e-6")
     if trials is not None:
         values["stages.search"] = trials
     return values

@@ -40,13 +40,6 @@ class Scheme:
         """Make the 32/32 control: one spelling, whatever the quantizer of other arms, so that its trials are shared."""
         return cls(quantizer="none", weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS, first_last_bits=FLOAT_BITS)
 
-    @classmethod
-    def of(cls, *, quantizer: str, weight_bits: int, activation_bits: int, **options: Any) -> "Scheme":
-        """Make the scheme of these bits; 32/32 is the floating-point control, whatever the other options say."""
-        if weight_bits == activation_bits == FLOAT_BITS:
-            return cls.floating_point()
-        return cls(quantizer=quantizer, weight_bits=weight_bits, activation_bits=activation_bits, **options)
-
     @property
     def is_float(self) -> bool:
         return self.weight_bits == self.activation_bits == FLOAT_BITS

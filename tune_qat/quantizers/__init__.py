@@ -143,16 +143,18 @@ def scheme_of(
 
     Raises `UsageError` for an unknown method or option, or for bits that a method does not define.
     """
-    spec, given = get_spec(quantizer), dict(options or {})
-    other = get_spec(activation_quantizer or quantizer)
-    scheme = Scheme.of(
+    spec, other = get_spec(quantizer), get_spec(activation_quantizer or quantizer)
+    checked = _checked_options(spec, other, options or {})
+    if weight_bits == activation_bits == FLOAT_BITS:
+        return Scheme.floating_point()
+    scheme = Scheme(
         quantizer=quantizer,
         activation_quantizer=other.name,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
         ste=ste,
-        options=_checked_options(spec, other, given),
+        options=checked,
         layer_bits=layer_bits or {},
     )
     check_scheme(scheme)

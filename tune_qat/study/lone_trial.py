@@ -29,13 +29,18 @@ def lone_trial(settings: Mapping[str, Any], options: Mapping[tuple[str, ...], An
         set_value(values, key, value)
     for path, value in options.items():
         _fill(values, path, value)
-    _fill(values, ("learning_rate",), optimizers.get_spec(values["optimizer"]).default_learning_rate)
-    _fill(values, ("schedule",), optimizers.schedule_of(values["optimizer"], "cosine"))
-    _fill(values, ("init_seed",), values["seed"])
+    values.setdefault("learning_rate", optimizers.get_spec(values["optimizer"]).default_learning_rate)
+    values.setdefault("schedule", optimizers.schedule_of(values["optimizer"], "cosine"))
+    values.setdefault("init_seed", values["seed"])
     separate = values.get("quantizer_optimizer")
     if isinstance(separate, dict) and "name" in separate:
-        _fill(separate, ("learning_rate",), optimizers.get_spec(separate["name"]).default_learning_rate)
-    said = _checked(values, settings)
+        separate.setdefault("learning_rate", optimizers.get_spec(separate["name"]).default_learning_rate)
+    try:
+        # As JSON a list will do for a tuple and a section for a dataclass, strict as all is.
+        keys = _KEYS.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise UsageError(explain(error, ["tune-qat train"], settings, _KEYS)) from None
+    said = TrialConfig(**{name: getattr(keys, name) for name in values})
     own = said.quantizer_optimizer
     config = replace(
         said,
@@ -56,13 +61,3 @@ def _fill(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         if not isinstance(values, dict):
             return
     values.setdefault(last, value)
-
-
-def _checked(values: Mapping[str, Any], settings: Mapping[str, Any]) -> TrialConfig:
-    """Check keys, types and a trial's own rules."""
-    try:
-        # As JSON a list will do for a tuple and a section for a dataclass, strict as all is.
-        found = _KEYS.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        raise UsageError(explain(error, ["tune-qat train"], settings, _KEYS)) from None
-    return TrialConfig(**{name: getattr(found, name) for name in values})

@@ -1,11 +1,12 @@
 """Rules over several sections of a study file, each told of the sections and values it looks at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tune_qat import data, models, optimizers, quantizers
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, Scheme, TrialConfig
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
+from tune_qat.study.arms import methods_of
 from tune_qat.study.mistakes import at, broken
 
 SEEDS_APART = 10_000
@@ -40,17 +41,12 @@ def check_workload(
         raise broken("training.distillation", rule)
 
 
-def check_quantizers(
-    part: sections.QuantizationSection,
-    training: sections.TrainingSection,
-    *,
-    schemes_of: Callable[[], Sequence[Scheme]],
-) -> None:
-    """Check the methods at their bits, and the recipes on them; `schemes_of` makes schemes, which check themselves."""
+def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
+    """Check the methods at their bits, and the recipes on them."""
     with at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
     with at("quantization"):
-        schemes = schemes_of()
+        schemes = methods_of(part)
     with at("training"):
         for scheme in schemes:
             quantizers.check_recipe(scheme, freezing=bool(training.freezing), dampening=bool(training.dampening))

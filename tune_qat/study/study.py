@@ -7,15 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tune_qat import data, optimizers
-from tune_qat.config import (
-    QuantizerOptimizer,
-    Range,
-    Scheme,
-    TrialConfig,
-    UsageError,
-    ninth,
-    stable_hash,
-)
+from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig, UsageError, ninth, stable_hash
 from tune_qat.study import rules, sections
 from tune_qat.study.arms import Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
@@ -56,7 +48,7 @@ class Study(Section):
         """Name the first rule that is broken: from what is said first to what follows from it."""
         rules.check_name(self.name)
         rules.check_workload(self.workload, self.judgement, self.training)
-        rules.check_quantizers(self.quantization, self.training, schemes_of=lambda: self.schemes)
+        rules.check_quantizers(self.quantization, self.training)
         rules.check_searched_bits(self.mode, self.quantization)
         check_space(self.space)
         rules.check_start(self.training, self.pretrain)
@@ -131,18 +123,27 @@ class Study(Section):
         part = self.pretrain
         if part is None:
             raise UsageError(f"Study {self.name!r} has no [pretrain] section.")
+        return self._trial(
+            part.optimizer,
+            part.optimizer_options,
+            self.seed,
+            scheme=Scheme.floating_point(),
+            learning_rate=part.learning_rate,
+            batch_size=part.batch_size,
+            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
+        )
+
+    def _trial(self, optimizer: str, options: Mapping[str, float], seed: int, **others: Any) -> TrialConfig:
+        """Resolve a trial on the study's workload, its options over those of the tables."""
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
-            dataset_options=self.dataset_options,
-            scheme=Scheme.floating_point(),
-            optimizer=part.optimizer,
-            learning_rate=part.learning_rate,
-            optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
-            batch_size=part.batch_size,
-            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
-            seed=self.seed,
-            init_seed=self.seed,
+            dataset_options=data.resolve_options(data.get_spec(self.workload.dataset), self.workload.options),
+            optimizer=optimizer,
+            optimizer_options=optimizers.resolve_options(optimizer, options),
+            seed=seed,
+            init_seed=seed,
+            **others,
         )
 
     @property
@@ -154,10 +155,6 @@ class Study(Section):
         rate = part.learning_rate or optimizers.get_spec(part.optimizer).default_learning_rate
         options = optimizers.resolve_options(part.optimizer, part.options)
         return QuantizerOptimizer(name=part.optimizer, learning_rate=rate, options=options)
-
-    @property
-    def dataset_options(self) -> dict[str, Any]:
-        return data.resolve_options(data.get_spec(self.workload.dataset), self.workload.options)
 
     def default_config(self, arm: Arm, optimizer: str) -> TrialConfig:
         """Resolve the optimizer's documented defaults at the default batch size."""
@@ -178,21 +175,17 @@ class Study(Section):
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
         scheme = arm.schemes[int(values.pop(BITS, 0))]
-        return TrialConfig(
-            model=self.workload.model,
-            dataset=self.workload.dataset,
-            dataset_options=self.dataset_options,
+        return self._trial(
+            optimizer,
+            {**self.space.fixed.get(optimizer, {}), **values},
+            seed,
             scheme=scheme,
-            optimizer=optimizer,
             learning_rate=learning_rate,
-            optimizer_options=optimizers.resolve_options(optimizer, {**self.space.fixed.get(optimizer, {}), **values}),
             weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
             quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
             **_rate_over_time(self.training, optimizer),
             distillation=self.training.distillation,
-            seed=seed,
-            init_seed=seed,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
             freezing=None if scheme.is_float else self.training.freezing,
             dampening=None if scheme.is_float else self.training.dampening,
