@@ -141,7 +141,7 @@ def bare(study: Study, folder: Path) -> dict[str, Any]:
         metric="metric",
         mode="max",
         max_t=study.training.epochs + 1,  # the last epoch is the trial's own end
-        grace_period=study.grace_epochs,
+        grace_period=study.first_rung,
         reduction_factor=study.asha.reduction_factor,
     )
     search = OptunaSearch(

@@ -19,7 +19,7 @@ from tune_qat.config import (
     Scheme,
     TrialConfig,
     UsageError,
-    grace_epochs,
+    ninth,
     stable_hash,
     trial_key,
 )
@@ -227,7 +227,7 @@ class TestQuantizerOptimizer:
 
 class TestScheme:
     def test_float_has_one_spelling(self) -> None:
-        control = Scheme.of(
+        control = quantizers.scheme_of(
             quantizer="lsq", weight_bits=32, activation_bits=32, first_last_bits=8, ste="round_then_clip"
         )
         assert control == Scheme.floating_point()
@@ -235,12 +235,12 @@ class TestScheme:
 
     @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(4, 32), (32, 4), (2, 2)])
     def test_one_quantized_side_is_quantized(self, weight_bits: int, activation_bits: int) -> None:
-        scheme = Scheme.of(quantizer="lsq", weight_bits=weight_bits, activation_bits=activation_bits)
+        scheme = quantizers.scheme_of(quantizer="lsq", weight_bits=weight_bits, activation_bits=activation_bits)
         assert not scheme.is_float
         assert (scheme.weight_bits, scheme.activation_bits) == (weight_bits, activation_bits)
 
     def test_more_than_float_bits_is_no_floating_point(self) -> None:
-        scheme = Scheme.of(quantizer="lsq", weight_bits=64, activation_bits=64)
+        scheme = Scheme(weight_bits=64, activation_bits=64)
         assert not scheme.is_float
         with pytest.raises(UsageError, match=f"or {FLOAT_BITS} .*weight_bits is 64"):
             quantizers.check_scheme(scheme)
@@ -252,9 +252,9 @@ class TestScheme:
             Scheme(ste="x")
 
 
-@pytest.mark.parametrize(("epochs", "grace"), [(1, 1), (9, 1), (10, 2), (18, 2), (27, 3), (100, 12)])
-def test_grace_is_a_ninth_rounded_up(epochs: int, grace: int) -> None:
-    assert grace_epochs(epochs) == replace(BASE, epochs=epochs, warmup_epochs=0).grace_epochs == grace
+@pytest.mark.parametrize(("epochs", "patience"), [(1, 1), (9, 1), (10, 2), (18, 2), (27, 3), (100, 12)])
+def test_patience_is_a_ninth_rounded_up(epochs: int, patience: int) -> None:
+    assert ninth(epochs) == replace(BASE, epochs=epochs, warmup_epochs=0).patience_epochs == patience
 
 
 def test_stable_hash_takes_no_nan() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.data import tiny_folders
 from tune_qat import data
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.lookup import Table
 from tune_qat.data.spec import DatasetSpec
 
 
@@ -20,7 +21,7 @@ def test_table_is_free_of_torch() -> None:
 def test_a_name_twice_in_the_table_is_refused() -> None:
     spec = DatasetSpec(name="a", task="classification", summary="", loader="")
     with pytest.raises(ValueError, match="twice"):
-        data._table(spec, spec)
+        Table("dataset", [spec, spec])
 
 
 def test_unknown_dataset_lists_the_names_and_the_closest() -> None:
@@ -62,7 +63,7 @@ def test_wrong_value_is_refused_with_what_is_allowed(dataset: str, option: str, 
 
 
 def test_unknown_option_is_refused_with_the_options_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'photos' has no option 'patch' \(given as 9\).*'patch_size'.*split_seed"):
+    with pytest.raises(UsageError, match=r"'photos' has no option 'patch'..*'patch_size'.*split_seed"):
         data.load("photos", options={"patch": 9})
 
 

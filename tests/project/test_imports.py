@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     # One study, its record, and what runs it.
     "study": {"config", "quantizers", "optimizers", "models", "data", "search_spaces"},
     "results": {"config", "storage"},
-    "tuning": {"config", "storage", "data", "optimizers.base", "quantization", "training", "study", "results"},
+    "tuning": {"config", "storage", "data", "quantization", "training", "study", "results"},
     # Questions.
     "analysis": {"config", "storage", "results"},
     # One package for each further command.

@@ -118,7 +118,7 @@ MISTAKES = {
     ),
     "distillation of nothing": (
         changed('"scratch"', '"path"\ninit_path = "x"\ndistillation = { weight = 0.0 }'),
-        ["training: distillation weight must be above 0 and at most 1, but got 0.0"],
+        ["training.distillation: distillation weight must be above 0 and at most 1, but got 0.0"],
     ),
     "freezing at once": (
         changed("epochs = 9", "epochs = 9\nfreezing = { threshold_start = 0.1, threshold_end = 0.01 }"),

@@ -8,7 +8,7 @@ import pytest
 from ray.tune.search.optuna import optuna_search
 
 from tests.helpers.studies import tiny_study
-from tune_qat.optimizers.base import Range
+from tune_qat.config import Range
 from tune_qat.tuning.sampler import ArmSampler, random_points
 
 SPACES = {

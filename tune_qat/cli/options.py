@@ -27,9 +27,7 @@ def read_study(space: str, overrides: list[str] | None, trials: int | None) -> A
 
 
 def read_overrides(overrides: list[str] | None, trials: int | None) -> dict[str, Any]:
-    from tune_qat.study.file import parse_override
-
-    values = dict(parse_override(text) for text in overrides or [])
+    values = read_pairs(overrides, "--set", "space.learning_rate.low=1e-6")
     if trials is not None:
         values["stages.search"] = trials
     return values
@@ -53,7 +51,7 @@ def read_seconds(text: str, option: str) -> float:
 
 
 def read_gpus(text: str | None) -> float | Literal["auto"] | None:
-    """Of a trial: a number, `auto`, or None where it is left out."""
+    """Read GPUs of a trial: a number, `auto`, or None where they are left out."""
     if text is None or text == "auto":
         return "auto" if text else None
     try:

@@ -1,12 +1,13 @@
 """What a study will do and cost, said before it runs."""
 
 from tune_qat import optimizers
+from tune_qat.config import Range
 from tune_qat.config.statuses import SEARCH
-from tune_qat.optimizers.base import Range
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
+from tune_qat.study.arms import methods_of
 from tune_qat.study.space import BATCH_SIZE, BITS
 
 
@@ -24,7 +25,7 @@ def trial_epochs(study: Study) -> int:
 def _heading(study: Study) -> list[str]:
     arms = study.arms()
     by_method: dict[str, list[str]] = {}
-    for scheme, method in study.methods.items():
+    for scheme, method in methods_of(study.quantization).items():
         by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
     methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
     kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"

@@ -1,20 +1,39 @@
 """Commands about one trial: train, export, rerun."""
 
 import json
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tune_qat.cli.application import app
-from tune_qat.cli.options import BACKEND_HELP, DataDir, Results, read_pairs
-from tune_qat.config import Dampening, Distillation, EpochResult, Freezing, QuantizerOptimizer, TrialConfig, UsageError
+from tune_qat.cli.old_options import OldOptions, TrainCommand, read_trial
+from tune_qat.cli.options import BACKEND_HELP, DataDir, Results
+from tune_qat.config import EpochResult, UsageError
 from tune_qat.config.statuses import DIVERGED
 from tune_qat.storage.paths import storage_path
 
+_KEYS = """--set takes every field of a trial by its key, with a value as in `tune-qat run --set`. Beside those of the
+options above, as examples:
 
-@app.command()
+\b
+  optimizer_options.momentum=0.9      dataset_options.train_limit=1000
+  schedule=step                       milestones=[30,60]
+  decay=0.1                           warmup_epochs=0.5
+  scheme.first_last_bits=8            scheme.activation_quantizer=pact
+  scheme.options.per_channel=true     scheme.layer_bits.conv1=[8,8]
+  scheme.ste=round_then_clip          weight_decay_factor=0.25
+  quantizer_optimizer.name=sgd        quantizer_optimizer.learning_rate=0.01
+  quantizer_lr_multiplier=0.1         quantizer_optimizer.options.momentum=0.9
+  freezing.threshold_start=0.1        freezing.threshold_end=0.02
+  dampening.weight=0.1                bn_reestimation_batches=50
+  distillation.weight=0.5             distillation.temperature=2
+  init_seed=1
+"""
+
+
+@app.command(cls=TrainCommand, epilog=_KEYS)
 def train(
     model: Annotated[str, typer.Option(help="See `tune-qat list`.")],
     dataset: Annotated[str, typer.Option(help="See `tune-qat list`.")],
@@ -27,54 +46,10 @@ def train(
     quantizer: Annotated[str, typer.Option(help="See `tune-qat list`.")] = "lsq",
     weight_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
     activation_bits: Annotated[int, typer.Option(help="32: not quantized.")] = 4,
-    first_last_bits: Annotated[
-        int | None, typer.Option(help="Of the first and the last layer; as in the method's paper, if left out.")
-    ] = None,
-    activation_quantizer: Annotated[str | None, typer.Option(help="Another method for activations.")] = None,
-    layer_bits: Annotated[
-        list[str] | None, typer.Option(metavar="LAYER=[W,A]", help="Bits of a layer by name, as conv1=[8,8].")
-    ] = None,
-    quantizer_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the quantizer, as per_channel=true.")
-    ] = None,
-    ste: Annotated[str, typer.Option(help="clip_then_round or round_then_clip.")] = "clip_then_round",
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the optimizer, as momentum=0.9.")
-    ] = None,
-    data_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the dataset, as scale=2.")
-    ] = None,
-    quantizer_lr_multiplier: Annotated[
-        float, typer.Option(help="Learning rate of the quantizers' parameters, as a multiple.")
-    ] = 1.0,
-    quantizer_optimizer: Annotated[
-        str | None, typer.Option(help="Of the quantizers' parameters; the same, if left out.")
-    ] = None,
-    quantizer_learning_rate: Annotated[
-        float | None, typer.Option(help="Of --quantizer-optimizer; its documented default, if left out.")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="cosine, step or constant; cosine, or the optimizer's own, if left out.")
-    ] = None,
-    warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up, in parts too.")] = 0.0,
-    bn_reestimation_batches: Annotated[
-        int, typer.Option(min=0, help="Batch norm estimated anew from so many training batches before each evaluation.")
-    ] = 0,
-    freezing: Annotated[
+    settings: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Weight freezing: threshold_start, threshold_end, momentum."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field of a trial, as decay=0.5; may be repeated."),
     ] = None,
-    dampening: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Dampening loss: weight, as weight=0.1.")
-    ] = None,
-    milestone: Annotated[
-        list[float] | None, typer.Option(metavar="EPOCH", help="At which step lowers the rate; may be repeated.")
-    ] = None,
-    decay: Annotated[float, typer.Option(help="What step multiplies the rate by.")] = 0.1,
-    distillation: Annotated[
-        float | None, typer.Option(metavar="WEIGHT", help="Of the start as a teacher, 0 to 1, beside the labels.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="Of the teacher.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Data order and calibration; initial weights too.")] = 0,
     init: Annotated[str, typer.Option(help="scratch, or a checkpoint.")] = "scratch",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
@@ -82,52 +57,31 @@ def train(
     data_dir: DataDir = None,
     test: Annotated[bool, typer.Option("--test", help="Evaluate the test split after the last epoch.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch.")] = False,
+    old: OldOptions = None,
 ) -> None:
     """Train one configuration, without Ray.
 
     The same code and the same numbers as inside a study; a line an epoch.
-    """
-    from tune_qat import data, optimizers, quantizers
 
-    data_options = read_pairs(data_option, "--data-option", "scale=2")
-    rate = optimizers.get_spec(optimizer).default_learning_rate if learning_rate is None else learning_rate
-    scheme = quantizers.scheme_of(
-        quantizer=quantizer,
-        activation_quantizer=activation_quantizer,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        first_last_bits=first_last_bits,
-        ste=ste,
-        options=read_pairs(quantizer_option, "--quantizer-option", "per_channel=true"),
-        layer_bits=read_pairs(layer_bits, "--layer-bits", "conv1=[8,8]"),
-    )
-    config = TrialConfig(
-        model=model,
-        dataset=dataset,
-        dataset_options=data.resolve_options(data.get_spec(dataset), data_options),
-        scheme=scheme,
-        optimizer=optimizer,
-        learning_rate=rate,
-        optimizer_options=optimizers.resolve_options(optimizer, read_pairs(option, "--option", "momentum=0.9")),
-        quantizer_lr_multiplier=quantizer_lr_multiplier,
-        batch_size=batch_size,
-        epochs=epochs,
-        schedule=schedule or optimizers.schedule_of(optimizer, "cosine"),
-        warmup_epochs=warmup_epochs,
-        milestones=tuple(milestone or ()),
-        decay=decay,
-        distillation=None if distillation is None else Distillation(weight=distillation, temperature=temperature),
-        seed=seed,
-        init_seed=seed,
-        bn_reestimation_batches=bn_reestimation_batches,
-        freezing=_part(Freezing, freezing, "--freezing", "threshold_start=0.1"),
-        dampening=_part(Dampening, dampening, "--dampening", "weight=0.1"),
-        quantizer_optimizer=_quantizer_optimizer(quantizer_optimizer, quantizer_learning_rate),
-    )
-    optimizers.check(config)
-    start = None if init == "scratch" else init
+    --set goes over the other options, and what neither says is as documented for the optimizer, the quantizer and the
+    dataset.
+    """
+    given = {
+        "model": model,
+        "dataset": dataset,
+        "scheme.quantizer": quantizer,
+        "scheme.weight_bits": weight_bits,
+        "scheme.activation_bits": activation_bits,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    config = read_trial(settings, given, old)
     from tune_qat.training.loop import train as train_one
 
+    start = None if init == "scratch" else init
     results = train_one(config, data_dir=data_dir, init=start, threads=threads, test=test, backend=backend)
     for result in results:
         print(_json_line(result) if json_lines else _text_line(result, config.epochs), flush=True)
@@ -187,28 +141,6 @@ def rerun(
     print(say(recorded, verdict) if json_lines else f"\n{say(recorded, verdict)}")
     if not verdict.explained:
         raise typer.Exit(1)
-
-
-def _part(kind: Any, texts: list[str] | None, option: str, example: str) -> Any:
-    """A part of the configuration from KEY=VALUE, None where nothing is given; `UsageError` names the keys it takes."""
-    if not texts:
-        return None
-    values, known = read_pairs(texts, option, example), {one.name: one.default is MISSING for one in fields(kind)}
-    if not values.keys() <= known.keys() or any(needed and name not in values for name, needed in known.items()):
-        takes = ", ".join(name if needed else f"{name} (may be left out)" for name, needed in known.items())
-        raise UsageError(f"{option} takes {takes}, but got {', '.join(values)}.")
-    return kind(**values)
-
-
-def _quantizer_optimizer(name: str | None, learning_rate: float | None) -> QuantizerOptimizer | None:
-    from tune_qat import optimizers
-
-    if name is None:
-        if learning_rate is not None:
-            raise UsageError("--quantizer-learning-rate is that of --quantizer-optimizer, which is missing.")
-        return None
-    rate = optimizers.get_spec(name).default_learning_rate if learning_rate is None else learning_rate
-    return QuantizerOptimizer(name=name, learning_rate=rate, options=optimizers.resolve_options(name, {}))
 
 
 def _json_line(result: EpochResult) -> str:

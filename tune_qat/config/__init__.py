@@ -1,13 +1,14 @@
-"""What one trial is, and what it gives back. Standard library only, so that every part may import it."""
+"""Words of a trial: what it is, and what it gives back. Standard library only, so that every part may import it."""
 
 from tune_qat.config.errors import Interrupted, StorageRefused, TooManyFailures, TuneQatError, UsageError
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
-from tune_qat.config.trial import TrialConfig, grace_epochs, trial_key
+from tune_qat.config.trial import TrialConfig, ninth, trial_key
 from tune_qat.config.values import (
     AUTO,
     BACKENDS,
+    DECAY,
     EAGER,
     FLOAT_BITS,
     INDUCTOR,
@@ -16,13 +17,16 @@ from tune_qat.config.values import (
     SEEDS,
     STE_VARIANTS,
     STORAGE_OPTIONS,
+    Range,
     check_backend,
+    is_number,
     stable_hash,
 )
 
 __all__ = [
     "AUTO",
     "BACKENDS",
+    "DECAY",
     "Dampening",
     "Distillation",
     "EAGER",
@@ -34,6 +38,7 @@ __all__ = [
     "LayerResult",
     "PLAIN_NAME",
     "QuantizerOptimizer",
+    "Range",
     "SCHEDULES",
     "SEEDS",
     "STE_VARIANTS",
@@ -45,7 +50,8 @@ __all__ = [
     "TuneQatError",
     "UsageError",
     "check_backend",
-    "grace_epochs",
+    "is_number",
+    "ninth",
     "stable_hash",
     "trial_key",
 ]

@@ -7,7 +7,7 @@ _LATER = "later"
 
 
 def later(default: Any = MISSING, *, default_factory: Any = MISSING, **options: Any) -> Any:
-    """A field that came after the first records: part of a trial's identity only where it is not its default."""
+    """Declare a field that came after the first records: part of a trial's identity only where it is not default."""
     return field(default=default, default_factory=default_factory, metadata={_LATER: True}, **options)
 
 

@@ -1,10 +1,10 @@
-"""What a trial may do beside minimising its loss with one optimizer."""
+"""Recipes: what a trial may do beside minimising its loss with one optimizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tune_qat.config.errors import UsageError
-from tune_qat.config.values import real
+from tune_qat.config.values import check, real, settle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,21 +14,18 @@ class Freezing:
     threshold_start: float
     """Oscillations per step above which a weight is frozen, where freezing begins: a quarter into the training."""
     threshold_end: float
-    """At the last step, reached along a cosine."""
+    """Threshold at the last step, reached along a cosine."""
     momentum: float = 0.01
-    """Of the moving averages over steps."""
+    """Momentum of the moving averages over steps."""
 
     def __post_init__(self) -> None:
-        for name in ("threshold_start", "threshold_end", "momentum"):
-            value = real(f"freezing {name}", getattr(self, name))
-            object.__setattr__(self, name, value)
-            if not 0 < value < 1:
-                raise UsageError(f"freezing {name} must be above 0 and below 1, but got {value!r}.")
-        if self.threshold_end > self.threshold_start:
-            raise UsageError(
-                f"freezing threshold_end must be at most threshold_start ({self.threshold_start!r}), "
-                f"but got {self.threshold_end!r}."
-            )
+        names = ("threshold_start", "threshold_end", "momentum")
+        settle(self, real, *names, said="freezing {}")
+        for name in names:
+            value = getattr(self, name)
+            check(0 < value < 1, f"freezing {name}", "be above 0 and below 1", value)
+        start, end = self.threshold_start, self.threshold_end
+        check(end <= start, "freezing threshold_end", f"be at most threshold_start ({start!r})", end)
         if self.threshold_end < 2 * self.momentum:
             raise UsageError(
                 f"freezing threshold_end must be at least twice momentum ({self.momentum!r}), because a weight that "
@@ -45,14 +42,13 @@ class Dampening:
     """Its factor at the last step; 0 for the first quarter of the training, then along a cosine."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", real("dampening weight", self.weight))
-        if self.weight <= 0:
-            raise UsageError(f"dampening weight must be above 0, but got {self.weight!r}.")
+        settle(self, real, "weight", said="dampening {}")
+        check(self.weight > 0, "dampening weight", "be above 0", self.weight)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizerOptimizer:
-    """What moves the quantizers' parameters, where it is not what moves the weights."""
+    """The optimizer of the quantizers' parameters, where it is not that of the weights."""
 
     name: str
     learning_rate: float
@@ -61,9 +57,8 @@ class QuantizerOptimizer:
     """Everything else that it takes; `weight_decay` reaches the parameters whose method asks for it."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", real("learning_rate of quantizer_optimizer", self.learning_rate))
-        if self.learning_rate <= 0:
-            raise UsageError(f"learning_rate of quantizer_optimizer must be positive, but got {self.learning_rate!r}.")
+        settle(self, real, "learning_rate", said="{} of quantizer_optimizer")
+        check(self.learning_rate > 0, "learning_rate of quantizer_optimizer", "be positive", self.learning_rate)
         options = {name: real(f"{name!r} of quantizer_optimizer", value) for name, value in self.options.items()}
         object.__setattr__(self, "options", options)
 
@@ -73,14 +68,11 @@ class Distillation:
     """Learning from the predictions of the floating-point model that the trial starts from, beside the labels."""
 
     weight: float = 0.5
-    """Of the teacher in the loss; the labels have what is left of 1."""
+    """Share of the teacher in the loss; the labels have what is left of 1."""
     temperature: float = 1.0
-    """By which both models' logits are divided."""
+    """Divisor of both models' logits."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "temperature"):
-            object.__setattr__(self, name, real(f"distillation {name}", getattr(self, name)))
-        if not 0 < self.weight <= 1:
-            raise UsageError(f"distillation weight must be above 0 and at most 1, but got {self.weight!r}.")
-        if self.temperature <= 0:
-            raise UsageError(f"distillation temperature must be above 0, but got {self.temperature!r}.")
+        settle(self, real, "weight", "temperature", said="distillation {}")
+        check(0 < self.weight <= 1, "distillation weight", "be above 0 and at most 1", self.weight)
+        check(self.temperature > 0, "distillation temperature", "be above 0", self.temperature)

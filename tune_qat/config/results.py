@@ -1,4 +1,4 @@
-"""What a trial gives back."""
+"""Results that a trial gives back."""
 
 from dataclasses import dataclass
 
@@ -24,27 +24,27 @@ class LayerResult:
     clip_fraction_high: float | None = None
     quantization_mse: float | None = None
     oscillation_frequency: float | None = None
-    """Of weights: oscillations per step, a moving average over steps (momentum 0.01, 0 at the start) and the mean over
+    """Oscillations of weights per step, a moving average over steps (momentum 0.01, 0 at the start) and the mean over
     at most 512 weights of the layer. A code that turns around oscillates: it moves against its last move."""
     oscillating_fraction: float | None = None
-    """Of weights: share of those whose frequency is above 0.005, which is what the paper reports."""
+    """Share of weights whose frequency is above 0.005, which is what the paper reports."""
     frozen_fraction: float | None = None
-    """Of weights: share of all weights of the layer that are frozen; None where freezing is not used on it."""
+    """Share of all weights of the layer that are frozen; None where freezing is not used on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochResult:
-    """What a trial reports after each epoch: a row of the `epochs` table. Unknown or not finite is None."""
+    """Report of a trial after an epoch: a row of the `epochs` table. Unknown or not finite is None."""
 
     epoch: int
     """From 1."""
     status: str
-    """Of the trial after this epoch: running, completed or diverged."""
+    """Status of the trial after this epoch: running, completed or diverged."""
     step: int
     """Optimizer steps since the start."""
     examples: int
     learning_rate: float
-    """Of the epoch's last step."""
+    """Learning rate of the epoch's last step."""
     train_loss: float | None
     train_metric: float | None
     val_loss: float | None

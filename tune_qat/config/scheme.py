@@ -1,30 +1,29 @@
-"""Which quantizer at how many bits on which layers."""
+"""A scheme: which quantizer at how many bits on which layers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_qat.config.errors import UsageError
 from tune_qat.config.later import later
-from tune_qat.config.values import FLOAT_BITS, STE_VARIANTS, pair, whole
+from tune_qat.config.values import FLOAT_BITS, STE_VARIANTS, check, pair, settle, whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheme:
-    """Which quantizer at how many bits on which layers."""
+    """Quantizers, their options and their bits, for all layers and for single ones."""
 
     quantizer: str = "lsq"
-    """Of weights."""
+    """Method of weights."""
     activation_quantizer: str = ""
-    """Of activations; the weights' where it is left empty."""
+    """Method of activations; that of weights where it is left empty."""
     weight_bits: int = 4
     activation_bits: int = 4
     first_last_bits: int = 8
     """Bits of the first and the last layer and of squeeze-excite gates, weights and inputs, where quantized at all."""
-    ste: str = "clip_then_round"
+    ste: str = STE_VARIANTS[0]
     """`clip_then_round` (the paper) or `round_then_clip` (torch, brevitas, MQBench); of LSQ and LSQ+."""
     options: Mapping[str, Any] = later(default_factory=dict, hash=False)
-    """Of the two methods, those that differ from the table's values."""
+    """Options of the two methods, where they differ from the table's values."""
     layer_bits: Mapping[str, tuple[int, int]] = later(default_factory=dict, hash=False)
     """Weight and activation bits of layers by name, in place of all else; 32: not quantized."""
 
@@ -33,22 +32,13 @@ class Scheme:
         object.__setattr__(self, "options", dict(self.options))
         pairs = {name: pair(f"layer_bits of {name!r}", bits) for name, bits in self.layer_bits.items()}
         object.__setattr__(self, "layer_bits", pairs)
-        for name in ("weight_bits", "activation_bits", "first_last_bits"):
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
-        if self.ste not in STE_VARIANTS:
-            raise UsageError(f"ste must be one of {', '.join(STE_VARIANTS)}, but got {self.ste!r}.")
+        settle(self, whole, "weight_bits", "activation_bits", "first_last_bits")
+        check(self.ste in STE_VARIANTS, "ste", f"be one of {', '.join(STE_VARIANTS)}", self.ste)
 
     @classmethod
     def floating_point(cls) -> "Scheme":
-        """The 32/32 control. One spelling, whatever quantizer the other arms use, so that its trials are shared."""
+        """Make the 32/32 control: one spelling, whatever the quantizer of other arms, so that its trials are shared."""
         return cls(quantizer="none", weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS, first_last_bits=FLOAT_BITS)
-
-    @classmethod
-    def of(cls, *, quantizer: str, weight_bits: int, activation_bits: int, **options: Any) -> "Scheme":
-        """The scheme of these bits; 32/32 is the floating-point control, whatever the other options say."""
-        if weight_bits == activation_bits == FLOAT_BITS:
-            return cls.floating_point()
-        return cls(quantizer=quantizer, weight_bits=weight_bits, activation_bits=activation_bits, **options)
 
     @property
     def is_float(self) -> bool:

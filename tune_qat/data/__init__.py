@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_qat.config import UsageError
-from tune_qat.config.lookup import did_you_mean, find, resolve
+from tune_qat.config.lookup import Table, check_options, resolve, wrong_option
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec
 from tune_qat.data.task import Dataset
 
@@ -55,16 +54,7 @@ def _torchvision_download(class_name: str) -> str:
     return f"python -c \"from torchvision.datasets import {class_name}; {class_name}('DATA_DIR', download=True)\""
 
 
-def _table(*specs: DatasetSpec) -> dict[str, DatasetSpec]:
-    table: dict[str, DatasetSpec] = {}
-    for spec in specs:
-        if spec.name in table:
-            raise ValueError(f"dataset {spec.name!r} is in the table twice")
-        table[spec.name] = spec
-    return table
-
-
-DATASETS = _table(
+_SPECS = (
     DatasetSpec(
         name="photos",
         task=SUPER_RESOLUTION,
@@ -149,31 +139,18 @@ DATASETS = _table(
         "[ImageNet('DATA_DIR/imagenet', split) for split in ('train', 'val')]\"",
     ),
 )
-"""Every dataset, by name."""
 
-
-def get_spec(name: str) -> DatasetSpec:
-    """The line of the table with this name.
-
-    Raises:
-        UsageError: there is none; names those that there are.
-    """
-    return find(DATASETS, name, "dataset")
+DATASETS = Table("dataset", _SPECS)
+get_spec = DATASETS.get_spec
 
 
 def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of the dataset: what was given over the defaults, in the defaults' types and order.
+    """Resolve every option of the dataset: what was given over the defaults, in the defaults' types and order.
 
     Raises:
         UsageError: an option that the dataset does not have, or a value of another type or out of range.
     """
-    for key, value in given.items():
-        if key not in spec.options:
-            known = ", ".join(spec.options)
-            raise UsageError(
-                f"Dataset {spec.name!r} has no option {key!r} (given as {value!r})."
-                f"{did_you_mean(key, spec.options)} Its options: {known}."
-            )
+    check_options("dataset", spec.name, given, spec.options)
     return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
 
 
@@ -227,14 +204,14 @@ def _folder(data_dir: str | Path | None, default: str | Path | None) -> Path | N
 
 
 def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
-    """The value in its option's type. A whole number will do for a fraction; a truth value is no number."""
+    """Take a value in its option's type. A whole number will do for a fraction; a truth value is no number."""
     kind = type(spec.options[key])
     if kind is float and type(value) is int:
         value = float(value)
     allowed = f"one of {', '.join(CHOICES[key])}" if key in CHOICES else _range_text(kind, MINIMUM.get(key))
     fits = type(value) is kind and (key not in CHOICES or value in CHOICES[key])
     if not fits or (key in MINIMUM and value < MINIMUM[key]):
-        raise UsageError(f"Option {key!r} of dataset {spec.name!r} must be {allowed}, but got {value!r}.")
+        raise wrong_option("dataset", spec.name, key, allowed, value)
     return value
 
 

@@ -6,16 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tune_qat.config import Range
 from tune_qat.config.statuses import INTERRUPTED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Interval that a parameter was sampled from, `low` to `high`; `log` where it was sampled on a log scale."""
-
-    low: float
-    high: float
-    log: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
-from tune_qat.importing.found import FoundStudy, FoundTrial, Range, finite
+from tune_qat.importing.found import FoundStudy, FoundTrial, finite
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune_qat.config import UsageError
-from tune_qat.config.lookup import find, resolve
+from tune_qat.config.lookup import Table, resolve
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
 from tune_qat.models.spec import ModelSpec, at_1000, classifier
 
@@ -191,12 +191,8 @@ _SPECS = (
     ),
 )
 
-MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
-
-
-def get_spec(name: str) -> ModelSpec:
-    """The model's line of the table; `UsageError` with the valid names where there is none."""
-    return find(MODELS, name, "model")
+MODELS = Table("model", _SPECS)
+get_spec = MODELS.get_spec
 
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:

@@ -4,13 +4,12 @@ Ranges of learning rates beyond the benchmark's ten are a matter of judgement: t
 widen one.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from tune_qat.config import TrialConfig, UsageError
-from tune_qat.config.lookup import did_you_mean, find
-from tune_qat.optimizers.base import OptimizerSpec, Range
+from tune_qat.config import Range, TrialConfig, UsageError, is_number
+from tune_qat.config.lookup import Table, check_options, wrong_option
+from tune_qat.optimizers.base import OptimizerSpec
 from tune_qat.optimizers.benchmark_ten import BENCHMARK_TEN
 
 _ADAM_LIKE = Range(low=1e-4, high=1e-2)
@@ -145,32 +144,24 @@ _BEYOND_THE_TEN = (
     ),
 )
 
-OPTIMIZERS: dict[str, OptimizerSpec] = {spec.name: spec for spec in (*BENCHMARK_TEN, *_BEYOND_THE_TEN)}
-
-
-def get_spec(name: str) -> OptimizerSpec:
-    """The optimizer's line of the table; `UsageError` with the valid names where there is none."""
-    return find(OPTIMIZERS, name, "optimizer")
+OPTIMIZERS = Table("optimizer", (*BENCHMARK_TEN, *_BEYOND_THE_TEN))
+get_spec = OPTIMIZERS.get_spec
 
 
 def resolve_options(name: str, given: Mapping[str, Any]) -> dict[str, float]:
-    """Every option of the optimizer, the given ones over the documented defaults.
+    """Resolve every option of the optimizer, the given ones over the documented defaults.
 
     Raises `UsageError` for an option that the optimizer does not take, or a value outside its domain.
     """
     spec = get_spec(name)
+    check_options("optimizer", name, given, spec.defaults)
     for option, value in given.items():
-        if option not in spec.defaults:
-            hint = did_you_mean(option, spec.defaults)
-            raise UsageError(
-                f"Optimizer {name!r} has no option {option!r}.{hint} It takes: {', '.join(spec.defaults)}."
-            )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise UsageError(f"Option {option!r} of optimizer {name!r} must be a number >= 0, but got {value!r}.")
+        if not is_number(value) or value < 0:
+            raise wrong_option("optimizer", name, option, "a number >= 0", value)
         if option in spec.below_one and value >= 1:
-            raise UsageError(f"Option {option!r} of optimizer {name!r} must be below 1, but got {value!r}.")
+            raise wrong_option("optimizer", name, option, "below 1", value)
         if option in spec.positive and value == 0:
-            raise UsageError(f"Option {option!r} of optimizer {name!r} must be above 0, but got {value!r}.")
+            raise wrong_option("optimizer", name, option, "above 0", value)
     return {**spec.defaults, **{option: float(value) for option, value in given.items()}}
 
 

@@ -3,14 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Range:
-    """A searched dimension: low to high, both included, on a linear or logarithmic axis."""
-
-    low: float
-    high: float
-    log: bool = True
+from tune_qat.config import Range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """The ten optimizers of the published benchmark; the others are in `__init__.py`, the place to add one."""
 
-from tune_qat.optimizers.base import OptimizerSpec, Range
+from tune_qat.config import Range
+from tune_qat.optimizers.base import OptimizerSpec
 
 _WIDE_SGD = Range(low=1e-4, high=1.0)
 _SGD_SOURCE = "Robbins & Monro, 1951; torch.optim.SGD"

@@ -1,10 +1,10 @@
 """The table of quantization methods. To add one: a file with its classes, and a line here. Free of torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
-from tune_qat.config.lookup import did_you_mean, find
+from tune_qat.config.lookup import Table, check_options
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, Half, Option, QuantizerSpec, bits_in_words
 
 _LSQ_BITS = (
@@ -122,12 +122,8 @@ _SPECS = (
     ),
 )
 
-QUANTIZERS: dict[str, QuantizerSpec] = {spec.name: spec for spec in _SPECS}
-
-
-def get_spec(name: str) -> QuantizerSpec:
-    """The method's line of the table; `UsageError` with the valid names where there is none."""
-    return find(QUANTIZERS, name, "quantizer")
+QUANTIZERS = Table("quantizer", _SPECS)
+get_spec = QUANTIZERS.get_spec
 
 
 def scheme_of(
@@ -147,16 +143,18 @@ def scheme_of(
 
     Raises `UsageError` for an unknown method or option, or for a bit width that a method does not define.
     """
-    spec, given = get_spec(quantizer), dict(options or {})
-    other = get_spec(activation_quantizer or quantizer)
-    scheme = Scheme.of(
+    spec, other = get_spec(quantizer), get_spec(activation_quantizer or quantizer)
+    checked = _checked_options(spec, other, options or {})
+    if weight_bits == activation_bits == FLOAT_BITS:
+        return Scheme.floating_point()
+    scheme = Scheme(
         quantizer=quantizer,
         activation_quantizer=other.name,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
         ste=ste,
-        options=_checked_options(spec, other, given),
+        options=checked,
         layer_bits=layer_bits or {},
     )
     check_scheme(scheme)
@@ -214,18 +212,9 @@ def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: 
         for name, option in spec.options.items()
         if kind in option.of
     }
-    for name in given:
-        if name not in known:
-            raise UsageError(
-                f"Quantizer {weights.name!r} has no option {name!r}.{did_you_mean(name, known)} {_they_take(known)}"
-            )
+    check_options("quantizer", weights.name, given, known)
     checked = {name: known[name][1].check(name, known[name][0], value) for name, value in given.items()}
     return {name: value for name, value in checked.items() if value != known[name][1].default}
-
-
-def _they_take(known: Iterable[str]) -> str:
-    names = ", ".join(known)
-    return f"It takes: {names}." if names else "It takes none."
 
 
 def _check_bits(method: str, kind: str, part: str, bits: int) -> None:

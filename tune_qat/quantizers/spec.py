@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.config import UsageError
+from tune_qat.config import is_number
+from tune_qat.config.lookup import wrong_option
 
 WEIGHTS, ACTIVATIONS = "weight", "activation"
 
@@ -24,15 +25,15 @@ class Option:
     """Kinds of tensors whose quantizers take it."""
 
     def check(self, name: str, method: str, value: Any) -> bool | float | str:
-        """The value; `UsageError` where it is not allowed."""
+        """Take a value that is allowed; `UsageError` for any other."""
         if self.choices:
             if value in self.choices and type(value) is type(self.choices[0]):
                 return value
             allowed = ", ".join(str(choice).lower() if isinstance(choice, bool) else choice for choice in self.choices)
-            raise UsageError(f"Option {name!r} of quantizer {method!r} must be one of {allowed}, but got {value!r}.")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low < value <= self.high:
+            raise wrong_option("quantizer", method, name, f"one of {allowed}", value)
+        if not is_number(value) or not self.low < value <= self.high:
             limit = f"above {self.low:g}" + (f" and at most {self.high:g}" if self.high < float("inf") else "")
-            raise UsageError(f"Option {name!r} of quantizer {method!r} must be a number {limit}, but got {value!r}.")
+            raise wrong_option("quantizer", method, name, f"a number {limit}", value)
         return float(value)
 
 

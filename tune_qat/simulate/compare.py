@@ -45,7 +45,7 @@ class Setting:
 def settings(study: Study) -> Iterator[tuple[Study, bool]]:
     """The study with no ASHA, with its own setting, and over a grid; with True for its own."""
     yield _with(study, enabled=False), not study.asha.enabled
-    own = (study.grace_epochs, study.asha.reduction_factor) if study.asha.enabled else None
+    own = (study.first_rung, study.asha.reduction_factor) if study.asha.enabled else None
     graces = [2**power for power in range(20) if 2 ** (power + 1) <= study.training.epochs][-GRACES:]
     grid = {(grace, factor) for grace in graces for factor in FACTORS} | ({own} if own else set())
     for grace, factor in sorted(grid):
@@ -77,7 +77,7 @@ def _measure(
     by_arm = [_mean(row["regret"] for row in rows) for rows in zip(*tables, strict=True)]
     rows = [row for table in tables for row in table]
     return Setting(
-        grace_epochs=study.grace_epochs if study.asha.enabled else None,
+        grace_epochs=study.first_rung if study.asha.enabled else None,
         reduction_factor=study.asha.reduction_factor if study.asha.enabled else None,
         rungs=study.rungs,
         own=own,

@@ -26,9 +26,8 @@ from itertools import product
 
 import numpy as np
 
-from tune_qat.config import TrialConfig, trial_key
+from tune_qat.config import Range, TrialConfig, trial_key
 from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN
-from tune_qat.optimizers.base import Range
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import unit
 from tune_qat.study import Arm, Study

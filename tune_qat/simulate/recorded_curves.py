@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tune_qat.config import Scheme, TrialConfig, trial_key
+from tune_qat.config import Range, Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN, RETRAIN, STOPPED
-from tune_qat.optimizers.base import Range
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions

@@ -1,35 +1,25 @@
-"""Reads a study file: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
+"""A study file as it is read: TOML, `extend`, overrides by dotted key, and errors in the user's own words."""
 
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.study.sections import RULE, PretrainSection
+from tune_qat.study.mistakes import explain
+from tune_qat.study.sections import PretrainSection
 
 Model = TypeVar("Model", bound=BaseModel)
 """The class that a file fills: the reader knows no study."""
 
-_WORDS = {
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be text",
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "dict_type": "must be a section",
-    "too_short": "must not be empty",
-}
-"""What pydantic's types of errors mean to the writer of a study file, where its own words are a programmer's."""
-
 
 def bundled() -> dict[str, Path]:
-    """The study files that come with the package, by name."""
+    """Find the study files that come with the package, by name."""
     import search_spaces
 
     folder = Path(search_spaces.__path__[0])
@@ -37,7 +27,7 @@ def bundled() -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """The first comment line of a study file: what it answers."""
+    """Read the first comment line of a study file: what it answers."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             return line.lstrip("# ").strip()
@@ -45,7 +35,7 @@ def summary(path: Path) -> str:
 
 
 def merged(space: str) -> dict[str, Any]:
-    """What a study file says, in itself and through the files that it extends, as one mapping with its name."""
+    """Merge a study file with the files that it extends into one mapping, with its name."""
     path = _find(space, Path())
     values, _ = _read(path, ())
     return {"name": path.stem, **values}
@@ -55,13 +45,7 @@ def load_study(model: type[Model], space: str, overrides: Mapping[str, Any]) -> 
     """Read, extend, override and validate; a mistake is a `UsageError` with file, key, value and what is allowed."""
     path = _find(space, Path())
     values, files = _read(path, ())
-    for key, value in overrides.items():
-        _set(values, key, value)
-    values.setdefault("name", path.stem)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(_explain(error, files, overrides, model)) from None
+    return _filled(model, {"name": path.stem, **values}, overrides, files)
 
 
 def is_study(space: str) -> bool:
@@ -70,7 +54,7 @@ def is_study(space: str) -> bool:
 
 
 def recorded_values(definition_json: str) -> dict[str, Any]:
-    """The values of a study as its record has it, to be read again."""
+    """Read the values of a study from its record, to be validated again."""
     values: dict[str, Any] = json.loads(definition_json)
     if values.get("pretrain"):
         # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
@@ -80,18 +64,12 @@ def recorded_values(definition_json: str) -> dict[str, Any]:
 
 
 def recorded_study(model: type[Model], definition_json: str, overrides: Mapping[str, Any], where: str) -> Model:
-    """A study as its record has it, with `overrides` by dotted key; `where` names it in an error."""
-    values = recorded_values(definition_json)
-    for key, value in overrides.items():
-        _set(values, key, value)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(_explain(error, [where], overrides, model)) from None
+    """Read a study from its record, with `overrides` by dotted key; `where` names it in an error."""
+    return _filled(model, recorded_values(definition_json), overrides, [where])
 
 
 def parse_override(text: str, option: str = "--set", example: str = "space.learning_rate.low=1e-6") -> tuple[str, Any]:
-    """`key=value` of the command line; the value is read as TOML, and as text where it is none."""
+    """Read `key=value` of the command line; the value as TOML, and as text where it is none."""
     key, separator, value = (part.strip() for part in text.partition("="))
     if not separator or not all(key.split(".")):
         raise UsageError(f"{option} takes key=value, such as {example}, but got {text!r}.")
@@ -103,7 +81,7 @@ def parse_override(text: str, option: str = "--set", example: str = "space.learn
 
 
 def _find(space: str, folder: Path) -> Path:
-    """A bundled file, or one whose path is meant from `folder`."""
+    """Find a bundled file, or one whose path is meant from `folder`."""
     known = bundled()
     if space in known:
         return known[space]
@@ -115,7 +93,7 @@ def _find(space: str, folder: Path) -> Path:
 
 
 def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
-    """Values of a file over those of the file it extends, and the files that they came from."""
+    """Read a file over the file that it extends; its values, and the files that they came from."""
     if path.resolve() in seen:
         raise UsageError(f"{path}: extend goes round in a circle.")
     values = _parse(path)
@@ -153,63 +131,22 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
+def _filled(
+    model: type[Model], values: dict[str, Any], overrides: Mapping[str, Any], files: Sequence[Path | str]
+) -> Model:
+    for key, value in overrides.items():
+        set_value(values, key, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(explain(error, files, overrides, model)) from None
+
+
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value under a dotted key; `UsageError` where a part of the key is no section."""
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise UsageError(f"--set {key}: {parent!r} is a value, not a section.")
     values[last] = value
-
-
-def _explain(
-    error: ValidationError, files: Sequence[Path | str], overrides: Mapping[str, Any], model: type[BaseModel]
-) -> str:
-    extended = f" (extends {', '.join(map(str, files[1:]))})" if len(files) > 1 else ""
-    lines = [_explain_one(item, overrides, model) for item in error.errors(include_url=False)]
-    return "\n".join([f"{files[0]}{extended}:", *(f"  {line}" for line in lines)])
-
-
-def _explain_one(item: Any, overrides: Mapping[str, Any], model: type[BaseModel]) -> str:
-    kind, location = item["type"], item["loc"]
-    key = item["ctx"]["key"] if kind == RULE else ".".join(map(str, location))
-    origin = " (from --set)" if any(_within(key, name) or _within(name, key) for name in overrides) else ""
-    if kind == RULE:
-        return f"{key}{origin}: {item['ctx']['rule']}"
-    if kind == "value_error":
-        return f"{key}{origin}: {item['msg'].removeprefix('Value error, ')}"
-    if kind == "missing":
-        return f"{key}: missing, and it has no default"
-    if kind == "extra_forbidden":
-        known = list(_fields_at(model, location[:-1]))
-        return f"{key}{origin}: unknown key.{did_you_mean(str(location[-1]), known)} Known here: {', '.join(known)}."
-    if kind == "model_type":
-        rule = f"must be a section with the keys {', '.join(_fields_at(model, location))}"
-    else:
-        rule = _WORDS.get(kind) or item["msg"].replace("Input should be", "must be")
-    # The value of an override is text unless it reads as something else.
-    quotes = f"; to give it as text: --set '{key}=\"{item['input']}\"'" if origin and kind == "string_type" else ""
-    return f"{key}{origin}: {rule}, but got {item['input']!r}{quotes}"
-
-
-def _within(key: str, section: str) -> bool:
-    """Whether a dotted key is, or lies in, a section."""
-    return f"{key}.".startswith(f"{section}.")
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
-    """Names of the keys allowed in the section at `location`."""
-    current: Any = model
-    for part in location:
-        if _is_model(current):
-            field = current.model_fields.get(part)
-            current = field.annotation if field else None
-        else:
-            current = get_args(current)[-1]  # of dict[str, ...]
-        choices = (current, *get_args(current))  # of ... | None
-        current = next((choice for choice in choices if _is_model(choice) or get_origin(choice) is dict), None)
-    yield from getattr(current, "model_fields", {})
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

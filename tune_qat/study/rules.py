@@ -1,19 +1,20 @@
 """Rules over several sections of a study file, each told of the sections and values it looks at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tune_qat import data, models, optimizers, quantizers
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, Scheme, TrialConfig
+from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
-from tune_qat.study.sections import at, broken
+from tune_qat.study.arms import methods_of
+from tune_qat.study.mistakes import at, broken
 
 SEEDS_APART = 10_000
 """Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
 
 
 def check_name(name: str) -> None:
-    """The study's name, which becomes a folder."""
+    """Check the name, which becomes a folder."""
     if not PLAIN_NAME.fullmatch(name):
         raise broken(
             "name",
@@ -25,7 +26,7 @@ def check_name(name: str) -> None:
 def check_workload(
     workload: sections.WorkloadSection, judgement: sections.JudgementSection, training: sections.TrainingSection
 ) -> None:
-    """The dataset and its options, a model that fits it, and what depends on its task."""
+    """Check the dataset and its options, a model that fits it, and what depends on its task."""
     with at("workload.dataset"):
         spec = data.get_spec(workload.dataset)
     with at("workload.model"):
@@ -40,24 +41,19 @@ def check_workload(
         raise broken("training.distillation", rule)
 
 
-def check_quantizers(
-    part: sections.QuantizationSection,
-    training: sections.TrainingSection,
-    *,
-    schemes_of: Callable[[], Sequence[Scheme]],
-) -> None:
-    """The methods at their bits, and the recipes on them. `schemes_of` makes the schemes, which check themselves."""
+def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
+    """Check the methods at their bits, and the recipes on them."""
     with at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
     with at("quantization"):
-        schemes = schemes_of()
+        schemes = methods_of(part)
     with at("training"):
         for scheme in schemes:
             quantizers.check_recipe(scheme, freezing=bool(training.freezing), dampening=bool(training.dampening))
 
 
 def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
-    """What `search_bits` needs, where it is used."""
+    """Check what `search_bits` needs, where it is used."""
     if not part.search_bits:
         return
     key = "quantization.search_bits"
@@ -70,15 +66,15 @@ def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
 
 
 def check_start(training: sections.TrainingSection, pretrain: sections.PretrainSection | None) -> None:
-    """That a start which is to be trained is described."""
+    """Check that a start which is to be trained is described."""
     if training.init == "pretrain" and pretrain is None:
         raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
 
 
-def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, grace_epochs: int) -> None:
-    """What is trained, and for how long."""
-    if grace_epochs > training.epochs:
-        rule = f"must be at most training.epochs ({training.epochs}), but got {grace_epochs}"
+def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
+    """Check what is trained, and for how long."""
+    if first_rung > training.epochs:
+        rule = f"must be at most training.epochs ({training.epochs}), but got {first_rung}"
         raise broken("asha.grace_epochs", rule)
     if not (stages.default or stages.random or stages.search):
         raise broken("stages", "must plan default, random or search trials; there would be nothing to train")
@@ -87,20 +83,20 @@ def check_stages(stages: sections.StagesSection, training: sections.TrainingSect
 
 
 def check_seed(seed: int, repeats: int) -> None:
-    """That the seeds of the last repeat exist."""
+    """Check that the seeds of the last repeat exist."""
     largest = SEEDS - repeats * SEEDS_APART
     if seed > largest:
         raise broken("seed", f"must be at most {largest} with repeats = {repeats}, but got {seed}")
 
 
 def check_quantizer_optimizer(space: sections.SpaceSection, training: sections.TrainingSection) -> None:
-    """That the learning rate of quantizers' parameters is said in one place."""
+    """Check that the learning rate of quantizers' parameters is said in one place."""
     if training.quantizer_optimizer is not None and space.quantizer_lr_multiplier is not None:
         rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
         raise broken("space.quantizer_lr_multiplier", rule)
 
 
 def check_trial(key: str, config_of: Callable[[], TrialConfig]) -> None:
-    """A trial that the section under `key` makes, by the rules of its optimizer."""
+    """Check a trial that the section under `key` makes, by the rules of its optimizer."""
     with at(key):
         optimizers.check(config_of())

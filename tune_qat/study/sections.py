@@ -1,34 +1,16 @@
 """The sections of a study file, each with the rules over its own keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Freezing, UsageError
+from tune_qat.config import DECAY, FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
+from tune_qat.study.mistakes import FROM_KEYS
 
-RULE = "rule"
-"""Type of an error that `broken` makes."""
 Positive = Annotated[float, Field(gt=0)]
 # The record has 32 bits for a count, and seeds of epochs are distinct below a million.
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-def broken(key: str, rule: str) -> PydanticCustomError:
-    """The error of a rule that pydantic does not know the key of, because it looks at several sections."""
-    return PydanticCustomError(RULE, "{key}: {rule}", {"key": key, "rule": rule})
-
-
-@contextmanager
-def at(key: str) -> Iterator[None]:
-    """Names the key of a mistake that a table, or a trial's own rule, finds."""
-    try:
-        yield
-    except UsageError as error:
-        raise broken(key, str(error)) from None
 
 
 class Section(BaseModel):
@@ -53,12 +35,12 @@ class MethodSection(Section):
     activation_quantizer: str | None = None
     """Another method for activations."""
     options: dict[str, Any] = {}
-    """Of the methods, such as `per_channel`."""
+    """Options of the methods, such as `per_channel`."""
     layers: dict[str, list[int]] = {}
     """[weight bits, activation bits] of layers by name, in place of all else."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
     first_last_bits: int | None = None
-    """Of the first and the last layer; what the method's paper does where it is left out."""
+    """Bits of the first and the last layer; as in the method's paper where they are left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
 
     @field_validator("bits")
@@ -73,7 +55,7 @@ class MethodSection(Section):
 
 
 class QuantizerOptimizerSection(Section):
-    """What moves the quantizers' parameters in every arm, where it is not the arm's own optimizer."""
+    """The optimizer of the quantizers' parameters in every arm, where it is not the arm's own."""
 
     optimizer: str = "adam"
     learning_rate: Positive | None = None
@@ -88,14 +70,14 @@ class NamedMethodSection(MethodSection):
 
 
 class QuantizationSection(MethodSection):
-    """What is quantized how; [32, 32] among its bits is the floating-point control."""
+    """Methods and bits of the arms; [32, 32] among the bits is the floating-point control."""
 
     methods: list[NamedMethodSection] = []
     """Further methods, each with its own arms."""
     search_bits: bool = False
     """In joint mode: one search over all pairs of `bits` in place of one for each."""
     weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """By which weight decay is multiplied at these weight bits, as "2" = 0.25; 1 at all others."""
+    """Factors of weight decay at these weight bits, as "2" = 0.25; 1 at all others."""
 
     @field_validator("methods")
     @classmethod
@@ -119,73 +101,35 @@ class QuantizationSection(MethodSection):
         return factors
 
 
-class DistillationSection(Section):
-    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
-
-    weight: float = 0.5
-    temperature: float = 1.0
-
-
-class FreezingSection(Section):
-    """Iterative weight freezing; `config.Freezing` has the meaning of each key, and the rules."""
-
-    threshold_start: float
-    threshold_end: float
-    momentum: float = 0.01
-
-
-class DampeningSection(Section):
-    """The dampening loss; see `config.Dampening`."""
-
-    weight: float
-
-
 class ScheduledSection(Section):
-    """How long, and how the learning rate goes."""
+    """Length of a training, and the learning rate over it."""
 
     epochs: AtLeastOne
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     milestones: list[float] = []
     """Epochs at which the schedule `step` lowers the rate."""
-    decay: float = 0.1
-    """What `step` multiplies the rate by."""
+    decay: float = DECAY
+    """Factor that `step` multiplies the rate by."""
 
     @property
     def rate_over_time(self) -> dict[str, Any]:
         """The fields of a trial's configuration that this section sets."""
-        return {
-            "epochs": self.epochs,
-            "schedule": self.schedule,
-            "warmup_epochs": self.warmup_epochs,
-            "milestones": tuple(self.milestones),
-            "decay": self.decay,
-        }
+        return {name: getattr(self, name) for name in ScheduledSection.model_fields}
 
 
 class TrainingSection(ScheduledSection):
-    """How long every trial trains, and from where."""
+    """Length, start and recipe of every trial."""
 
-    distillation: DistillationSection | None = None
+    distillation: Annotated[Distillation, FROM_KEYS] | None = None
+    """Learning from the floating-point start beside the labels: in every arm, the control's too."""
     init: Literal["pretrain", "scratch", "path"] = "pretrain"
     init_path: str | None = None
     quantizer_optimizer: QuantizerOptimizerSection | None = None
     bn_reestimation_batches: Count = 0
     """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
-    freezing: FreezingSection | None = None
-    dampening: DampeningSection | None = None
-
-    @property
-    def freezing_config(self) -> Freezing | None:
-        """For a trial."""
-        with at("training.freezing"):
-            return None if self.freezing is None else Freezing(**self.freezing.model_dump())
-
-    @property
-    def dampening_config(self) -> Dampening | None:
-        """For a trial."""
-        with at("training.dampening"):
-            return None if self.dampening is None else Dampening(**self.dampening.model_dump())
+    freezing: Annotated[Freezing, FROM_KEYS] | None = None
+    dampening: Annotated[Dampening, FROM_KEYS] | None = None
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -193,8 +137,6 @@ class TrainingSection(ScheduledSection):
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
-        # Built once here, for their rules.
-        _ = self.freezing_config, self.dampening_config
         if self.distillation is not None and self.init == "scratch":
             raise ValueError(
                 'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '
@@ -212,7 +154,7 @@ class PretrainSection(ScheduledSection):
     batch_size: AtLeastOne
 
 
-class Bounds(Section):
+class RangeOverride(Section):
     """A range that overrides the table's; either end may be left to the table."""
 
     low: Positive | None = None
@@ -225,7 +167,7 @@ class BatchSizes(Section):
     low: AtLeastOne
     high: AtLeastOne
     default: int | None = None
-    """What the `default` stage takes; the power of two in the middle where it is left out."""
+    """The size that the `default` stage takes; the power of two in the middle where it is left out."""
 
     @model_validator(mode="after")
     def _powers(self) -> "BatchSizes":
@@ -241,29 +183,29 @@ class BatchSizes(Section):
 
     @property
     def middle(self) -> int:
-        """Of the `default` stage: of two powers in the middle the smaller."""
+        """The size that the `default` stage takes: of two powers in the middle the smaller."""
         if self.default is not None:
             return self.default
         return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
 
 
 class SpaceSection(Section):
-    """What is searched. Ranges come from the table of optimizers where the file says nothing."""
+    """The search space. Ranges come from the table of optimizers where the file says nothing."""
 
     optimizers: Annotated[list[str], Field(min_length=1)]
-    learning_rate: Bounds = Bounds()
+    learning_rate: RangeOverride = RangeOverride()
     """Overrides the range of every optimizer; `per_optimizer` overrides that of one."""
     batch_size: BatchSizes
-    quantizer_lr_multiplier: Bounds | None = None
+    quantizer_lr_multiplier: RangeOverride | None = None
     """Searched between these bounds where given (both needed); 1.0 otherwise."""
-    per_optimizer: dict[str, dict[str, Bounds]] = {}
+    per_optimizer: dict[str, dict[str, RangeOverride]] = {}
     """`[space.per_optimizer.NAME.OPTION]` with low and high: searches an option, or overrides its range."""
     fixed: dict[str, dict[str, float]] = {}
     """`[space.fixed.NAME]`: options of an optimizer set to a value and not searched."""
 
 
 class StagesSection(Section):
-    """How many trials each stage plans, per arm."""
+    """Trials that each stage plans, per arm."""
 
     default: bool = True
     random: Count = 0
@@ -290,7 +232,7 @@ class AshaSection(Section):
 
 
 class JudgementSection(Section):
-    """What the study is judged by, fixed before it runs."""
+    """The judgement of the study, fixed before it runs."""
 
     metric: str
     margin: Annotated[float, Field(ge=0)]

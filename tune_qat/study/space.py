@@ -1,10 +1,11 @@
-"""Which dimensions are searched for an optimizer, and between which bounds."""
+"""Dimensions that are searched for an optimizer, and their ranges."""
 
 from collections.abc import Sequence
 
 from tune_qat import optimizers
-from tune_qat.optimizers.base import Range
-from tune_qat.study.sections import Bounds, SpaceSection, at, broken
+from tune_qat.config import Range
+from tune_qat.study.mistakes import at, broken
+from tune_qat.study.sections import RangeOverride, SpaceSection
 
 BATCH_SIZE = "batch_size"
 BITS = "bits"
@@ -14,7 +15,7 @@ list of pairs; the others on their own axis."""
 
 
 def check_space(space: SpaceSection) -> None:
-    """Every name, option and range of the section; an error with its key for the first that is wrong."""
+    """Check every name, option and range of the section; an error with its key for the first that is wrong."""
     names = space.optimizers
     if len(set(names)) != len(names):
         raise broken("space.optimizers", f"each optimizer may appear once, but got {names}")
@@ -30,7 +31,7 @@ def check_space(space: SpaceSection) -> None:
 
 
 def _check_options(space: SpaceSection, optimizer: str) -> None:
-    """What is fixed and what is searched of one optimizer."""
+    """Check what is fixed and what is searched of one optimizer."""
     if optimizers.get_spec(optimizer).one_rate and space.quantizer_lr_multiplier is not None:
         raise broken("space.quantizer_lr_multiplier", optimizers.one_rate_only(optimizer))
     fixed, own = space.fixed.get(optimizer, {}), space.per_optimizer.get(optimizer, {})
@@ -53,7 +54,7 @@ def _check_options(space: SpaceSection, optimizer: str) -> None:
 
 
 def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
-    """The table's ranges, overridden by the study's; an error with its key for an empty range.
+    """Override the table's ranges by the study's; an error with its key for an empty range.
 
     An optimizer that finds its own rate has no learning rate to search, unless the study says so of it alone.
     """
@@ -75,8 +76,8 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
     return found
 
 
-def _range(base: Range | None, bounds: Sequence[Bounds | None], where: str, optimizer: str) -> Range:
-    """Each end from the first of the bounds that has it, then from the table."""
+def _range(base: Range | None, bounds: Sequence[RangeOverride | None], where: str, optimizer: str) -> Range:
+    """Take each end from the first override that has it, then from the table."""
     lows = [b.low for b in bounds if b and b.low is not None] + ([base.low] if base else [])
     highs = [b.high for b in bounds if b and b.high is not None] + ([base.high] if base else [])
     if not lows or not highs:

@@ -1,57 +1,21 @@
 """A study: what one file of `search_spaces/` says, validated, with its arms and the trials they plan."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tune_qat import data, optimizers, quantizers
-from tune_qat.config import Distillation, QuantizerOptimizer, Scheme, TrialConfig, UsageError, grace_epochs, stable_hash
+from tune_qat import data, optimizers
+from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig, UsageError, ninth, stable_hash
 from tune_qat.config.statuses import DEFAULT, PRETRAIN, RANDOM, RETRAIN, SEARCH
-from tune_qat.optimizers.base import Range
-from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.study import rules, sections
+from tune_qat.study.arms import Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
+from tune_qat.study.mistakes import at
 from tune_qat.study.rules import SEEDS_APART
-from tune_qat.study.sections import Count, Section, at
+from tune_qat.study.sections import Count, Section
 from tune_qat.study.space import BITS, Dimensions, check_space, dimensions
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """One optimizer at one bit width (all optimizers in joint mode): its own sampler, its own ASHA."""
-
-    arm_id: str
-    schemes: tuple[Scheme, ...]
-    """One, unless bits are searched."""
-    method: str
-    """What the study calls the method: its quantizer where it has one method alone; none at 32/32."""
-    optimizers: tuple[str, ...]
-    """One in comparison mode."""
-    repeat: int
-
-    @property
-    def optimizer(self) -> str | None:
-        """The arm's optimizer; None in joint mode."""
-        return self.optimizers[0] if len(self.optimizers) == 1 else None
-
-    @property
-    def scheme(self) -> Scheme:
-        """The arm's scheme; where bits are searched the first, which has all but the bits of the others."""
-        return self.schemes[0]
-
-    @property
-    def searches_bits(self) -> bool:
-        return len(self.schemes) > 1
-
-    @property
-    def quantizer_options(self) -> dict[str, Any]:
-        """Every option of the arm's methods, the table's values included."""
-        if self.scheme.is_float:
-            return {}
-        return quantizers.options_of(self.scheme, WEIGHTS) | quantizers.options_of(self.scheme, ACTIVATIONS)
 
 
 class Study(Section):
@@ -59,7 +23,7 @@ class Study(Section):
 
     name: str
     note: str | None = None
-    """What a reader of the report should know first, such as what was cut."""
+    """A note that a reader of the report should see first, such as what was cut."""
     mode: Literal["comparison", "joint"] = "comparison"
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: Annotated[int, Field(ge=1, le=1_000)] = 1
@@ -82,16 +46,16 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Study":
-        """The first rule that is broken is named: from what is said first to what follows from it."""
+        """Name the first rule that is broken: from what is said first to what follows from it."""
         rules.check_name(self.name)
         rules.check_workload(self.workload, self.judgement, self.training)
-        rules.check_quantizers(self.quantization, self.training, schemes_of=lambda: self.schemes)
+        rules.check_quantizers(self.quantization, self.training)
         rules.check_searched_bits(self.mode, self.quantization)
         check_space(self.space)
         rules.check_start(self.training, self.pretrain)
         if self.pretrain is not None:
             rules.check_trial("pretrain", self.pretrain_config)
-        rules.check_stages(self.stages, self.training, self.grace_epochs)
+        rules.check_stages(self.stages, self.training, self.first_rung)
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
         with at("training.quantizer_optimizer"):
@@ -103,34 +67,21 @@ class Study(Section):
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        """Of all methods, in the order of the file."""
-        return tuple(self.methods)
+        """Schemes of all methods, in the order of the file."""
+        return tuple(methods_of(self.quantization))
 
     @property
-    def methods(self) -> dict[Scheme, str]:
-        """What the study calls the method of each scheme."""
-        own = self.quantization
-        found = dict.fromkeys(_schemes(own), own.quantizer)
-        for number, part in enumerate(own.methods):
-            with at(f"quantization.methods.{number}"):
-                for scheme in _schemes(part):
-                    if scheme in found:
-                        raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
-                    found[scheme] = part.name
-        return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
-
-    @property
-    def grace_epochs(self) -> int:
-        """ASHA's first rung."""
-        return self.asha.grace_epochs or grace_epochs(self.training.epochs)
+    def first_rung(self) -> int:
+        """The epoch at which ASHA first looks at a trial."""
+        return self.asha.grace_epochs or ninth(self.training.epochs)
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA may stop a trial."""
-        grace, factor, rungs = self.grace_epochs, self.asha.reduction_factor, []
-        while grace < self.training.epochs and self.asha.enabled:
-            rungs.append(grace)
-            grace *= factor
+        rung, rungs = self.first_rung, []
+        while rung < self.training.epochs and self.asha.enabled:
+            rungs.append(rung)
+            rung *= self.asha.reduction_factor
         return tuple(rungs)
 
     @property
@@ -140,36 +91,17 @@ class Study(Section):
         return stable_hash({**self.judgement.model_dump(), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
-        """Every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        names, methods = self.space.optimizers, self.methods
-        groups = [tuple(names)] if self.mode == "joint" else [(name,) for name in names]
-        schemes = [tuple(methods)] if self.quantization.search_bits else [(scheme,) for scheme in methods]
-        return [
-            Arm(
-                arm_id=self._arm_id(group, methods[together[0]], together, repeat),
-                schemes=together,
-                method=methods[together[0]],
-                optimizers=group,
-                repeat=repeat,
-            )
-            for together in schemes
-            for group in groups
-            for repeat in range(self.repeats)
-        ]
-
-    def _arm_id(self, group: tuple[str, ...], method: str, schemes: tuple[Scheme, ...], repeat: int) -> str:
-        bits = schemes[0].label if len(schemes) == 1 else BITS
-        named = [method] if method in (part.name for part in self.quantization.methods) else []
-        parts = ["joint" if self.mode == "joint" else group[0], *named, bits, *([f"r{repeat + 1}"] if repeat else [])]
-        return "-".join(parts)
+        """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
+        joint = self.mode == "joint"
+        return list(arms_of(self.quantization, self.space.optimizers, joint=joint, repeats=self.repeats))
 
     def dimensions(self, optimizer: str) -> Dimensions:
-        """What is searched for one optimizer: its dimensions by name."""
+        """Collect what is searched for one optimizer: its dimensions by name."""
         bits = {BITS: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
         return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
 
     def planned(self, arm: Arm) -> dict[str, int]:
-        """Trials per stage of an arm, the same for every arm."""
+        """Count the trials of each stage, the same for every arm."""
         stages = self.stages
         return {
             DEFAULT: len(arm.optimizers) if stages.default else 0,
@@ -179,36 +111,45 @@ class Study(Section):
         }
 
     def seed_of(self, arm: Arm) -> int:
-        """Seed of the arm's sampler and of its trials before `retrain`."""
+        """Give the seed of the arm's sampler and of its trials before `retrain`."""
         return self.seed + arm.repeat * SEEDS_APART
 
     def retrain_seeds(self, arm: Arm) -> range:
-        """Fresh seeds, the same in every arm, so that differences between arms are paired."""
+        """Give fresh seeds, the same in every arm, so that differences between arms are paired."""
         first = self.seed_of(arm) + 1
         return range(first, first + self.stages.retrain)
 
     def pretrain_config(self) -> TrialConfig:
-        """The floating-point run that all arms start from."""
+        """Resolve the floating-point run that all arms start from."""
         part = self.pretrain
         if part is None:
             raise UsageError(f"Study {self.name!r} has no [pretrain] section.")
+        return self._trial(
+            part.optimizer,
+            part.optimizer_options,
+            self.seed,
+            scheme=Scheme.floating_point(),
+            learning_rate=part.learning_rate,
+            batch_size=part.batch_size,
+            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
+        )
+
+    def _trial(self, optimizer: str, options: Mapping[str, float], seed: int, **others: Any) -> TrialConfig:
+        """Resolve a trial on the study's workload, its options over those of the tables."""
         return TrialConfig(
             model=self.workload.model,
             dataset=self.workload.dataset,
-            dataset_options=self.dataset_options,
-            scheme=Scheme.floating_point(),
-            optimizer=part.optimizer,
-            learning_rate=part.learning_rate,
-            optimizer_options=optimizers.resolve_options(part.optimizer, part.optimizer_options),
-            batch_size=part.batch_size,
-            **_rate_over_time(part, part.optimizer, said="schedule" in part.model_fields_set),
-            seed=self.seed,
-            init_seed=self.seed,
+            dataset_options=data.resolve_options(data.get_spec(self.workload.dataset), self.workload.options),
+            optimizer=optimizer,
+            optimizer_options=optimizers.resolve_options(optimizer, options),
+            seed=seed,
+            init_seed=seed,
+            **others,
         )
 
     @property
     def quantizer_optimizer(self) -> QuantizerOptimizer | None:
-        """Of the quantizers' parameters in quantized arms; None: the arm's own."""
+        """Optimizer of the quantizers' parameters in quantized arms; None: the arm's own."""
         part = self.training.quantizer_optimizer
         if part is None:
             return None
@@ -216,12 +157,8 @@ class Study(Section):
         options = optimizers.resolve_options(part.optimizer, part.options)
         return QuantizerOptimizer(name=part.optimizer, learning_rate=rate, options=options)
 
-    @property
-    def dataset_options(self) -> dict[str, Any]:
-        return data.resolve_options(data.get_spec(self.workload.dataset), self.workload.options)
-
     def default_config(self, arm: Arm, optimizer: str) -> TrialConfig:
-        """The optimizer's documented defaults at the default batch size."""
+        """Resolve the optimizer's documented defaults at the default batch size."""
         spec = optimizers.get_spec(optimizer)
         values: dict[str, float] = {
             "learning_rate": spec.default_learning_rate,
@@ -230,7 +167,7 @@ class Study(Section):
         return self.config(arm, optimizer, values, seed=self.seed_of(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
-        """A configuration of the arm: `values` are learning rate, batch size and what else is searched.
+        """Resolve a configuration of the arm; `values` are learning rate, batch size and what else is searched.
 
         An optimizer that has a schedule of its own is trained with that, whatever the study's.
         """
@@ -239,30 +176,25 @@ class Study(Section):
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
         scheme = arm.schemes[int(values.pop(BITS, 0))]
-        teaching = self.training.distillation
-        return TrialConfig(
-            model=self.workload.model,
-            dataset=self.workload.dataset,
-            dataset_options=self.dataset_options,
+        return self._trial(
+            optimizer,
+            {**self.space.fixed.get(optimizer, {}), **values},
+            seed,
             scheme=scheme,
-            optimizer=optimizer,
             learning_rate=learning_rate,
-            optimizer_options=optimizers.resolve_options(optimizer, {**self.space.fixed.get(optimizer, {}), **values}),
             weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
             quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
             **_rate_over_time(self.training, optimizer),
-            distillation=None if teaching is None else Distillation(**teaching.model_dump()),
-            seed=seed,
-            init_seed=seed,
+            distillation=self.training.distillation,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
-            freezing=None if scheme.is_float else self.training.freezing_config,
-            dampening=None if scheme.is_float else self.training.dampening_config,
+            freezing=None if scheme.is_float else self.training.freezing,
+            dampening=None if scheme.is_float else self.training.dampening,
             quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
         )
 
     def recipes(self, arm: Arm) -> list[str]:
-        """The recipes that trials of the arm have."""
+        """Hash the recipes that trials of the arm have."""
         points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
         return sorted(
             {
@@ -273,7 +205,7 @@ class Study(Section):
         )
 
     def trial_epochs(self) -> Iterator[tuple[str, int, int]]:
-        """What each stage costs at most: (stage, trials, epochs in all), in the order they run."""
+        """Count what each stage costs at most: (stage, trials, epochs in all), in the order they run."""
         if self.training.init == "pretrain" and self.pretrain is not None:
             yield PRETRAIN, 1, self.pretrain.epochs
         totals: dict[str, int] = {}
@@ -286,7 +218,7 @@ class Study(Section):
 
 
 def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bool = False) -> dict[str, Any]:
-    """What the section says, or the schedule that the optimizer has of its own in its place.
+    """Take the schedule of the section, or in its place the one that the optimizer has of its own.
 
     Where the schedule is `said` of this one optimizer, one that it does not take is a mistake, and is not replaced.
     """
@@ -294,20 +226,3 @@ def _rate_over_time(part: sections.ScheduledSection, optimizer: str, *, said: bo
     if said or own == part.schedule:
         return part.rate_over_time
     return {"epochs": part.epochs, "schedule": own, "warmup_epochs": part.warmup_epochs}
-
-
-def _schemes(part: sections.MethodSection) -> list[Scheme]:
-    """One for each pair of bits."""
-    return [
-        quantizers.scheme_of(
-            quantizer=part.quantizer,
-            activation_quantizer=part.activation_quantizer,
-            weight_bits=weight,
-            activation_bits=activation,
-            first_last_bits=part.first_last_bits,
-            ste=part.ste,
-            options=part.options,
-            layer_bits=part.layers,
-        )
-        for weight, activation in part.bits
-    ]

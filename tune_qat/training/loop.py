@@ -231,9 +231,9 @@ class Training:
         return self.task.evaluate(self.model, split)
 
     def _exploded(self, totals: EpochTotals) -> bool:
-        """Whether the loss has been far above the constant predictor's for the whole grace period."""
+        """Whether the loss has been far above the constant predictor's for as long as patience lasts."""
         self.exploded_epochs += totals.loss > EXPLODED * self.task.trivial_loss
-        return self.epoch == self.exploded_epochs == self.config.grace_epochs
+        return self.epoch == self.exploded_epochs == self.config.patience_epochs
 
 
 def train(

@@ -126,7 +126,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "sampler_seed": study.seed_of(arm),
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,
-        "grace_epochs": study.grace_epochs,
+        "grace_epochs": study.first_rung,
         "reduction_factor": float(study.asha.reduction_factor),
         **{f"planned_{stage}": count for stage, count in study.planned(arm).items()},
         "space_json": json.dumps(space, sort_keys=True),

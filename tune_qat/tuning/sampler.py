@@ -9,8 +9,7 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_qat.config import SEEDS
-from tune_qat.optimizers.base import Range
+from tune_qat.config import SEEDS, Range
 from tune_qat.study.space import BATCH_SIZE, BITS, Dimensions
 from tune_qat.tuning.objective import OBJECTIVE
 

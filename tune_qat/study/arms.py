@@ -1,0 +1,89 @@
+"""Arms of a study: what is searched for by itself, with a sampler and an ASHA of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_qat import quantizers
+from tune_qat.config import Scheme, UsageError
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
+from tune_qat.study.mistakes import at
+from tune_qat.study.sections import MethodSection, QuantizationSection
+from tune_qat.study.space import BITS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One optimizer at one bit width (all optimizers in joint mode): its own sampler, its own ASHA."""
+
+    arm_id: str
+    schemes: tuple[Scheme, ...]
+    """One, unless bits are searched."""
+    method: str
+    """The study's name of the method: its quantizer where it has one method alone; none at 32/32."""
+    optimizers: tuple[str, ...]
+    """One in comparison mode."""
+    repeat: int
+
+    @property
+    def optimizer(self) -> str | None:
+        """The arm's optimizer; None in joint mode."""
+        return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def scheme(self) -> Scheme:
+        """The arm's scheme; where bits are searched the first, which has all but the bits of the others."""
+        return self.schemes[0]
+
+    @property
+    def searches_bits(self) -> bool:
+        return len(self.schemes) > 1
+
+    @property
+    def quantizer_options(self) -> dict[str, Any]:
+        """Every option of the arm's methods, the table's values included."""
+        if self.scheme.is_float:
+            return {}
+        return quantizers.options_of(self.scheme, WEIGHTS) | quantizers.options_of(self.scheme, ACTIVATIONS)
+
+
+def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
+    """Name the method of each scheme, in the order of the file."""
+    found = dict.fromkeys(_schemes(section), section.quantizer)
+    for number, part in enumerate(section.methods):
+        with at(f"quantization.methods.{number}"):
+            for scheme in _schemes(part):
+                if scheme in found:
+                    raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
+                found[scheme] = part.name
+    return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
+
+
+def arms_of(section: QuantizationSection, optimizers: Sequence[str], *, joint: bool, repeats: int) -> Iterator[Arm]:
+    """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
+    methods, named = methods_of(section), {part.name for part in section.methods}
+    groups = [tuple(optimizers)] if joint else [(name,) for name in optimizers]
+    for schemes in [tuple(methods)] if section.search_bits else [(scheme,) for scheme in methods]:
+        method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS
+        words = [method, bits] if method in named else [bits]
+        for group in groups:
+            for repeat in range(repeats):
+                name = "-".join(["joint" if joint else group[0], *words, *([f"r{repeat + 1}"] if repeat else [])])
+                yield Arm(arm_id=name, schemes=schemes, method=method, optimizers=group, repeat=repeat)
+
+
+def _schemes(part: MethodSection) -> list[Scheme]:
+    """Make a scheme for each pair of bits."""
+    return [
+        quantizers.scheme_of(
+            quantizer=part.quantizer,
+            activation_quantizer=part.activation_quantizer,
+            weight_bits=weight,
+            activation_bits=activation,
+            first_last_bits=part.first_last_bits,
+            ste=part.ste,
+            options=part.options,
+            layer_bits=part.layers,
+        )
+        for weight, activation in part.bits
+    ]
