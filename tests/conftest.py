@@ -74,13 +74,18 @@ def shared_cluster() -> Iterator["SharedCluster"]:
 
 
 @pytest.fixture
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray does not run in this process, and may not be started."""
-    import ray
-
+def own_cluster() -> None:
+    """For tests that start a Ray cluster in this process: the shared one has ended, if there was one."""
     from tests.helpers.shared_cluster import SharedCluster
 
     SharedCluster.end_all()
+
+
+@pytest.fixture
+def no_cluster(own_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray does not run in this process, and may not be started."""
+    import ray
+
     monkeypatch.setattr(ray, "init", lambda *args, **options: pytest.fail("this needs no cluster"))
 
 

@@ -75,6 +75,7 @@ class TestLaunch:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_cluster")
 class TestDoctor:
     def test_a_healthy_machine(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "compiler", lambda: "")  # tried for real in tests/tuning/cluster/test_clusters.py

@@ -145,6 +145,7 @@ print(measure(study, workload.load("lenet5", "digits", options={}), "cpu").peak_
 """
 
 
+@pytest.mark.slow
 def test_a_larger_batch_takes_more() -> None:
     found = [
         float(subprocess.run([sys.executable, "-c", LARGE, size], capture_output=True, text=True, check=True).stdout)
