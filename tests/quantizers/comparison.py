@@ -58,6 +58,15 @@ def close(actual: torch.Tensor, expected: Any, tolerance: float) -> None:
     torch.testing.assert_close(actual.double(), wanted, rtol=tolerance, atol=tolerance)
 
 
+def same(actual: torch.Tensor, expected: Any) -> None:
+    """Entry by entry, and exactly.
+
+    Where it fails it says how many differ and the first of them. `==` of two lists of a thousand numbers has pytest
+    write their difference line by line where it is verbose, as it is in CI, which takes minutes.
+    """
+    close(actual, expected, 0)
+
+
 def check_degenerate(build: Any, kind: str, bits: int, **options: Any) -> None:
     """Scales above 0, codes that are integers within bounds, and finite gradients, whatever the values."""
     for dtype in (torch.float32, torch.float64):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quantizers.comparison import same
 from tests.references import dsq as reference
 from tests.references.lsq import dequantized_layer
 from tune_qat.quantization.layer import QuantizedLayer
@@ -61,7 +62,7 @@ def check(cls: type[DSQ] = DSQ, bits: int = 3, lower: float = -1.1, upper: float
     quantizer = make(bits, lower, upper, alpha, cls)
     value, upstream = sample(bits, lower, upper)
     found, wanted = run(quantizer, value, upstream), expected(quantizer, value, upstream)
-    assert found[0].tolist() == wanted[0].tolist()
+    same(found[0], wanted[0])
     # The place in the range, up to 2^bits, is known to a few roundings of 1e-16 (of the middle too, which is up to 5
     # times as large as the range), and the derivative of the slope by it is at most 0.4 K^2, K < 8.
     torch.testing.assert_close(found[1], wanted[1], rtol=1e-12, atol=2e-14 * 2**bits)

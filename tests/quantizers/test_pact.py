@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quantizers.comparison import same
 from tests.references import pact as reference
 from tune_qat.quantization.model import constrain
 from tune_qat.quantizers import uniform
@@ -48,7 +49,7 @@ def check(bits: int, alpha: float = 1.3, cls: type[PACT] = PACT) -> None:
     value, upstream = sample(bits)
     found = run(make(bits, alpha, cls), value, upstream)
     plain = reference.quantize(value.flatten().tolist(), alpha, bits=bits, upstream=upstream.flatten().tolist())
-    assert found[0].flatten().tolist() == plain.codes
+    same(found[0], plain.codes)
     close(found[1].flatten(), plain.values, 1e-12)  # double: two roundings
     close(found[2].flatten(), plain.grad_values, 1e-12)  # times the scale and divided by it
     assert found[3].shape == ()
@@ -78,7 +79,7 @@ def test_in_single_precision(bits: int) -> None:
     found = run(quantizer, value, upstream)
     assert all(tensor.dtype == torch.float32 for tensor in found)
     plain = reference.quantize(value.tolist(), alpha, bits=bits, upstream=upstream.tolist())
-    assert found[0].tolist() == plain.codes
+    same(found[0], plain.codes)
     close(found[1], plain.values, 1e-6)  # float32, values up to 1.3
     close(found[2], plain.grad_values, 2e-6)  # float32: two products, of up to 4
     close(found[3], plain.grad_alpha, 1e-6 * plain.size_alpha)  # float32: each term rounded a few times

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quantizers.comparison import same
 from tests.references import qil as reference
 from tune_qat.quantization.model import constrain
 from tune_qat.quantizers.base import Codes
@@ -81,7 +82,7 @@ def check(
     quantizer = make(bits, signed, c, d, gamma, cls)
     value, upstream = sample(bits, signed)
     found, wanted = run(quantizer, value, upstream), expected(quantizer, value, upstream)
-    assert found[0].tolist() == wanted[0].tolist()
+    same(found[0], wanted[0])
     # Double precision: 1,000 terms, each of them the place in the interval (known to a few roundings of c / d) to a
     # power.
     torch.testing.assert_close(found[1], wanted[1], rtol=1e-12 * max(1, c / d), atol=1e-12)

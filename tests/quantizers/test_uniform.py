@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quantizers.comparison import same
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS
 from tune_qat.quantizers import uniform
@@ -47,7 +48,7 @@ def check(
             gradient_scale=scale,
             round_first=round_first,
         )
-        assert found[group].flatten().tolist() == plain.codes
+        same(found[group], plain.codes)
         # Double precision: 240 terms of order 1, times codes of up to 255.
         close(by_value[group].flatten(), torch.tensor(plain.grad_values, dtype=torch.float64))
         close(by_step.flatten()[index], torch.tensor(plain.grad_step, dtype=torch.float64))
