@@ -1,7 +1,8 @@
 """How quantizers are run against plain ones."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,16 @@ DEGENERATE = {
     "tiny": torch.full((4, 6), 1e-30),
     "huge": 1e20 * torch.randn((4, 6), generator=torch.Generator().manual_seed(2)),
 }
+
+
+@contextmanager
+def case(*what: object) -> Iterator[None]:
+    """One turn of a loop: what fails within it says in which."""
+    try:
+        yield
+    except BaseException as error:  # pytest's own failures are no `Exception`
+        error.add_note(f"case: {', '.join(map(str, what))}")
+        raise
 
 
 def make(
