@@ -63,7 +63,7 @@ class ModelConformance:
         """The floating-point model; not to be changed."""
         return models.build(cls.name, cls.smallest, 0)
 
-    @pytest.fixture(scope="class", params=[W4A4, W2A2], ids=lambda scheme: scheme.label)
+    @pytest.fixture(scope="class", params=[W4A4], ids=lambda scheme: scheme.label)
     @classmethod
     def scheme(cls, request: pytest.FixtureRequest) -> Scheme:
         scheme: Scheme = request.param
@@ -221,16 +221,20 @@ class ModelConformance:
         assert all(row.step_size == row.step_size_init > 0 for row in rows)
 
 
-class LargeModelConformance(ModelConformance):
-    """Of networks that take seconds to build or to run: one scheme."""
+class ModelAtTwoBitsConformance(ModelConformance):
+    """At two bits as well: the same code in another range of integers, which one model of each kind is enough for."""
 
-    large = True
-
-    @pytest.fixture(scope="class", params=[W4A4], ids=lambda scheme: scheme.label)
+    @pytest.fixture(scope="class", params=[W4A4, W2A2], ids=lambda scheme: scheme.label)
     @classmethod
     def scheme(cls, request: pytest.FixtureRequest) -> Scheme:
         scheme: Scheme = request.param
         return scheme
+
+
+class LargeModelConformance(ModelConformance):
+    """Of networks that take seconds to build or to run, or gigabytes."""
+
+    large = True
 
 
 class _Quantized:

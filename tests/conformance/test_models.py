@@ -1,10 +1,10 @@
 """Every model of the table against `ModelConformance`. Sizes are those that the specification's libraries give."""
 
-from tests.conformance.models import LargeModelConformance, ModelConformance, images, pairs
+from tests.conformance.models import LargeModelConformance, ModelAtTwoBitsConformance, ModelConformance, images, pairs
 from tune_qat.models import MODELS
 
 
-class TestEspcn(ModelConformance):
+class TestEspcn(ModelAtTwoBitsConformance):
     name = "espcn"
     smallest = pairs(1, 3)
     # Shi et al. at x3 on luma; on colour with every scale, counted by hand from the layer sizes.
@@ -115,7 +115,7 @@ class TestResnet18Xnor(LargeModelConformance):
     layers = ["features.init_block.conv", "output"]
 
 
-class TestResnet20Cifar(ModelConformance):
+class TestResnet20Cifar(ModelAtTwoBitsConformance):
     name = "resnet20_cifar"
     smallest = images(3, 4, 10)
     # pytorchcv's resnet20_cifar10; 65 a class, 144 a channel of the images.
@@ -210,7 +210,7 @@ class TestMobilenetV2(ModelConformance):
     layers = ["features.0.0", "classifier.1"]
 
 
-class TestMobilenetV3Small(ModelConformance):
+class TestMobilenetV3Small(ModelAtTwoBitsConformance):
     name = "mobilenet_v3_small"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 2_542_856)]
@@ -250,5 +250,6 @@ class TestMixnetS(ModelConformance):
 
 
 def test_every_model_has_its_conformance_class() -> None:
-    classes = {*ModelConformance.__subclasses__(), *LargeModelConformance.__subclasses__()}
-    assert {each.name for each in classes - {LargeModelConformance}} == set(MODELS)
+    kinds = (ModelConformance, LargeModelConformance, ModelAtTwoBitsConformance)
+    classes = {each for kind in kinds for each in kind.__subclasses__()}
+    assert {each.name for each in classes - set(kinds)} == set(MODELS)

@@ -17,6 +17,7 @@ DEGENERATE = {
     "tiny": torch.full((4, 6), 1e-30),
     "huge": 1e20 * torch.randn((4, 6), generator=torch.Generator().manual_seed(2)),
 }
+DEGENERATE_NUMBERS = ([0.0] * 4, [3.0] * 4, [-1e20] * 4, [1e20] * 4, [5.0], [1e-30, -1e-30], [1e20, -1e20], [-7.0])
 
 
 @contextmanager
