@@ -48,6 +48,9 @@ class ModelConformance:
     gates: ClassVar[int] = 0
     """Squeeze-excite gates, of two layers each."""
     large: ClassVar[bool] = False
+    slow: ClassVar[bool] = False
+    """Whether all of its tests are left out with -m 'not slow': they take more than four seconds, another of its kind
+    is left in, and its layers are those of that one, more often or wider."""
     does_not_fit: ClassVar[list[tuple[ModelInput, str]]] = []
     """Inputs, and what the error says; a model that takes any image from some size on needs none."""
 
@@ -55,7 +58,8 @@ class ModelConformance:
         super().__init_subclass__(**options)
         # What a class builds is built by one process; networks that take gigabytes by one for all of them.
         group = "large models" if cls.large else f"model {cls.__name__}"
-        cls.pytestmark = [pytest.mark.xdist_group(group)]  # type: ignore[attr-defined]
+        marks = [pytest.mark.xdist_group(group), *[pytest.mark.slow] * cls.slow]
+        cls.pytestmark = marks  # type: ignore[attr-defined]
 
     @pytest.fixture(scope="class")
     @classmethod

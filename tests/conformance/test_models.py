@@ -64,6 +64,7 @@ class TestResnet101(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_549_160)]
     layers = ["conv1", "fc"]
+    slow = True
 
 
 class TestResnet152(LargeModelConformance):
@@ -71,6 +72,7 @@ class TestResnet152(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_192_808)]
     layers = ["conv1", "fc"]
+    slow = True
 
 
 class TestPreresnet18(LargeModelConformance):
@@ -99,6 +101,7 @@ class TestPreresnet101(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_541_608)]
     layers = ["features.init_block.conv", "output"]
+    slow = True
 
 
 class TestPreresnet152(LargeModelConformance):
@@ -106,6 +109,7 @@ class TestPreresnet152(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_185_256)]
     layers = ["features.init_block.conv", "output"]
+    slow = True
 
 
 class TestResnet18Xnor(LargeModelConformance):
@@ -150,6 +154,7 @@ class TestVgg16(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_357_544), (images(1, 32, 10), 138_357_544 - 990 * 4_097 - 2 * 576)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestVgg16Bn(LargeModelConformance):
@@ -157,6 +162,7 @@ class TestVgg16Bn(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_365_992)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestVgg16Cifar(ModelConformance):
@@ -187,6 +193,7 @@ class TestAlexnetBn(LargeModelConformance):
     # Two for each of 64 + 192 + 384 + 256 + 256 channels and of twice 4,096 features.
     parameters = [(images(3, 224, 1000), 61_100_840 + 2 * (1_152 + 8_192))]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestAlexnetXnor(LargeModelConformance):
@@ -194,6 +201,7 @@ class TestAlexnetXnor(LargeModelConformance):
     smallest = images(3, 63, 10)
     parameters = [(images(3, 224, 1000), 61_119_528)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestSqueezenext(ModelConformance):

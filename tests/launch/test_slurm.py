@@ -134,6 +134,7 @@ def test_the_time_limit_puts_the_job_back_into_the_queue(tmp_path: Path) -> None
     assert f"requeue {os.getpid()}" in (tmp_path / "log").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_a_study_runs_to_its_end_under_symmetric_run(tmp_path: Path) -> None:
     """One node. In process namespaces of its own: `ray symmetric-run` ends with `ray stop`, which stops every Ray."""

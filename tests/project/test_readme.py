@@ -50,6 +50,7 @@ def test_the_second_command_is_what_ci_runs() -> None:
     assert blocks("bash")[-1].strip() == "bash .ci/run"
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize(
     "command",
@@ -61,6 +62,7 @@ def test_commands_that_run_nothing_big_work_as_written(folder: Path, command: st
     assert done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_the_frames_and_connections_shown_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
@@ -70,6 +72,7 @@ def test_the_frames_and_connections_shown_work(folder: Path, monkeypatch: pytest
     assert len(analysis.frame("results", "leaderboard")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_the_python_shown_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
