@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -79,10 +80,11 @@ def key(config: TrialConfig = BASE, stage: str = "search") -> str:
     return trial_key(config, stage, **DATA)
 
 
-def pair(name: str) -> tuple[TrialConfig, TrialConfig]:
-    """Two configurations that differ in one field."""
-    base = replace(BASE, **NEEDS.get(name, {}))
-    return base, replace(base, **{name: OTHER[name]})
+def pairs() -> Iterator[tuple[str, TrialConfig, TrialConfig]]:
+    """Every field, with two configurations that differ in it alone."""
+    for name in (field.name for field in fields(TrialConfig)):
+        base = replace(BASE, **NEEDS.get(name, {}))
+        yield name, base, replace(base, **{name: OTHER[name]})
 
 
 class TestTrialKey:
@@ -91,14 +93,12 @@ class TestTrialKey:
         assert key() == "bc14674ac9bf29cd"
         assert BASE.config_id == "9757bcb6c6ccbace"
 
-    @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
-    def test_differs_with_every_field(self, name: str) -> None:
-        one, other = pair(name)
-        assert key(one) != key(other)
+    def test_differs_with_every_field(self) -> None:
+        assert [name for name, one, other in pairs() if key(one) == key(other)] == []
 
-    @pytest.mark.parametrize("name", [field.name for field in fields(Scheme)])
-    def test_differs_with_every_field_of_the_scheme(self, name: str) -> None:
-        assert key(replace(BASE, scheme=replace(Scheme(), **{name: OTHER_SCHEME[name]}))) != key()
+    def test_differs_with_every_field_of_the_scheme(self) -> None:
+        others = {field.name: replace(Scheme(), **{field.name: OTHER_SCHEME[field.name]}) for field in fields(Scheme)}
+        assert [name for name, scheme in others.items() if key(replace(BASE, scheme=scheme)) == key()] == []
 
     def test_equal_schemes_have_one_hash(self) -> None:
         one, other = (Scheme(options={"per_channel": True}, layer_bits={"conv1": (8, 8)}) for _ in range(2))
@@ -115,7 +115,7 @@ class TestTrialKey:
         assert set(inspect.signature(trial_key).parameters) == {"config", "stage", *DATA}
 
     def test_all_changes_at_once_have_different_keys(self) -> None:
-        keys = {key(pair(name)[1]) for name in OTHER}
+        keys = {key(other) for _, _, other in pairs()}
         assert len(keys) == len(OTHER)
 
     @pytest.mark.parametrize(
@@ -144,16 +144,12 @@ class TestTrialKey:
 
 
 class TestConfigId:
-    @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
-    def test_ignores_the_seeds_only(self, name: str) -> None:
-        one, other = pair(name)
-        assert (one.config_id == other.config_id) == (name in ("seed", "init_seed"))
+    def test_ignores_the_seeds_only(self) -> None:
+        assert {name for name, one, other in pairs() if one.config_id == other.config_id} == {"seed", "init_seed"}
 
-    @pytest.mark.parametrize("name", [field.name for field in fields(TrialConfig)])
-    def test_a_recipe_ignores_what_is_proposed_too(self, name: str) -> None:
-        one, other = pair(name)
+    def test_a_recipe_ignores_what_is_proposed_too(self) -> None:
         proposed = {"optimizer", "learning_rate", "optimizer_options", "batch_size", "quantizer_lr_multiplier"}
-        assert (one.recipe == other.recipe) == (name in proposed | {"seed", "init_seed"})
+        assert {name for name, one, other in pairs() if one.recipe == other.recipe} == proposed | {"seed", "init_seed"}
 
 
 class TestTrialConfig:

@@ -48,6 +48,9 @@ class ModelConformance:
     gates: ClassVar[int] = 0
     """Squeeze-excite gates, of two layers each."""
     large: ClassVar[bool] = False
+    slow: ClassVar[bool] = False
+    """Whether all of its tests are left out with -m 'not slow': they take more than four seconds, another of its kind
+    is left in, and its layers are those of that one, more often or wider."""
     does_not_fit: ClassVar[list[tuple[ModelInput, str]]] = []
     """Inputs, and what the error says; a model that takes any image from some size on needs none."""
 
@@ -55,7 +58,8 @@ class ModelConformance:
         super().__init_subclass__(**options)
         # What a class builds is built by one process; networks that take gigabytes by one for all of them.
         group = "large models" if cls.large else f"model {cls.__name__}"
-        cls.pytestmark = [pytest.mark.xdist_group(group)]  # type: ignore[attr-defined]
+        marks = [pytest.mark.xdist_group(group), *[pytest.mark.slow] * cls.slow]
+        cls.pytestmark = marks  # type: ignore[attr-defined]
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -63,7 +67,7 @@ class ModelConformance:
         """The floating-point model; not to be changed."""
         return models.build(cls.name, cls.smallest, 0)
 
-    @pytest.fixture(scope="class", params=[W4A4, W2A2], ids=lambda scheme: scheme.label)
+    @pytest.fixture(scope="class", params=[W4A4], ids=lambda scheme: scheme.label)
     @classmethod
     def scheme(cls, request: pytest.FixtureRequest) -> Scheme:
         scheme: Scheme = request.param
@@ -221,16 +225,20 @@ class ModelConformance:
         assert all(row.step_size == row.step_size_init > 0 for row in rows)
 
 
-class LargeModelConformance(ModelConformance):
-    """Of networks that take seconds to build or to run: one scheme."""
+class ModelAtTwoBitsConformance(ModelConformance):
+    """At two bits as well: the same code in another range of integers, which one model of each kind is enough for."""
 
-    large = True
-
-    @pytest.fixture(scope="class", params=[W4A4], ids=lambda scheme: scheme.label)
+    @pytest.fixture(scope="class", params=[W4A4, W2A2], ids=lambda scheme: scheme.label)
     @classmethod
     def scheme(cls, request: pytest.FixtureRequest) -> Scheme:
         scheme: Scheme = request.param
         return scheme
+
+
+class LargeModelConformance(ModelConformance):
+    """Of networks that take seconds to build or to run, or gigabytes."""
+
+    large = True
 
 
 class _Quantized:

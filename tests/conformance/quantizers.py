@@ -1,11 +1,13 @@
 """What every quantizer of the table has to keep. A new one adds a subclass to `test_quantizers.py`."""
 
 import io
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from tests.quantizers.comparison import case
 from tune_qat.config import STE_VARIANTS, Scheme, TuneQatError, UsageError
 from tune_qat.config.lookup import resolve
 from tune_qat.quantization.model import constrain
@@ -26,7 +28,6 @@ VALUES = {
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_value = pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
-every_ste = pytest.mark.parametrize("ste", STE_VARIANTS)
 
 
 class QuantizerConformance:
@@ -34,6 +35,8 @@ class QuantizerConformance:
 
     name: ClassVar[str]
     bits: ClassVar[dict[str, tuple[int, ...]]]
+    stes: ClassVar[tuple[str, ...]] = STE_VARIANTS[:1]
+    """Orders of rounding and clipping: one stands for all where the method does not ask which."""
     approximates: ClassVar[bool] = True
     """Whether values stay near what they were; false where a method maps them to a range of its own."""
     decides_sign: ClassVar[bool] = False
@@ -77,24 +80,38 @@ class QuantizerConformance:
                 quantizer = self.make(kind)
                 assert (quantizer.bits, quantizer.kind, quantizer.calibrated) == (self.bits[kind][0], kind, False)
 
+    def cases(self, kind: str, value: torch.Tensor) -> Iterator[tuple[str, int, Quantizer]]:
+        """Every bit width in every order of rounding and clipping that the method tells apart, calibrated once each."""
+        for bits in self.bits_of(kind):
+            state = self.calibrated(kind, value, bits=bits).state_dict()
+            for ste in self.stes:
+                quantizer = self.make(kind, bits=bits, ste=ste)
+                quantizer.load_state_dict(state)
+                yield f"{bits} bits, {ste}", bits, quantizer
+
+    @every_kind
+    def test_the_method_reads_the_order_where_its_class_says_so(self, kind: str) -> None:
+        quantizers = [self.calibrated(kind, VALUES["ordinary"], ste=ste) for ste in STE_VARIANTS]
+        one, other = (_gradients(quantizer, 2 * VALUES["ordinary"], uses=1) for quantizer in quantizers)
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) == (len(self.stes) == 1)
+
     @every_kind
     @every_value
-    @every_ste
-    def test_codes_are_integers_in_range(self, kind: str, value: torch.Tensor, ste: str) -> None:
-        for bits in self.bits_of(kind):
-            quantizer = self.calibrated(kind, value, bits=bits, ste=ste)
-            codes = quantizer(value)
-            assert isinstance(codes, Codes)
-            assert codes.code.dtype == value.dtype
-            assert codes.code.shape == (codes.planes * value.shape[0], *value.shape[1:])
-            assert codes.value.shape == value.shape
-            assert torch.equal(codes.code, codes.code.round())
-            assert quantizer.qmin <= codes.code.min() and codes.code.max() <= quantizer.qmax
-            assert quantizer.qmin <= 0 <= quantizer.qmax
-            assert len(codes.value.unique()) <= 2**bits or codes.scale.dim() > 0
-            assert len(codes.code.unique()) <= 2**bits
-            assert (quantizer.qmin < 0) == quantizer.signed
-            assert not codes.scale.requires_grad and codes.scale.isfinite().all() and (codes.scale > 0).all()
+    def test_codes_are_integers_in_range(self, kind: str, value: torch.Tensor) -> None:
+        for name, bits, quantizer in self.cases(kind, value):
+            with case(name):
+                codes = quantizer(value)
+                assert isinstance(codes, Codes)
+                assert codes.code.dtype == value.dtype
+                assert codes.code.shape == (codes.planes * value.shape[0], *value.shape[1:])
+                assert codes.value.shape == value.shape
+                assert torch.equal(codes.code, codes.code.round())
+                assert quantizer.qmin <= codes.code.min() and codes.code.max() <= quantizer.qmax
+                assert quantizer.qmin <= 0 <= quantizer.qmax
+                assert len(codes.value.unique()) <= 2**bits or codes.scale.dim() > 0
+                assert len(codes.code.unique()) <= 2**bits
+                assert (quantizer.qmin < 0) == quantizer.signed
+                assert not codes.scale.requires_grad and codes.scale.isfinite().all() and (codes.scale > 0).all()
 
     @every_kind
     def test_values_far_outside_go_to_the_ends(self, kind: str) -> None:
@@ -121,50 +138,34 @@ class QuantizerConformance:
 
     @every_kind
     @every_value
-    @every_ste
-    def test_gradients_are_finite(self, kind: str, value: torch.Tensor, ste: str) -> None:
-        for bits in self.bits_of(kind):
-            quantizer = self.calibrated(kind, value, bits=bits, ste=ste)
-            leaf = value.clone().requires_grad_()
-            codes = quantizer(leaf)
-            (codes.code * codes.scale).sum().backward()
-            assert leaf.grad is not None and leaf.grad.isfinite().all()
-            for parameter in quantizer.parameters():
-                assert parameter.grad is not None and parameter.grad.isfinite().all()
-                assert parameter.grad.shape == parameter.shape
+    def test_gradients_are_finite(self, kind: str, value: torch.Tensor) -> None:
+        for name, _, quantizer in self.cases(kind, value):
+            with case(name):
+                leaf = value.clone().requires_grad_()
+                codes = quantizer(leaf)
+                (codes.code * codes.scale).sum().backward()
+                assert leaf.grad is not None and leaf.grad.isfinite().all()
+                for parameter in quantizer.parameters():
+                    assert parameter.grad is not None and parameter.grad.isfinite().all()
+                    assert parameter.grad.shape == parameter.shape
 
-    @every_value
-    @every_ste
-    def test_of_data_gives_the_same_codes_and_the_parameters_gradients(self, value: torch.Tensor, ste: str) -> None:
-        for bits in self.bits_of("activation"):
-            quantizer = self.calibrated("activation", value, bits=bits, ste=ste)
-            upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(bits))
-            codes, of_data = quantizer(value), quantizer.of_data(value)
-            assert torch.equal(of_data.code, codes.code) and torch.equal(of_data.scale, codes.scale)
-            assert codes.slopes == ()
-            if not of_data.slopes:
-                # No shorter way for this method: the codes themselves lead back.
-                assert of_data.code.requires_grad == codes.code.requires_grad
-                continue
-            assert not of_data.code.requires_grad
-            assert len(of_data.slopes) == len(list(quantizer.parameters()))
-            for parameter, slope in of_data.slopes:
-                (expected,) = torch.autograd.grad((upstream * codes.code).sum(), parameter, retain_graph=True)
-                assert any(parameter is own for own in quantizer.parameters()) and slope.shape == value.shape
-                found = (upstream * slope).sum()
-                # Float32: a sum of at most 600 terms, each rounded a few times, in two orders.
-                largest = float((upstream * slope).abs().sum())
-                assert float(found) == pytest.approx(float(expected), rel=1e-5, abs=1e-6 * largest)
+    def test_of_data_gives_the_same_codes_and_the_parameters_gradients(self) -> None:
+        # Only a method that has a shorter way of its own can go wrong on it.
+        own = get_spec(self.name).half("activation") and type(self.make("activation")).of_data is not Quantizer.of_data
+        for of in VALUES if own else ("ordinary",):
+            for name, _, quantizer in self.cases("activation", VALUES[of]):
+                with case(of, name):
+                    _check_of_data(quantizer, VALUES[of])
 
     @every_kind
-    @every_ste
-    def test_backward_twice_through_one_use_each(self, kind: str, ste: str) -> None:
+    def test_backward_twice_through_one_use_each(self, kind: str) -> None:
         # A layer that is used twice adds up its gradients.
-        quantizer = self.calibrated(kind, VALUES["ordinary"], ste=ste)
-        once = [g.clone() for g in _gradients(quantizer, VALUES["ordinary"], uses=1)]
-        twice = _gradients(quantizer, VALUES["ordinary"], uses=2)
-        for single, double in zip(once, twice, strict=True):
-            assert torch.equal(2 * single, double)
+        for ste in self.stes:
+            quantizer = self.calibrated(kind, VALUES["ordinary"], ste=ste)
+            once = [g.clone() for g in _gradients(quantizer, VALUES["ordinary"], uses=1)]
+            twice = _gradients(quantizer, VALUES["ordinary"], uses=2)
+            for single, double in zip(once, twice, strict=True):
+                assert torch.equal(2 * single, double), ste
 
     @every_kind
     def test_use_before_calibration_names_the_layer(self, kind: str) -> None:
@@ -174,12 +175,12 @@ class QuantizerConformance:
             self.make(kind).of_data(VALUES["ordinary"])
 
     @every_kind
-    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-    def test_calibrating_on_what_is_not_finite_names_the_layer(self, kind: str, bad: float) -> None:
+    def test_calibrating_on_what_is_not_finite_names_the_layer(self, kind: str) -> None:
         quantizer = self.make(kind)
-        with pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*not finite"):
-            quantizer.calibrate(torch.tensor([[1.0, bad, 2.0]]))
-        assert not quantizer.calibrated
+        for bad in (float("nan"), float("inf"), float("-inf")):
+            with case(bad), pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*not finite"):
+                quantizer.calibrate(torch.tensor([[1.0, bad, 2.0]]))
+            assert not quantizer.calibrated
 
     @every_kind
     def test_calibrating_again_keeps_the_parameters(self, kind: str) -> None:
@@ -244,3 +245,23 @@ def _gradients(quantizer: Quantizer, value: torch.Tensor, *, uses: int) -> list[
     leaf = value.clone().requires_grad_()
     total = sum(((codes := quantizer(leaf)).code * codes.scale).sum() for _ in range(uses))
     return list(torch.autograd.grad(total, [leaf, *quantizer.parameters()]))
+
+
+def _check_of_data(quantizer: Quantizer, value: torch.Tensor) -> None:
+    upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(quantizer.bits))
+    codes, of_data = quantizer(value), quantizer.of_data(value)
+    assert torch.equal(of_data.code, codes.code) and torch.equal(of_data.scale, codes.scale)
+    assert codes.slopes == ()
+    if not of_data.slopes:
+        # No shorter way for this method: the codes themselves lead back.
+        assert of_data.code.requires_grad == codes.code.requires_grad
+        return
+    assert not of_data.code.requires_grad
+    assert len(of_data.slopes) == len(list(quantizer.parameters()))
+    for parameter, slope in of_data.slopes:
+        (expected,) = torch.autograd.grad((upstream * codes.code).sum(), parameter, retain_graph=True)
+        assert any(parameter is own for own in quantizer.parameters()) and slope.shape == value.shape
+        found = (upstream * slope).sum()
+        # Float32: a sum of at most 600 terms, each rounded a few times, in two orders.
+        largest = float((upstream * slope).abs().sum())
+        assert float(found) == pytest.approx(float(expected), rel=1e-5, abs=1e-6 * largest)

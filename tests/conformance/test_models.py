@@ -1,10 +1,10 @@
 """Every model of the table against `ModelConformance`. Sizes are those that the specification's libraries give."""
 
-from tests.conformance.models import LargeModelConformance, ModelConformance, images, pairs
+from tests.conformance.models import LargeModelConformance, ModelAtTwoBitsConformance, ModelConformance, images, pairs
 from tune_qat.models import MODELS
 
 
-class TestEspcn(ModelConformance):
+class TestEspcn(ModelAtTwoBitsConformance):
     name = "espcn"
     smallest = pairs(1, 3)
     # Shi et al. at x3 on luma; on colour with every scale, counted by hand from the layer sizes.
@@ -64,6 +64,7 @@ class TestResnet101(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_549_160)]
     layers = ["conv1", "fc"]
+    slow = True
 
 
 class TestResnet152(LargeModelConformance):
@@ -71,6 +72,7 @@ class TestResnet152(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_192_808)]
     layers = ["conv1", "fc"]
+    slow = True
 
 
 class TestPreresnet18(LargeModelConformance):
@@ -99,6 +101,7 @@ class TestPreresnet101(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_541_608)]
     layers = ["features.init_block.conv", "output"]
+    slow = True
 
 
 class TestPreresnet152(LargeModelConformance):
@@ -106,6 +109,7 @@ class TestPreresnet152(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_185_256)]
     layers = ["features.init_block.conv", "output"]
+    slow = True
 
 
 class TestResnet18Xnor(LargeModelConformance):
@@ -115,7 +119,7 @@ class TestResnet18Xnor(LargeModelConformance):
     layers = ["features.init_block.conv", "output"]
 
 
-class TestResnet20Cifar(ModelConformance):
+class TestResnet20Cifar(ModelAtTwoBitsConformance):
     name = "resnet20_cifar"
     smallest = images(3, 4, 10)
     # pytorchcv's resnet20_cifar10; 65 a class, 144 a channel of the images.
@@ -150,6 +154,7 @@ class TestVgg16(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_357_544), (images(1, 32, 10), 138_357_544 - 990 * 4_097 - 2 * 576)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestVgg16Bn(LargeModelConformance):
@@ -157,6 +162,7 @@ class TestVgg16Bn(LargeModelConformance):
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_365_992)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestVgg16Cifar(ModelConformance):
@@ -187,6 +193,7 @@ class TestAlexnetBn(LargeModelConformance):
     # Two for each of 64 + 192 + 384 + 256 + 256 channels and of twice 4,096 features.
     parameters = [(images(3, 224, 1000), 61_100_840 + 2 * (1_152 + 8_192))]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestAlexnetXnor(LargeModelConformance):
@@ -194,6 +201,7 @@ class TestAlexnetXnor(LargeModelConformance):
     smallest = images(3, 63, 10)
     parameters = [(images(3, 224, 1000), 61_119_528)]
     layers = ["features.0", "classifier.6"]
+    slow = True
 
 
 class TestSqueezenext(ModelConformance):
@@ -210,7 +218,7 @@ class TestMobilenetV2(ModelConformance):
     layers = ["features.0.0", "classifier.1"]
 
 
-class TestMobilenetV3Small(ModelConformance):
+class TestMobilenetV3Small(ModelAtTwoBitsConformance):
     name = "mobilenet_v3_small"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 2_542_856)]
@@ -250,5 +258,6 @@ class TestMixnetS(ModelConformance):
 
 
 def test_every_model_has_its_conformance_class() -> None:
-    classes = {*ModelConformance.__subclasses__(), *LargeModelConformance.__subclasses__()}
-    assert {each.name for each in classes - {LargeModelConformance}} == set(MODELS)
+    kinds = (ModelConformance, LargeModelConformance, ModelAtTwoBitsConformance)
+    classes = {each for kind in kinds for each in kind.__subclasses__()}
+    assert {each.name for each in classes - set(kinds)} == set(MODELS)

@@ -54,11 +54,11 @@ def test_learns_more_than_the_constant_predictor(name: str) -> None:
     config = tiny_trial(
         model="lenet5_xnor" if one_bit else "lenet5_bn",
         scheme=scheme_of(quantizer=name, **bits),
-        epochs=6,
+        epochs=3,
         learning_rate=3e-3,
         dataset_options={"train_limit": 640},
     )
     results = results_of(config)
     best = min(result.val_loss or math.inf for result in results)
     assert best < 0.7 * math.log(10), "ten classes, as frequent as one another"
-    assert any(layer.oscillation_frequency for layer in results[-1].layers), "in 240 steps some weight turned around"
+    assert any(layer.oscillation_frequency for layer in results[-1].layers), "in 120 steps some weight turned around"

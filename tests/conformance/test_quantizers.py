@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conformance.quantizers import QuantizerConformance
-from tune_qat.config import UsageError
+from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantizers import QUANTIZERS, get_spec
 
 
@@ -14,12 +14,14 @@ def range_of(first: int, last: int) -> tuple[int, ...]:
 class TestLSQ(QuantizerConformance):
     name = "lsq"
     bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+    stes = STE_VARIANTS
     decides_sign = True
 
 
 class TestLSQPlus(QuantizerConformance):
     name = "lsq_plus"
     bits = {"weight": range_of(2, 8), "activation": range_of(2, 8)}
+    stes = STE_VARIANTS
 
 
 class TestPACT(QuantizerConformance):

@@ -41,6 +41,7 @@ def row_of(results: Path, key: str) -> Any:
     return next(trials[trials["trial_key"] == key].itertuples())
 
 
+@pytest.mark.slow
 @ray
 def test_the_best_model_has_the_test_score_of_its_record(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
     results, _ = finished
@@ -65,6 +66,7 @@ def test_the_best_model_has_the_test_score_of_its_record(finished: tuple[Path, O
     assert [path.name for path in output.parent.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 @ray
 def test_the_shared_start_and_a_state_are_exported_by_key(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
     results, _ = finished
@@ -79,6 +81,7 @@ def test_the_shared_start_and_a_state_are_exported_by_key(finished: tuple[Path, 
     assert sizes["state.pt"] < sizes["start.onnx"] / 4
 
 
+@pytest.mark.slow
 @ray
 def test_the_last_screen_prints_the_command(finished: tuple[Path, Outcome]) -> None:
     results, outcome = finished
@@ -87,6 +90,7 @@ def test_the_last_screen_prints_the_command(finished: tuple[Path, Outcome]) -> N
     assert f"tune-qat export {results} {key} -o model.onnx    (best on validation data: adam at 4/4 bits)" in screen
 
 
+@pytest.mark.slow
 @ray
 def test_a_search_trial_an_unknown_key_and_a_lost_checkpoint_are_explained(
     finished: tuple[Path, Outcome], tmp_path: Path

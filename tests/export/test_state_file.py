@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.export.nets import CASES, images, trained
+from tests.quantizers.comparison import case
 from tune_qat.export.state_file import FORMAT, pack, save_state, unpack
 from tune_qat.quantization.model import quantized_layers
 from tune_qat.quantizers.codes import Codes
@@ -77,15 +79,15 @@ def test_the_model_is_all_there(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
-@pytest.mark.parametrize(("minimum", "stride"), [(0, 1), (-1, 2), (-(2**7), 1)])
-@pytest.mark.parametrize("count", [1, 7, 8, 45])
-def test_codes_come_back_from_bytes(width: int, minimum: int, stride: int, count: int) -> None:
-    levels = torch.randint(0, 2**width, (count, 1), generator=torch.Generator().manual_seed(count))
-    codes = levels * stride + minimum
-    grid = {"minimum": minimum, "stride": stride, "width": width}
-    packed = pack(codes, **grid)
-    assert packed.dtype == torch.uint8 and len(packed) == -(-count * width // 8)
-    assert torch.equal(unpack({**grid, "codes": packed, "shape": [count, 1]}).int(), codes.int())
+def test_codes_come_back_from_bytes(width: int) -> None:
+    for (minimum, stride), count in product([(0, 1), (-1, 2), (-(2**7), 1)], [1, 7, 8, 45]):
+        with case(minimum, stride, count):
+            levels = torch.randint(0, 2**width, (count, 1), generator=torch.Generator().manual_seed(count))
+            codes = levels * stride + minimum
+            grid = {"minimum": minimum, "stride": stride, "width": width}
+            packed = pack(codes, **grid)
+            assert packed.dtype == torch.uint8 and len(packed) == -(-count * width // 8)
+            assert torch.equal(unpack({**grid, "codes": packed, "shape": [count, 1]}).int(), codes.int())
 
 
 def test_the_first_code_is_in_the_lowest_bits() -> None:
@@ -95,12 +97,12 @@ def test_the_first_code_is_in_the_lowest_bits() -> None:
 
 def test_widths_are_those_of_the_documentation(tmp_path: Path) -> None:
     widths = {}
-    for case in ("lsq", "dorefa", "dsq", "xnor", "twn", "ttq"):
-        save_state(trained(case), tmp_path / f"{case}.pt")
-        for layer in load_checkpoint(tmp_path / f"{case}.pt")["layers"].values():
-            widths[case, layer["weight"]["bits"]] = layer["weight"]["width"]
+    for method in ("lsq", "dorefa", "dsq", "xnor", "twn", "ttq"):
+        save_state(trained(method), tmp_path / f"{method}.pt")
+        for layer in load_checkpoint(tmp_path / f"{method}.pt")["layers"].values():
+            widths[method, layer["weight"]["bits"]] = layer["weight"]["width"]
             count = torch.Size(layer["weight"]["shape"]).numel()
             assert layer["weight"]["codes"].numel() == -(-count * layer["weight"]["width"] // 8)
     expected = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}
-    assert widths == {(case, bits): expected[bits] for case, bits in widths}
-    assert {bits for case, bits in widths if case == "dorefa"} == set(expected)
+    assert widths == {(method, bits): expected[bits] for method, bits in widths}
+    assert {bits for method, bits in widths if method == "dorefa"} == set(expected)

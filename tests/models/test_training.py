@@ -132,6 +132,7 @@ def test_what_is_drawn_at_random_follows_from_the_seed() -> None:
     assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("inductor")
 def test_what_is_drawn_at_random_follows_from_the_seed_where_it_is_compiled() -> None:
     torch.manual_seed(0)
@@ -153,6 +154,7 @@ def test_what_is_drawn_at_random_follows_from_the_seed_where_it_is_compiled() ->
     torch.testing.assert_close(compiled(model, torch.device("cpu"))(x), model(x), rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("inductor")
 def test_pytorchcvs_blocks_compile() -> None:
     # ResNet-20's network with a block for three: compiling takes seconds a block.

@@ -40,6 +40,7 @@ def module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_example_passes_the_conformance_tests(kind: str, tmp_path: Path) -> None:
     file, line, subclass = blocks(kind)

@@ -34,6 +34,7 @@ def test_a_published_record_is_whole_and_of_the_bundled_study(name: str) -> None
         assert (budget[f"ended_{stage}"] >= budget[f"planned_{stage}"]).all(), stage
 
 
+@pytest.mark.slow
 def test_the_page_of_a_published_record_says_first_what_was_cut() -> None:
     whole = page(FOLDER / "lenet5_mnist_small" / "record")
     assert "Study lenet5_mnist_small: lenet5_mnist cut to what two cores do" in whole.partition("<nav")[0]

@@ -88,18 +88,23 @@ def dequantized(tensor: torch.Tensor, quantizer: Quantizer | None) -> torch.Tens
     )
 
 
-@pytest.mark.parametrize("ste", STE_VARIANTS)
-@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
-@pytest.mark.parametrize(("weight_bits", "input_bits"), [(2, 2), (4, 4), (8, 8), (3, None), (None, 3)])
-@pytest.mark.parametrize("name", LAYERS)
-def test_equals_dequantizing_first(
-    name: str, weight_bits: int | None, input_bits: int | None, signed: bool, ste: str
-) -> None:
+BITS = [(2, 2), (4, 4), (8, 8), (3, None), (None, 3)]
+OF_A_LAYER = [
+    # Bits and order are the quantizers', and what the layer does with their codes is not told of them.
+    *((name, (4, 4), signed, STE_VARIANTS[0]) for name in LAYERS for signed in (True, False)),
+    *(("conv", bits, ste == STE_VARIANTS[0], ste) for bits in BITS for ste in STE_VARIANTS if bits != (4, 4)),
+    ("conv", (4, 4), True, STE_VARIANTS[1]),
+]
+
+
+@pytest.mark.parametrize(("name", "bits", "signed", "ste"), OF_A_LAYER)
+def test_equals_dequantizing_first(name: str, bits: tuple[int | None, int | None], signed: bool, ste: str) -> None:
+    weight_bits, input_bits = bits
     layer, value, upstream = example(name, signed)
     quantized = build(layer, weight_bits, input_bits, ste).double()
     calibrate(quantized, value)
-    for quantizer, bits in ((quantized.weight_quantizer, weight_bits), (quantized.input_quantizer, input_bits)):
-        assert (quantizer and quantizer.bits) == bits
+    for quantizer, wanted in ((quantized.weight_quantizer, weight_bits), (quantized.input_quantizer, input_bits)):
+        assert (quantizer and quantizer.bits) == wanted
     assert quantized.input_quantizer is None or quantized.input_quantizer.signed == signed
     check(quantized, value, upstream)
 

@@ -8,6 +8,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 from torch.func import functional_call
 
+from tests.quantizers.comparison import case
 from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
@@ -87,12 +88,11 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("planes", [1, 2])
-@pytest.mark.parametrize(("of_inputs", "of_weight"), OFFSETS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_on_codes_is_the_layer_on_values(
-    name: str, of_inputs: float | None, of_weight: float | None, planes: int
-) -> None:
-    check(QuantizedLayer, name, of_inputs, of_weight, planes)
+def test_a_layer_on_codes_is_the_layer_on_values(name: str, planes: int) -> None:
+    for of_inputs, of_weight in OFFSETS:
+        with case(of_inputs, of_weight):
+            check(QuantizedLayer, name, of_inputs, of_weight, planes)
 
 
 @pytest.mark.parametrize("of_weight", [None, -0.3])

@@ -1,7 +1,8 @@
 """How quantizers are run against plain ones."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +18,17 @@ DEGENERATE = {
     "tiny": torch.full((4, 6), 1e-30),
     "huge": 1e20 * torch.randn((4, 6), generator=torch.Generator().manual_seed(2)),
 }
+DEGENERATE_NUMBERS = ([0.0] * 4, [3.0] * 4, [-1e20] * 4, [1e20] * 4, [5.0], [1e-30, -1e-30], [1e20, -1e20], [-7.0])
+
+
+@contextmanager
+def case(*what: object) -> Iterator[None]:
+    """One turn of a loop: what fails within it says in which."""
+    try:
+        yield
+    except BaseException as error:  # pytest's own failures are no `Exception`
+        error.add_note(f"case: {', '.join(map(str, what))}")
+        raise
 
 
 def make(
@@ -57,6 +69,15 @@ def close(actual: torch.Tensor, expected: Any, tolerance: float) -> None:
     """Entry by entry, relative to the expected one, or to 1 where it is smaller."""
     wanted = torch.as_tensor(expected, dtype=torch.float64).reshape(actual.shape)
     torch.testing.assert_close(actual.double(), wanted, rtol=tolerance, atol=tolerance)
+
+
+def same(actual: torch.Tensor, expected: Any) -> None:
+    """Entry by entry, and exactly.
+
+    Where it fails it says how many differ and the first of them. `==` of two lists of a thousand numbers has pytest
+    write their difference line by line where it is verbose, as it is in CI, which takes minutes.
+    """
+    close(actual, expected, 0)
 
 
 def check_degenerate(build: Any, kind: str, bits: int, **options: Any) -> None:

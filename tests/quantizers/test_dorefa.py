@@ -15,6 +15,7 @@ from tests.quantizers.comparison import (
     drawn,
     make,
     run,
+    same,
 )
 from tests.references import dorefa as reference
 from tune_qat.quantizers import uniform
@@ -49,7 +50,7 @@ def check(build: Any, bits: int, *, detach_max: bool = False) -> None:
         value.flatten().tolist(), bits, upstream.flatten().tolist(), detach_max=detach_max
     )
     quantizer = make(build, "weight", bits, value, detach_max=detach_max)
-    assert quantizer(value).code.flatten().tolist() == plain.codes
+    same(quantizer(value).code, plain.codes)
     found, by_value = run(quantizer, value, upstream)
     close(found, plain.values, 1e-12)  # double precision, values of order 1
     close(by_value, plain.gradients, 1e-12)  # a sum of 600 terms of order 1
@@ -203,7 +204,7 @@ def check_activations(build: Any, bits: int) -> None:
     plain = reference.quantize_activations(value.flatten().tolist(), bits, upstream.flatten().tolist())
     quantizer = make(build, "activation", bits, value)
     codes = quantizer(value)
-    assert codes.code.flatten().tolist() == plain.codes
+    same(codes.code, plain.codes)
     assert (quantizer.qmin, quantizer.qmax, quantizer.signed) == (0, 2**bits - 1, False) and codes.offset is None
     found, by_value = run(quantizer, value, upstream)
     close(found, plain.values, 1e-12)  # double precision, values of order 1

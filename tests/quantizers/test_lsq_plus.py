@@ -1,11 +1,13 @@
 """LSQ+: rounding orders, ends of the range, brevitas, both asymmetric configurations, starts, state, compilation."""
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 
+from tests.quantizers.comparison import DEGENERATE_NUMBERS, case, same
 from tests.references import lsq_plus as reference
 from tune_qat.config import STE_VARIANTS
 from tune_qat.quantization.model import constrain
@@ -16,7 +18,14 @@ from tune_qat.quantizers.lsq_plus import LSQPlusActivation, LSQPlusWeight
 
 DOUBLE = torch.float64
 CONFIGURATIONS = reference.CONFIGURATIONS
+INITS = ("lsq_plus", "min_max", "lsq")
+OFFSETS = ("learned", "minimum", "zero")
 by_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS)
+by_offset = pytest.mark.parametrize(
+    ("configuration", "offset"),
+    # A configuration without an offset is the same whatever is said of it: `test_state_comes_back`.
+    [(one, offset) for one in CONFIGURATIONS for offset in OFFSETS[: 3 if reference.has_offset(one) else 1]],
+)
 Tensors = list[torch.Tensor]
 
 
@@ -71,7 +80,7 @@ def check(configuration: str, bits: int, ste: str, gradient: str = "scaled", cls
         round_first=ste == "round_then_clip",
     )
     found = run(quantizer, value, upstream)
-    assert found[0].flatten().tolist() == plain.codes
+    same(found[0], plain.codes)
     near(found[1].flatten(), plain.values, 1e-12)
     near(found[2].flatten(), plain.grad_values, 1e-12)
     near(found[3], plain.grad_step, 1e-12 * plain.size_step)
@@ -158,17 +167,16 @@ def test_by_hand() -> None:
         assert [t.item() for t in found[1:]] == pytest.approx(wanted, abs=1e-14), x
 
 
-@by_configuration
-@pytest.mark.parametrize("init", ["lsq_plus", "min_max", "lsq"])
-@pytest.mark.parametrize("offset", ["learned", "minimum", "zero"])
-@pytest.mark.parametrize("numbers", [[0.0] * 4, [3.0] * 4, [1e20] * 4, [5.0], [1e-30, -1e-30], [1e20, -1e20], [-7.0]])
-def test_degenerate(configuration: str, init: str, offset: str, numbers: list[float]) -> None:
-    for bits in (2, 8):
-        quantizer = of(configuration, bits, init=init, offset=offset).float()
-        value = torch.tensor([numbers])
-        quantizer.calibrate(value)
-        assert STEP_MIN * 0.999 <= quantizer.step.item() < math.inf
-        assert all(t.isfinite().all() for t in run(quantizer, value, torch.ones_like(value)))
+@by_offset
+@pytest.mark.parametrize("init", INITS)
+def test_degenerate(configuration: str, init: str, offset: str) -> None:
+    for bits, numbers in product((2, 8), DEGENERATE_NUMBERS):
+        with case(f"{bits} bits", numbers):
+            quantizer = of(configuration, bits, init=init, offset=offset).float()
+            value = torch.tensor([numbers])
+            quantizer.calibrate(value)
+            assert STEP_MIN * 0.999 <= quantizer.step.item() < math.inf
+            assert all(t.isfinite().all() for t in run(quantizer, value, torch.ones_like(value)))
 
 
 class TestStart:
@@ -182,9 +190,8 @@ class TestStart:
         if quantizer.offset is not None:
             near(quantizer.offset.detach(), offset, 1e-12)
 
-    @by_configuration
+    @by_offset
     @pytest.mark.parametrize("bits", [2, 4, 8])
-    @pytest.mark.parametrize("offset", ["learned", "minimum", "zero"])
     def test_error_is_no_larger_and_near_a_grid_search(self, configuration: str, bits: int, offset: str) -> None:
         value = torch.nn.functional.silu(sample()[0])[:, :20]
         n, p = reference.grid(configuration, bits)
@@ -217,7 +224,7 @@ class TestStart:
             steps.add(quantizer.step.item())
         assert len(steps) == 1
 
-    @pytest.mark.parametrize("init", ["lsq_plus", "min_max", "lsq"])
+    @pytest.mark.parametrize("init", INITS)
     @pytest.mark.parametrize("per_channel", [False, True])
     def test_weights(self, init: str, per_channel: bool) -> None:
         weight = sample()[0].reshape(10, 5, 4, 5) + 0.4
@@ -240,16 +247,16 @@ class TestStart:
         assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-@pytest.mark.parametrize("offset", ["learned", "minimum", "zero"])
+@pytest.mark.parametrize("offset", OFFSETS)
 @by_configuration
 def test_state_comes_back(configuration: str, offset: str) -> None:
-    quantizer = of(configuration, offset=offset, init="lsq_plus")
-    quantizer.calibrate(sample()[0] + 5)
-    other = of(configuration, offset=offset)
-    other.load_state_dict(quantizer.state_dict())
-    assert [torch.equal(a, b) for a, b in zip(run(quantizer, *sample()), run(other, *sample()), strict=True)]
-    for a, b in zip(run(quantizer, *sample()), run(other, *sample()), strict=True):
-        assert torch.equal(a, b)
+    for init in INITS:
+        quantizer = of(configuration, offset=offset, init=init)
+        quantizer.calibrate(sample()[0] + 5)
+        other = of(configuration, offset=offset)
+        other.load_state_dict(quantizer.state_dict())
+        for a, b in zip(run(quantizer, *sample()), run(other, *sample()), strict=True):
+            assert torch.equal(a, b), init
     assert ("offset" in quantizer.state_dict()) == reference.has_offset(configuration)
     learned = reference.has_offset(configuration) and offset == "learned"
     assert [name for name, _ in quantizer.named_parameters()] == ["step", "offset"][: 1 + learned]
@@ -291,7 +298,7 @@ def test_in_single_precision(configuration: str, ste: str) -> None:
         offset_scale=scale,
         round_first=ste == "round_then_clip",
     )
-    assert found[0].flatten().tolist() == plain.codes
+    same(found[0], plain.codes)
     near(found[1].flatten(), plain.values, 1e-6)
     near(found[2].flatten(), plain.grad_values, 5e-6)
     near(found[3], plain.grad_step, 2e-6 * plain.size_step)

@@ -15,6 +15,7 @@ from tests.quantizers.comparison import (
     drawn,
     make,
     run,
+    same,
 )
 from tests.references import qnn as reference
 from tune_qat.quantizers.binary import straight_through
@@ -38,7 +39,7 @@ def check(build: Any, bits: int, kind: str = "weight") -> None:
     value, upstream = sample(bits)
     plain = reference.quantize(value.flatten().tolist(), bits, upstream.flatten().tolist())
     quantizer = make(build, kind, bits, value)
-    assert quantizer(value).code.flatten().tolist() == plain.codes
+    same(quantizer(value).code, plain.codes)
     found, by_value = run(quantizer, value, upstream)
     close(found, plain.values, 1e-12)  # double precision, values of order 1
     close(by_value, plain.gradients, 1e-12)  # multiplied and divided by the same scale

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run
+from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run, same
 from tests.references import ttq as reference
 from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.ttq import SIZE_MIN, TTQ
@@ -26,8 +26,8 @@ def check(build: Any, threshold: float = 0.3, dtype: torch.dtype = torch.float64
     assert {-1, 0, 1} == set(plain.codes)
     quantizer = make(build, "weight", 2, value.to(dtype), parameters=SIZES, threshold=threshold)
     planes = quantizer(value.to(dtype)).code.unflatten(0, (-1, 2))
-    assert planes[:, 0].flatten().tolist() == [max(code, 0) for code in plain.codes]
-    assert planes[:, 1].flatten().tolist() == [min(code, 0) for code in plain.codes]
+    same(planes[:, 0], [max(code, 0) for code in plain.codes])
+    same(planes[:, 1], [min(code, 0) for code in plain.codes])
     found, by_value, by_positive, by_negative = run(quantizer, value.to(dtype), upstream.to(dtype))
     # Double precision, or float32: sums of 300 terms of order 1.
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quantizers.comparison import case, same
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS
 from tune_qat.quantizers import uniform
@@ -47,7 +48,7 @@ def check(
             gradient_scale=scale,
             round_first=round_first,
         )
-        assert found[group].flatten().tolist() == plain.codes
+        same(found[group], plain.codes)
         # Double precision: 240 terms of order 1, times codes of up to 255.
         close(by_value[group].flatten(), torch.tensor(plain.grad_values, dtype=torch.float64))
         close(by_step.flatten()[index], torch.tensor(plain.grad_step, dtype=torch.float64))
@@ -59,9 +60,9 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("bits", "signed"), GRIDS)
 @pytest.mark.parametrize("ste", STE_VARIANTS)
-@pytest.mark.parametrize("per_channel", [False, True], ids=["per tensor", "per channel"])
-def test_equals_the_plain_loop(bits: int, signed: bool, ste: str, per_channel: bool) -> None:
-    check(uniform.codes, bits, signed, round_first=ste == "round_then_clip", per_channel=per_channel)
+def test_equals_the_plain_loop(bits: int, signed: bool, ste: str) -> None:
+    for per_channel in (False, True):
+        check(uniform.codes, bits, signed, round_first=ste == "round_then_clip", per_channel=per_channel)
 
 
 class Mutant(torch.autograd.Function):
@@ -143,9 +144,15 @@ def test_the_check_passes_for_the_mutants_without_their_mistake(per_channel: boo
 
 @pytest.mark.parametrize(("bits", "signed"), GRIDS)
 @pytest.mark.parametrize("ste", STE_VARIANTS)
-@pytest.mark.parametrize("shape", [(), (6, 1), (6, 1, 1, 1)], ids=["per tensor", "linear", "convolution"])
-def test_equals_the_composition_under_autograd(bits: int, signed: bool, ste: str, shape: tuple[int, ...]) -> None:
-    value, upstream, step = drawn(bits, signed, shape)
+def test_equals_the_composition_under_autograd(bits: int, signed: bool, ste: str) -> None:
+    for shape in ((), (6, 1), (6, 1, 1, 1)):  # per tensor, and the channels of a linear layer and of a convolution
+        with case(shape):
+            check_against_composition(*drawn(bits, signed, shape), bits, signed, ste)
+
+
+def check_against_composition(
+    value: torch.Tensor, upstream: torch.Tensor, step: torch.Tensor, bits: int, signed: bool, ste: str
+) -> None:
     q_n, q_p = reference.grid(bits, signed)
     grid: dict[str, Any] = {"gradient_scale": 0.05, "round_first": ste == "round_then_clip"}
     composed = reference.quantize_by_autograd(value, step, q_n=q_n, q_p=q_p, **grid)
@@ -159,17 +166,16 @@ def test_equals_the_composition_under_autograd(bits: int, signed: bool, ste: str
 
 @pytest.mark.parametrize(("bits", "signed"), GRIDS)
 @pytest.mark.parametrize("ste", STE_VARIANTS)
-@pytest.mark.parametrize("shape", [(), (6, 1)], ids=["per tensor", "per channel"])
-def test_the_slope_is_what_codes_multiply_their_gradient_by(
-    bits: int, signed: bool, ste: str, shape: tuple[int, ...]
-) -> None:
-    value, upstream, step = drawn(bits, signed, shape)
+def test_the_slope_is_what_codes_multiply_their_gradient_by(bits: int, signed: bool, ste: str) -> None:
     q_n, q_p = reference.grid(bits, signed)
     grid: dict[str, Any] = {"gradient_scale": 0.05, "round_first": ste == "round_then_clip"}
-    (by_step,) = torch.autograd.grad((upstream * uniform.codes(value, step, -q_n, q_p, **grid)).sum(), step)
-    slope = uniform.slope(value.detach(), step.detach(), -q_n, q_p, **grid)
-    assert slope.shape == value.shape and not slope.requires_grad
-    close((upstream * slope).sum_to_size(shape), by_step)
+    for shape in ((), (6, 1)):
+        with case(shape):
+            value, upstream, step = drawn(bits, signed, shape)
+            (by_step,) = torch.autograd.grad((upstream * uniform.codes(value, step, -q_n, q_p, **grid)).sum(), step)
+            slope = uniform.slope(value.detach(), step.detach(), -q_n, q_p, **grid)
+            assert slope.shape == value.shape and not slope.requires_grad
+            close((upstream * slope).sum_to_size(shape), by_step)
 
 
 def drawn(bits: int, signed: bool, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run
+from tests.quantizers.comparison import brevitas, check_compiled, check_degenerate, close, drawn, make, run, same
 from tests.references import xnor as reference
 from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.xnor import XNORActivation, XNORWeight
@@ -161,8 +161,8 @@ def test_activations_equal_the_plain_loop(dtype: torch.dtype) -> None:
     assert (quantizer.qmin, quantizer.qmax, quantizer.signed) == (-1, 1, True)
     found, by_value = run(quantizer, value.to(dtype), upstream.to(dtype))
     # Exact: factors of 1, and numbers that float32 holds.
-    assert found.flatten().tolist() == codes
-    assert by_value.flatten().tolist() == gradients
+    same(found, codes)
+    same(by_value, gradients)
 
 
 def test_degenerate_values() -> None:

@@ -28,10 +28,10 @@ def test_reads_back_as_written(values: dict[str, Any]) -> None:
     assert repr(sorted(map(repr, read.items()))) == repr(sorted(map(repr, values.items()))), "types are the same, too"
 
 
-@pytest.mark.parametrize("name", bundled())
-def test_every_bundled_study_reads_back(name: str) -> None:
-    values = Study.load(name).model_dump(exclude_none=True)
-    assert tomllib.loads(toml_text(values)) == values
+def test_every_bundled_study_reads_back() -> None:
+    for name in bundled():
+        values = Study.load(name).model_dump(exclude_none=True)
+        assert tomllib.loads(toml_text(values)) == values, name
 
 
 def test_what_toml_has_not_is_refused() -> None:

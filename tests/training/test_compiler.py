@@ -135,6 +135,7 @@ def test_a_network_of_which_the_second_part_cannot_be_compiled_is_trained_eagerl
     check_trained_eagerly(Training(tiny_trial(), work, backend="inductor"), work)
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_after_the_first_way_forward_ends_no_trial(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,8 +163,10 @@ print("eager")
 """
 
 
+@pytest.mark.slow
 def test_without_a_compiler_training_is_eager(tmp_path: Path) -> None:
-    environment = os.environ | {"CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    # On one thread, as all tests: on several a network this small costs twice the time.
+    environment = os.environ | {"CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run([sys.executable, "-c", NO_COMPILER], env=environment, capture_output=True, text=True)
     assert ran.stdout.strip() == "eager", ran.stderr
 

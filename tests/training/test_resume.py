@@ -25,9 +25,17 @@ RATES = {"adadelta": 1.0, "lion": 1e-4, "rmsprop": 1e-3}
 """Where 0.01 would be none at which the optimizer moves and learns."""
 
 
-@pytest.mark.parametrize("scheme", [Scheme(), FLOAT], ids=["w4a4", "float"])
-@pytest.mark.parametrize("what", [DIGITS, {**PHOTOS, "batch_size": 5}], ids=["digits", "photos"])
-@pytest.mark.parametrize("optimizer", optimizers.OPTIMIZERS)
+SUPER_RESOLUTION: dict[str, Any] = {**PHOTOS, "batch_size": 5}
+OF_A_TRIAL: dict[str, tuple[str, dict[str, Any], Scheme]] = {
+    # An optimizer's state, a workload's and a scheme's are kept apart, and are lost apart.
+    **{name: (name, DIGITS, Scheme()) for name in optimizers.OPTIMIZERS},
+    "digits, float": ("adam", DIGITS, FLOAT),
+    "photos": ("adam", SUPER_RESOLUTION, Scheme()),
+    "photos, float": ("adam", SUPER_RESOLUTION, FLOAT),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "what", "scheme"), OF_A_TRIAL.values(), ids=OF_A_TRIAL)
 def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str, what: dict[str, Any], scheme: Scheme) -> None:
     rate = RATES.get(optimizer, 0.01)
     config = tiny_trial(**{**SETTINGS, **what, "scheme": scheme, "optimizer": optimizer, "learning_rate": rate})
