@@ -58,7 +58,7 @@ def finish(space: Path, results: object, *more: str) -> subprocess.CompletedProc
 
 def wait_for(results: StoragePath, trials: int, process: subprocess.Popen[str]) -> None:
     """Until the record holds that many trials, the study still running."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while len(list((results / "trials").glob("study_id=*/[!.]*.parquet"))) < trials:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
