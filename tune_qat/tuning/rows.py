@@ -1,4 +1,4 @@
-"""Rows of the tables that the driver writes, from plans and epochs."""
+"""Columns of the tables that the driver writes, from plans and epochs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 from tune_qat.config import stable_hash
-from tune_qat.config.statuses import WITH_METRIC
+from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import Plan
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
-"""Optimizer options that have a column of their own; the others are in `params_json`."""
+"""Optimizer options with a column of their own; the others are in `params_json`."""
 
 
 def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
-    """Say what a trial is, before it has run."""
+    """Return the columns of a trial that are known before it runs."""
     config = plan.config
     return {
         **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
@@ -57,7 +57,7 @@ def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
 def outcome_columns(
     epochs: Sequence[Mapping[str, Any]], status: str, *, sign: int, trivial_score: float
 ) -> dict[str, Any]:
-    """Work out what follows from a trial's recorded epochs."""
+    """Return the columns of a trial that follow from its recorded epochs."""
     if not epochs:
         return {"epochs_run": 0, "steps_run": 0, "examples_seen": 0}
     last = epochs[-1]
@@ -85,12 +85,12 @@ def outcome_columns(
 
 def last_rung(study: Study, plan: Plan, epochs: Sequence[Mapping[str, Any]]) -> int | None:
     """Find the last of ASHA's rungs that a search trial has reached."""
-    reached = epochs[-1]["epoch"] if epochs and plan.stage == "search" else 0
+    reached = epochs[-1]["epoch"] if epochs and plan.stage == SEARCH else 0
     return max((rung for rung in study.rungs if rung <= reached), default=None)
 
 
 def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
-    """Describe an arm: its data, its method, and what it searches how."""
+    """Return the columns of an arm: its data, its method, and its search."""
     dataset = work.dataset
     space = {
         optimizer: {name: asdict(bounds) for name, bounds in study.dimensions(optimizer).items()}
