@@ -43,8 +43,7 @@ def describe(
             say(f"{setting_name(setting)}: {setting.epochs:.0f} epochs")
     if form == "json":
         return json.dumps(_values(source, done, settings), indent=2)
-    asked = workers is not None
-    return report(source, done, settings, workers_given=asked, at_equal_time=time_budget is not None)
+    return report(source, done, settings, workers_given=workers is not None, at_equal_time=time_budget is not None)
 
 
 def _values(source: Source, done: Simulation, settings: Sequence[Setting]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Curve:
 
     @property
     def end(self) -> float | None:
-        """Final metric."""
+        """Final metric; None if the trial diverged."""
         return self.metrics[-1] if self.status == COMPLETED else None
 
 

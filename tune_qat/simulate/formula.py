@@ -87,10 +87,12 @@ class ClosedForm:
 
     def best(self, arm: Arm) -> float:
         """Return the best final score: for each batch size the best rate within its range, and other values midway."""
+        sizes = self.study.space.batch_size
+        powers = [2**power for power in range(sizes.low.bit_length() - 1, sizes.high.bit_length())]
         return max(
             self._final(self._best_config(arm, optimizer, position, batch_size))
             for optimizer, position in product(arm.optimizers, range(len(arm.schemes)))
-            for batch_size in _powers(self.study.space.batch_size.low, self.study.space.batch_size.high)
+            for batch_size in powers
         )
 
     def _best_config(self, arm: Arm, optimizer: str, position: int, batch_size: int) -> TrialConfig:
@@ -138,7 +140,3 @@ class ClosedForm:
 
 def _middle(bounds: Range) -> float:
     return math.sqrt(bounds.low * bounds.high) if bounds.log else (bounds.low + bounds.high) / 2
-
-
-def _powers(low: int, high: int) -> list[int]:
-    return [2**power for power in range(low.bit_length() - 1, high.bit_length())]

@@ -138,7 +138,7 @@ def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
 
 
 def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
-    """Group the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
+    """Split the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
     found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
     for trial in trials:
         found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)

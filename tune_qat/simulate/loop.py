@@ -31,8 +31,6 @@ _NO_CONTROLLER: Any = None
 
 @dataclass
 class Run:
-    """Trial on a simulated worker."""
-
     trial: Any
     """Stand-in for a Ray Tune trial, with what a scheduler uses of it."""
     plan: Plan

@@ -98,7 +98,7 @@ def _correlation(now: np.ndarray, end: np.ndarray) -> float | None:
 
 
 def over_arms(rows: Sequence[Rung]) -> list[dict[str, object]]:
-    """Combine the rows of all arms into one for each rung."""
+    """Merge the rows of all arms into one for each rung."""
     found: list[dict[str, object]] = []
     for rung in sorted({row.rung for row in rows}):
         here = [row for row in rows if row.rung == rung]

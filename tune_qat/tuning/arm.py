@@ -32,7 +32,7 @@ class ArmState:
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
         self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
-        # Caches: an arm of many trials is asked for its next one as many times.
+        # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
         self._ahead: dict[str, deque[Plan]] = {}
         self._retrain: tuple[str, list[Plan]] = ("", [])

@@ -48,9 +48,8 @@ class Asha:
 
     def __init__(self, arm_id: str, epochs: Sequence[int], reduction_factor: float) -> None:
         """Put a rung at each of the `epochs`; `reduction_factor` is eta."""
-        self._arm_id = arm_id
+        self._arm_id, self._factor = arm_id, reduction_factor
         self.rungs = {epoch: Rung() for epoch in epochs}
-        self._factor = reduction_factor
 
     def put(self, trial_key: str, epoch: int, value: float) -> Decision | None:
         """Put a finite objective into the rung of its epoch; None without such a rung, or if the trial is in it."""

@@ -37,13 +37,12 @@ def plan(study: Study, work: Workload, processes: int) -> Plan:
     sizes = study.space.batch_size
     samples = trials * study.training.epochs * task.train_size
     features, layers = _size(work, quantized[0].scheme) if quantized else (0, 0)
-    batch_sizes = (sizes.high // sizes.low).bit_length()
     return Plan(
         samples=samples,
         steps=samples // sizes.middle,
         features=features,
         layers=layers,
-        programs=len(study.schemes) * batch_sizes,
+        programs=len(study.schemes) * (sizes.high // sizes.low).bit_length(),
         processes=processes,
     )
 

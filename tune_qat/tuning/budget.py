@@ -83,14 +83,12 @@ class Meter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start the run's time; `clock` gives seconds and never goes back."""
-        self._clock = clock
-        self._began = clock()
+        self._clock, self._began = clock, clock()
         self._since: dict[str, float] = {}
         self._earlier: dict[str, float] = {}
         self._whole: list[float] = []
         self._started: set[str] = set()
-        self._held = 0.0
-        self.gpus = 0.0
+        self._held = self.gpus = 0.0
 
     def planned(self, trial_key: str) -> None:
         """Count a trial that was handed out; it holds no resources yet."""
@@ -107,7 +105,6 @@ class Meter:
         self._earlier[trial_key] = self._earlier.get(trial_key, 0.0) + part
 
     def end(self, trial_key: str) -> None:
-        """Stop the time of a trial that has ended."""
         self.lose(trial_key)
         insort(self._whole, self._earlier.pop(trial_key))
 

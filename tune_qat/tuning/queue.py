@@ -18,9 +18,7 @@ class StudyQueue:
 
     def __init__(self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective) -> None:
         """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet."""
-        self.study = planner.study
-        self.planner = planner
-        self.objective = objective
+        self.study, self.planner, self.objective = planner.study, planner, objective
         self._record = record
         self.pretrain: Plan | None = None
         self._pretrain_live = False

@@ -28,7 +28,6 @@ class Reports(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Report to the searcher that a trial has got its process."""
         # Not at the first result, which comes an epoch later: a second process would idle until then.
         self._searcher.started(trial.trial_id, trial.temporary_state.ray_actor._actor_id.hex())
 

@@ -89,12 +89,9 @@ def run(
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
     """Load the study's workload, and check the study against it."""
+    wanted = study.workload
     work = workload.load(
-        study.workload.model,
-        study.workload.dataset,
-        data_dir=data_dir,
-        default_data_dir=study.data_dir,
-        options=study.workload.options,
+        wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir, options=wanted.options
     )
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)

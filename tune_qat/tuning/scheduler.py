@@ -28,9 +28,7 @@ class StudyScheduler(FIFOScheduler):
         added, also one that has lost its process. `warm` tells whether warm-ups may end.
         """
         super().__init__()
-        self._history = history
-        self._on_decision = on_decision
-        self._warm = warm
+        self._history, self._on_decision, self._warm = history, on_decision, warm
         factor = study.asha.reduction_factor
         judged = study.arms() if study.asha.enabled else ()
         self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}

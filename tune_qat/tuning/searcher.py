@@ -56,7 +56,6 @@ class StudySearcher(Searcher):
         self._stopping: set[str] = set()
 
     def listen(self, listener: Listener) -> None:
-        """Add a listener to the events of trials."""
         self._listeners.append(listener)
 
     def tell(self, event: str, plan: Plan, values: Mapping[str, Any]) -> None:
@@ -198,5 +197,5 @@ class StudySearcher(Searcher):
         """Load nothing, as `save` saves nothing."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune pickles its searcher for a restore, which is not used; queue and record cannot be pickled.
+        # Ray Tune pickles its searcher for a restore, which is not used: queue and record stay here.
         return {}

@@ -41,8 +41,6 @@ from tune_qat.tuning.tuner import tuner
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of a run of a study."""
-
     study_id: str
     results: StoragePath
     complete: bool

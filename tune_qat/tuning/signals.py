@@ -12,8 +12,6 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stops:
-    """Handler of these signals."""
-
     def __init__(self) -> None:
         self.clean: Callable[[], None] | None = None
         """Function that the first signal calls; without one, and at a second signal, `KeyboardInterrupt` is raised."""

@@ -65,7 +65,6 @@ class StudyTrial(tune.Trainable):
         self._reports = self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start the next trial in the same process."""
         self.cleanup()
         self._reports = self._begin(new_config)
         return True

@@ -22,11 +22,8 @@ class WarmUps:
         """Last trial of each process, by Ray's name of the process."""
         self._queue, self._clock = queue, clock
         self._running: set[str] = set()
-        self._slots = 1
         self._limit: int | None = None
-        self._processes = 1
-        self._left = 0
-        self._until = 0.0
+        self._slots, self._processes, self._left, self._until = 1, 1, 0, 0.0
 
     def begin(self, room: int, limit: int | None = None) -> None:
         """Wait for `room` new processes; `limit` is the user's limit of trials at once."""

@@ -38,8 +38,7 @@ def check_reachable(address: str) -> None:
     """Raise `TuneQatError` if no cluster answers at `address`, or it rejects our token."""
     if address == "local":
         return
-    found = _HOST_PORT.fullmatch(address)
-    if found:
+    if found := _HOST_PORT.fullmatch(address):
         try:
             socket.create_connection((found["host"], int(found["port"])), timeout=CONNECT_S).close()
         except (OSError, OverflowError) as error:

@@ -118,7 +118,6 @@ def room(cpus: float, gpus: float) -> int:
 
 
 def nodes() -> list[dict[str, float]]:
-    """Return the resources of the living nodes."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -23,8 +23,6 @@ HERE = "this machine"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """Outcome of one check."""
-
     kind: str
     name: str
     text: str

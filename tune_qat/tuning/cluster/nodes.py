@@ -1,7 +1,7 @@
 """Checks that every node of a cluster has the same libraries, the results folder and the data."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,6 @@ class OtherVersions(TuneQatError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """Answer of one node."""
-
     node: str
     """Address of the node."""
     value: Any
@@ -58,10 +56,10 @@ def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
 def check_versions() -> None:
     """Raise `TuneQatError` that names every node whose library versions differ from this process's, or are unknown."""
     ours = library_versions()
-    problems = {
-        answer.node: f"versions unknown ({answer.problem})" if answer.problem else other_versions(answer.value, ours)
-        for answer in ask_nodes(library_versions)
-    }
+    problems = [
+        (one.node, f"versions unknown ({one.problem})" if one.problem else other_versions(one.value, ours))
+        for one in ask_nodes(library_versions)
+    ]
     heading = "Nodes of the cluster have other library versions than this machine; their curves could not be compared:"
     _refuse(heading, problems, SAME_VERSIONS)
 
@@ -83,7 +81,7 @@ def check_results(results: StoragePath) -> None:
     """
     with probe(results) as name:
         answers = ask_nodes(_see_and_answer, results.absolute(), name)
-        problems = {answer.node: _unseen(answer, results) for answer in answers}
+        problems = [(answer.node, _unseen(answer, results)) for answer in answers]
         for answer in answers:
             if answer.value:
                 with suppress(OSError):
@@ -100,14 +98,14 @@ def check_data(study: Study, work: Workload) -> None:
     """
     files, start = work.mapped_files(), study.training.init_path
     if files or start is not None:
-        problems = {answer.node: answer.problem for answer in ask_nodes(_open, files, start)}
+        problems = [(answer.node, answer.problem) for answer in ask_nodes(_open, files, start)]
         advice = "Put them on storage that all nodes see under the same path."
         _refuse("Nodes of the cluster lack files that trials of this study read:", problems, advice)
 
 
-def _refuse(heading: str, problems: Mapping[str, str], advice: str) -> None:
-    """Raise `TuneQatError` with the problems of nodes that have one."""
-    lines = [f"  {node}: {problem}" for node, problem in problems.items() if problem]
+def _refuse(heading: str, problems: Sequence[tuple[str, str]], advice: str) -> None:
+    """Raise `TuneQatError` if a node has a problem; a problem is empty where there is none."""
+    lines = [f"  {node}: {problem}" for node, problem in problems if problem]
     if lines:
         raise TuneQatError("\n".join([heading, *lines, advice]))
 
