@@ -166,4 +166,4 @@ class TestFindings:
         assert kind == FAIL and text.startswith("b: torch 9.9 (here ") and "constraints.txt" in text
 
     def test_a_fact_that_cannot_be_found_out_is_a_note(self) -> None:
-        assert findings.gpus({"a": {"gpus": RuntimeError("no driver")}}) == (NOTE, "cannot be found out (no driver)")
+        assert findings.gpus({"a": {"gpus": RuntimeError("no driver")}}) == (NOTE, "cannot be read (no driver)")

@@ -1,5 +1,6 @@
 """Which recorded curve a simulated trial gets, beside plain loops."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,7 +182,8 @@ class TestLoad:
 
     def test_seconds_of_a_cpu_are_those_of_its_threads_together(self, results: Path) -> None:
         row = {"trial_key": "a", "stage": "random", "status": "completed", "processors": 4}
-        found = _trial(row, config(1e-3), [(0.1, 8.0), (0.2, 20.0)])
+        row["params_json"] = json.dumps(config(1e-3).to_dict())
+        found = _trial(row, {"a": [(0.1, 8.0), (0.2, 20.0)]})
         assert (found.device_seconds, found.seconds) == ((8.0, 12.0), (2.0, 3.0))
 
 

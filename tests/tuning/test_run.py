@@ -284,7 +284,7 @@ def test_joint_mode_runs_to_its_end(tmp_path: Path) -> None:
 def test_results_that_are_no_folder_are_refused_before_ray_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for results in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(TuneQatError, match="is no folder"):
+        with pytest.raises(TuneQatError, match="is not a folder"):
             run(tiny_study(), results=results)
 
 

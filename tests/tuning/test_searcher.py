@@ -196,7 +196,7 @@ def test_where_nobody_can_be_blamed_all_go_on_and_it_counts() -> None:
     assert searcher._losses == {"a": 1, "b": 1}
 
 
-def decision(action: str) -> Decision:
+def decision(action: Any) -> Decision:
     return Decision(
         trial_key="t", arm_id="adam-w4a4", rung=1, epoch=1, value=0.5, cutoff=0.6, n_in_rung=3, action=action
     )

@@ -1,1 +1,1 @@
-"""`tune-qat simulate`: a study on a simulated clock, with recorded curves in place of training."""
+"""Simulation of a study (`tune-qat simulate`): a simulated clock, with recorded curves in place of training."""

@@ -1,4 +1,4 @@
-"""What `simulate` shows: a study replayed on a simulated clock, and which of ASHA's settings to choose."""
+"""Output of `tune-qat simulate`: a study replayed on a simulated clock, and the ASHA setting to choose."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,15 +24,15 @@ def describe(
     form: str = "table",
     say: Callable[[str], Any] = lambda text: None,
 ) -> str:
-    """The report as `form`, table or json.
+    """Return the report as a table or as JSON.
 
     Args:
-        source: what `find` has found.
-        workers: trials at once; `source.workers` where it is None.
+        source: result of `find`.
+        workers: trials at once; None for `source.workers`.
         time_budget: simulated seconds after which trials should have ended.
-        seeds: repetitions of every setting of ASHA; None for no comparison of them.
+        seeds: seeds of every ASHA setting; None compares no settings.
         form: table or json.
-        say: told of every setting as it is done.
+        say: called with a sentence for every setting that is done.
     """
     given = workers or source.workers
     done = simulate(source.study, source.curves, workers=given, time_budget=time_budget)
@@ -43,12 +43,10 @@ def describe(
             say(f"{setting_name(setting)}: {setting.epochs:.0f} epochs")
     if form == "json":
         return json.dumps(_values(source, done, settings), indent=2)
-    asked = workers is not None
-    return report(source, done, settings, workers_given=asked, at_equal_time=time_budget is not None)
+    return report(source, done, settings, workers_given=workers is not None, at_equal_time=time_budget is not None)
 
 
 def _values(source: Source, done: Simulation, settings: Sequence[Setting]) -> dict[str, Any]:
-    """Everything as plain values."""
     return {
         "study": source.study.name,
         "source": source.where,

@@ -1,4 +1,4 @@
-"""One study under several settings of ASHA, over several seeds."""
+"""Comparison of ASHA settings on one study, over several seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,44 +6,44 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tune_qat.simulate.curves import Curves
-from tune_qat.simulate.loop import simulate
+from tune_qat.simulate.loop import Simulation, simulate
 from tune_qat.simulate.summary import arms, cost, sources
 from tune_qat.study import Study
 
 GRACES = 4
-"""First rungs that are tried: the largest powers of two up to half the epochs."""
+"""Number of first rungs that are tried: the largest powers of two up to half the epochs."""
 FACTORS = (2, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What one setting came to, means over seeds; regrets and winners over the arms as well."""
+    """Results of one ASHA setting: means over seeds, and for regret and winners over arms as well."""
 
     grace_epochs: int | None
-    """None: no ASHA."""
+    """First rung; None without ASHA."""
     reduction_factor: int | None
     rungs: tuple[int, ...]
     own: bool
-    """Whether it is the study's."""
+    """Whether it is the study's own setting."""
     trials: float
     epochs: float
     hours: float
     device_hours: float
     without_result: float
-    """Arms in which nothing had ended; they are in no regret."""
+    """Number of arms without a completed trial; regrets leave them out."""
     regret: float | None
     error: float | None
-    """Standard error of `regret` over seeds; None of one seed."""
+    """Standard error of `regret` over seeds; None with one seed."""
     largest_regret: float | None
-    """Of the arm that suffers most, its mean over seeds."""
+    """Mean over seeds of the arm with the largest regret."""
     winners_lost: float | None
-    """Share of arms whose best search trial was stopped, of those where that is known."""
+    """Fraction of arms whose best search trial was stopped, among those where that is known."""
     extrapolated: float
-    """Share of the epochs."""
+    """Fraction of extrapolated epochs."""
 
 
 def settings(study: Study) -> Iterator[tuple[Study, bool]]:
-    """The study with no ASHA, with its own setting, and over a grid; with True for its own."""
+    """Yield the study without ASHA and with every setting of a grid; True marks the study's own setting."""
     yield _with(study, enabled=False), not study.asha.enabled
     own = (study.first_rung, study.asha.reduction_factor) if study.asha.enabled else None
     graces = [2**power for power in range(20) if 2 ** (power + 1) <= study.training.epochs][-GRACES:]
@@ -55,24 +55,19 @@ def settings(study: Study) -> Iterator[tuple[Study, bool]]:
 def compare(
     study: Study, curves: Curves, *, workers: int, seeds: int, time_budget: float | None = None
 ) -> Iterator[Setting]:
-    """Every setting over the same seeds, one by one as they are done.
+    """Yield the results of every setting as soon as they are there, all over the same seeds.
 
-    Seeds are those after the study's own, with which a record would find again what it has found.
+    The seeds follow the study's own, with which a record would only reproduce itself.
     """
     for changed, own in settings(study):
-        yield _measure(changed, own, curves, workers=workers, seeds=seeds, time_budget=time_budget)
+        seeded = (changed.model_copy(update={"seed": study.seed + 1 + offset}) for offset in range(seeds))
+        done = (simulate(one, curves, workers=workers, time_budget=time_budget) for one in seeded)
+        yield _means(changed, own, done)
 
 
-def _measure(
-    study: Study, own: bool, curves: Curves, *, workers: int, seeds: int, time_budget: float | None
-) -> Setting:
-    costs, tables, extrapolated = [], [], []
-    for seed in range(study.seed + 1, study.seed + 1 + seeds):
-        changed = study.model_copy(update={"seed": seed})
-        done = simulate(changed, curves, workers=workers, time_budget=time_budget)
-        costs.append(cost(done))
-        tables.append(arms(done))
-        extrapolated.append(sources(done).get("extrapolated", 0.0))
+def _means(study: Study, own: bool, simulations: Iterable[Simulation]) -> Setting:
+    found = [(cost(done), arms(done), sources(done).get("extrapolated", 0.0)) for done in simulations]
+    costs, tables, extrapolated = zip(*found, strict=True)
     each = [value for table in tables if (value := _mean(row["regret"] for row in table)) is not None]
     by_arm = [_mean(row["regret"] for row in rows) for rows in zip(*tables, strict=True)]
     rows = [row for table in tables for row in table]
@@ -82,7 +77,7 @@ def _measure(
         rungs=study.rungs,
         own=own,
         **{name: fmean(one[name] for one in costs) for name in ("trials", "epochs", "hours", "device_hours")},
-        without_result=sum(row["regret"] is None for row in rows) / seeds,
+        without_result=sum(row["regret"] is None for row in rows) / len(found),
         regret=_mean(each),
         error=stdev(each) / len(each) ** 0.5 if len(each) > 1 else None,
         largest_regret=max((value for value in by_arm if value is not None), default=None),
@@ -92,16 +87,15 @@ def _measure(
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Of those that are known."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
 
 def choose(found: Sequence[Setting], margin: float, *, at_equal_time: bool) -> Setting | None:
-    """The setting with the fewest epochs whose regret is within the margin of that without ASHA.
+    """Choose the setting with the fewest epochs whose regret is within the margin of the regret without ASHA.
 
-    `at_equal_time` epochs cost nothing more, and the one with the least regret is it. None where there is no regret
-    to go by. Settings that leave more arms without a result than others do are out.
+    `at_equal_time` it is the setting with the least regret, because all spend the same time. A setting that leaves more
+    arms without a result than another is ruled out. None if no regret is known.
     """
     fewest = min(one.without_result for one in found)
     fit = [(one.regret, one) for one in found if one.regret is not None and one.without_result <= fewest]

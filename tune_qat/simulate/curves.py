@@ -1,59 +1,55 @@
-"""What a simulated trial would have reported: its curve, and where that comes from."""
+"""Learning curves of simulated trials, and where they come from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tune_qat.config import TrialConfig
 from tune_qat.config.statuses import COMPLETED
 from tune_qat.study import Arm
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import Keys, Plan
 
 Source = Literal["recorded", "neighbour", "formula"]
-"""The same configuration in the record (perhaps with another seed), the nearest one there, or a closed form."""
+"""Origin of a curve: the same configuration in the record (any seed), the nearest one there, or a closed form."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A trial from its first epoch to its own end, as if nothing stopped it."""
+    """Learning curve of a trial that nothing stops early."""
 
     metrics: Sequence[float | None]
     """Validation metric of each epoch; None where it was not finite."""
     seconds: Sequence[float]
-    """Of each epoch, on the clock."""
+    """Wall-clock time of each epoch."""
     device_seconds: Sequence[float]
     status: str
-    """After the last epoch: completed or diverged."""
+    """Status after the last epoch: completed or diverged."""
     source: Source
     known_epochs: int
-    """Epochs that `source` has; those after it are extrapolated."""
+    """Number of epochs that `source` has; later ones are extrapolated."""
 
     @property
     def end(self) -> float | None:
-        """The metric that the trial ends with."""
+        """Final metric; None if the trial diverged."""
         return self.metrics[-1] if self.status == COMPLETED else None
 
 
-class Curves(Protocol):
-    """Where the curves of a simulated study come from."""
+class Curves(Keys, Protocol):
+    """Source of the curves of a simulated study."""
 
     @property
     def objective(self) -> Objective:
-        """What trials are compared by."""
+        """Objective that trials are compared by."""
 
     @property
     def init_sha256(self) -> str | None:
-        """Of the weights that trials start from; None from scratch."""
-
-    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """The trial's key."""
+        """Hash of the weights that trials start from; None from scratch."""
 
     def curve(self, plan: Plan) -> Curve:
-        """The curve of a trial; the same whenever it is asked for."""
+        """Return the curve of a trial, the same at every call."""
 
     def worth(self, plan: Plan) -> float | None:
-        """The final metric of a trial's configuration, without the noise of its seed where that is known."""
+        """Return the final metric of a trial's configuration, without the noise of its seed if that is known."""
 
     def best(self, arm: Arm) -> float | None:
-        """The best `worth` that the arm's configurations have; None where it has none."""
+        """Return the best `worth` among the arm's configurations; None if it has none."""

@@ -1,4 +1,4 @@
-"""Curves out of a formula: a stand-in where there is no record, and no claim about any network.
+"""Curves from a formula: a stand-in for a record, which claims nothing about any network.
 
 With learning rate `r`, batch size `B`, middle batch size `M`, epoch `n`, and the other searched dimensions `z` on
 axes from 0 to 1, an epoch's score is `1 - e`:
@@ -10,8 +10,8 @@ axes from 0 to 1, an epoch's score is `1 - e`:
     a = 0.9 x 10^(min(d, 0) / 3)
 
 A rate below the best learns slowly and ends near the floor; one above it is as fast and ends higher, so that curves
-cross; above d = 1.5 (or little less or more, by the trial's hash) a trial diverges in its first half. Noise is normal,
-0.003 of the trial and 0.01 / sqrt(n) of the epoch, from a hash of the trial's key: the same whenever it is asked for.
+cross; above d = 1.5 (slightly varied by the trial's key) a trial diverges in its first half. Noise is normal, 0.003 of
+the trial and 0.01 / sqrt(n) of the epoch, and seeded by the trial's key: it is the same at every call.
 
 Source: curves are the power law `c - a x n^(-alpha)` of Domhan et al. (IJCAI 2015, pow3) and Hestness et al. (2017,
 arXiv 1712.00409); that the best rate grows with the square root of the batch is Krizhevsky's rule (2014, arXiv
@@ -35,16 +35,17 @@ from tune_qat.study.space import BATCH_SIZE, BITS
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Plan, Planner
 
+STAND_IN_DATA = {"data_fingerprint": "stand-in", "split_fingerprint": "stand-in"}
 EPOCH_S = 60.0
-"""Seconds of an epoch at the middle batch size; 0.6 of it does not depend on the batch."""
+"""Seconds of an epoch at the middle batch size; the fraction 0.6 does not depend on the batch size."""
 EDGE = 1.5
 MARGIN = 0.005
-"""Differences of the score that do not matter; the study's margin is in its metric's unit."""
+"""Difference of the score that does not matter; the study's own margin is in its metric's unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedForm:
-    """The formula for one study, as `Curves`; the metric is a score between 0 and 1."""
+    """Formula of one study as `Curves`; the metric is a score between 0 and 1."""
 
     study: Study
     objective: Objective = Objective(sign=1, worst=0.0)
@@ -52,28 +53,20 @@ class ClosedForm:
 
     @classmethod
     def of(cls, study: Study) -> "ClosedForm":
-        """With a start, as the study has one, of which only the name is there."""
+        """Make the curves of a study; its starting weights, if it has any, are only a name."""
         return cls(study=study, init_sha256=None if study.training.init == "scratch" else "stand-in")
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """As on data of no name."""
-        return trial_key(
-            config,
-            stage,
-            data_fingerprint="stand-in",
-            split_fingerprint="stand-in",
-            init_checkpoint_sha256=init_checkpoint_sha256,
-        )
+        return trial_key(config, stage, **STAND_IN_DATA, init_checkpoint_sha256=init_checkpoint_sha256)
 
     def curve(self, plan: Plan) -> Curve:
-        """The formula with the trial's noise."""
         config = plan.config
         random = np.random.default_rng(int(plan.trial_key, 16))
         epochs = np.arange(1, config.epochs + 1)
         noise = 0.003 * random.standard_normal() + 0.01 / np.sqrt(epochs) * random.standard_normal(config.epochs)
         edge = EDGE + 0.1 * random.standard_normal()
         metrics: list[float | None] = [float(value) for value in np.clip(self._scores(config, epochs) + noise, 0, 1)]
-        # A start that diverged would end the study.
+        # The pretrained start never diverges: that would end the study.
         diverged = self._off(config) > edge and plan.stage != PRETRAIN
         if diverged:
             metrics = [*metrics[: int(random.integers(0, max(1, config.epochs // 2)))], None]
@@ -88,15 +81,17 @@ class ClosedForm:
         )
 
     def worth(self, plan: Plan) -> float | None:
-        """The final score without noise, also of a trial that its noise made diverge."""
+        """Return the final score without noise, also of a trial that diverges."""
         return self._final(plan.config)
 
     def best(self, arm: Arm) -> float:
-        """At the best rate within the range of each batch size, everything else in its middle."""
+        """Return the best final score: for each batch size the best rate within its range, and other values midway."""
+        sizes = self.study.space.batch_size
+        powers = [2**power for power in range(sizes.low.bit_length() - 1, sizes.high.bit_length())]
         return max(
             self._final(self._best_config(arm, optimizer, position, batch_size))
             for optimizer, position in product(arm.optimizers, range(len(arm.schemes)))
-            for batch_size in _powers(self.study.space.batch_size.low, self.study.space.batch_size.high)
+            for batch_size in powers
         )
 
     def _best_config(self, arm: Arm, optimizer: str, position: int, batch_size: int) -> TrialConfig:
@@ -114,7 +109,7 @@ class ClosedForm:
         return float(self._scores(config, np.array([config.epochs]))[0])
 
     def _scores(self, config: TrialConfig, epochs: np.ndarray) -> np.ndarray:
-        """Score after each of the epochs, shape (epochs,), without noise."""
+        """Compute the score after each of the epochs, shape (epochs,), without noise."""
         off, dimensions = self._off(config), self._planner.dimensions(config.optimizer)
         others = {name: config.optimizer_options.get(name) for name in dimensions}
         sides = [unit(value, name, dimensions[name]) - 0.5 for name, value in others.items() if value is not None]
@@ -124,7 +119,7 @@ class ClosedForm:
         return np.asarray(1 - floor - bowl - (0.9 - floor) * steps ** -(0.9 * 10 ** (min(off, 0.0) / 3)))
 
     def _off(self, config: TrialConfig) -> float:
-        """Decades above the best rate at this batch size; 0 where no rate is searched."""
+        """Return by how many decades the rate is above the best at this batch size; 0 if no rate is searched."""
         bounds = self._planner.dimensions(config.optimizer).get("learning_rate")
         if bounds is None:
             return 0.0
@@ -144,7 +139,3 @@ class ClosedForm:
 
 def _middle(bounds: Range) -> float:
     return math.sqrt(bounds.low * bounds.high) if bounds.log else (bounds.low + bounds.high) / 2
-
-
-def _powers(low: int, high: int) -> list[int]:
-    return [2**power for power in range(low.bit_length() - 1, high.bit_length())]

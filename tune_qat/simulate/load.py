@@ -1,4 +1,4 @@
-"""Reads a record as curves for a simulation."""
+"""Curves of a record, read for a simulation."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,6 @@ from tune_qat.config import Scheme, TrialConfig, UsageError
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, read_sql, vanished
-from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
@@ -22,28 +21,26 @@ from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Planner
 
 WORST_METRIC = 0.0
-"""Of every task (`Task.worst_metric`), which a record does not say."""
+"""Worst metric of every task (`Task.worst_metric`), which is not in the record."""
 Epochs = dict[str, list[tuple[float | None, float]]]
-"""By trial: metric of each epoch, and device seconds since the trial's start."""
+"""Metric of each epoch, and device seconds since the trial's start, by trial key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A record's curves, and what it says of how it was made."""
+    """Curves of a record, with counts of the trials that they come from."""
 
     curves: Recorded
     workers: int
     """Most trials that ran at once."""
     trials: int
-    """Whose curves are used."""
     epochs: int
-    """Of these trials."""
     stopped: int
-    """Of these trials, by ASHA."""
+    """Number of trials that ASHA stopped."""
 
 
 def load(results: StoragePath, study: Study) -> Loaded:
-    """The curves of a study's record that fit `study`.
+    """Load the curves of a study's record that fit `study`.
 
     Raises:
         UsageError: an arm of the study has no recorded trial that fits it.
@@ -52,14 +49,14 @@ def load(results: StoragePath, study: Study) -> Loaded:
     arm = read_rows(results, "arms", study.name)[0]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
-    start = next((row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED), None)
+    starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
     curves = Recorded(
         objective=Objective(arm["sign"], WORST_METRIC),
         init_sha256=arm["init_checkpoint_sha256"],
         data_fingerprint=arm["data_fingerprint"],
         split_fingerprint=arm["split_fingerprint"],
         groups={},
-        start=_start(start, epochs) if start else None,
+        start=_trial(starts[0], epochs).curve if starts else None,
         stopped_early=arm["scheduler"] == "asha",
     )
     if study.training.init == "pretrain" and curves.start is None:
@@ -75,23 +72,23 @@ def load(results: StoragePath, study: Study) -> Loaded:
 
 
 def most_at_once(spans: Iterable[tuple[datetime | None, datetime | None]]) -> int:
-    """How many of the spans overlap where most of them do; at least 1."""
+    """Return the largest number of spans that overlap at one moment, at least 1."""
     steps = []
     for begin, end in spans:
         if begin is not None and end is not None:
             steps += [(begin, 1), (end, -1)]
-    # Of two at the same moment the end comes first.
+    # At the same moment an end comes before a begin.
     return max(accumulate(change for _, change in sorted(steps)), default=1)
 
 
 def _read(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epochs]:
-    """Rows of the study's trials and their epochs; FileNotFoundError where a file was compacted away meanwhile."""
+    """Read the study's trials and their epochs; raise FileNotFoundError if a file was compacted away meanwhile."""
     try:
         return _ask(results, study_id)
     except duckdb.Error as error:
         if vanished(error):
             raise FileNotFoundError(str(error)) from error
-        # A damaged file is named.
+        # Raises an error that names a damaged file.
         check_files(results)
         raise
 
@@ -109,52 +106,39 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
 
 
 def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
-    """The trials that would be the same in the study as it is now, whatever its ranges."""
+    """Return the trials that would be the same in today's study, whatever its ranges."""
     planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
     trials = []
     for row in rows:
-        config = TrialConfig.from_dict(json.loads(row["params_json"]))
-        arm = arms.get((config.optimizer, config.scheme))
+        trial = _trial(row, epochs)
+        arm = arms.get((trial.config.optimizer, trial.config.scheme))
         if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
-            trials.append(_trial(row, config, epochs[row["trial_key"]]))
+            trials.append(trial)
     return trials
 
 
-def _trial(row: Mapping[str, Any], config: TrialConfig, epochs: Sequence[tuple[float | None, float]]) -> RecordedTrial:
-    held = [device_s for _, device_s in epochs]
+def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
+    metrics, held = zip(*epochs[row["trial_key"]], strict=True)
     device_seconds = [max(0.0, now - before) for before, now in zip([0.0, *held], held, strict=False)]
     return RecordedTrial(
         trial_key=row["trial_key"],
         stage=row["stage"],
-        config=config,
+        config=TrialConfig.from_dict(json.loads(row["params_json"])),
         status=row["status"],
-        metrics=tuple(metric for metric, _ in epochs),
-        # On a CPU device seconds are process time, of all threads together.
+        metrics=metrics,
+        # On a CPU, device seconds are process time summed over threads.
         seconds=tuple(seconds / row["processors"] for seconds in device_seconds),
         device_seconds=tuple(device_seconds),
     )
 
 
-def _start(row: Mapping[str, Any], epochs: Epochs) -> Curve:
-    config = TrialConfig.from_dict(json.loads(row["params_json"]))
-    trial = _trial(row, config, epochs[row["trial_key"]])
-    return Curve(
-        metrics=trial.metrics,
-        seconds=trial.seconds,
-        device_seconds=trial.device_seconds,
-        status=trial.status,
-        source="recorded",
-        known_epochs=len(trial.metrics),
-    )
-
-
 def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
-    """For each optimizer and scheme an arm that has them."""
+    """Map each optimizer and scheme to an arm that has them."""
     return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
 
 
 def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
-    """The trials by optimizer and scheme; an error that names the arms which have none."""
+    """Split the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
     found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
     for trial in trials:
         found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)

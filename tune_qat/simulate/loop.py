@@ -1,7 +1,7 @@
-"""The event loop in Ray Tune's place: trials on simulated workers, in the order in which they would report.
+"""Event loop in place of Ray Tune: trials on simulated workers report in the order of their simulated times.
 
-A discrete-event simulation as Syne Tune's simulator backend (Salinas et al., AutoML 2022), but the clock knows epochs
-alone: what a sampler takes to propose costs no simulated time, so that a seed decides everything.
+It is a discrete-event simulation like Syne Tune's simulator backend (Salinas et al., AutoML 2022), but only epochs take
+simulated time: the time of a sampler does not count, so that the seed determines the result.
 """
 
 import heapq
@@ -26,32 +26,30 @@ from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
 
 _NO_CONTROLLER: Any = None
-"""Neither ASHA nor our scheduler looks at it."""
+"""Stand-in for Ray Tune's controller, which our scheduler does not use."""
 
 
 @dataclass
 class Run:
-    """One trial on its simulated worker."""
-
     trial: Any
-    """As much of a Ray Tune trial as a scheduler looks at."""
+    """Stand-in for a Ray Tune trial, with what a scheduler uses of it."""
     plan: Plan
     curve: Curve
     first: int
-    """Epochs that an earlier run of the study had recorded."""
+    """Number of epochs that an earlier run of the study had recorded."""
     epoch: int
-    """Epochs that are behind it."""
+    """Number of epochs that are done."""
     status: str = RUNNING
     ended_at: float | None = None
-    """Seconds on the simulated clock."""
+    """Simulated time in seconds."""
 
 
 @dataclass
 class Simulation:
-    """A study from where its record stands to its end, its budget, or where `cut` ends it.
+    """Simulation of a study from its record to the end of the study or its budget, or to a `cut`.
 
-    Everything that decides is the study's own: `StudyQueue`, an Optuna sampler an arm, `StudyScheduler` with
-    ASHA, and the searcher that Ray Tune asks. One trial is proposed ahead of a free worker, as Ray Tune asks for.
+    All decisions are made by the classes of a real run: `StudyQueue`, `ArmSampler`, `StudyScheduler` with ASHA, and
+    `StudySearcher`. One trial is proposed before a worker is free, as Ray Tune does.
     """
 
     study: Study
@@ -61,11 +59,11 @@ class Simulation:
     time_budget: float | None = None
     """Simulated seconds after which trials should have ended."""
     ahead: bool = True
-    """False: as a run with --max-concurrent, whose next trial is proposed when a worker is free."""
+    """Whether a trial is proposed before a worker is free; a run with --max-concurrent waits for the worker."""
     cut: Callable[[Run], bool] = lambda run: False
-    """Asked before an epoch is reported; True is the death of the driver, with the epoch recorded but not told."""
+    """Test whether the driver dies at this epoch, which is recorded but not reported."""
     runs: list[Run] = field(default_factory=list)
-    """Trials that were started, in this order."""
+    """Trials in the order of their start."""
 
     def __post_init__(self) -> None:
         self.now = 0.0
@@ -89,7 +87,7 @@ class Simulation:
         resume.refill(self.scheduler, self.queue)
 
     def run(self) -> "Simulation":
-        """To the end; itself."""
+        """Run to the end, and return the simulation itself."""
         self._fill()
         while self._events:
             self.now, _, run = heapq.heappop(self._events)
@@ -103,7 +101,7 @@ class Simulation:
         return self
 
     def _fill(self) -> None:
-        """Give free workers their trials, and let one more wait for the next that is free."""
+        """Start trials on free workers, and let one more wait for the next free worker."""
         while True:
             if self._waiting is None and (self._free or self.ahead):
                 self._propose()
@@ -128,9 +126,9 @@ class Simulation:
         self.scheduler.on_trial_add(_NO_CONTROLLER, trial)
 
     def _schedule(self, run: Run) -> None:
-        # A trial that had ended before its row was written has nothing left to train.
+        # A trial whose last epoch was recorded before its row has nothing left to train.
         seconds = run.curve.seconds[run.epoch] if run.epoch < len(run.curve.seconds) else 0.0
-        # Names rise with every proposal: of trials that report at the same moment the older comes first.
+        # Trial ids count proposals: of trials that report at the same moment the older comes first.
         heapq.heappush(self._events, (self.now + seconds, int(run.trial.trial_id), run))
 
     def _report(self, run: Run) -> dict[str, Any]:
@@ -144,7 +142,7 @@ class Simulation:
         }
 
     def _told(self, run: Run, report: dict[str, Any]) -> None:
-        """What Ray Tune does with a report: the scheduler decides about trials that have not ended by themselves."""
+        """Handle a report as Ray Tune does: the scheduler decides about a trial that has not ended by itself."""
         action = TrialScheduler.STOP
         if report["status"] == RUNNING:
             action = self.scheduler.on_trial_result(_NO_CONTROLLER, run.trial, report)
@@ -160,9 +158,6 @@ class Simulation:
 def simulate(
     study: Study, curves: Curves, *, workers: int, time_budget: float | None = None, ahead: bool = True
 ) -> Simulation:
-    """A study from an empty record, to its end or the end of its budget in simulated seconds."""
+    """Run a study from an empty record to its end, or to the end of its budget in simulated seconds."""
     memory = Memory(init_sha256=curves.init_sha256)
-    simulation = Simulation(
-        study=study, curves=curves, workers=workers, memory=memory, time_budget=time_budget, ahead=ahead
-    )
-    return simulation.run()
+    return Simulation(study, curves, workers, memory, time_budget=time_budget, ahead=ahead).run()

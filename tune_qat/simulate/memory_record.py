@@ -1,4 +1,4 @@
-"""The record of a simulated study, in memory: what a real one would have on disk, as far as a resume looks at it."""
+"""Record of a simulated study in memory: the parts of a record on disk that a resumed study reads."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,27 +12,25 @@ from tune_qat.tuning.plan import Plan
 
 @dataclass
 class Memory:
-    """Rows by trial key; a later row of a trial replaces an earlier one, as files of the record do."""
+    """`TrialRecord` in memory; a later row of a trial replaces an earlier one, as on disk."""
 
     init_sha256: str | None
-    """What a completed `pretrain` trial leaves."""
+    """Hash of the weights of the completed `pretrain` trial."""
     plans: dict[str, Plan] = field(default_factory=dict)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     decisions: dict[tuple[str, int], Decision] = field(default_factory=dict)
-    """By trial and rung."""
+    """Decisions by trial key and rung."""
 
     def started(self, plan: Plan) -> None:
-        """Write a row with status `running`."""
         self.plans[plan.trial_key] = plan
         self.outcomes[plan.trial_key] = {"status": RUNNING, "val_metric": None}
 
     def epoch(self, plan: Plan, report: dict[str, Any]) -> None:
-        """Write what a worker writes before it reports."""
+        """Write an epoch, as a worker does before it reports."""
         self.epochs.setdefault(plan.trial_key, []).append(report)
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
-        """Write how a trial ended, from its epochs, and give its row."""
         epochs = self.epochs_of(plan.trial_key)
         row = {
             "trial_key": plan.trial_key,
@@ -47,15 +45,13 @@ class Memory:
         return row
 
     def weights_hash(self, plan: Plan) -> str:
-        """Name the simulated start."""
         return self.init_sha256 or ""
 
     def decided(self, decision: Decision) -> None:
-        """Write what ASHA decided about a trial at a rung."""
         self.decisions[decision.trial_key, decision.rung] = decision
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give the rows of `trials`, with the columns that a queue reads."""
+        """Return the rows of `trials`, with the columns that a queue reads."""
         return [
             {
                 "trial_key": plan.trial_key,
@@ -70,14 +66,11 @@ class Memory:
         ]
 
     def searched_epochs(self) -> Iterator[tuple[str, int, float | None]]:
-        """Read trial, epoch and metric of every epoch."""
         return ((key, row["epoch"], row["val_metric"]) for key, epochs in self.epochs.items() for row in epochs)
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
-        """Read a trial's epochs in order."""
         return self.epochs.get(trial_key, [])
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
-        of_trial = (decision for decision in self.decisions.values() if decision.trial_key == trial_key)
-        return next((decision.epoch for decision in of_trial if decision.stops), None)
+        stops = (one for one in self.decisions.values() if one.trial_key == trial_key and one.stops)
+        return next((decision.epoch for decision in stops), None)

@@ -1,49 +1,62 @@
-"""Curves of a record: each simulated trial gets that of the same configuration, or of the nearest one.
+"""Curves of a record: a simulated trial has the curve of the same configuration, or of the nearest one.
 
-As the tabulated blackboxes of Syne Tune with a nearest-neighbour surrogate, over what a study has left behind.
+This is like Syne Tune's tabulated blackboxes with a nearest-neighbour surrogate, on the record of one study.
 """
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from tune_qat.config import Range, Scheme, TrialConfig, trial_key
-from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN, RETRAIN, STOPPED
+from tune_qat.config.statuses import COMPLETED, PRETRAIN, RETRAIN, STOPPED
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import Plan, option_values
 
 SAME = 1e-9
-"""Distance below which two points of the search space are one: what rounding leaves."""
+"""Distance below which two points of the search space are the same, but for rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedTrial:
-    """A trial of the record with its curve."""
+    """Trial of the record with its curve."""
 
     trial_key: str
     stage: str
     config: TrialConfig
     status: str
-    """completed, diverged, or stopped by ASHA, so that its curve is cut short."""
+    """Status: completed, diverged, or stopped by ASHA with a curve that is cut short."""
     metrics: tuple[float | None, ...]
     seconds: tuple[float, ...]
-    """Of each epoch, on the clock."""
+    """Wall-clock time of each epoch."""
     device_seconds: tuple[float, ...]
+
+    @property
+    def curve(self) -> Curve:
+        """Curve as far as it is recorded."""
+        return Curve(
+            metrics=self.metrics,
+            seconds=self.seconds,
+            device_seconds=self.device_seconds,
+            status=self.status,
+            source="recorded",
+            known_epochs=len(self.metrics),
+        )
 
 
 class Group:
-    """The recorded trials of one optimizer at one scheme, as points of the normalised search space."""
+    """Recorded trials of one optimizer and scheme, as points of the normalised search space."""
 
     def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
         searched = [trial for trial in trials if trial.stage != RETRAIN]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
-        """Those that ran to their last epoch, without `retrain`, whose seeds are many tries of one configuration."""
+        """Completed trials, without those of `retrain`, which are many seeds of one configuration."""
         self._trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
         self._searched = np.array([trial.stage != RETRAIN for trial in trials])
@@ -52,9 +65,9 @@ class Group:
         self._curves: dict[str, Curve] = {}
 
     def curve(self, plan: Plan) -> Curve:
-        """That of the very trial, of the same configuration with another seed, or of the nearest configuration.
+        """Return the curve of the same trial, else of the same configuration, else of the nearest one.
 
-        Seeds of `retrain` are for `retrain` alone.
+        Only a `retrain` trial gets the curve of a `retrain` trial.
         """
         if plan.trial_key in self._by_key:
             return self._curve(self._by_key[plan.trial_key])
@@ -62,7 +75,7 @@ class Group:
         if plan.stage != RETRAIN and self._searched.any():
             distances[~self._searched] = np.inf
         shortest = float(distances.min())
-        # Seeds of one configuration are equally near; the hash takes one of them, always the same.
+        # Seeds of one configuration are equally near: the hash chooses one of them, always the same.
         near = [self._trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
@@ -73,28 +86,27 @@ class Group:
         return self._curves[trial.trial_key]
 
     def _to_its_end(self, trial: RecordedTrial) -> Curve:
-        """The curve as recorded; where ASHA has stopped it, in parallel to the nearest whole one from there on.
+        """Return the recorded curve; one that ASHA stopped goes on parallel to the nearest whole curve.
 
-        A stopped trial has true early epochs, which is where ASHA decides, and a record without it would be one of
-        survivors. But nothing extrapolated may look better than what was reached.
+        The early epochs of a stopped trial are real, and ASHA decides there: a record without stopped trials would be
+        biased to survivors. No extrapolated metric is better than the best that a whole curve reached at its epoch.
         """
-        known = len(trial.metrics)
-        metrics = list(trial.metrics)
-        missing = trial.config.epochs - known if trial.status == STOPPED else 0
-        shape = self._shape(trial) if missing else metrics
-        for epoch in range(known, known + missing):
+        if trial.status != STOPPED:
+            return trial.curve
+        metrics, known, shape = list(trial.metrics), len(trial.metrics), self._shape(trial)
+        for epoch in range(known, trial.config.epochs):
             metrics.append(self._next(metrics[-1], shape[epoch - 1], shape[epoch], epoch))
-        return Curve(
+        missing = len(metrics) - known
+        return replace(
+            trial.curve,
             metrics=tuple(metrics),
             seconds=(*trial.seconds, *[float(np.mean(trial.seconds))] * missing),
             device_seconds=(*trial.device_seconds, *[float(np.mean(trial.device_seconds))] * missing),
-            status=DIVERGED if trial.status == DIVERGED else COMPLETED,
-            source="recorded",
-            known_epochs=known,
+            status=COMPLETED,
         )
 
     def _shape(self, trial: RecordedTrial) -> Sequence[float | None]:
-        """The nearest whole curve; a level one where there is none."""
+        """Return the nearest whole curve; a flat one if there is none."""
         if not self.whole:
             return [None] * trial.config.epochs
         away = np.linalg.norm(self._whole_points - position(trial.config, self._dimensions), axis=1)
@@ -109,7 +121,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The record of one study as `Curves`."""
+    """Record of one study as `Curves`."""
 
     objective: Objective
     init_sha256: str | None
@@ -117,12 +129,11 @@ class Recorded:
     split_fingerprint: str
     groups: Mapping[tuple[str, Scheme], Group]
     start: Curve | None
-    """Of the `pretrain` trial."""
+    """Curve of the `pretrain` trial."""
     stopped_early: bool
-    """Whether ASHA has had a say in which search trials are whole."""
+    """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """As on the recorded data."""
         return trial_key(
             config,
             stage,
@@ -132,51 +143,39 @@ class Recorded:
         )
 
     def curve(self, plan: Plan) -> Curve:
-        """See `Group.curve`."""
         if plan.stage == PRETRAIN:
             assert self.start is not None
             return self.start
         return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
 
     def worth(self, plan: Plan) -> float | None:
-        """What the curve ends with: a record knows no more of a configuration."""
+        """Return the final metric of the curve; the noise of its seed is not known."""
         return self.curve(plan).end
 
     def best(self, arm: Arm) -> float | None:
-        """Of all completed trials of the arm's configurations before `retrain`."""
         sign = self.objective.sign
         ends = [sign * end for trial in self.whole(arm) if (end := trial.metrics[-1]) is not None]
         return sign * max(ends) if ends else None
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
-        """The completed trials of the arm's configurations before `retrain`."""
-        return [
-            trial
-            for optimizer in arm.optimizers
-            for scheme in arm.schemes
-            for trial in self.groups[optimizer, scheme].whole
-        ]
+        """Return the completed trials of the arm's configurations before `retrain`."""
+        return [trial for key in product(arm.optimizers, arm.schemes) for trial in self.groups[key].whole]
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:
-    """A configuration in the search space of its optimizer, shape (dimensions,): from 0 to 1, beyond it outside."""
-    values = {
-        **config.optimizer_options,
-        "learning_rate": config.learning_rate,
-        BATCH_SIZE: config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
-    }
-    # Searched bits are in the group already.
+    """Return a configuration's point in the search space, shape (dimensions,), within 0 to 1 inside the ranges."""
+    values = option_values(config)
+    # Searched bits are no axis: a group has one scheme.
     return np.array([unit(values[name], name, bounds) for name, bounds in dimensions.items() if name in values])
 
 
 def _points(trials: Sequence[RecordedTrial], dimensions: Dimensions) -> np.ndarray:
-    """A row for each trial, shape (trials, dimensions)."""
+    """Return the points of trials, shape (trials, dimensions)."""
     return np.array([position(trial.config, dimensions) for trial in trials])
 
 
 def unit(value: float, name: str, bounds: Range) -> float:
-    """A value on its own axis, 0 at the low end of the range and 1 at the high end."""
+    """Scale a value to its axis: 0 at the low end of the range and 1 at the high end."""
     low, high = bounds.low, bounds.high
     if bounds.log or name == BATCH_SIZE:
         value, low, high = math.log(value), math.log(low), math.log(high)

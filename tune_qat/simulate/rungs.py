@@ -1,4 +1,4 @@
-"""Would ASHA have kept the winner: what a rung says of the end."""
+"""Agreement of ASHA's rungs with the final metric: rank correlation, and whether the best trial is kept."""
 
 import math
 import warnings
@@ -16,38 +16,38 @@ from tune_qat.study import Arm, Study
 from tune_qat.tuning.asha import cutoff
 
 FEW = 5
-"""Curves below which a rank correlation says nothing."""
+"""Number of curves below which a rank correlation is meaningless."""
 TOP = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """Curves of one arm that reach its end, as objectives: larger is better."""
+    """Whole curves of one arm, as objectives: larger is better."""
 
     arm_id: str
     objectives: np.ndarray
-    """Shape (curves, epochs)."""
+    """Objectives, shape (curves, epochs)."""
     survivors: bool
-    """Whether ASHA has had a say in which trials are among them."""
+    """Whether ASHA stopped other trials, so that the curves are biased to good ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """What the epochs up to one rung say of the end, within one arm."""
+    """Agreement of one rung with the final metric, within one arm."""
 
     arm_id: str
     rung: int
     curves: int
     rank_correlation: float | None
-    """Spearman's, of the metric at the rung with the final one; None where either is the same for all."""
+    """Spearman's correlation of the metric at the rung with the final one; None where either is constant."""
     winner_kept: bool
-    """Whether the upper 1/eta at this rung alone has the best curve, or one of several."""
+    """Whether the upper 1/eta at this rung holds the best curve, or one of the best."""
     top_kept: float
-    """Share of the best three that it has."""
+    """Fraction of the best three that the upper 1/eta holds."""
 
 
 def whole_curves(simulation: Simulation) -> list[Whole]:
-    """The curves of each arm: recorded ones, or those of the simulated trials where a formula makes them."""
+    """Return the whole curves of each arm: those of the record, or of the simulated trials with a formula."""
     curves = simulation.curves
     found = []
     for arm in simulation.study.arms():
@@ -63,7 +63,7 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
 
 
 def _of_record(curves: Recorded, arm: Arm) -> tuple[list[Sequence[float | None]], bool]:
-    """Those that nothing could stop, where there are enough; otherwise with the survivors of the search."""
+    """Return the curves of trials that ASHA could not stop; if there are few, survivors of the search as well."""
     whole = curves.whole(arm)
     free = [trial for trial in whole if trial.stage != SEARCH or not curves.stopped_early]
     survivors = len(free) < FEW
@@ -71,9 +71,8 @@ def _of_record(curves: Recorded, arm: Arm) -> tuple[list[Sequence[float | None]]
 
 
 def rungs(study: Study, found: Sequence[Whole]) -> list[Rung]:
-    """A row for each arm and rung of the study."""
-    factor = study.asha.reduction_factor
-    return [_rung(whole, rung, factor) for whole in found for rung in study.rungs]
+    """Compute a row for each arm and rung of the study."""
+    return [_rung(whole, rung, study.asha.reduction_factor) for whole in found for rung in study.rungs]
 
 
 def _rung(whole: Whole, rung: int, factor: int) -> Rung:
@@ -93,13 +92,13 @@ def _rung(whole: Whole, rung: int, factor: int) -> Rung:
 
 def _correlation(now: np.ndarray, end: np.ndarray) -> float | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are all the same, which NaN says as well
+        warnings.simplefilter("ignore")  # constant values give NaN, and a warning
         value = float(spearmanr(now, end).statistic)
     return None if math.isnan(value) else value
 
 
 def over_arms(rows: Sequence[Rung]) -> list[dict[str, object]]:
-    """The rows of all arms together, one for each rung."""
+    """Merge the rows of all arms into one for each rung."""
     found: list[dict[str, object]] = []
     for rung in sorted({row.rung for row in rows}):
         here = [row for row in rows if row.rung == rung]

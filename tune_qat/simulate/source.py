@@ -1,4 +1,4 @@
-"""What is simulated: a record, or a study file with curves of a formula."""
+"""Source of a simulation: a record, or a study file with curves of a formula."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,41 +17,41 @@ from tune_qat.study import Study
 from tune_qat.study.file import bundled, is_study, recorded_study
 
 WORKERS = 2
-"""Of a study without a record."""
+"""Trials at once in a study without a record."""
 STAND_IN = "[stand-in, no measurement] "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is simulated."""
+    """Study with the curves to simulate it."""
 
     study: Study
     curves: Curves
     record: Loaded | None
-    """None: the curves are a formula's."""
+    """Record of the curves; None if they are a formula's."""
     where: str
 
     @property
     def label(self) -> str:
-        """Ahead of every block that is no measurement."""
+        """Label of every block of the report; empty for a record."""
         return "" if self.record else STAND_IN
 
     @property
     def workers(self) -> int:
-        """Trials at once, where nothing else is said."""
+        """Default number of trials at once."""
         return self.record.workers if self.record else WORKERS
 
     @property
     def margin(self) -> float:
-        """Differences that do not matter, in the metric's unit."""
+        """Difference that does not matter, in the metric's unit."""
         return self.study.judgement.margin if self.record else closed_form.MARGIN
 
 
 def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Source:
-    """A results folder that holds a record, or else a study file.
+    """Find a results folder that holds a record, or else a study file.
 
     Raises:
-        UsageError: neither, or both; several studies in the record and none of them named; what `overrides` break.
+        UsageError: neither or both; several studies in the record and none named; invalid `overrides`.
     """
     results = storage_path(source)
     rows = {row["study_id"]: row for row in read_rows(results, "studies")}

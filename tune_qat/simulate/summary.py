@@ -1,4 +1,4 @@
-"""What a simulated study came to: cost, arms, what a budget buys, and where its curves came from."""
+"""Summary of a simulated study: cost, arms, results over time, and the origin of its curves."""
 
 from collections import Counter
 from statistics import fmean
@@ -9,11 +9,11 @@ from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Parts of the simulated time at which is looked."""
+"""Fractions of the simulated time for which results are shown."""
 
 
 def cost(simulation: Simulation) -> dict[str, Any]:
-    """Trials, epochs and hours, beside what the same trials would take if nothing stopped them."""
+    """Count trials, epochs and hours, and those of the same trials if nothing stopped them."""
     runs = simulation.runs
     outcomes = Counter(run.status for run in runs)
     return {
@@ -29,7 +29,7 @@ def cost(simulation: Simulation) -> dict[str, Any]:
 
 
 def sources(simulation: Simulation) -> dict[str, float]:
-    """Share of the epochs by where they came from: recorded, neighbour, formula, extrapolated."""
+    """Return the fraction of the epochs by origin: recorded, neighbour, formula, extrapolated."""
     epochs: Counter[str] = Counter()
     for run in simulation.runs:
         beyond = max(0, run.epoch - run.curve.known_epochs)
@@ -39,7 +39,6 @@ def sources(simulation: Simulation) -> dict[str, float]:
 
 
 def arms(simulation: Simulation) -> list[dict[str, Any]]:
-    """A row for each arm."""
     return [_arm(simulation, arm) for arm in simulation.study.arms()]
 
 
@@ -66,7 +65,7 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
 
 
 def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
-    """The best completed trial before `retrain` that had ended `by` then: what the study would choose."""
+    """Find the best completed trial before `retrain` that had ended at the time `by`, as the study would."""
     sign = simulation.curves.objective.sign
     found = [
         run
@@ -78,16 +77,17 @@ def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
 
 
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
-    """By how much the best that there is beats the configuration that was found; None where either is missing."""
+    """Return by how much the arm's best configuration beats the found one; None if either is missing."""
     best = simulation.curves.best(arm)
     worth = simulation.curves.worth(found.plan) if found else None
     return None if best is None or worth is None else simulation.curves.objective.sign * (best - worth)
 
 
 def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | None]:
-    """What became of the search trial whose whole curve ends best (of equals the kept one), and where it was stopped.
+    """Tell what ASHA did with the search trial whose whole curve ends best, and at which epoch it stopped it.
 
-    kept, stopped, or unknown where its end is extrapolated; None where no search trial has an end.
+    The answer is kept, stopped, or unknown if the end of the curve is extrapolated; None if no search trial has an end.
+    Of equal trials it is about a kept one.
     """
     sign = simulation.curves.objective.sign
     ends = [run for run in runs if run.plan.stage == SEARCH and run.curve.end is not None]
@@ -100,7 +100,7 @@ def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | 
 
 
 def over_time(simulation: Simulation, margin: float) -> list[dict[str, Any]]:
-    """What the study had after parts of its simulated time."""
+    """Return the study's results at each of the `STEPS` of its simulated time."""
     found = []
     by_arm = [(arm, _runs_of(simulation, arm)) for arm in simulation.study.arms()]
     for step in STEPS:

@@ -1,4 +1,4 @@
-"""The report of a simulation as tables."""
+"""Report of a simulation as tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,14 +22,9 @@ SOURCES = {
 def report(
     source: Source, done: Simulation, settings: Sequence[Setting], *, workers_given: bool, at_equal_time: bool
 ) -> str:
-    """A block each for what was simulated, its cost, the arms, time, rungs and the settings of ASHA.
-
-    Every block says so where a formula stands in for a record.
-    """
+    """Write a block each for the source, cost, arms, time, rungs and ASHA settings, labelled if it is a formula's."""
     blocks = [_heading(source, done, workers_given), _cost(done), _arms(source, done), _over_time(source, done)]
-    blocks.append(_rungs(done))
-    if settings:
-        blocks.append(_compared(source, settings, at_equal_time))
+    blocks += [_rungs(done), *([_compared(source, settings, at_equal_time)] if settings else [])]
     return "\n\n".join(f"{source.label}{block}" for block in blocks)
 
 
@@ -38,7 +33,7 @@ def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
     if record is None:
         lines = [
             f"study {study.name} with curves of a formula",
-            f"  metric   a score from 0 to 1 in place of {study.judgement.metric}; nothing here is of a real network",
+            f"  metric   a score from 0 to 1 in place of {study.judgement.metric}; no number comes from a real network",
         ]
     else:
         stopped = f", {record.stopped} of them stopped by ASHA" if record.stopped else ""
@@ -51,14 +46,12 @@ def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
         ]
     asha = f"ASHA at epoch {', '.join(map(str, study.rungs))}, reduction factor {study.asha.reduction_factor}"
     why = "" if workers_given or record is None else ", as many as the record ran at once"
-    return "\n".join(
-        [
-            *lines,
-            f"  search   {study.search.sampler}, {asha if study.rungs else 'nothing is stopped early'}",
-            f"  workers  {done.workers}{why}",
-            f"  seed     {study.seed}",
-        ]
-    )
+    lines += [
+        f"  search   {study.search.sampler}, {asha if study.rungs else 'nothing is stopped early'}",
+        f"  workers  {done.workers}{why}",
+        f"  seed     {study.seed}",
+    ]
+    return "\n".join(lines)
 
 
 def _cost(done: Simulation) -> str:
@@ -112,25 +105,22 @@ def _rungs(done: Simulation) -> str:
     rows = kept.rungs(study, whole)
     if not rows:
         why = f"no arm has {kept.FEW} curves that reach the end" if study.rungs else "nothing is stopped early"
-        return f"rungs: {why}, so there is nothing to say of them"
+        return f"rungs: {why}, so they cannot be judged"
     shown = [
         [row["rung"], row["arms"], row["curves"], row["rank_correlation"], row["lowest"],
          f"{row['winner_kept']} of {row['arms']}", f"{row['top_kept']:.0%}"]
         for row in kept.over_arms(rows)
     ]  # fmt: skip
-    notes = []
-    for rung in study.rungs:
-        lost = [row.arm_id for row in rows if row.rung == rung and not row.winner_kept]
-        if lost:
-            notes.append(f"the best would be lost at {rung}: {', '.join(lost)}")
+    lost = {rung: [row.arm_id for row in rows if row.rung == rung and not row.winner_kept] for rung in study.rungs}
+    notes = [f"the best would be lost at {rung}: {', '.join(arms)}" for rung, arms in lost.items() if arms]
     survivors = sum(one.survivors for one in whole)
     if survivors:
         notes.append(
-            f"too kind to ASHA in {survivors} of {len(whole)} arms: with fewer than {kept.FEW} default and random "
-            "trials, survivors of ASHA are among the curves; stages.random plans trials that nothing stops"
+            f"biased in favour of ASHA in {survivors} of {len(whole)} arms: with fewer than {kept.FEW} default and "
+            "random trials, survivors of ASHA are among the curves; stages.random plans trials that ASHA never stops"
         )
     head = ["epoch", "arms", "curves", "rank correlation", "lowest arm", "best kept", f"best {kept.TOP} kept"]
-    title = f"rungs: what an epoch says of the end, and what the upper 1/{study.asha.reduction_factor} there would keep"
+    title = f"rungs: how well an epoch predicts the end, and what its upper 1/{study.asha.reduction_factor} would keep"
     return _table(title, head, shown, notes)
 
 
@@ -150,12 +140,12 @@ def _compared(source: Source, settings: Sequence[Setting], at_equal_time: bool) 
     fewest = f"the fewest epochs of those whose regret is within {source.margin:g} of that without ASHA"
     why = "the least regret in this time" if at_equal_time else fewest
     name = setting_name(chosen).removesuffix(" *") if chosen else ""
-    notes.append(f"choose {name}: {why}" if chosen else "too little has ended to choose by")
+    notes.append(f"choose {name}: {why}" if chosen else "too few trials have ended for a choice")
     return _table("settings of ASHA, * the study's own", [*head, "winners lost", "extrapolated"], rows, notes)
 
 
 def setting_name(setting: Setting) -> str:
-    """Such as `grace 1, factor 3`, with a star for the study's own."""
+    """Format a setting, such as `grace 1, factor 3`, with a star for the study's own."""
     own = " *" if setting.own else ""
     if setting.grace_epochs is None:
         return f"no ASHA{own}"
@@ -169,7 +159,7 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], notes
 
 
 def _span(hours: float) -> str:
-    """A length of time in a unit that suits it."""
+    """Format a duration in h, min or s."""
     if hours >= 1:
         return f"{hours:.1f} h"
     return f"{hours * 60:.1f} min" if hours * 60 >= 1 else f"{hours * 3600:.0f} s"

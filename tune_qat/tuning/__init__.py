@@ -1,1 +1,1 @@
-"""The engine: runs the missing trials of a study on Ray Tune, with a sampler and an ASHA for each arm."""
+"""Study runs on Ray Tune: the missing trials, with an Optuna sampler and an ASHA scheduler for each arm."""

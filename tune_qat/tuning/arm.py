@@ -4,6 +4,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES
@@ -13,32 +14,30 @@ from tune_qat.tuning.plan import Plan, Planner
 from tune_qat.tuning.sampler import ArmSampler, random_points
 
 Done = tuple[Plan, Mapping[str, Any]]
-"""A trial that has ended, and its row."""
+"""Plan and row of a trial that has ended."""
 
 
 class ArmState:
-    """An arm's trials by key, and its sampler. Each `next_` method gives a trial of its stage that can start now."""
+    """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
     def __init__(self, arm: Arm, planner: Planner, objective: Objective) -> None:
-        """Begin an arm without trials."""
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, Plan] = {}
         self.live: dict[str, Plan] = {}
         self.best: Done | None = None
-        """The best final validation metric of the completed trials before `retrain`."""
+        """Completed trial before `retrain` with the best final validation metric."""
         self.sampler: ArmSampler | None = None
         self.proposals: dict[str, str] = {}
-        """The sampler's names of live proposals, by trial key."""
+        """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
         self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
-        # Kept up to date, because an arm of many trials is asked for its next one as often.
+        # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
         self._ahead: dict[str, deque[Plan]] = {}
         self._retrain: tuple[str, list[Plan]] = ("", [])
 
     def ended(self, stage: str) -> int:
-        """Count the trials of a stage that are done."""
         return self._counts[stage]
 
     def begun(self, stage: str) -> int:
@@ -50,18 +49,18 @@ class ArmState:
         return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
 
     def left(self) -> int:
-        """Count the trials still to start, as far as can be said now: `retrain` counts once the best is known."""
+        """Count the trials still to start; those of `retrain` count once the best configuration is known."""
         running = [plan.stage for plan in self.live.values()]
         searched = sum(max(0, self._planned[s] - self.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
         again = (plan.trial_key for plan in self._retrain_plans())
         return searched + sum(key not in self.done and key not in self.live for key in again)
 
     def remaining(self) -> int:
-        """Count the trials of the whole plan that have not ended."""
+        """Count the planned trials that have not ended, those of `retrain` included."""
         return sum(max(0, planned - self.ended(stage)) for stage, planned in self._planned.items())
 
     def take(self, row: Mapping[str, Any]) -> None:
-        """Count a recorded trial, if it fits the study as it is now."""
+        """Add a recorded trial if it fits today's study: to `done`, or to `cut_off` if it has not ended."""
         plan = self._planner.recorded(self.arm, row)
         if plan is not None and row["status"] in FINAL:
             self._note(plan, row)
@@ -69,13 +68,13 @@ class ArmState:
             self.cut_off[plan.trial_key] = plan
 
     def end(self, plan: Plan, row: Mapping[str, Any]) -> None:
-        """Count a trial that has ended, and tell the sampler of it."""
+        """Add a trial that has ended to `done`, and tell the sampler its result."""
         self.live.pop(plan.trial_key, None)
         self._note(plan, row)
         self._tell(plan, row)
 
     def cut(self, plan: Plan) -> None:
-        """Put aside a trial that was stopped before its end."""
+        """Move a trial that was interrupted from `live` to `cut_off`."""
         self.live.pop(plan.trial_key, None)
         self.cut_off[plan.trial_key] = plan
 
@@ -84,7 +83,7 @@ class ArmState:
             return None
         wanted = {plan.trial_key for plan in self._retrain_plans()}
         for key, plan in self.cut_off.items():
-            # A retrain trial of what is no longer the arm's best configuration is not gone on with.
+            # A retrain trial of a configuration that is no longer the arm's best one is not resumed.
             if plan.stage != RETRAIN or key in wanted:
                 return self.cut_off.pop(key)
         return None
@@ -93,7 +92,7 @@ class ArmState:
         return self._next_ahead(DEFAULT, self._default_plans)
 
     def next_random(self) -> Plan | None:
-        # Recorded ones that were drawn from other ranges and lie in today's count too: only what is missing is drawn.
+        # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
         return self._next_ahead(RANDOM, self._random_plans)
@@ -111,7 +110,7 @@ class ArmState:
             if not self.known(plan.trial_key):
                 self.proposals[plan.trial_key] = proposal
                 return plan
-            # The same configuration again: answered from the record, no budget used.
+            # The sampler repeats a configuration: it gets the recorded result, and no budget is spent.
             known = self.done.get(plan.trial_key)
             self.sampler.tell(proposal, self._objective.of_row(known[1]) if known else None)
         return None
@@ -128,12 +127,12 @@ class ArmState:
             self.best = (plan, row)
 
     def _rank(self, plan: Plan, row: Mapping[str, Any]) -> tuple[float, str]:
-        # The key breaks ties, so that the choice does not depend on the order in which trials ended.
+        # The key breaks ties, so that the order in which trials ended does not matter.
         return self._objective.sign * row["val_metric"], plan.trial_key
 
     def _tell(self, plan: Plan, row: Mapping[str, Any]) -> None:
-        """Tell the sampler of a search trial; of one that was cut off before, as history."""
-        if self.sampler is None or plan.stage != "search":
+        """Tell the sampler the result of a search trial; one that an earlier run proposed is added as history."""
+        if self.sampler is None or plan.stage != SEARCH:
             return
         objective = None if row["status"] == ERROR else self._objective.of_row(row)
         proposal = self.proposals.pop(plan.trial_key, None)
@@ -146,7 +145,7 @@ class ArmState:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
     def _next_ahead(self, stage: str, plans: Callable[[], Iterator[Plan]]) -> Plan | None:
-        """Give the next trial of a stage that no result changes; all of them are worked out once."""
+        """Return the next trial of a stage whose trials do not depend on results; all are planned once."""
         if stage not in self._ahead:
             self._ahead[stage] = deque(plans())
         ahead = self._ahead[stage]
@@ -172,21 +171,18 @@ class ArmState:
         return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
 
     def _retrain_plans(self) -> list[Plan]:
-        """Plan the best configuration again with every fresh seed; nothing before the earlier stages have ended."""
+        """Plan the best configuration with every fresh seed; nothing before the earlier stages have ended."""
         if self.best is None or not self._have_ended(SEARCHED_STAGES):
             return []
-        best = self.best[0]
+        best, seeds = self.best[0], self._study.retrain_seeds(self.arm)
         if self._retrain[0] != best.trial_key:
-            self._retrain = (best.trial_key, list(self._trained_again(best)))
+            configs = [replace(best.config, seed=seed, init_seed=seed) for seed in seeds]
+            of_config = partial(self._planner.of_config, arm_id=self.arm.arm_id, stage=RETRAIN, values=best.values)
+            self._retrain = best.trial_key, [of_config(config, number=at) for at, config in enumerate(configs)]
         return self._retrain[1]
 
-    def _trained_again(self, best: Plan) -> Iterator[Plan]:
-        for number, seed in enumerate(self._study.retrain_seeds(self.arm)):
-            config = replace(best.config, seed=seed, init_seed=seed)
-            yield self._planner.of_config(config, self.arm.arm_id, RETRAIN, best.values, number=number)
-
     def _make_sampler(self) -> ArmSampler:
-        """Make a sampler that knows the arm's earlier trials; a default outside the searched range tells it nothing."""
+        """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
         history = [
             (plan.config.optimizer, plan.values, self._objective.of_row(row))
             for plan, row in self.done.values()

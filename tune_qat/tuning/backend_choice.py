@@ -1,6 +1,7 @@
-"""One backend for all trials of a study, chosen before the first."""
+"""Backend of all trials of a study, chosen before the first trial."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,50 +17,39 @@ WORDS = {EAGER: "training steps run eagerly", INDUCTOR: "training steps are comp
 
 
 def choose(
-    study: Study,
-    work: Workload,
-    requested: str,
-    *,
-    recorded: Iterable[Mapping[str, Any]],
-    device: str,
-    processes: int,
+    study: Study, work: Workload, requested: str, *, recorded: Sequence[Mapping[str, Any]], device: str, processes: int
 ) -> tuple[str, str]:
-    """Choose the backend, with a sentence that says which and why.
+    """Choose the backend, and give the reason in a sentence.
 
-    A study that goes on keeps the backend of its recorded trials, so that all of them can be compared bit for bit.
+    A study that is resumed keeps the backend of its recorded trials, so that all can be compared bit for bit.
     """
-    before = [row["backend"] for row in recorded if row.get("backend")]
-    choice = choose_backend(
-        requested,
-        torch.device(device),
-        lambda: plan(study, work, processes),
-        recorded=before[-1] if before else None,
-    )
+    before = next((row["backend"] for row in reversed(recorded) if row.get("backend")), None)
+    count = partial(plan, study, work, processes)
+    choice = choose_backend(requested, torch.device(device), count, recorded=before)
     return choice.backend, f"{WORDS[choice.backend]}: {choice.why}"
 
 
 def plan(study: Study, work: Workload, processes: int) -> Plan:
-    """Count what the study trains in quantized form if nothing is stopped early."""
+    """Count the quantized training of the study if ASHA stops nothing."""
     task = work.task()
     quantized = [arm for arm in study.arms() if not arm.scheme.is_float]
     trials = sum(sum(study.planned(arm).values()) for arm in quantized)
     sizes = study.space.batch_size
     samples = trials * study.training.epochs * task.train_size
     features, layers = _size(work, quantized[0].scheme) if quantized else (0, 0)
-    batch_sizes = (sizes.high // sizes.low).bit_length()
     return Plan(
         samples=samples,
         steps=samples // sizes.middle,
         features=features,
         layers=layers,
-        programs=len(study.schemes) * batch_sizes,
+        programs=len(study.schemes) * (sizes.high // sizes.low).bit_length(),
         processes=processes,
     )
 
 
 def _size(work: Workload, scheme: Any) -> tuple[int, int]:
-    """Count a sample's quantized activations, and the quantized layers, of the model in this scheme."""
-    # Two samples: batch norm has no statistics of one.
+    """Count the quantized activations of one sample, and the quantized layers, of the model in this scheme."""
+    # Two samples: batch norm needs more than one.
     batch, _ = work.task().batch(0, 1, torch.arange(2))
     model = quantize(work.build_model(init_seed=0), scheme, batch)
     calibrate(model, batch)

@@ -1,4 +1,4 @@
-"""What a run may spend, what it has spent, and whether one more trial fits."""
+"""Budget of a run: its limits, what has been spent, and whether one more trial fits."""
 
 import time
 from bisect import insort
@@ -13,25 +13,25 @@ TIME, TRIALS, GPU_HOURS = "time", "trials", "gpu_hours"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spent:
-    """What a run has spent so far."""
+    """Time and trials that a run has spent so far."""
 
     seconds: float
-    """Since it began."""
+    """Wall-clock time since the run began."""
     started: int
-    """Trials, each once however often it went on."""
+    """Trials that were started; a trial that lost its process counts once."""
     ended: int
     held_s: float
-    """Seconds that trials held their resources and hold them no more."""
+    """Seconds that trials held their resources, without the running ones."""
     running_s: Sequence[float]
-    """Seconds that each running trial has held its own."""
+    """Seconds that each running trial has held its resources."""
     usual_s: float
-    """What one more trial would take."""
+    """Expected seconds of one more trial."""
     gpus: float
-    """GPUs of a trial."""
+    """GPUs of each trial."""
 
     @property
     def hours(self) -> float:
-        """Hours that trials have held their resources, of all of them together."""
+        """Hours that trials have held their resources, summed over trials."""
         return (self.held_s + sum(self.running_s)) / HOUR_S
 
     @property
@@ -41,17 +41,17 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a run may spend; None where there is no limit. Nothing that runs is stopped for it."""
+    """Limits of a run, None for no limit. A limit keeps new trials from starting; running trials are not stopped."""
 
     seconds: float | None = None
-    """Trials should have ended this long after the run's start."""
+    """Time after the run's start by which trials should have ended."""
     trials: int | None = None
     """Trials that this run may start."""
     gpu_hours: float | None = None
     """GPUs x hours that trials of this run may hold."""
 
     def reached(self, spent: Spent) -> str | None:
-        """Which limit leaves no room for one more trial: `time`, `trials`, `gpu_hours` or None.
+        """Return the limit that leaves no room for one more trial: `time`, `trials`, `gpu_hours`, or None.
 
         A running trial is expected to take as long as usual, or as it has taken already where that is longer.
         """
@@ -70,7 +70,7 @@ NO_LIMIT = Budget()
 
 
 def check_countable(budget: Budget, gpus: float) -> None:
-    """`UsageError` for a budget of GPU-hours where trials hold no GPU."""
+    """Raise `UsageError` for a budget of GPU-hours if trials hold no GPU."""
     if budget.gpu_hours is not None and not gpus:
         raise UsageError(
             f"--gpu-hours {budget.gpu_hours:g}: trials of this run hold no GPU, so there are no GPU-hours to count. "
@@ -79,43 +79,40 @@ def check_countable(budget: Budget, gpus: float) -> None:
 
 
 class Meter:
-    """Adds up what the trials of a run take. Knows a trial by its key; one that is lost and goes on has parts."""
+    """Counter of the time that the trials of a run take. The parts of a trial that loses its process are added up."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """The run begins now. `clock` gives seconds and never goes back."""
-        self._clock = clock
-        self._began = clock()
+        """Start the run's time; `clock` gives seconds and never goes back."""
+        self._clock, self._began = clock, clock()
         self._since: dict[str, float] = {}
         self._earlier: dict[str, float] = {}
         self._whole: list[float] = []
         self._started: set[str] = set()
-        self._held = 0.0
-        self.gpus = 0.0
+        self._held = self.gpus = 0.0
 
     def planned(self, trial_key: str) -> None:
-        """A trial was handed out; it holds nothing yet."""
+        """Count a trial that was handed out; it holds no resources yet."""
         self._started.add(trial_key)
 
     def begin(self, trial_key: str) -> None:
-        """A trial has got its process."""
+        """Start the time of a trial that has got its process."""
         self._since.setdefault(trial_key, self._clock())
 
     def lose(self, trial_key: str) -> None:
-        """A trial's process is gone, and the trial goes on later."""
+        """Stop the time of a trial whose process is gone; it goes on later."""
         part = self._clock() - self._since.pop(trial_key, self._clock())
         self._held += part
         self._earlier[trial_key] = self._earlier.get(trial_key, 0.0) + part
 
     def end(self, trial_key: str) -> None:
-        """A trial has ended."""
         self.lose(trial_key)
         insort(self._whole, self._earlier.pop(trial_key))
 
     def spent(self) -> Spent:
-        """As of now. Until a trial has ended, the longest that runs says what is usual."""
+        """Return the totals of this moment. Before a trial has ended, the longest running one is the usual one."""
         now = self._clock()
         running = [now - since for since in self._since.values()]
-        # The upper median of what is sorted already: this is asked before every trial.
+        # The upper median of a sorted list, because this is called before every trial.
         usual = self._whole[len(self._whole) // 2] if self._whole else max(running, default=0.0)
         return Spent(
             seconds=now - self._began,

@@ -1,4 +1,4 @@
-"""What is wrong with a study on its data, its folder or its model, found before anything is started."""
+"""Checks of a study against its data, results folder and model, before Ray is started."""
 
 import os
 from pathlib import Path
@@ -16,11 +16,11 @@ from tune_qat.training.workload import Workload
 
 
 def check_results_folder(results: StoragePath) -> None:
-    """Check that the folder can be written to, or made, and holds no other schema version, before anything starts."""
+    """Check that the folder can be written to or created, and that it holds no other schema version."""
     if isinstance(results, Path):
         existing = next(path for path in (results, *results.parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            why = "is no folder" if not existing.is_dir() else "cannot be written to"
+            why = "is not a folder" if not existing.is_dir() else "cannot be written to"
             raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
     else:
         with probe(results):
@@ -30,11 +30,11 @@ def check_results_folder(results: StoragePath) -> None:
     except UsageError:
         raise
     except TuneQatError:
-        pass  # a damaged file, which is set aside
+        pass  # a damaged file: `repair` sets it aside later
 
 
 def check_same_study(study: Study, work: Workload, results: StoragePath) -> None:
-    """`UsageError` if the results folder holds a study of this name on other data, splits or metric."""
+    """Raise `UsageError` if the folder holds a study of this name with another model, data, split or metric."""
     for arm in read_rows(results, "arms", study.name)[:1]:
         now = {
             "model": work.model,
@@ -52,7 +52,7 @@ def check_same_study(study: Study, work: Workload, results: StoragePath) -> None
 
 
 def check_batch_sizes(study: Study, work: Workload) -> None:
-    """`UsageError` for a batch size that an epoch of the data does not fill."""
+    """Raise `UsageError` for a batch size above the number of training samples."""
     largest = max(study.space.batch_size.high, study.pretrain.batch_size if study.pretrain else 1)
     train_size = work.task().train_size
     if largest > train_size:
@@ -60,7 +60,7 @@ def check_batch_sizes(study: Study, work: Workload) -> None:
 
 
 def check_schemes(study: Study, work: Workload) -> None:
-    """`UsageError` for a scheme that the model cannot be quantized with, such as a named layer that it lacks."""
+    """Raise `UsageError` for a scheme that does not fit the model, such as one that names a layer it lacks."""
     example, _ = work.task().batch(0, 1, torch.arange(1))
     for scheme in study.schemes:
         quantize(work.build_model(init_seed=0), scheme, example)

@@ -1,4 +1,4 @@
-"""One planned trial, and how a recorded one is recognised as the same."""
+"""Planned trials, and the test whether a recorded trial is the same as a planned one."""
 
 import json
 from collections.abc import Mapping
@@ -13,27 +13,27 @@ from tune_qat.study.space import BITS, Dimensions
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
 WARM_UP = "warm_up"
-"""Stage of what only keeps a process until all have started; no trial, and not in the record."""
+"""Stage of a stand-in that keeps a process alive until all have started; it is no trial and not in the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A trial to run: what, why and for which arm."""
+    """Trial to run: its configuration, its arm and stage, and where the configuration came from."""
 
     trial_key: str
     arm_id: str
     stage: str
     source: str
-    """Where the configuration came from: plan, default, random, sampler, or record (cut off before)."""
+    """Origin of the configuration: plan, default, random or sampler."""
     number: int
-    """From 0 within its arm and stage."""
+    """Position within its arm and stage, from 0."""
     config: TrialConfig
     init_checkpoint_sha256: str | None
     values: Mapping[str, float]
-    """What the sampler proposed: batch size, learning rate and searched options."""
+    """Searched values by dimension: batch size, learning rate, bits and options."""
 
     def to_json(self) -> str:
-        """Write the plan as one value, to travel inside a Ray Tune configuration.
+        """Return the plan as one text, to travel inside a Ray Tune configuration.
 
         Ray Tune keeps statistics of every number in a configuration, and copies every part of it, for each trial.
         """
@@ -46,40 +46,31 @@ class Plan:
 
 
 class Keys(Protocol):
-    """What trials' keys come from: a workload, or what a record says of one."""
+    """Source of trial keys: a workload, or what a record says of one."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """Work out a trial's key."""
+        """Return a trial's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planner:
-    """Makes plans of one study on one workload, and recognises the recorded trials that fit it."""
+    """Planner of one study's trials on one workload; it also recognises the recorded trials that fit the study."""
 
     study: Study
     work: Keys
     init_sha256: str | None = None
-    """Hash of the weights that trials start from; None from scratch, and where the start is not known yet."""
+    """Hash of the weights that trials start from; None from scratch, and while the start is not known yet."""
     _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def dimensions(self, optimizer: str) -> Dimensions:
-        """Give what is searched for one optimizer, worked out once for all trials."""
+        """Return the search space of one optimizer, computed once."""
         if optimizer not in self._dimensions:
             self._dimensions[optimizer] = self.study.dimensions(optimizer)
         return self._dimensions[optimizer]
 
     def plan(
-        self,
-        arm: Arm,
-        stage: str,
-        optimizer: str,
-        values: Mapping[str, float],
-        *,
-        seed: int,
-        number: int,
-        source: str,
+        self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
     ) -> Plan:
-        """Plan the trial of these values in this arm and stage."""
         config = self.study.config(arm, optimizer, values, seed=seed)
         return self.of_config(config, arm.arm_id, stage, values, number=number, source=source)
 
@@ -93,7 +84,7 @@ class Planner:
         number: int = 0,
         source: str = "plan",
     ) -> Plan:
-        """Plan the trial of a configuration that is resolved already."""
+        """Plan the trial of a resolved configuration."""
         return Plan(
             trial_key=self.work.key(config, stage, self.init_sha256),
             arm_id=arm_id,
@@ -106,20 +97,17 @@ class Planner:
         )
 
     def recorded(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
-        """Plan a recorded trial of this arm again; None if it does not fit the study as it is now.
+        """Plan a recorded trial of this arm again; None if it is not the `same` trial, or outside today's ranges.
 
-        It fits if it is the `same` trial today, and its searched values lie within today's ranges.
+        A default or retrain trial fits whatever the ranges are.
         """
         plan = self.same(arm, row)
-        if plan is None or plan.stage in (DEFAULT, RETRAIN):
+        if plan is None or plan.stage in (DEFAULT, RETRAIN) or self.in_range(plan):
             return plan
-        return plan if self.in_range(plan) else None
+        return None
 
     def same(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
-        """Plan a recorded trial of this arm again, whatever the ranges; None if it would be another trial today.
-
-        It is the same if its searched values, put into today's study, give the same key.
-        """
+        """Plan a recorded trial of this arm again; None if its searched values give another key in today's study."""
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
         if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
             return None
@@ -128,19 +116,23 @@ class Planner:
         return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: Plan) -> bool:
-        """Whether the plan's values lie within the ranges that are searched."""
+        """Tell whether all values of the plan lie within the searched ranges."""
         ranges = self.dimensions(plan.config.optimizer)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
         """Pick the values of a configuration that the study searches."""
-        everything = {
-            **config.optimizer_options,
-            "learning_rate": config.learning_rate,
-            "batch_size": config.batch_size,
-            "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
-        }
-        searched = self.dimensions(config.optimizer)
+        searched, found = self.dimensions(config.optimizer), option_values(config)
         if BITS in searched:
-            everything[BITS] = self.study.schemes.index(config.scheme)
-        return {name: everything[name] for name in searched}
+            found[BITS] = self.study.schemes.index(config.scheme)
+        return {name: found[name] for name in searched}
+
+
+def option_values(config: TrialConfig) -> dict[str, Any]:
+    """Return by name every value of a configuration that can be a dimension of the search space, except its bits."""
+    return {
+        **config.optimizer_options,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size,
+        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+    }

@@ -1,4 +1,4 @@
-"""Trials that end before their last epoch for want of memory, or with their process."""
+"""Failures of a trial's process: out of memory, killed, or lost with its node."""
 
 import pickle
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 MAX_RESTARTS = 3
-"""Times a trial goes on after the loss of its process or node; drained nodes are not counted."""
+"""Restarts of a trial after the loss of its process or node; drained nodes are not counted."""
 _TEXT = 4_000
-"""Characters of a reason that are kept: its end."""
+"""Number of final characters of a reason that are kept."""
 _NO_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -18,25 +18,24 @@ _NO_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""What torch says where it raises a plain RuntimeError."""
+"""Words of torch's out-of-memory errors that are plain `RuntimeError`s."""
 _KILLED_FOR_MEMORY = "killed due to the node running low on memory"
 _KILLED = re.compile(r"Selected to kill: \(Actor\((?P<actor>[0-9a-f]+)\).*?actual memory used=(?P<gigabytes>[\d.]+)GB")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss:
-    """Why Ray lost a trial's process."""
+    """Reason why Ray lost a trial's process."""
 
     reason: str
     out_of_memory: bool = False
-    """Ray's memory monitor killed it, for what it held itself. Of a process that the kernel's own out-of-memory killer
-    ends nothing is known but that it was killed: it is like any other."""
+    """Whether Ray's memory monitor killed it for its own memory. A kill by the kernel looks like any other kill."""
     excused: bool = False
-    """Not the trial's doing, and not counted: its node was drained, or another trial took the memory."""
+    """Whether the loss is not counted: the node was drained, or another trial took the memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception, or what caused it, says that memory could not be had, of the host or of a GPU."""
+    """Tell whether an exception, or one that caused it, is an out-of-memory error of the host or of a GPU."""
     import torch
 
     seen: BaseException | None = error
@@ -50,14 +49,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def loss_of(trial: Any) -> Loss:
-    """What Ray Tune noted of a trial that it gave up."""
-    # `trial.get_error` looks in the results folder, where these files come only with Tune's next snapshot.
+    """Read why Ray Tune gave up a trial."""
+    # `trial.get_error` looks in the results folder, which these files reach only with Tune's next snapshot.
     text = _read(trial.error_file)
     return Loss(reason=text[-_TEXT:], out_of_memory=_KILLED_FOR_MEMORY in text, excused=_preempted(trial))
 
 
 def killed_for_memory(text: str) -> list[str]:
-    """Ray's names of the processes that its memory monitor says it killed, the largest first."""
+    """Return Ray's names of the processes that its memory monitor reports as killed, the largest first."""
     found = [(float(match["gigabytes"]), match["actor"]) for match in _KILLED.finditer(text)]
     return [actor for _, actor in sorted(found, reverse=True)]
 

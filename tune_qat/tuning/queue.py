@@ -1,38 +1,36 @@
-"""What a study has done and what comes next. Knows nothing of Ray: it is asked for a trial and told how it ended."""
+"""Queue of a study's trials: it is asked for the next one, and told how each ended. It knows nothing of Ray."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tune_qat.config.statuses import ERROR, PRETRAIN
+from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PRETRAIN_ARM, Plan, Planner
 
 
 class StudyQueue:
-    """Hands out the study's trials in the order pretrain, default, random, search, retrain.
+    """The study's trials in the order pretrain, default, random, search, retrain.
 
-    An arm's `retrain` begins when its own earlier stages have ended; arms do not wait for one another.
+    The stages of one arm follow each other; an arm does not wait for the other arms.
     """
 
     def __init__(self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective) -> None:
-        """Begin with the recorded trials; the start of `planner` is not known yet where it is pretrained."""
-        self.study = planner.study
-        self.planner = planner
-        self.objective = objective
+        """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet."""
+        self.study, self.planner, self.objective = planner.study, planner, objective
         self._record = record
         self.pretrain: Plan | None = None
         self._pretrain_live = False
         self.arms: dict[str, ArmState] = {}
-        """Arms by id; empty until the starting point is known."""
+        """Arms by id; empty until the starting weights are known."""
         self._failures = 0
         self.failure: str | None = None
-        """Why the study cannot go on, if it cannot."""
+        """Reason why the study cannot go on, if there is one."""
         self.closed = False
-        """No new trials: the user, a budget or a failure said so."""
+        """Whether no new trials start, because of the user, a budget or a failure."""
         self.again: list[Plan] = []
-        """Running trials that have lost their process; they go on first, also when there are no new ones."""
+        """Trials that have lost their process; they go on before any other, also in a closed queue."""
         if self.study.training.init == "pretrain":
             self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, PRETRAIN, {})
         else:
@@ -40,7 +38,6 @@ class StudyQueue:
 
     @property
     def live(self) -> list[Plan]:
-        """Trials that are running."""
         running = [plan for state in self.arms.values() for plan in state.live.values()]
         return [*running, self.pretrain] if self._pretrain_live and self.pretrain else running
 
@@ -50,23 +47,22 @@ class StudyQueue:
         return not self.live and (self.closed or (bool(self.arms) and not self.left()))
 
     def left(self) -> int:
-        """Count the trials still to start, as far as can be said now: `retrain` counts once an arm's best is known."""
         return sum(state.left() for state in self.arms.values())
 
     def remaining(self) -> int:
-        """Count the trials of the whole plan that have not ended; 0 exactly where nothing is left."""
+        """Count the planned trials that have not ended."""
         if self.arms:
             return sum(state.remaining() for state in self.arms.values())
         return sum(trials for _, trials, _ in self.study.trial_epochs())
 
     def start_known(self, sha256: str) -> None:
-        """Open the arms: the pretrained checkpoint is there."""
+        """Open the arms, now that the pretrained checkpoint with this hash is there."""
         self.planner = replace(self.planner, init_sha256=sha256)
         self._pretrain_live = False
         self._open_arms()
 
     def next(self) -> Plan | None:
-        """Give the next trial to start; None if nothing can start now (see `finished`)."""
+        """Return the next trial to start; None if nothing can start now (see `finished`)."""
         if self.again:
             return self.again.pop(0)
         if self.closed:
@@ -76,23 +72,15 @@ class StudyQueue:
                 return None
             self._pretrain_live = True
             return self.pretrain
-        for next_of in (
-            ArmState.next_cut_off,
-            ArmState.next_default,
-            ArmState.next_random,
-            ArmState.next_search,
-            ArmState.next_retrain,
-        ):
-            plan = self._first(next_of)
-            if plan:
-                return plan
-        return None
+        arm = ArmState
+        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
+        return next((plan for step in steps if (plan := self._first(step))), None)
 
     def ended(self, plan: Plan, row: Mapping[str, Any]) -> None:
-        """Take a trial's final row. Past the study's limit of failures, `failure` says so and no more trials start."""
-        if plan.stage == "pretrain":
+        """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
+        if plan.stage == PRETRAIN:
             self._pretrain_live = False
-            if row["status"] != "completed":
+            if row["status"] != COMPLETED:
                 self._fail(f"The pretrained start of the study ended as {row['status']}", row)
             else:
                 self.start_known(row["checkpoint_sha256"])
@@ -104,8 +92,8 @@ class StudyQueue:
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
 
     def cut(self, plan: Plan) -> None:
-        """Put aside a trial that was stopped before its end: the next run goes on with it."""
-        if plan.stage == "pretrain":
+        """Put aside a trial that was interrupted; the next run resumes it."""
+        if plan.stage == PRETRAIN:
             self._pretrain_live = False
         else:
             self.arms[plan.arm_id].cut(plan)
@@ -119,12 +107,11 @@ class StudyQueue:
         for arm in self.study.arms():
             self.arms[arm.arm_id] = ArmState(arm, self.planner, self.objective)
         for row in self._record:
-            state = self.arms.get(row["arm_id"])
-            if state is not None:
-                state.take(row)
+            if row["arm_id"] in self.arms:
+                self.arms[row["arm_id"]].take(row)
 
     def _first(self, next_of: Callable[[ArmState], Plan | None]) -> Plan | None:
-        """Start a trial of the arm that has had the fewest, so that arms advance together."""
+        """Start a trial of the arm with the fewest so far, so that arms advance together."""
         for state in sorted(self.arms.values(), key=lambda state: len(state.done) + len(state.live)):
             plan = next_of(state)
             if plan:

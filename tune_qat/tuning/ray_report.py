@@ -1,4 +1,4 @@
-"""What a trial tells Ray Tune after an epoch: the few values that Ray decides on, and one text of the rest."""
+"""Format of a trial's report to Ray Tune: the few values that Ray decides on, and one text with the rest."""
 
 import json
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ _REST = "rest"
 
 
 def pack(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report for Ray Tune, which keeps four statistics of every number that it is told, for every trial."""
+    """Pack a report for Ray Tune, which keeps four statistics of every reported number of every trial."""
     told = {name: report[name] for name in ("epoch", "status", "val_metric", OBJECTIVE) if name in report}
     rest = {name: value for name, value in report.items() if name not in told}
     return {**told, _REST: json.dumps(rest), "done": report["status"] != RUNNING}
 
 
 def unpack(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A report as Ray Tune passes it on, with all that was packed."""
+    """Return a report that Ray Tune passes on, with all that was packed."""
     return {**result, **json.loads(result.get(_REST, "{}"))}

@@ -1,4 +1,4 @@
-"""Writes the tables that the driver owns: studies, arms, trials, decisions."""
+"""Record of a running study: the tables that the driver writes, which are studies, arms, trials and decisions."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ FROM_WORKER = (
 
 @dataclass
 class Record:
-    """Rows of one study on disk or object storage. Every file has one writer, and is replaced whole."""
+    """`TrialRecord` on disk or object storage. Every file has one writer, and is replaced whole."""
 
     results: StoragePath
     study: Study
@@ -46,22 +46,22 @@ class Record:
     sign: int
     write: Write = write_whole
     restarts: dict[str, int] = field(default_factory=dict)
-    """Of trials that have been started before, by key: times that each was started again so far."""
+    """Number of restarts so far, by key, of trials that have been started before."""
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, plan: Plan) -> None:
-        """Write a row with status `running`, so that a study that is cut off knows what to go on with."""
+        """Write a row with status `running`, so that a study that is cut off can resume the trial."""
         key = plan.trial_key
         started = self._started.setdefault(key, now())
-        # Counted here and not by the worker, which may be lost before it has written anything.
+        # Counted by the driver: a worker may be lost before it has written anything.
         self.restarts[key] = self.restarts.get(key, -1) + 1
         row = {"status": RUNNING, "started_at": started, "n_restarts": self.restarts[key]}
         self._write_trial({**self._running.setdefault(key, planned_columns(plan, self.work)), **row})
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
-        """Write how a trial ended, from its recorded epochs, and give its row; its checkpoint goes unless kept."""
+        """Write a trial's final row from its recorded epochs, and return it; remove its checkpoint unless kept."""
         epochs = self.epochs_of(plan.trial_key)
         trivial = self.reference_points["trivial_score"]
         row: dict[str, Any] = {
@@ -78,9 +78,9 @@ class Record:
         }
         self._write_trial(row)
         if status in FINAL:
-            # After the row: without either, the trial would begin anew.
+            # After the row: with neither of them the trial would start from its first epoch.
             self.forget_checkpoint(plan)
-            # Nothing more is written of it; a study of many trials would keep it all in memory.
+            # Not needed any more; in a large study they would fill the memory.
             self._decisions.pop(plan.trial_key, None)
             self._started.pop(plan.trial_key, None)
         return row
@@ -91,35 +91,30 @@ class Record:
             remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
 
     def weights_hash(self, plan: Plan) -> str:
-        """Hash the weights that a trial ended with."""
         return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
 
     def decided(self, decision: Decision) -> None:
-        """Write what ASHA decided about a trial at a rung."""
         key = decision.trial_key
         if key not in self._decisions:
-            # A trial that goes on was judged at earlier rungs by an earlier run.
+            # A resumed trial has decisions of an earlier run.
             self._decisions[key] = self._decided(key)
         self._decisions[key].append({**asdict(decision), "decided_at": now()})
         write_rows(self._path("decisions", key), "decisions", self._decisions[key], self.write)
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
         return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
-        """Read a trial's epochs in order, each as its last attempt left it."""
         return last_epochs(self.results, self.study.name, trial_key)
 
     def searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
-        """Read trial, epoch and metric of every epoch, in the order of their attempts."""
         folder = table_folder(self.results, "epochs", self.study.name)
         epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
     def refuse(self, error: Exception) -> None:
-        """Write nothing more: whoever tries gets this error."""
+        """Raise this error at every later write."""
 
         def refused(path: StoragePath, data: bytes | memoryview) -> None:
             raise error
@@ -131,7 +126,7 @@ class Record:
         return read_file(path).to_pylist() if path.exists() else []
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
-        """Write all arms of the study; `best` holds the chosen configuration of those that have one."""
+        """Write all arms of the study; `best` holds the id of the chosen configuration by arm."""
         points = dict(self.reference_points)
         shared = {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
         rows = [
@@ -146,7 +141,7 @@ class Record:
         write_rows(self._path("arms", "arms"), "arms", rows, self.write)
 
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
-        """Write the study itself, at its start and at its end, `seconds` of this run later."""
+        """Write the row of the study, at the start of a run and at its end `seconds` later."""
         finished = now()
         row = {
             "definition_json": self.study.model_dump_json(),
@@ -172,5 +167,5 @@ class Record:
 
 
 def now() -> datetime:
-    """Give the time, in UTC."""
+    """Return the time in UTC."""
     return datetime.now(UTC)

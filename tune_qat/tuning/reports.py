@@ -1,4 +1,4 @@
-"""What Ray Tune tells of its trials while they run."""
+"""Listener of Ray Tune, for what happens to trials while they run."""
 
 import time
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.searcher import StudySearcher
 
 LOOK_S = 5.0
-"""Seconds between looks for nodes that came or went, and for trials that Ray has given up."""
+"""Seconds between checks for nodes that came or went, and for trials that Ray has given up."""
 
 
 class Reports(Callback):
-    """Listener of Ray Tune: passes reports on, and notices trials that are given up and nodes that come and go."""
+    """Callback of Ray Tune that passes reports on, and notices lost trials and nodes that come and go."""
 
     def __init__(
         self, searcher: StudySearcher, room: Callable[[], int], say: Callable[[str], Any] = lambda text: None
     ) -> None:
-        """Ask `room` how many trials the nodes have room for now; tell `say` what a trial found damaged."""
+        """Call `room` for the number of trials that fit on the nodes; call `say` with damage that a trial found."""
         self._searcher, self._room, self._say = searcher, room, say
         self._looked = time.monotonic()
 
@@ -28,14 +28,12 @@ class Reports(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note that a trial has got its process."""
-        # Not from results: the first one comes an epoch later, and a second process would idle until then.
+        # Not at the first result, which comes an epoch later: a second process would idle until then.
         self._searcher.started(trial.trial_id, trial.temporary_state.ray_actor._actor_id.hex())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Pass on one epoch of one trial."""
         plan = self._searcher.plans.get(trial.trial_id)
         if plan is not None:
             report = unpack(result)
@@ -44,13 +42,12 @@ class Reports(Callback):
                 self._say(report["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Lose a trial whose process died."""
         self._searcher.lost(trial.trial_id, loss_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Look for trials that an error inside Ray has ended without a word: the study would wait for ever."""
+        """Find trials that an error inside Ray ended without a callback: the study would wait for them for ever."""
         if self._searcher.stopped:
-            # At once: Ray Tune takes up to ten seconds to end its processes, and whoever stops the run may not wait.
+            # At once: Ray Tune takes up to ten seconds to end its processes, and the user may not wait.
             self._searcher.interrupt()
         if time.monotonic() - self._looked < LOOK_S:
             return

@@ -1,4 +1,4 @@
-"""How a record becomes the state of a run: what a study that goes on and a simulated one share."""
+"""State of a run from its record, for a study that is resumed and for a simulated one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from tune_qat.tuning.trial_record import TrialRecord
 
 
 def recorded_start(queue: StudyQueue, record: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the row of the pretrained start, where the record has it whole."""
+    """Find the row of the completed `pretrain` trial; None without one."""
     key = queue.pretrain.trial_key if queue.pretrain else None
     whole = (row for row in record if row["trial_key"] == key and row["status"] == COMPLETED)
     return next(whole, None)
 
 
 def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
-    """End the trials of which all is recorded, but not that they ended: they are not run again."""
+    """Write the missing final row of trials whose last epoch is already recorded."""
     for state in queue.arms.values():
         for key, plan in list(state.cut_off.items()):
             epochs = record.epochs_of(key)
@@ -27,13 +27,13 @@ def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
             status, reason = epochs[-1]["status"], None
             if status == RUNNING and plan.stage == SEARCH and record.stopped_at(key) == epochs[-1]["epoch"]:
                 status, reason = STOPPED_BY_ASHA
-            if status != "running":
+            if status != RUNNING:
                 del state.cut_off[key]
                 queue.ended(plan, record.ended(plan, {}, status, reason))
 
 
 def history(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int, float]]]:
-    """Collect epoch and objective of what the search stage has recorded, by trial."""
+    """Read (epoch, objective) of the recorded epochs of the search stage, by trial key."""
     found: dict[str, dict[int, float]] = {}
     for state in queue.arms.values():
         plans = [*state.cut_off.values(), *(plan for plan, _ in state.done.values())]
@@ -45,8 +45,8 @@ def history(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int,
 
 
 def refill(scheduler: StudyScheduler, queue: StudyQueue) -> None:
-    """Put the recorded values of ended trials into the rungs; one that goes on brings its own when it is added."""
+    """Put the objectives of ended trials into the rungs; those of a resumed trial follow when Tune adds it."""
     for state in queue.arms.values():
         for key, (plan, _) in state.done.items():
-            if plan.stage == "search":
+            if plan.stage == SEARCH:
                 scheduler.refill(plan.arm_id, key)

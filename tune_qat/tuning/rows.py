@@ -1,4 +1,4 @@
-"""Rows of the tables that the driver writes, from plans and epochs."""
+"""Columns of the tables that the driver writes, from plans and epochs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,45 +6,36 @@ from dataclasses import asdict
 from typing import Any
 
 from tune_qat.config import stable_hash
-from tune_qat.config.statuses import WITH_METRIC
+from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import Plan
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
-"""Optimizer options that have a column of their own; the others are in `params_json`."""
+"""Optimizer options with a column of their own; the others are in `params_json`."""
+# Columns with the name of an attribute of the configuration, of its scheme, or of an epoch's row.
+CONFIG_COLUMNS = ("config_id", "model", "dataset", "optimizer", "learning_rate", "batch_size", "weight_decay")
+SCHEDULE_COLUMNS = ("quantizer_lr_multiplier", "schedule", "warmup_epochs", "epochs", "seed", "init_seed")
+SCHEME_COLUMNS = ("quantizer", "activation_quantizer", "weight_bits", "activation_bits")
+LAST_EPOCH_COLUMNS = ("train_loss", "val_loss", "diverged_at_step", "wall_s", "device_s")
+TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")
 
 
 def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
-    """Say what a trial is, before it has run."""
+    """Return the columns of a trial that are known before it runs."""
     config = plan.config
     return {
-        **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
-        "weight_decay": config.weight_decay,
         **versions(),
+        **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
+        **{name: getattr(config, name) for name in CONFIG_COLUMNS + SCHEDULE_COLUMNS},
+        **{name: getattr(config.scheme, name) for name in SCHEME_COLUMNS},
         "trial_key": plan.trial_key,
         "arm_id": plan.arm_id,
         "stage": plan.stage,
         "trial_number": plan.number,
-        "config_id": config.config_id,
         "workload": work.name,
-        "model": config.model,
-        "dataset": config.dataset,
-        "optimizer": config.optimizer,
-        "quantizer": config.scheme.quantizer,
-        "activation_quantizer": config.scheme.activation_quantizer,
-        "weight_bits": config.scheme.weight_bits,
-        "activation_bits": config.scheme.activation_bits,
-        "learning_rate": config.learning_rate,
-        "batch_size": config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
         "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
-        "schedule": config.schedule,
-        "warmup_epochs": config.warmup_epochs,
-        "epochs": config.epochs,
-        "seed": config.seed,
-        "init_seed": config.init_seed,
         "recipe_hash": config.recipe,
         "params_json": json.dumps(config.to_dict(), sort_keys=True),
         "init_checkpoint_sha256": plan.init_checkpoint_sha256,
@@ -57,7 +48,7 @@ def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
 def outcome_columns(
     epochs: Sequence[Mapping[str, Any]], status: str, *, sign: int, trivial_score: float
 ) -> dict[str, Any]:
-    """Work out what follows from a trial's recorded epochs."""
+    """Return the columns of a trial that follow from its recorded epochs."""
     if not epochs:
         return {"epochs_run": 0, "steps_run": 0, "examples_seen": 0}
     last = epochs[-1]
@@ -68,29 +59,24 @@ def outcome_columns(
         "epochs_run": last["epoch"],
         "steps_run": last["step"],
         "examples_seen": last["examples"],
-        "train_loss": last["train_loss"],
-        "val_loss": last["val_loss"],
+        **{name: last[name] for name in LAST_EPOCH_COLUMNS + TEST_COLUMNS},
         "val_metric": final,
         "val_top5": last["val_top5"] if final is not None else None,
         "val_metric_best": best and best["val_metric"],
         "val_best_epoch": best and best["epoch"],
-        **{name: last[name] for name in ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")},
         "learned": sign * (final - trivial_score) > 0 if final is not None else None,
-        "diverged_at_step": last["diverged_at_step"],
-        "wall_s": last["wall_s"],
-        "device_s": last["device_s"],
         "examples_per_s": last["examples"] / last["wall_s"] if last["wall_s"] else None,
     }
 
 
 def last_rung(study: Study, plan: Plan, epochs: Sequence[Mapping[str, Any]]) -> int | None:
     """Find the last of ASHA's rungs that a search trial has reached."""
-    reached = epochs[-1]["epoch"] if epochs and plan.stage == "search" else 0
+    reached = epochs[-1]["epoch"] if epochs and plan.stage == SEARCH else 0
     return max((rung for rung in study.rungs if rung <= reached), default=None)
 
 
 def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
-    """Describe an arm: its data, its method, and what it searches how."""
+    """Return the columns of an arm: its data, its method, and its search."""
     dataset = work.dataset
     space = {
         optimizer: {name: asdict(bounds) for name, bounds in study.dimensions(optimizer).items()}
@@ -114,11 +100,8 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "activation_bits": None if arm.searches_bits else arm.scheme.activation_bits,
         "recipe_hashes_json": json.dumps(study.recipes(arm)),
         "method": arm.method,
-        "first_last_bits": arm.scheme.first_last_bits,
-        "quantizer": arm.scheme.quantizer,
-        "activation_quantizer": arm.scheme.activation_quantizer,
+        **{name: getattr(arm.scheme, name) for name in ("first_last_bits", "quantizer", "activation_quantizer", "ste")},
         "quantizer_options_json": json.dumps(arm.quantizer_options),
-        "ste": arm.scheme.ste,
         "optimizer": arm.optimizer,
         "repeat": arm.repeat,
         "init": study.training.init,

@@ -1,4 +1,4 @@
-"""Runs a study: checks everything, starts Ray, hands out trials, and says how it ended."""
+"""Run of a study from the first check to the last row: checks, Ray, trials and outcome."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,23 +43,23 @@ def run(
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Outcome:
-    """Run what is missing of a study; running it again goes on, or does nothing.
+    """Run the missing trials of a study: a second call resumes the study, or does nothing if it is complete.
 
     Args:
-        study: what to run.
+        study: the study.
         results: folder of the record; may hold many studies.
-        data_dir: folder of the data; that of `TUNE_QAT_DATA`, then the study's own `data_dir`, where it is None.
+        data_dir: folder of the data; None for that of `TUNE_QAT_DATA`, or else the study's own `data_dir`.
         address: `local` for a Ray session on this machine, `auto` or host:port for a cluster that runs.
-        max_concurrent: most trials at once; as many as fit where it is None. On a cluster trials up to it wait for
-            nodes to join, so that an autoscaler sees them.
+        max_concurrent: most trials at once; None for as many as fit. On a cluster, trials up to this number wait for
+            nodes to join, so that an autoscaler sees the demand.
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
-        gpus_per_trial: GPUs of each trial, or a part of one; one where there are some, if None; `auto` measures what
-            trials take and packs as many on a GPU as fit.
-        budget: what this run may spend; no trial starts that would take more.
-        backend: what runs training steps: eager, inductor (compiled), or auto: compiled if the study earns it back.
+        gpus_per_trial: GPUs of each trial, or a part of one; None for one if the cluster has any; `auto` measures the
+            memory of the largest trials, and packs as many on a GPU as fit.
+        budget: limits of this run; no trial starts that would exceed one.
+        backend: eager, inductor (compiled), or auto: compiled if the study is long enough to earn the compilation back.
         storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
-        display: called with the searcher, to which it may `listen`, and the resources; gives a context manager.
-        say: called with what was decided once for the whole study, a sentence each.
+        display: called with the searcher, to which it may `listen`, and the resources; returns a context manager.
+        say: called with a sentence for each decision that is made once for the whole study.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
@@ -88,13 +88,10 @@ def run(
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
-    """Load the study's workload, and look at everything about the study that can be wrong on it."""
+    """Load the study's workload, and check the study against it."""
+    wanted = study.workload
     work = workload.load(
-        study.workload.model,
-        study.workload.dataset,
-        data_dir=data_dir,
-        default_data_dir=study.data_dir,
-        options=study.workload.options,
+        wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir, options=wanted.options
     )
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
@@ -105,7 +102,7 @@ def _checked(study: Study, data_dir: str | Path | None) -> Workload:
 
 @contextmanager
 def _session(study: Study, work: Workload, budget: Budget, meter: Meter, patience: Patience) -> Iterator[Session]:
-    """Claim the study, mend its record and go on from there; say the last word in the record at the end."""
+    """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
 
     def lost(why: str) -> None:
@@ -124,7 +121,7 @@ def _session(study: Study, work: Workload, budget: Budget, meter: Meter, patienc
 
 @contextmanager
 def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]:
-    """Start or join a cluster, all of whose nodes have what the study's trials need."""
+    """Start or join a cluster, and check that all its nodes have what the study's trials need."""
     with cluster(address):
         signals.install()
         if address != "local":
@@ -137,7 +134,7 @@ def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]
 def _allot(
     session: Session, hold: Callable[..., Resources], gpus: float | str | None, budget: Budget, backend: str
 ) -> tuple[Resources, str]:
-    """Decide what each trial gets on the connected cluster, and which backend all of them have; say why."""
+    """Choose the resources of each trial on the connected cluster and the backend of all trials, and say why."""
     study, work, say = session.study, session.work, session.say
     given = hold(gpus=None if isinstance(gpus, str) else gpus)
     check_countable(budget, given.gpus)

@@ -1,4 +1,4 @@
-"""One Optuna sampler per arm: the space, the history it starts from, proposals and what they led to."""
+"""Optuna sampler of one arm: its search space, the history it starts from, its proposals and their results."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ OPTIMIZER = "optimizer"
 
 
 class ArmSampler:
-    """Proposes configurations of one arm and is told how they ended."""
+    """Sampler that proposes configurations of one arm, and is told their results."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class ArmSampler:
         startup_trials: int,
         history: Sequence[tuple[str, Mapping[str, float], float]],
     ) -> None:
-        """Start from `history`: optimizer, values and objective of what is in the record already.
+        """Start from `history`: (optimizer, values, objective) of the recorded trials.
 
-        The seed moves on with the history, so that a resumed study does not propose the same points again.
+        The seed depends on the length of the history, so that a resumed study does not propose the same points again.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space_function(spaces)
@@ -49,25 +49,25 @@ class ArmSampler:
         )
 
     def add(self, optimizer: str, values: Mapping[str, float], objective: float) -> None:
-        """Tell of a trial that this sampler did not propose."""
+        """Add a trial that this sampler did not propose."""
         self._study.add_trial(_finished(self._space, optimizer, values, objective, joint=self._only is None))
 
     def propose(self, proposal: str) -> tuple[str, dict[str, float]]:
-        """Optimizer and values of a new proposal, known by the name `proposal` from now on."""
+        """Propose an optimizer and values under the name `proposal`."""
         with warnings.catch_warnings():
-            # The time that is measured is the sampler's own, which a busy machine makes long.
+            # Ray warns of a slow space function, but measures the sampler too, which is slow on a busy machine.
             warnings.filterwarnings("ignore", message="Define-by-run function")
             parameters = self._search.suggest(proposal) or {}
         return _values(parameters, self._only)
 
     def tell(self, proposal: str, objective: float | None) -> None:
-        """How the proposal ended; None for a trial that failed without a result."""
+        """Tell the sampler the result of a proposal; None if the trial failed without one."""
         result = None if objective is None else {OBJECTIVE: objective}
         self._search.on_trial_complete(proposal, result, error=objective is None)
 
 
 def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
-    """The define-by-run space: the optimizer first where there are several, then that optimizer's own dimensions."""
+    """Return Optuna's define-by-run space: the optimizer if there are several, then its own dimensions."""
 
     def define(trial: Any) -> None:
         if len(spaces) == 1:
@@ -77,7 +77,7 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
             prefix = f"{optimizer}."
         for name, bounds in spaces[optimizer].items():
             if name == BATCH_SIZE:
-                # An integer power of two: Optuna can widen an integer range within one study, a categorical not.
+                # The exponent: Optuna can widen an integer range within one study, but not a categorical one.
                 trial.suggest_int(f"{prefix}log2_{name}", int(math.log2(bounds.low)), int(math.log2(bounds.high)))
             elif name == BITS:
                 trial.suggest_int(f"{prefix}{name}", int(bounds.low), int(bounds.high))
@@ -88,7 +88,7 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
 
 
 def random_points(dimensions: Dimensions, count: int, seed: int) -> list[dict[str, float]]:
-    """The first `count` points of a fixed random sequence over the dimensions: a longer one begins the same."""
+    """Draw the first `count` points of a random sequence that the seed fixes: a longer one begins with the same."""
     generator = np.random.default_rng(seed)
     return [{name: _draw(name, bounds, generator) for name, bounds in dimensions.items()} for _ in range(count)]
 
@@ -106,13 +106,11 @@ def _draw(name: str, bounds: Range, generator: np.random.Generator) -> float:
 def _values(parameters: Mapping[str, Any], only: str | None) -> tuple[str, dict[str, float]]:
     optimizer = only or parameters[OPTIMIZER]
     prefix = "" if only else f"{optimizer}."
-    values: dict[str, float] = {}
-    for name, value in parameters.items():
-        bare = name.removeprefix(prefix)
-        if name == OPTIMIZER or not name.startswith(prefix):
-            continue
-        values[bare.removeprefix("log2_")] = 2**value if bare.startswith("log2_") else value
-    return optimizer, values
+    own = [name for name in parameters if name != OPTIMIZER and name.startswith(prefix)]
+    bare = {name.removeprefix(prefix): parameters[name] for name in own}
+    return optimizer, {
+        name.removeprefix("log2_"): 2**value if name.startswith("log2_") else value for name, value in bare.items()
+    }
 
 
 def _finished(

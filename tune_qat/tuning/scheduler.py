@@ -1,4 +1,4 @@
-"""One ASHA per arm: stops trials of the search stage, never compares one arm with another."""
+"""Scheduler with an ASHA for each arm: it stops trials of the search stage, and never compares two arms."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from tune_qat.tuning.plan import WARM_UP
 
 
 class StudyScheduler(FIFOScheduler):
-    """Delegates the search stage to the ASHA of the trial's arm; every other stage runs to its end."""
+    """Scheduler that asks the arm's ASHA about trials of the search stage; other trials run to their end."""
 
     def __init__(
         self,
@@ -22,20 +22,19 @@ class StudyScheduler(FIFOScheduler):
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`history` holds (epoch, objective) of recorded epochs by trial key; `warm` says when warm-ups may end.
+        """Set up ASHA for every arm, if the study has it.
 
-        It is looked at whenever a trial is added: a trial that goes on after its process was lost is added again.
+        `history` holds (epoch, objective) of recorded epochs by trial key, and may grow: it is read whenever a trial is
+        added, also one that has lost its process. `warm` tells whether warm-ups may end.
         """
         super().__init__()
-        self._history = history
-        self._on_decision = on_decision
-        self._warm = warm
+        self._history, self._on_decision, self._warm = history, on_decision, warm
         factor = study.asha.reduction_factor
         judged = study.arms() if study.asha.enabled else ()
         self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        # What ASHA looks at is always the same.
+        # Ray's default would set a metric; ASHA always reads the objective.
         return True
 
     def refill(self, arm_id: str, trial_key: str) -> None:
@@ -63,11 +62,11 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         asha = self._asha_of(trial)
         if asha is not None and "epoch" in result:
-            # One that ended by itself at a rung, diverged: its value is in the rung, but nothing was decided.
+            # The value of a trial that ended by itself at a rung (diverged) counts there without a decision.
             asha.put(trial.config["trial_key"], result["epoch"], result[OBJECTIVE])
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune pickles its scheduler for a restore that is not used here: rungs are refilled from the record.
+        # Ray Tune pickles its scheduler for a restore, which is not used: rungs are refilled from the record.
         return {}
 
     def debug_string(self) -> str:

@@ -1,4 +1,4 @@
-"""The bridge to Ray Tune: trials out of the queue, results into the record."""
+"""Searcher of Ray Tune that takes trials from the queue, and writes results to the record."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,11 +21,11 @@ from tune_qat.tuning.warm_up import WarmUps
 
 T = TypeVar("T")
 Listener = Callable[[str, Plan, Mapping[str, Any]], None]
-"""Told of `started`, `epoch`, `lost` and `ended` with the plan and the report or row: the progress display."""
+"""Progress display, called with `started`, `epoch`, `lost` or `ended`, the plan, and the report or row."""
 
 
 class StudySearcher(Searcher):
-    """Source of Ray Tune's trials: the queue decides, over all arms and stages of one run."""
+    """Searcher for one run, over all arms and stages: the queue decides which trial is next."""
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class StudySearcher(Searcher):
         meter: Meter,
         on_loss: Callable[[Plan], None] = lambda plan: None,
     ) -> None:
-        """Hand out what `budget` leaves room for; `on_loss` is told of a trial that lost its process and goes on."""
+        """Start trials within `budget`; call `on_loss` for a trial that lost its process and will go on."""
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
         self.warm_ups = WarmUps(queue)
         self.plans: dict[str, Plan] = {}
-        """Trials that were handed out and have not ended, by Ray's name."""
+        """Trials that were handed out and have not ended, by Ray's trial id."""
         self.reached: str | None = None
-        """The budget that leaves no room for another trial."""
+        """Limit of the budget that leaves no room for another trial."""
         self.stopped = False
         """Whether the user has stopped the run."""
         self.refused: TuneQatError | None = None
-        """Why the record cannot be written any more, if that is so: the study stops, and the next run goes on."""
+        """Error of a record that cannot be written any more; the study stops, and the next run resumes it."""
         self._record, self._budget, self._on_loss = record, budget, on_loss
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
@@ -56,7 +56,6 @@ class StudySearcher(Searcher):
         self._stopping: set[str] = set()
 
     def listen(self, listener: Listener) -> None:
-        """Tell `listener`, too, what becomes of the trials."""
         self._listeners.append(listener)
 
     def tell(self, event: str, plan: Plan, values: Mapping[str, Any]) -> None:
@@ -69,7 +68,7 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """Give the configuration of a new Tune trial, None to be asked again, or FINISHED."""
+        """Return the configuration of a new Tune trial, None to be asked again, or FINISHED."""
         if self.plans and self.warm_ups.take(trial_id):
             return {"arm_id": "", "stage": WARM_UP, "trial_key": ""}
         if self._waiting >= self.warm_ups.ahead(len(self._begun)):
@@ -86,24 +85,21 @@ class StudySearcher(Searcher):
 
     @property
     def _waiting(self) -> int:
-        """Trials that have no process yet."""
+        """Number of trials that have no process yet."""
         return len(self.plans) - len(self._begun)
 
     def room(self, slots: int) -> None:
-        """Start the processes of nodes that have come as those of the first; others may have gone."""
+        """Set the number of trials that the nodes have room for, after nodes have joined or left."""
         self.warm_ups.room(slots, self._waiting)
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: samplers are told of ended trials only."""
-
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """End a trial, by itself or by ASHA; of one that Ray gives up, `lost` is told with the reason."""
+        """End a trial that finished, or that ASHA stopped; one that Ray gave up ends in `lost`, with the reason."""
         self.warm_ups.end(trial_id)
         if not error and trial_id in self.plans:
             self._end(trial_id, unpack(result or {}))
 
     def started(self, trial_id: str, process: str) -> None:
-        """Begin a trial that was suggested: it has got its process."""
+        """Mark a suggested trial as running in this process."""
         self.warm_ups.seen[process] = trial_id
         plan = self.plans.get(trial_id)
         if plan is not None and trial_id not in self._begun:
@@ -113,10 +109,10 @@ class StudySearcher(Searcher):
             self.tell("started", plan, {})
 
     def lost(self, trial_id: str, loss: Loss) -> None:
-        """Let a trial whose process is gone go on, unless it took the memory or was lost too often.
+        """Run a trial again whose process is gone; end it if it used up the memory or was lost too often.
 
-        Not left to Ray's own `max_failures`, which does not tell these cases apart, and gives a trial up at once whose
-        process dies between two trials.
+        Ray's own `max_failures` does not tell these cases apart, and gives a trial up at once if its process dies
+        between two trials.
         """
         self.warm_ups.end(trial_id)
         plan = self.plans.get(trial_id)
@@ -136,9 +132,9 @@ class StudySearcher(Searcher):
             self.tell("lost", plan, {})
 
     def all_lost(self, reason: str) -> None:
-        """Lose every trial: Ray Tune has given them up for what `reason` says of one, killed for its memory.
+        """Call `lost` for every trial, after Ray Tune has given them all up because one was killed for its memory.
 
-        Ray's monitor may kill several of a node; the largest took the memory, the others are excused.
+        Ray's monitor may kill several processes of a node: the largest used up the memory, the others are excused.
         """
         victims = [self.warm_ups.seen.get(process, "") for process in killed_for_memory(reason)]
         largest = next((trial_id for trial_id in victims if trial_id in self._begun), None)
@@ -147,7 +143,7 @@ class StudySearcher(Searcher):
             self.lost(trial_id, Loss(reason=reason[:4_000], out_of_memory=trial_id == largest, excused=excused))
 
     def decided(self, decision: Decision) -> None:
-        """Record what ASHA decided; a trial that it stops ends by it."""
+        """Write a decision of ASHA; a trial that it stops will end as stopped."""
         if decision.stops:
             self._stopping.add(decision.trial_key)
         self._write(lambda: self._record.decided(decision))
@@ -172,7 +168,7 @@ class StudySearcher(Searcher):
         return self.plans.pop(trial_id)
 
     def _write(self, write: Callable[[], T]) -> T | None:
-        """Give what `write` does; None once the record cannot be written: Ray must not fall over that."""
+        """Return the result of `write`; None if storage refuses it, because Ray cannot handle the error."""
         try:
             return write()
         except StorageRefused as error:
@@ -189,7 +185,7 @@ class StudySearcher(Searcher):
         self.stopped = self.queue.closed = True
 
     def interrupt(self) -> None:
-        """Write rows of what was still running, or waiting to go on, when the run ended."""
+        """Write rows of trials that were running, or waiting to go on, when the run ended."""
         begun = [self.plans[trial_id] for trial_id in self._begun]
         for plan in [*begun, *self.queue.again]:
             self._write(partial(self._record.ended, plan, {}, INTERRUPTED, USER if self.stopped else None))
@@ -198,8 +194,8 @@ class StudySearcher(Searcher):
         """Save nothing: a resumed study starts from the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing: see `save`."""
+        """Load nothing, as `save` saves nothing."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune pickles its searcher for a restore that is not used here; queue and record are not for that.
+        # Ray Tune pickles its searcher for a restore, which is not used: queue and record stay here.
         return {}

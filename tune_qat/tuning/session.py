@@ -1,4 +1,4 @@
-"""One run of one study: its queue, its record and its Tune run."""
+"""Session of one run of a study: its queue, its record and its Tune runs."""
 
 import os
 import shlex
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,17 @@ from tune_qat.tuning.tuner import tuner
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run of a study ended."""
-
     study_id: str
     results: StoragePath
     complete: bool
     stopped_by: str | None
-    """user or budget, where it ended before its plan."""
+    """Cause of an early end: user or budget."""
     seconds: float
     budget: str | None = None
-    """Which budget stopped it: time, trials or gpu_hours."""
+    """Budget that stopped the run: time, trials or gpu_hours."""
     spent: Spent | None = None
-    """What this run took."""
     left: int = 0
-    """Trials of the plan that have not ended."""
+    """Planned trials that have not ended."""
 
 
 class Session:
@@ -68,7 +66,7 @@ class Session:
         meter: Meter,
         patience: Patience,
     ) -> None:
-        """Go on from the `recorded` trials; `meter` began with the run, and writes go through `patience`."""
+        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries refused writes."""
         self.study, self.work, self.recorded = study, work, recorded
         self.results, self.say = patience.results, patience.say
         task = work.task()
@@ -97,12 +95,12 @@ class Session:
     def run(
         self, given: Resources, backend: str, display: Callable[[Any, Resources], Any] | None, stops: Stops
     ) -> None:
-        """Run what is missing: the record opened, the display shown, the first Ctrl-C turned into a clean stop."""
+        """Run the missing trials under the display; the first Ctrl-C stops cleanly, with all rows written."""
         self._write_study(complete=False)
 
         def stop() -> None:
             self.searcher.stop()
-            # This signal ends Ray Tune's loop after the step it is in.
+            # Ray Tune ends its loop at this signal, after the current step.
             os.kill(os.getpid(), signal.SIGUSR1)
 
         try:
@@ -120,14 +118,11 @@ class Session:
         resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
         pretrain = self.queue.pretrain
-        init = checkpoint_path(self.results, pretrain.trial_key) if pretrain else self._init_path
         context = TrialContext(
             results=self.results,
             study_id=self.study.name,
-            init_path=init,
-            threads=given.threads,
-            device=given.device,
-            gpus=given.gpus,
+            init_path=checkpoint_path(self.results, pretrain.trial_key) if pretrain else self._init_path,
+            given=given,
             backend=backend,
             versions=library_versions(),
             patience_s=self._patience_s,
@@ -137,23 +132,17 @@ class Session:
         scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue)
         self.searcher.meter.gpus = given.gpus
-        trainable = tune.with_resources(
-            tune.with_parameters(StudyTrial, work=self.work, context=context),
-            {"cpu": given.cpus, "gpu": given.gpus},
-        )
+        trial = tune.with_parameters(StudyTrial, work=self.work, context=context)
+        trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
         while not self._tune(trainable, scheduler, given):
             pass
 
     def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:
-        """Run Tune; False where it has given up all its trials, which go on in another run.
+        """Run Tune; False if it has given up all trials, which need another Tune run.
 
-        It does so for errors of Ray that it does not expect of a trial's process, as of one that Ray's memory monitor
-        has killed.
+        It does so at errors of Ray that it does not expect, such as a process that Ray's memory monitor has killed.
         """
-
-        def room_now() -> int:
-            return room(given.cpus, given.gpus)
-
+        room_now = partial(room, given.cpus, given.gpus)
         self.searcher.warm_ups.begin(room_now(), given.limit)
         reports = Reports(self.searcher, room_now, self.say)
         with tuner(trainable, self.searcher, scheduler, reports, given.limit) as ready:
@@ -170,7 +159,7 @@ class Session:
         return True
 
     def lost(self, why: str) -> None:
-        """Stop, and write nothing more: another driver has taken the study over."""
+        """Stop without another write, because another driver has taken the study over."""
         error = StorageRefused(f"Stopped: {why}.")
         self.record.refuse(error)
         self.searcher.give_up(error)
@@ -178,12 +167,12 @@ class Session:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """Write the last word in the record; `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        """Write the study's last row; raise `TooManyFailures` or `StorageRefused` if the study could not go on."""
         if self.searcher.refused:
             raise self.searcher.refused
         self._write_study(complete=self.complete)
         if self.queue.failure:
-            raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: mend the cause and run again.")
+            raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: fix the cause and run again.")
 
     @property
     def complete(self) -> bool:
@@ -205,7 +194,7 @@ class Session:
         )
 
     def _start_known(self) -> None:
-        """Open the arms if the pretrained start is in the record and its checkpoint is what the record says."""
+        """Open the arms if the pretrained start is recorded and its checkpoint has the recorded hash."""
         plan, row = self.queue.pretrain, resume.recorded_start(self.queue, self.recorded)
         if plan is None or row is None:
             return
@@ -219,19 +208,19 @@ class Session:
             self.queue.start_known(row["checkpoint_sha256"])
 
     def _forget_checkpoints(self) -> None:
-        """Remove checkpoints of trials whose driver was lost between their row and their checkpoint."""
+        """Remove checkpoints of ended trials that a driver left behind when it died after writing the row."""
         left = {folder.name for folder in self.results.glob("checkpoints/*")}
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
 
     def _recall(self, plan: Plan) -> None:
-        """Read a lost trial's epochs again: the last one may be in the record and was never reported."""
+        """Read a lost trial's epochs from the record, which may have one more than was reported."""
         epochs = self.record.epochs_of(plan.trial_key)
         self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:
-    """Give the command line as it would be typed: where the program is installed has no place in a published table."""
+    """Return the command line as it would be typed, without the folder of the program: the table may be published."""
     name = Path(sys.argv[0]).name
     return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Signals that stop a run: the user's Ctrl-C, a terminal that closes, and what Slurm and Kubernetes send first."""
+"""Signals that stop a run: Ctrl-C, a terminal that closes (SIGHUP), and Slurm's and Kubernetes' SIGTERM."""
 
 import os
 import signal
@@ -12,26 +12,24 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stops:
-    """What the next of these signals does."""
-
     def __init__(self) -> None:
         self.clean: Callable[[], None] | None = None
-        """Called by the first one, if set by then; otherwise, and by a second one, `KeyboardInterrupt` is raised."""
+        """Function that the first signal calls; without one, and at a second signal, `KeyboardInterrupt` is raised."""
         self.asked = False
 
     def __call__(self, number: int, frame: Any) -> None:
-        """The handler of all of them."""
         first, self.asked = not self.asked, True
         if number == signal.SIGHUP:
             _let_go_of_terminal()
         if self.clean is None or not first:
-            raise KeyboardInterrupt(f"stopped by {_NAMES.get(number, signal.Signals(number).name)}")
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            raise KeyboardInterrupt(f"stopped by {name}")
         self.clean()
 
     def install(self) -> None:
-        """Take the signals, once more after `ray.init`, which takes SIGTERM for itself.
+        """Handle the signals that are not ignored (SIGHUP is under `nohup`).
 
-        Not those that are ignored, as SIGHUP under `nohup`, and outside the main thread, where none arrive, none.
+        Called again after `ray.init`, which takes SIGTERM for itself. Signals arrive in the main thread only.
         """
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
@@ -48,7 +46,7 @@ def stops() -> Iterator[Stops]:
     try:
         yield handler
     except SystemExit as ended:
-        # Ray's own handler, while it starts.
+        # Ray's own handler raises it while Ray starts.
         if ended.code != signal.SIGTERM:
             raise
         raise KeyboardInterrupt("stopped by SIGTERM") from None
@@ -59,12 +57,9 @@ def stops() -> Iterator[Stops]:
 
 
 def _let_go_of_terminal() -> None:
-    """What is still printed goes nowhere: writing to a terminal that is gone is an error."""
+    """Send further output to /dev/null: writing to a terminal that is gone is an error."""
     for descriptor in (1, 2):
         if stat.S_ISCHR(os.fstat(descriptor).st_mode):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, descriptor)
             os.close(nowhere)
-
-
-_NAMES = {int(signal.SIGINT): "Ctrl-C"}

@@ -1,4 +1,4 @@
-"""What a running study needs of its record: the one on disk has it, and that of a simulation."""
+"""Interface between a running study and its record, which is on disk, or in memory for a simulation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -8,19 +8,19 @@ from tune_qat.tuning.plan import Plan
 
 
 class TrialRecord(Protocol):
-    """Place where rows of trials go, and where a study that goes on finds them."""
+    """Record that takes the rows of trials, and gives them back to a study that is resumed."""
 
     def started(self, plan: Plan) -> None:
-        """Write that a trial runs."""
+        """Write a trial's row with status `running`."""
 
     def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
-        """Write how a trial ended, and give its row."""
+        """Write a trial's final row, and return it."""
 
     def decided(self, decision: Decision) -> None:
-        """Write what ASHA decided about a trial at a rung."""
+        """Write a decision of ASHA."""
 
     def weights_hash(self, plan: Plan) -> str:
-        """Hash the weights that a trial ended with."""
+        """Return the hash of a trial's final weights."""
 
     def epochs_of(self, trial_key: str) -> Sequence[Mapping[str, Any]]:
         """Read a trial's epochs in order, each as its last attempt left it."""
@@ -29,4 +29,4 @@ class TrialRecord(Protocol):
         """Read trial, epoch and metric of every epoch, in the order of their attempts."""
 
     def stopped_at(self, trial_key: str) -> int | None:
-        """Find the epoch at which ASHA has decided to stop a trial; None where it has not."""
+        """Find the epoch at which ASHA decided to stop a trial; None if it did not."""

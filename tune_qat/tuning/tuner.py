@@ -1,4 +1,4 @@
-"""Ray Tune, set up for a study: our searcher and scheduler, and nothing kept that the record has."""
+"""Ray Tune's settings for a study: our searcher and scheduler, and no copy of what the record has."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tune_qat.tuning.searcher import StudySearcher
 def tuner(
     trainable: Any, searcher: StudySearcher, scheduler: StudyScheduler, reports: Reports, limit: int | None
 ) -> Iterator[tune.Tuner]:
-    """Give a Tune run that is ready to start, at most `limit` trials at once; its own files go with the block."""
+    """Yield a Tune run that is ready to start, of at most `limit` trials at once; its own files are temporary."""
     with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
         yield tune.Tuner(
             trainable,
@@ -24,8 +24,8 @@ def tuner(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,
-                # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps a
-                # process only for a trial that is waiting for one.
+                # Without a limit Ray asks for one trial ahead, which its cache of processes needs: it keeps an idle
+                # process only while a trial is waiting.
                 max_concurrent_trials=limit,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -34,7 +34,7 @@ def tuner(
                 name="study",
                 storage_path=scratch,
                 verbose=0,
-                # A trial that is lost goes on under another name of Ray's: see `StudySearcher.lost`.
+                # A lost trial goes on under another trial id of Ray's: see `StudySearcher.lost`.
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 callbacks=[reports],

@@ -1,4 +1,4 @@
-"""Lets every process of a run start beside its first trial."""
+"""Warm-up of a run: all of its processes start while the first trial runs."""
 
 import time
 from collections.abc import Callable
@@ -6,37 +6,34 @@ from collections.abc import Callable
 from tune_qat.tuning.queue import StudyQueue
 
 WARM_UP_S = 120.0
-"""Longest wait for every process to start, where a cluster has less room than it said."""
+"""Longest wait for every process to start, in case a cluster has less room than it reports."""
 
 
 class WarmUps:
-    """Stand-ins for trials, one for each process but the first, and how many trials may wait for a process.
+    """Stand-ins for trials, one for each process but the first, and the number of trials that may wait for a process.
 
-    Ray gives a waiting trial to the first process that is free and drops the one that was starting for it. With
-    trials shorter than a process takes to start, no second process would ever come up.
+    Ray gives a waiting trial to the first free process, and drops the process that was starting for it. If trials are
+    shorter than the start of a process, a second process would never come up.
     """
 
     def __init__(self, queue: StudyQueue, clock: Callable[[], float] = time.monotonic) -> None:
-        """Wait for nothing yet; `clock` gives seconds and never goes back."""
+        """Start with no process; `clock` gives seconds and never goes back."""
         self.seen: dict[str, str] = {}
-        """Ray's names of the processes that have got a trial, each with the last one."""
+        """Last trial of each process, by Ray's name of the process."""
         self._queue, self._clock = queue, clock
         self._running: set[str] = set()
-        self._slots = 1
         self._limit: int | None = None
-        self._processes = 1
-        self._left = 0
-        self._until = 0.0
+        self._slots, self._processes, self._left, self._until = 1, 1, 0, 0.0
 
     def begin(self, room: int, limit: int | None = None) -> None:
-        """Expect `room` processes, all of them new; `limit` is how many trials were asked for at once."""
+        """Wait for `room` new processes; `limit` is the user's limit of trials at once."""
         self.seen.clear()
         self._running.clear()
         self._slots, self._limit = max(1, room), limit
         self._expect(self._slots, warm_ups=self._slots - 1)
 
     def room(self, slots: int, waiting: int) -> None:
-        """Expect the processes of nodes that have come; `waiting` trials start some of them by themselves."""
+        """Add the processes of nodes that have joined; the `waiting` trials start some of them by themselves."""
         more = slots - self._slots
         self._slots = max(1, slots)
         if more > 0:
@@ -44,7 +41,7 @@ class WarmUps:
             self._expect(len(self.seen) + warm_ups, warm_ups=warm_ups)
 
     def take(self, trial_id: str) -> bool:
-        """Let a trial of Ray's be a warm-up, if there is one left."""
+        """Make a trial of Ray's a warm-up, if one is left."""
         if not self._left or self._queue.closed:
             return False
         self._left -= 1
@@ -52,19 +49,19 @@ class WarmUps:
         return True
 
     def end(self, trial_id: str) -> None:
-        """Forget a warm-up that has ended; nothing where it was none."""
+        """Remove a warm-up that has ended; ignore any other trial."""
         self._running.discard(trial_id)
 
     def ahead(self, running: int) -> int:
-        """Count the trials that may wait for a process: one for each that could start, and one if none could.
+        """Count the trials that may wait for a process: one for each that could start, at least one.
 
-        That one is what Ray's cache of processes needs; a sampler asked any earlier would know less. Up to a limit
-        that the user gave, all wait: an autoscaler starts nodes for them.
+        Ray's cache of processes needs that one; more would be proposed by a sampler that knows fewer results. Up to a
+        limit of the user all wait, so that an autoscaler starts nodes for them.
         """
         return max(1, (self._limit or self._slots) - running - len(self._running))
 
     def over(self) -> bool:
-        """Whether the warm-ups have done what they are for."""
+        """Tell whether all processes have started, or need not be waited for any more."""
         ready = bool(self._queue.arms) and len(self.seen) >= self._processes
         return ready or self._queue.closed or self._queue.finished or self._clock() > self._until
 

@@ -75,7 +75,7 @@ def test_a_share_lies_on_one_gpu_and_whole_gpus_are_whole(monkeypatch: pytest.Mo
     on(monkeypatch, {"CPU": 64.0, "GPU": 2.0})
     assert room(1.0, 0.4) == 4, "two on each GPU, not five on both"
     assert (room(1.0, 1.0), room(1.0, 2.0), room(64.0, 0.1), room(1.0, 0.0)) == (2, 1, 1, 64)
-    with pytest.raises(UsageError, match=r"1\.5 is no whole number"):
+    with pytest.raises(UsageError, match=r"must be a whole number above 1, but got 1\.5"):
         resources(cpus=1.0, gpus=1.5, concurrent=None)
 
 

@@ -1,1 +1,1 @@
-"""Ray clusters: whether one answers, joins or starts, and what its nodes have."""
+"""Ray clusters: how one is reached, started or joined, and checks of its nodes."""

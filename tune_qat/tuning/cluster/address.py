@@ -1,7 +1,7 @@
-"""Whether a Ray cluster answers at an address, and lets us in: found out within seconds.
+"""Check, within seconds, that a Ray cluster answers at an address and accepts our token.
 
-Ray itself tries for more than two minutes where nothing answers, and for twenty seconds where the token is wrong, which
-it then does not name.
+Ray itself tries for more than two minutes if nothing answers, and for twenty seconds if the token is wrong, and does
+not name the token as the cause.
 """
 
 import os
@@ -24,11 +24,7 @@ START_ONE = "Use --address local for this machine, or start one with: RAY_AUTH_M
 
 
 def check_address(address: str) -> None:
-    """Before anything is decoded or started.
-
-    Raises:
-        UsageError: Ray Client, or what is no address at all.
-    """
+    """Raise `UsageError` for an address of Ray Client, and for one that is malformed."""
     if address.startswith(CLIENT):
         raise UsageError(
             f"--address {address}: Ray Client would keep the study's driver on this machine, outside of the cluster, "
@@ -39,11 +35,10 @@ def check_address(address: str) -> None:
 
 
 def check_reachable(address: str) -> None:
-    """`TuneQatError` that says why there is no cluster for us at `address`: nothing answers, or not to us."""
+    """Raise `TuneQatError` if no cluster answers at `address`, or it rejects our token."""
     if address == "local":
         return
-    found = _HOST_PORT.fullmatch(address)
-    if found:
+    if found := _HOST_PORT.fullmatch(address):
         try:
             socket.create_connection((found["host"], int(found["port"])), timeout=CONNECT_S).close()
         except (OSError, OverflowError) as error:
@@ -57,12 +52,11 @@ def check_reachable(address: str) -> None:
 
 
 def no_cluster(address: str, reason: str) -> TuneQatError:
-    """The error for an address without a cluster."""
     return TuneQatError(f"No Ray cluster at --address {address}: {reason}\n{START_ONE}")
 
 
 def authentication() -> str:
-    """What this process authenticates with, and what it should."""
+    """Say what is wrong with this process's authentication, and how to set it."""
     mode = os.environ.get("RAY_AUTH_MODE")
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if mode != "token":
@@ -78,7 +72,7 @@ def authentication() -> str:
 
 
 def token_source() -> str | None:
-    """Where this process has a token from, as Ray looks for it; None where it has none."""
+    """Return the source of this process's token, in Ray's order; None without a token."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
@@ -89,18 +83,13 @@ def token_source() -> str | None:
 
 
 def _status_problem(address: str) -> str:
-    """The last thing that `ray status` says where it fails; empty where it does not. In a process of its own.
+    """Return the error of `ray status`; empty if it succeeds.
 
-    A process reads its token once, and Ray ends the process that meets a broken one.
+    It runs in its own process: a process reads its token only once, and Ray ends a process with a broken one.
     """
+    command = [ray_command(), "status", "--address", address]
     try:
-        asked = subprocess.run(
-            [ray_command(), "status", "--address", address],
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_S,
-            check=False,
-        )
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
     except subprocess.TimeoutExpired:
         return f"no answer within {ANSWER_S:.0f} s"
     if asked.returncode == 0:
@@ -111,6 +100,6 @@ def _status_problem(address: str) -> str:
 
 
 def ray_command() -> str:
-    """The `ray` that belongs to this Python."""
+    """Return the path of the `ray` command that belongs to this Python."""
     beside = Path(sys.executable).with_name("ray")
     return str(beside) if beside.exists() else shutil.which("ray") or "ray"

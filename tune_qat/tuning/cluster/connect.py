@@ -1,4 +1,4 @@
-"""Starts or joins a Ray cluster quietly, and works out what each trial gets."""
+"""Connection to a Ray cluster, without Ray's output, and the resources of each trial on it."""
 
 import logging
 import os
@@ -20,62 +20,58 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Processes started ahead lack the environment that Ray Tune gives its own: they cost 3 s of start and serve nobody.
+    # Processes started ahead lack the environment of Ray Tune's own: they cost 3 s of start and are never used.
     "RAY_prestart_worker_first_driver": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # how many trials wait for a process is ours to say
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # `WarmUps.ahead` sets how many trials wait for a process
 }
-"""Ray's settings, unless the user has set them."""
+"""Settings of Ray that apply unless the user has set them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What each trial holds, and how many run at once."""
+    """Resources of each trial, and the number of trials at once."""
 
     cpus: float
     gpus: float
     room: int
-    """Trials that the nodes of now have room for; 0 where all nodes are still to come."""
+    """Number of trials that the present nodes have room for; 0 if all nodes are still to join."""
     limit: int | None = None
-    """Most trials at once, running or waiting for a node, where the user has said so."""
+    """User's limit of trials at once, running or waiting for a node."""
 
     @property
     def concurrent(self) -> int:
-        """Trials that run at once, as far as can be said now."""
+        """Expected number of trials at once."""
         return self.limit or self.room
 
     @property
     def device(self) -> str:
-        """What trials train on."""
         return "cuda" if self.gpus else "cpu"
 
     @property
     def threads(self) -> int:
-        """CPU threads of a trial: its whole CPUs, so that trials on a machine do not fight."""
+        """CPU threads of a trial: one per whole CPU, so that trials on one machine do not compete."""
         return max(1, int(self.cpus))
 
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """A Ray session: a new one on this machine for `local`, else the one at `address` (`auto` or host:port).
-
-    `check_reachable` says sooner, and better, what may be wrong with an address.
+    """Start a Ray session on this machine for `local`, or join the one at `address` (`auto` or host:port).
 
     Raises:
-        TuneQatError: there is none.
+        TuneQatError: there is none; `check_reachable` finds out sooner, and with a better reason.
     """
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     if address == "local" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        # A token for this session alone: otherwise Ray leaves a token file in the home folder. The mode stays unset:
-        # Ray has read it when it was imported, and turns authentication on itself for a cluster that it starts.
+        # A token for this session: otherwise Ray leaves a token file in the home folder. The mode stays unset: Ray
+        # read it at import, and turns authentication on by itself for a cluster that it starts.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    # What goes wrong in a trial is in the record, and what goes wrong here is raised.
+    # Errors of trials are in the record, and errors of the driver are raised.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
-    options: dict[str, Any] = (
-        {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))} if address == "local" else {}
-    )
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
+    options = local if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
@@ -88,42 +84,40 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows: bool = False) -> Resources:
-    """What each trial gets on the connected cluster: one GPU where there are some, unless told otherwise.
+    """Return the resources of each trial on the connected cluster.
 
     Args:
-        cpus: of each trial.
-        gpus: of each trial; a fraction shares a GPU.
+        cpus: CPUs of each trial.
+        gpus: GPUs of each trial; a fraction shares a GPU, None is one GPU if the cluster has any.
         concurrent: most trials at once.
         grows: nodes may join. Then `concurrent` trials may wait for them, so that an autoscaler sees the demand.
 
     Raises:
-        UsageError: more per trial than any node of the cluster has, or a part of several GPUs.
+        UsageError: more per trial than any node of the cluster has, or a fraction of several GPUs.
     """
     alive = nodes()
     gpus = (1.0 if any(node.get("GPU") for node in alive) else 0.0) if gpus is None else gpus
     if gpus > 1 and gpus != int(gpus):
-        raise UsageError(f"--gpus-per-trial {gpus:g} is no whole number; only a part of one GPU can be shared.")
+        why = "trials can share one GPU, but not several"
+        raise UsageError(f"--gpus-per-trial must be a whole number above 1, but got {gpus:g}: {why}.")
     wait = grows and concurrent is not None
     for option, wanted, kind in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
         largest = max((node.get(kind, 0.0) for node in alive), default=0.0)
         if wanted > largest and not wait:
             advice = " If nodes join when trials wait for them, say how many may wait: --max-concurrent N."
-            raise UsageError(
-                f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s)."
-                + (advice if grows else "")
-            )
-    fits = sum(_trials_on(node, cpus, gpus) for node in alive)
+            why = f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s)."
+            raise UsageError(why + advice * grows)
+    fits = room(cpus, gpus)
     limit = concurrent if wait or concurrent is None else min(concurrent, fits)
     return Resources(cpus=cpus, gpus=gpus, room=fits, limit=limit)
 
 
 def room(cpus: float, gpus: float) -> int:
-    """Trials that the nodes which are alive now have room for."""
+    """Count the trials that the living nodes have room for."""
     return sum(_trials_on(node, cpus, gpus) for node in nodes())
 
 
 def nodes() -> list[dict[str, float]]:
-    """Resources of the nodes that are alive."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,4 +1,4 @@
-"""Looks a machine or a cluster over before a study: a line for each check, and what to do where one fails."""
+"""Checks of a machine or a cluster before a study: a line for each, with advice if it fails."""
 
 import os
 import time
@@ -23,8 +23,6 @@ HERE = "this machine"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """The outcome of one check."""
-
     kind: str
     name: str
     text: str
@@ -38,7 +36,7 @@ class Line:
 
 
 def examine(*, address: str, results: str | None, study: Study | None, data_dir: str | Path | None) -> Iterator[Line]:
-    """One line after the other, as they are found out; a check that breaks fails alone."""
+    """Yield the line of each check as soon as it is done; a check that raises an error fails alone."""
     yield _guarded("authentication", lambda: _authentication(address))
     with ExitStack() as session:
         connected = _guarded("ray", lambda: _connect(session, address))
@@ -48,7 +46,7 @@ def examine(*, address: str, results: str | None, study: Study | None, data_dir:
             if results is not None:
                 yield _guarded("results", lambda: _results(results, shared=address != "local"))
         else:
-            yield Line(kind=NOTE, name="nodes", text="they and the results are not looked at without a Ray session")
+            yield Line(kind=NOTE, name="nodes", text="nodes and results cannot be checked without a Ray session")
     if study is not None:
         yield _guarded("data", lambda: _data(study, data_dir))
 
@@ -58,7 +56,7 @@ def _guarded(name: str, check: Callable[[], tuple[str, str]]) -> Line:
         kind, text = check()
     except TuneQatError as error:
         kind, text = FAIL, str(error)
-    except Exception as error:  # one check must not take the others with it
+    except Exception as error:  # the other checks still run
         kind, text = FAIL, f"{type(error).__name__}: {error}"
     return Line(kind=kind, name=name, text=text)
 
@@ -87,15 +85,13 @@ def _connect(session: ExitStack, address: str) -> tuple[str, str]:
 
 
 def _machines(address: str, results: str | None, *, connected: bool) -> Iterator[Line]:
-    """Everything that machines say of themselves: of all nodes, or of this machine alone."""
-    given = (results if results and "://" not in results else None, True)
-    asked = time.time()
-    alone = address == "local"
-    answers = (
-        [Answer(node=HERE, value=machine.describe(*given), problem="")]
-        if alone
-        else ask_nodes(machine.describe, *given)
-    )
+    """Yield the checks of all nodes, or of this machine alone."""
+    folder = results if results and "://" not in results else None
+    asked, alone = time.time(), address == "local"
+    if alone:
+        answers = [Answer(node=HERE, value=machine.describe(folder), problem="")]
+    else:
+        answers = ask_nodes(machine.describe, folder)
     answered = time.time()
     silent = [f"{answer.node}: {answer.problem}" for answer in answers if answer.problem]
     if silent:
@@ -117,7 +113,7 @@ def _machines(address: str, results: str | None, *, connected: bool) -> Iterator
 
 
 def _counted() -> dict[str, tuple[float, float]]:
-    """CPUs and bytes of the object store that Ray counts on, by node."""
+    """Return the CPUs and the bytes of the object store that Ray counts on, by node."""
     import ray
 
     nodes = {node["NodeManagerAddress"]: node["Resources"] for node in ray.nodes() if node["Alive"]}

@@ -1,4 +1,4 @@
-"""What facts about machines mean for a study: good, worth knowing, or to be mended."""
+"""Findings from the facts about machines: good, worth knowing, or to be fixed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,19 +7,19 @@ from tune_qat.results.provenance import library_versions, other_versions
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 Finding = tuple[str, str]
-"""One of the three, and the words for it."""
+"""Kind (one of the three) and text."""
 Facts = Mapping[str, Mapping[str, Any]]
-"""By node, and of each by name; an `Exception` where a fact could not be found out."""
+"""Facts by node and name; an `Exception` in place of one that could not be read."""
 FULL_DISK = 0.05
-"""Share of a disk left free at which Ray gives a node no more work."""
+"""Free share of a disk below which Ray gives a node no more work."""
 LITTLE_DISK = 10e9
 BUSY_GPU = 0.9
-"""Share of free memory below which somebody else uses a GPU."""
+"""Free share of a GPU's memory below which something else uses it."""
 CLOCKS_S = 2.0
 
 
 def versions(facts: Facts) -> Finding:
-    """Whether all nodes have the libraries of this process."""
+    """Check whether all nodes have the libraries of this process."""
     ours = library_versions()
 
     def judge(theirs: Mapping[str, Any]) -> Finding:
@@ -32,14 +32,14 @@ def versions(facts: Facts) -> Finding:
 
 
 def cpus(facts: Facts, counted: Mapping[str, float]) -> Finding:
-    """Whether Ray counts on more CPUs than a node may use."""
+    """Check whether Ray counts on more CPUs than a node may use."""
 
     def judge(node: str, limit: float | None) -> Finding:
         have, count = facts[node]["cpus"], counted.get(node, 0.0)
         allowed = have if limit is None else min(have, limit)
         if count > allowed + 0.5:
             return FAIL, (
-                f"Ray counts on {count:g} CPUs, but {allowed:g} may be used, and trials would fight for them; start it "
+                f"Ray counts on {count:g} CPUs, but only {allowed:g} may be used, so trials would compete; start Ray "
                 f"with --num-cpus={max(1, int(allowed))}, or run with --max-concurrent {max(1, int(allowed))}"
             )
         return OK, f"{count:g} CPUs for trials" + ("" if limit is None else f" of {limit:g} that are allowed")
@@ -48,7 +48,7 @@ def cpus(facts: Facts, counted: Mapping[str, float]) -> Finding:
 
 
 def shared_memory(facts: Facts, wanted: Mapping[str, float | None]) -> Finding:
-    """Whether Ray's object store, through which decoded data goes, fits into shared memory."""
+    """Check whether Ray's object store, which carries the decoded data, fits into shared memory."""
 
     def judge(node: str, size: int) -> Finding:
         store = wanted.get(node)
@@ -63,7 +63,7 @@ def shared_memory(facts: Facts, wanted: Mapping[str, float | None]) -> Finding:
 
 
 def disk(facts: Facts) -> Finding:
-    """Whether there is room for the record and for Ray's own files."""
+    """Check whether the disks have room for the record and for Ray's own files."""
 
     def judge(folder: str, free: int, total: int) -> Finding:
         text = f"{_gb(free)} of {_gb(total)} free in {folder}"
@@ -71,18 +71,15 @@ def disk(facts: Facts) -> Finding:
             return FAIL, f"{text}: Ray gives no work to a node with less than 5 %; remove files, or set RAY_TMPDIR"
         return (NOTE if free < LITTLE_DISK else OK), text
 
-    def judge_all(folders: Mapping[str, tuple[int, int]]) -> Finding:
-        return _worst([judge(folder, *sizes) for folder, sizes in folders.items()])
-
-    return _of_all(facts, "disks", lambda node, value: judge_all(value))
+    return _of_all(facts, "disks", lambda node, value: _worst([judge(one, *sizes) for one, sizes in value.items()]))
 
 
 def gpus(facts: Facts) -> Finding:
-    """Which GPUs there are, and whether somebody else uses them."""
+    """List the GPUs, and check whether something else uses them."""
 
     def judge(found: list[tuple[str, int, int]]) -> Finding:
         if not found:
-            return NOTE, "none that torch can use: trials run on CPUs"
+            return NOTE, "torch can use none: trials run on CPUs"
         texts = [f"{name}, {_gb(free)} of {_gb(total)} free" for name, free, total in found]
         busy = any(free < BUSY_GPU * total for _, free, total in found)
         return (NOTE if busy else OK), "; ".join(texts) + (" (something else uses them)" if busy else "")
@@ -91,7 +88,7 @@ def gpus(facts: Facts) -> Finding:
 
 
 def compiler(facts: Facts) -> Finding:
-    """Whether training steps can be compiled."""
+    """Check whether training steps can be compiled."""
 
     def judge(problem: str) -> Finding:
         if problem:
@@ -102,7 +99,7 @@ def compiler(facts: Facts) -> Finding:
 
 
 def clocks(facts: Facts, asked: float, answered: float) -> Finding:
-    """How far clocks are apart, from times told between two readings of this machine's clock."""
+    """Check how far clocks are apart, from times read between two readings of this machine's clock."""
 
     def judge(told: float) -> Finding:
         apart = max(asked - told, told - answered, 0.0)
@@ -114,11 +111,11 @@ def clocks(facts: Facts, asked: float, answered: float) -> Finding:
 
 
 def _of_all(facts: Facts, name: str, judge: Callable[[str, Any], Finding]) -> Finding:
-    """The worst finding of all nodes; nodes are named where there are several and they differ."""
+    """Return the worst finding of all nodes; nodes are named if they differ."""
     found: dict[Finding, list[str]] = {}
     for node, known in facts.items():
         value = known[name]
-        finding = (NOTE, f"cannot be found out ({value})") if isinstance(value, Exception) else judge(node, value)
+        finding = (NOTE, f"cannot be read ({value})") if isinstance(value, Exception) else judge(node, value)
         found.setdefault(finding, []).append(node)
     kind, _ = _worst(list(found))
     shown = {text: nodes for (its_kind, text), nodes in found.items() if its_kind == kind}
@@ -128,7 +125,7 @@ def _of_all(facts: Facts, name: str, judge: Callable[[str, Any], Finding]) -> Fi
 
 
 def _worst(findings: list[Finding]) -> Finding:
-    """The worst kind, with the words of all findings of that kind."""
+    """Return the worst kind, with the texts of all findings of that kind."""
     kind = max((kind for kind, _ in findings), key=(OK, NOTE, FAIL).index, default=OK)
     return kind, "; ".join(text for its_kind, text in findings if its_kind == kind)
 

@@ -1,7 +1,4 @@
-"""What a machine says of itself, each thing on its own: one that cannot be found out leaves the others standing.
-
-Runs on every node of a cluster, and on this machine without one.
-"""
+"""Facts about a machine. They are read on every node of a cluster, or on this machine alone."""
 
 import os
 import shutil
@@ -16,12 +13,10 @@ CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def describe(results: str | None, compile_too: bool) -> dict[str, Any]:
-    """Facts by name; a fact that could not be found out is an `Exception`.
+def describe(results: str | None) -> dict[str, Any]:
+    """Return the facts by name, an `Exception` in place of each that cannot be read.
 
-    Args:
-        results: a local folder whose disk is looked at.
-        compile_too: whether to try Inductor's compiler, which takes seconds.
+    `results` is a local folder whose disk is read. Inductor's compiler is tried, which takes seconds.
     """
     questions: Mapping[str, Callable[[], Any]] = {
         "versions": library_versions,
@@ -31,13 +26,13 @@ def describe(results: str | None, compile_too: bool) -> dict[str, Any]:
         "shared_memory": lambda: shutil.disk_usage(SHARED_MEMORY).total,
         "disks": lambda: disks(results),
         "gpus": gpus,
-        **({"compiler": compiler} if compile_too else {}),
+        "compiler": compiler,
     }
     return {name: _answered(question) for name, question in questions.items()}
 
 
 def cpu_limit(root: Path = CGROUP) -> float | None:
-    """CPUs that the control group of a container or a job allows; None where there is no limit."""
+    """Return the number of CPUs that the control group of a container or job allows; None without a limit."""
     modern, old = root / "cpu.max", root / "cpu/cpu.cfs_quota_us"
     if modern.exists():
         quota, period = modern.read_text().split()
@@ -49,7 +44,7 @@ def cpu_limit(root: Path = CGROUP) -> float | None:
 
 
 def disks(results: str | None) -> dict[str, tuple[int, int]]:
-    """Free and total bytes of the disks that a study fills, by folder."""
+    """Return free and total bytes of the disks that a study fills, by folder."""
     folders = [Path(os.environ.get("RAY_TMPDIR") or "/tmp")]
     if results is not None:
         folder = Path(results).expanduser().absolute()
@@ -59,8 +54,8 @@ def disks(results: str | None) -> dict[str, tuple[int, int]]:
 
 
 def gpus() -> list[tuple[str, int, int]]:
-    """Name, free and total bytes of each GPU."""
-    # Ray hides the GPUs from a task that holds none.
+    """Return name, free and total bytes of each GPU."""
+    # Ray hides all GPUs from a task that holds none.
     if not os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip():
         del os.environ["CUDA_VISIBLE_DEVICES"]
     import torch
@@ -72,7 +67,7 @@ def gpus() -> list[tuple[str, int, int]]:
 
 
 def compiler() -> str:
-    """Why Inductor cannot compile here; empty where it can."""
+    """Return why Inductor cannot compile here; empty if it can."""
     import torch
 
     from tune_qat.config import INDUCTOR
@@ -85,5 +80,5 @@ def compiler() -> str:
 def _answered(question: Callable[[], Any]) -> Any:
     try:
         return question()
-    except Exception as error:  # a fact that is not to be had here
+    except Exception as error:  # the other facts are still read
         return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""What every node of a cluster has to have before the first trial: the same code, the results and the data."""
+"""Checks that every node of a cluster has the same libraries, the results folder and the data."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +15,28 @@ from tune_qat.study import Study
 from tune_qat.training.workload import Workload
 
 WAIT_S = 120.0
-"""Longest wait for a node's answer: it starts a process for it."""
+"""Longest wait for a node's answer, for which it starts a process."""
 SETTLE_S = 5.0
-"""Longest wait for what another node has just written: network file systems remember for seconds what was not there."""
+"""Longest wait for a file of another node: network file systems cache for seconds that a file does not exist."""
 SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object storage (s3://bucket/folder, gs://...)."
+SAME_VERSIONS = "Install the same versions everywhere (constraints.txt names them), and run again."
 
 
 class OtherVersions(TuneQatError):
-    """A node would train with other libraries than the driver's."""
+    """Error of a node whose libraries differ from the driver's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What one node said."""
-
     node: str
-    """Its address."""
+    """Address of the node."""
     value: Any
     problem: str
-    """Why there is no value; empty where there is one."""
+    """Reason why there is no value; empty if there is one."""
 
 
 def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
-    """Call a function with the same arguments on every living node, all at once, outside of what trials hold."""
+    """Call a function on every living node at the same time, with no claim on the resources of trials."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -55,68 +54,60 @@ def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
 
 
 def check_versions() -> None:
-    """`TuneQatError` naming every node whose library versions are not those of this process, or that cannot say."""
-    problems = [f"  {answer.node}: {found}" for answer in ask_nodes(library_versions) if (found := _versions(answer))]
-    if problems:
-        raise TuneQatError(
-            "Nodes of the cluster have other library versions than this machine; their curves could not be compared:\n"
-            + "\n".join(problems)
-            + "\nInstall the same versions everywhere (constraints.txt names them), and run again."
-        )
-
-
-def _versions(answer: Answer) -> str:
-    if answer.problem:
-        return f"cannot say ({answer.problem})"
-    return other_versions(answer.value, library_versions())
+    """Raise `TuneQatError` that names every node whose library versions differ from this process's, or are unknown."""
+    ours = library_versions()
+    problems = [
+        (one.node, f"versions unknown ({one.problem})" if one.problem else other_versions(one.value, ours))
+        for one in ask_nodes(library_versions)
+    ]
+    heading = "Nodes of the cluster have other library versions than this machine; their curves could not be compared:"
+    _refuse(heading, problems, SAME_VERSIONS)
 
 
 def check_own(ours: Mapping[str, str | None]) -> None:
-    """`OtherVersions` if this process, on a node that joined later, has not the library versions of the driver."""
+    """Raise `OtherVersions` if this process, on a node that joined later, has other libraries than the driver."""
     found = other_versions(library_versions(), ours, "where the study was started")
     if found:
         raise OtherVersions(
             f"A node that joined the cluster has other library versions: {found}. Its curves could not be compared. "
-            "Install the same versions everywhere (constraints.txt names them), and run again."
+            + SAME_VERSIONS
         )
 
 
 def check_results(results: StoragePath) -> None:
-    """`TuneQatError` naming every node that does not see what is written to the results here, or the other way round.
+    """Raise `TuneQatError` that names every node which does not share the results folder with this machine.
 
-    Leaves no file behind: neither here nor on a node whose folder of this name is another one.
+    No file is left behind, neither here nor on a node that has another folder of this name.
     """
     with probe(results) as name:
         answers = ask_nodes(_see_and_answer, results.absolute(), name)
-        problems = [f"  {answer.node}: {found}" for answer in answers if (found := _unseen(answer, results))]
+        problems = [(answer.node, _unseen(answer, results)) for answer in answers]
         for answer in answers:
             if answer.value:
                 with suppress(OSError):
                     (results / answer.value).unlink(missing_ok=True)
-    if problems:
-        raise TuneQatError(
-            f"Nodes of the cluster do not share --results {results} with this machine; their trials would be lost:\n"
-            + "\n".join(problems)
-            + f"\n{SHARE}"
-        )
+    heading = f"Nodes of the cluster do not share --results {results} with this machine; their trials would be lost:"
+    _refuse(heading, problems, SHARE)
 
 
 def check_data(study: Study, work: Workload) -> None:
-    """`TuneQatError` naming every node that lacks a file which its trials open themselves.
+    """Raise `TuneQatError` that names every node which lacks a file that its trials open themselves.
 
-    That is decoded images that stay on disk, and a checkpoint that the study starts from. Other data is decoded once
-    and sent to the nodes.
+    Such files are decoded images that stay on disk, and the study's starting checkpoint. Other data is decoded once and
+    sent to the nodes.
     """
     files, start = work.mapped_files(), study.training.init_path
-    if not files and start is None:
-        return
-    problems = [f"  {answer.node}: {answer.problem}" for answer in ask_nodes(_open, files, start) if answer.problem]
-    if problems:
-        raise TuneQatError(
-            "Nodes of the cluster lack files that trials of this study read:\n"
-            + "\n".join(problems)
-            + "\nPut them on storage that all nodes see under the same path."
-        )
+    if files or start is not None:
+        problems = [(answer.node, answer.problem) for answer in ask_nodes(_open, files, start)]
+        advice = "Put them on storage that all nodes see under the same path."
+        _refuse("Nodes of the cluster lack files that trials of this study read:", problems, advice)
+
+
+def _refuse(heading: str, problems: Sequence[tuple[str, str]], advice: str) -> None:
+    """Raise `TuneQatError` if a node has a problem; a problem is empty where there is none."""
+    lines = [f"  {node}: {problem}" for node, problem in problems if problem]
+    if lines:
+        raise TuneQatError("\n".join([heading, *lines, advice]))
 
 
 def _answer(node: str, reference: Any, until: float) -> Answer:
@@ -126,12 +117,12 @@ def _answer(node: str, reference: Any, until: float) -> Answer:
         return Answer(node=node, value=ray.get(reference, timeout=max(1.0, until - time.monotonic())), problem="")
     except ray.exceptions.GetTimeoutError:
         return Answer(node=node, value=None, problem=f"no answer within {WAIT_S:.0f} s")
-    except Exception as error:  # a node without this package, one that is lost, whatever the function raises
+    except Exception as error:  # a node that is lost or lacks this package, or any error of the function
         return Answer(node=node, value=None, problem=_reason(error))
 
 
 def _reason(error: Exception) -> str:
-    """An error of a node in one line: the first of one that is for people, the last of a traceback."""
+    """Return a node's error in one line: the first line of a `TuneQatError`, the last of a traceback."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, TuneQatError):
         return str(cause).partition("\n")[0]
@@ -140,7 +131,7 @@ def _reason(error: Exception) -> str:
 
 
 def _see_and_answer(results: StoragePath, name: str) -> str:
-    """On a node: the name of what it has written itself, or nothing where it does not see `name`."""
+    """Return, on a node, the name of a file that it has written; empty if it does not see `name`."""
     import ray
 
     if not appears(results, name):
@@ -159,7 +150,7 @@ def _unseen(answer: Answer, results: StoragePath) -> str:
 
 
 def appears(results: StoragePath, name: str) -> bool:
-    """Whether the probe `name` can be read, now or within `SETTLE_S`."""
+    """Wait up to `SETTLE_S` until the probe `name` can be read, and tell whether it can."""
     until = time.monotonic() + SETTLE_S
     while True:
         with suppress(FileNotFoundError):
@@ -170,7 +161,7 @@ def appears(results: StoragePath, name: str) -> bool:
 
 
 def _open(files: Any, start: str | None) -> None:
-    """On a node: open what its trials would."""
+    """Open, on a node, the files that its trials would open."""
     for file in files:
         file.open()
     if start is not None and not Path(start).is_file():

@@ -1,1 +1,1 @@
-"""Several trials on one GPU: how many fit, measured, and the memory that each may take."""
+"""Several trials on one GPU: the measured number that fits, and the memory that each may take."""

@@ -1,4 +1,4 @@
-"""How many trials share a GPU: as many as their memory and its CPUs allow."""
+"""Number of trials that share a GPU: as many as memory and CPUs allow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from tune_qat.config import TuneQatError
 
 RESERVE = 0.1
-"""Part of a GPU's memory that is left free: fragments, and programs that are compiled later."""
+"""Fraction of a GPU's memory that is left free, for fragmentation and kernels that are compiled later."""
 GRAIN = 10_000
-"""Ray counts a GPU in this many parts."""
+"""Number of parts in which Ray counts a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """What the largest trial of a study takes, measured."""
+    """Measured memory of the largest trial of a study."""
 
     peak_mb: float
-    """MB of its tensors at most, with what the allocator keeps."""
+    """Peak of its tensors, with the allocator's cache."""
     context_mb: float
-    """MB of its process beside them."""
+    """Memory of its process besides tensors."""
     total_mb: float
-    """MB that the device has."""
+    """Memory of the device."""
     trial: str
-    """The trial that takes them, in words."""
+    """Description of the trial."""
 
     @property
     def mb(self) -> float:
@@ -30,11 +30,7 @@ class Need:
 
 
 def pack(need: Need, *, cpus_per_gpu: float, cpus_per_trial: float) -> int:
-    """Trials on one GPU, at least one.
-
-    Raises:
-        TuneQatError: the largest trial alone does not fit.
-    """
+    """Return the number of trials on one GPU; raise `TuneQatError` if not even one fits."""
     by_memory = int(need.total_mb * (1 - RESERVE) / need.mb)
     if need.mb > need.total_mb:
         raise too_large(need.trial, f"it takes {need.mb:,.0f} MB, and a GPU has {need.total_mb:,.0f} MB")
@@ -43,17 +39,17 @@ def pack(need: Need, *, cpus_per_gpu: float, cpus_per_trial: float) -> int:
 
 
 def fraction(trials: int) -> float:
-    """Part of a GPU that each of so many trials holds, as Ray counts it: never more than an equal one."""
+    """Return each trial's equal share of a GPU, rounded down to the parts in which Ray counts."""
     return int(GRAIN / trials) / GRAIN
 
 
 def cpus_per_gpu(nodes: Sequence[Mapping[str, float]]) -> float:
-    """CPUs for each GPU on the node that has the fewest, of those that have GPUs; 0 where none has."""
+    """Return the CPUs per GPU of the node with the fewest; 0 if no node has a GPU."""
     return min((node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")), default=0.0)
 
 
 def sentence(need: Need, trials: int) -> str:
-    """What was measured, and what follows."""
+    """Say what was measured, and how many trials share a GPU."""
     many = "one trial takes a GPU" if trials == 1 else f"{trials} trials share a GPU"
     return (
         f"{many} (--gpus-per-trial {fraction(trials):g}): {need.trial} takes {need.mb:,.0f} MB "
@@ -62,7 +58,6 @@ def sentence(need: Need, trials: int) -> str:
 
 
 def too_large(trial: str, why: str) -> TuneQatError:
-    """The error for people where not even one trial fits."""
     return TuneQatError(
         f"--gpus-per-trial auto: {trial} does not fit on a GPU of this cluster ({why}). "
         "Lower space.batch_size.high in the study, such as --set space.batch_size.high=64, or use larger GPUs."

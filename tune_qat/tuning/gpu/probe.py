@@ -1,8 +1,9 @@
-"""Measures the memory of a study's largest trials on a device, by a few steps of each."""
+"""Measurement of the memory that a study's largest trials take on a device, by a few steps of each."""
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,14 @@ from tune_qat.tuning.gpu.packing import Need, cpus_per_gpu, fraction, pack, sent
 from tune_qat.tuning.process_failures import is_out_of_memory
 
 STEPS = 3
-"""Optimizers make their state in the first; the peak is in the second."""
+"""Steps of each trial: optimizers create their state in the first, and the peak is in the second."""
 
 
 def share_of_gpu(study: Study, work: Workload, *, backend: str, cpus: float, device: str = "cuda") -> tuple[float, str]:
-    """GPUs of each trial on the connected cluster, and a sentence that says what was measured.
+    """Return the GPUs of each trial on the connected cluster, and a sentence that says what was measured.
 
-    A task that holds one GPU trains the largest trials for a few steps. GPUs are taken to be alike.
-
-    Args:
-        study: whose trials.
-        work: its data and model.
-        backend: what runs training steps.
-        cpus: of each trial.
-        device: what the task measures on.
+    A task that holds one GPU trains the largest trials for a few steps. All GPUs are assumed to be alike; `cpus` are
+    those of each trial.
 
     Raises:
         TuneQatError: not even one trial fits, or there is no node to measure on.
@@ -49,7 +44,7 @@ def share_of_gpu(study: Study, work: Workload, *, backend: str, cpus: float, dev
     shared = cpus_per_gpu(alive)
     if not shared:
         return 0.0, "no node has a GPU, so trials hold none"
-    # Its process ends with it, and gives the memory back.
+    # `max_calls`: the process ends with the task, and frees the memory.
     task: Any = ray.remote(num_gpus=1, num_cpus=min(cpus, shared), max_calls=1, max_retries=0)(measure)
     found = ray.get(task.remote(study, work, device, backend))
     if isinstance(found, str):
@@ -59,9 +54,9 @@ def share_of_gpu(study: Study, work: Workload, *, backend: str, cpus: float, dev
 
 
 def measure(study: Study, work: Workload, device: str, backend: str = EAGER) -> Need | str:
-    """What the largest trial takes on this device; the trial in words where it runs out of memory.
+    """Return the memory of the largest trial on this device, or the description of a trial that runs out of memory.
 
-    On a CPU it is the resident memory of this process, of the host's.
+    On a CPU it is the resident memory of this process.
     """
     set_precision(device)
     task = work.task(device)
@@ -69,20 +64,19 @@ def measure(study: Study, work: Workload, device: str, backend: str = EAGER) -> 
     try:
         for config in largest(study):
             needs.append(_measured(config, work, task, device, backend))
-        # The optimizer adds its state, whatever the scheme: on the heaviest scheme each of them.
-        heaviest = max(needs, key=lambda found: found[0])[1]
-        for config in _optimizers(study, heaviest):
+        # An optimizer adds the same state to every scheme: each is measured with the heaviest scheme.
+        for config in _optimizers(study, max(needs, key=itemgetter(0))[1]):
             needs.append(_measured(config, work, task, device, backend))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return _words(config)
-    peak, config = max(needs, key=lambda found: found[0])
+    peak, config = max(needs, key=itemgetter(0))
     return Need(peak_mb=peak, trial=_words(config), **_device(device))
 
 
 def largest(study: Study) -> list[TrialConfig]:
-    """The pretrained start, and each scheme with one optimizer at the largest batch size."""
+    """List the pretrained start, and each scheme with one optimizer at the largest batch size."""
     size = study.space.batch_size.high
     configs = {
         scheme: replace(study.default_config(arm, arm.optimizers[0]), scheme=scheme, batch_size=size)
@@ -101,7 +95,7 @@ def _optimizers(study: Study, like: TrialConfig) -> Iterator[TrialConfig]:
 
 
 class _Few:
-    """A task whose epoch has a few steps, and everything else as it is."""
+    """Task with a short epoch, and everything else of the wrapped task."""
 
     def __init__(self, task: Any, samples: int) -> None:
         self._task = task
@@ -112,15 +106,15 @@ class _Few:
 
 
 def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backend: str) -> tuple[float, TrialConfig]:
+    """Train a few steps; return their peak memory in MB, and the configuration."""
     release_memory(device)
     few: Any = _Few(task, STEPS * config.batch_size)
     with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder:
         start = Path(folder) / "start.pt"
         if config.distillation is not None:  # a teacher takes memory as well, whatever its weights
             save_checkpoint({"model": work.build_model(config.init_seed).state_dict()}, start)
-        training = Training(
-            config, work, device=device, init=start if start.exists() else None, task=few, backend=backend
-        )
+        init = start if start.exists() else None
+        training = Training(config, work, device=device, init=init, task=few, backend=backend)
     next(training.epochs())
     return peak_memory_mb(device, reserved=True), config
 
@@ -128,7 +122,7 @@ def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backe
 def _device(device: str) -> dict[str, float]:
     if device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info()
-        # What is neither free nor tensors of this process: its context, and whatever else is on this GPU.
+        # Memory that is neither free nor this process's tensors: its context, and other users of the GPU.
         return {"total_mb": total / 1e6, "context_mb": max(0.0, (total - free - torch.cuda.memory_reserved()) / 1e6)}
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     return {"total_mb": int(lines[0].split()[1]) * 1024 / 1e6, "context_mb": 0.0}
