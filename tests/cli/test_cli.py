@@ -165,9 +165,9 @@ class TestRun:
 
         def run(study: Any, **given: Any) -> Any:
             made.append({"study": study, **given})
-            if given["results"] == "failing":
+            if given["results"] == Path("failing"):
                 raise TooManyFailures("3 trials ended in an error.")
-            return SimpleNamespace(complete=given["results"] != "cut")
+            return SimpleNamespace(complete=given["results"] != Path("cut"))
 
         for name, module in (
             ("tune_qat.tuning.run", SimpleNamespace(run=run)),
@@ -187,7 +187,7 @@ class TestRun:
         assert done.code == 0
         (call,) = calls
         assert (call["study"].stages.search, call["study"].seed) == (2, 4)
-        expected = {"results": "r s", "data_dir": Path("d"), "address": "auto", "max_concurrent": 3,
+        expected = {"results": Path("r s"), "data_dir": Path("d"), "address": "auto", "max_concurrent": 3,
                     "cpus_per_trial": 2.0, "gpus_per_trial": 0.5,
                     "budget": Budget(seconds=90.0, trials=7, gpu_hours=1.5)}  # fmt: skip
         assert {name: call[name] for name in expected} == expected
@@ -196,7 +196,7 @@ class TestRun:
 
     def test_what_is_left_out_is_left_to_the_engine(self, tune_qat: Any, calls: list[dict[str, Any]]) -> None:
         assert tune_qat("run", "quickstart").code == 0
-        left = {"results": "results", "data_dir": None, "address": "local", "max_concurrent": None,
+        left = {"results": Path("results"), "data_dir": None, "address": "local", "max_concurrent": None,
                 "cpus_per_trial": 1.0, "gpus_per_trial": None, "budget": Budget()}  # fmt: skip
         assert {name: calls[0][name] for name in left} == left
 
