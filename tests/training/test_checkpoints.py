@@ -114,9 +114,9 @@ class TestStart:
     def test_the_state_of_another_trial_is_refused(self) -> None:
         state = training_of(tiny()).state_dict()
         for other in (tiny(learning_rate=2e-3), tiny(seed=1), tiny(**PHOTOS)):
-            with pytest.raises(TuneQatError, match="of another trial"):
+            with pytest.raises(TuneQatError, match="belongs to another trial"):
                 training_of(other).load_state_dict(state)
-        with pytest.raises(TuneQatError, match="of another trial"):
+        with pytest.raises(TuneQatError, match="belongs to another trial"):
             training_of(tiny()).load_state_dict(WEIGHTS)
 
 
