@@ -258,7 +258,7 @@ def test_a_second_driver_is_refused_and_a_dead_ones_study_is_taken_over(space: P
         wait_for(results, 1, process)
         second = subprocess.run(command(space, results), capture_output=True, text=True, timeout=120, check=False)
         assert second.returncode == 1
-        assert f"Study 'small' is in the hands of process {process.pid} on host" in second.stderr
+        assert f"Study 'small' is being run by process {process.pid} on host" in second.stderr
         assert "Traceback" not in second.stderr
         process.kill()
     done = subprocess.run(command(space, results), capture_output=True, text=True, timeout=300, check=False)
