@@ -102,7 +102,7 @@ class TestDoctor:
         lines = done.out.splitlines()
         assert done.code == 1
         results, data = (line for line in lines if line.startswith("FAIL"))
-        assert "file/results cannot be written to" in results and "Name another place" in results
+        assert "file/results cannot be written to" in results and "Name another folder" in results
         assert "looked for nowhere/MNIST/raw" in data and "How to get it" in data
         assert next(line for line in lines if " compiler " in line).startswith("note") and len(lines) == 11
 

@@ -84,7 +84,7 @@ def test_each_study_says_whether_it_is_complete_and_how_it_starts(tmp_path: Path
     study.trial("adam-w4a4", "pretrain", "running")
     text = describe(tmp_path)
     assert "study 2026: complete\n" in text
-    assert "study other: not complete; the same `tune-qat run` goes on with it; pretrained start: running\n" in text
+    assert "study other: not complete; the same `tune-qat run` continues it; pretrained start: running\n" in text
 
 
 def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:

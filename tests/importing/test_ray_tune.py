@@ -87,7 +87,7 @@ def test_questions_say_what_the_csv_files_say(results: Path) -> None:
     assert analysis.frame(results, "leaderboard").empty
     # Ray keeps no ranges in what can be read without unpickling: nothing is said of edges.
     assert analysis.frame(results, "edge_of_range").empty
-    assert "does not say what its ranges were" in typed("edges", results).output
+    assert "did not record its ranges" in typed("edges", results).output
     (study,) = read_rows(results, "studies")
     assert (study["origin"], study["complete"]) == ("ray-tune", True)
 

@@ -55,7 +55,7 @@ def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path, bucket: Bucke
     results = storage_path(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
     with subprocess.Popen([sys.executable, "-c", HOLD, str(results)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(TuneQatError, match=f"'study' is in the hands of process {holder.pid} on host") as caught:
+        with pytest.raises(TuneQatError, match=f"'study' is being run by process {holder.pid} on host") as caught:
             with claimed(results, "study", "run"):
                 raise AssertionError("two holders")
         assert caught.value.exit_code == 1
@@ -162,7 +162,7 @@ def test_of_many_at_once_one_at_a_time_holds(
 def test_a_claim_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     path = folder_of(tmp_path) / "0.json"
     write_whole(path, content)
-    with pytest.raises(TuneQatError, match=r"0\.json says nothing of who holds"), claimed(tmp_path, "study", "run"):
+    with pytest.raises(TuneQatError, match=r"0\.json does not say which process"), claimed(tmp_path, "study", "run"):
         raise AssertionError("held beside it")
     assert path.exists()
 

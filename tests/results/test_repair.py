@@ -91,7 +91,7 @@ def test_a_trial_whose_row_is_damaged_is_forgotten(results: Path) -> None:
 
 def test_the_weights_of_the_shared_start_stand(results: Path) -> None:
     next((results / "epochs").rglob("start*.parquet")).write_bytes(b"")
-    assert "weights stand" in repair(results, "study")[-1]
+    assert "weights are kept" in repair(results, "study")[-1]
     assert checkpoint_path(results, "start").exists()
     assert {row["status"] for row in read_rows(results, "trials")} == {"completed"}
 
@@ -120,7 +120,7 @@ def test_a_damaged_compacted_file_of_epochs_runs_its_trials_again(results: Path)
     compact(results)
     flip(next((results / "epochs").rglob("compact-1.parquet")), 40)
     assert {line for line in repair(results, "study")[1:]} == {
-        "trial start: the curve of the shared start is lost, its weights stand",
+        "trial start: the curve of the shared start is lost, but its weights are kept",
         "trial one will be run again", "trial two will be run again",
     }  # fmt: skip
 

@@ -114,9 +114,9 @@ class TestStart:
     def test_the_state_of_another_trial_is_refused(self) -> None:
         state = training_of(tiny_trial()).state_dict()
         for other in (tiny_trial(learning_rate=2e-3), tiny_trial(seed=1), tiny_trial(**PHOTOS)):
-            with pytest.raises(TuneQatError, match="of another trial"):
+            with pytest.raises(TuneQatError, match="belongs to another trial"):
                 training_of(other).load_state_dict(state)
-        with pytest.raises(TuneQatError, match="of another trial"):
+        with pytest.raises(TuneQatError, match="belongs to another trial"):
             training_of(tiny_trial()).load_state_dict(WEIGHTS)
 
 

@@ -37,7 +37,7 @@ def test_nothing_at_an_edge_is_said_plainly(study: Study, tmp_path: Path) -> Non
 
 def test_a_study_without_a_completed_trial_has_no_best(study: Study, tmp_path: Path) -> None:
     record_of(study, tmp_path / "r")
-    assert describe(tmp_path / "r").endswith("no trial has been completed yet, so that no best value is known.")
+    assert describe(tmp_path / "r").endswith("no trial has been completed yet, so no best value is known.")
 
 
 def test_joint_mode_names_the_optimizer_of_the_arm(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: thin, each command imports what it needs."""
+"""The command line. Each command imports its modules when it runs, so that the others start quickly."""
 
 import sys
 
@@ -11,7 +11,7 @@ __all__ = ["app", "clusters", "imports", "main", "records", "reports", "simulati
 
 
 def main() -> None:
-    """Run the command line; an error for people ends in its message and its exit code, never in a traceback."""
+    """Run the command line; a `TuneQatError` ends in its message and exit code, without a traceback."""
     try:
         app(prog_name="tune-qat")
     except TuneQatError as error:

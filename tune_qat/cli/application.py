@@ -11,7 +11,7 @@ from tune_qat.config import Interrupted
 
 
 class Commands(TyperGroup):
-    """Ends Ctrl-C and a closed pipe our way, before typer gives them exit codes of its own."""
+    """Group of commands that handles Ctrl-C and a closed pipe before typer does, with exit codes of its own."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -21,7 +21,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stopped:
             raise Interrupted(str(stopped) or "stopped by Ctrl-C") from None
         except BrokenPipeError:
-            # The reader of a pipe has seen enough: what is left goes nowhere, also when Python flushes at its end.
+            # The pipe is closed: the rest of the output, also that of the final flush, goes to /dev/null.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
 

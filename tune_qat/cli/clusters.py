@@ -44,9 +44,9 @@ def launch(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write, instead of the screen.")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Run it, too.")] = False,
 ) -> None:
-    """Write what runs a study on a cluster, and submit it.
+    """Write the file that runs a study on a cluster, and submit it.
 
-    docs/clusters.md has an example for each target. Submitting again goes on with the study.
+    docs/clusters.md has an example for each target. Submitting again continues the study.
     """
     from tune_qat import launch as targets
     from tune_qat.launch import travelling
@@ -59,7 +59,8 @@ def launch(
     seconds = None if time is None else read_seconds(time, "--time")
     study = read_study(space, overrides, trials)
     travelling.check_paths(study, data_dir)
-    nodes = _machines(hosts) if on == "ray-up" else nodes
+    if on == "ray-up":  # trials run on all hosts but the first, the head
+        nodes = (hosts or "").count(",") or None
     request = Request(
         name=job_name(name, study.name), space=space, study_toml=travelling.study_toml(space),
         results=results, data_dir=data_dir, overrides=tuple(overrides or ()), search_trials=trials, seconds=seconds,
@@ -77,7 +78,7 @@ def launch(
 
 
 def _deliver(written: "Launch", output: Path | None, submit: bool) -> None:
-    """Write the file, or show it where it is neither written nor submitted; then submit it if wanted."""
+    """Write the file to `output`, or print it if it is not submitted either; then submit it if wanted."""
     from tune_qat.launch.submit import submit as run
 
     if output is not None:
@@ -91,11 +92,6 @@ def _deliver(written: "Launch", output: Path | None, submit: bool) -> None:
         run(written.commands, text=written.text if written.reads_text else None, needs=written.needs)
 
 
-def _machines(hosts: str | None) -> int | None:
-    """Machines for trials: all but the head."""
-    return None if hosts is None else hosts.count(",") or None
-
-
 @app.command()
 def doctor(
     space: Annotated[str | None, typer.Argument(help="A study, whose data is looked for.")] = None,
@@ -103,9 +99,9 @@ def doctor(
     results: Annotated[str | None, typer.Option(help="Results folder or URI that is going to be used.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Look a machine or a cluster over, before a study.
+    """Check a machine or a cluster before a study.
 
-    Lines begin with ok, note or FAIL, and say what to do. Ends with 1 where something fails.
+    Lines begin with ok, note or FAIL, and say what to do. The exit code is 1 if anything fails.
     """
     study = None if space is None else read_study(space, None, None)
     from tune_qat.tuning.cluster.doctor import examine

@@ -1,4 +1,4 @@
-"""Commands that bring studies of other tools into the record: import optuna, import ray-tune."""
+"""Commands that import studies of other tools into the record: import optuna, import ray-tune."""
 
 import math
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ def optuna(
     activation_bits: ActivationBits = None,
     trivial: Trivial = None,
 ) -> None:
-    """A study of an Optuna storage, which is only read.
+    """Import a study from an Optuna storage, which is only read.
 
-    Names are parameters or user attributes. docs/importing.md says what is taken for what.
+    Names are parameters or user attributes. docs/importing.md explains which ones are taken.
     """
     from tune_qat.importing import optuna_storage
 
@@ -70,10 +70,10 @@ def ray_tune(
     activation_bits: ActivationBits = None,
     trivial: Trivial = None,
 ) -> None:
-    """An experiment of Ray Tune, from its JSON and CSV files.
+    """Import an experiment of Ray Tune from its JSON and CSV files.
 
-    Nothing is unpickled. Names are those of the config, nested ones as a/b. docs/importing.md says what is taken
-    for what.
+    Nothing is unpickled. Names are those of the config, nested ones as a/b. docs/importing.md explains which ones are
+    taken.
     """
     from tune_qat.importing import ray_experiment
 

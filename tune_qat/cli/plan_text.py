@@ -1,4 +1,4 @@
-"""What a study will do and cost, said before it runs."""
+"""Description of a study before it runs: its arms, ranges, stages and cost."""
 
 from tune_qat import optimizers
 from tune_qat.config import Range
@@ -12,13 +12,13 @@ from tune_qat.study.space import BATCH_SIZE, BITS
 
 
 def describe(study: Study, results: StoragePath) -> str:
-    """Arms, ranges, stages and cost as text; minutes where the record has trials of this workload."""
+    """Return arms, ranges, stages and cost as text, with minutes if the record has trials of this workload."""
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
 def trial_epochs(study: Study) -> int:
-    """Epochs of all trials if none is stopped early."""
+    """Return the number of epochs of all trials if none is stopped early."""
     return sum(epochs for _, _, epochs in study.trial_epochs())
 
 
@@ -82,12 +82,11 @@ def _cost(study: Study, results: StoragePath) -> list[str]:
 
 
 def _seconds_per_epoch(study: Study, results: StoragePath) -> float | None:
-    """Mean device seconds per epoch of recorded trials of this workload; None where there are none."""
+    """Return the mean device seconds of an epoch over recorded trials of this workload; None if there are none."""
     if not any((results / "trials").glob(f"study_id=*/{FILES}")):
         return None
-    found = connect(results).execute(
+    (seconds,) = connect(results).sql(
         "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",
-        [f"{study.workload.model}-{study.workload.dataset}"],
-    )
-    rows = found.fetchall()
-    return float(rows[0][0]) if rows and rows[0][0] else None
+        params=[f"{study.workload.model}-{study.workload.dataset}"],
+    ).fetchone() or (None,)
+    return seconds or None

@@ -1,4 +1,4 @@
-"""Shows a running study: live in a terminal, a line a stage elsewhere."""
+"""Display of a running study: a live table in a terminal, else a line for each stage."""
 
 import sys
 import time
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tune_qat.tuning.searcher import StudySearcher
 
 ROWS_SHOWN = 30
-"""Arms shown; those with the newest results where there are more."""
+"""Limit of the arms in the table; of more, those with the most running trials are shown."""
 
 
 def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
-    """A context manager for `run`: live where it is wanted and there is a terminal, else a line a stage."""
+    """Return a context manager that shows a study: `live` in a terminal, else with a line for each stage."""
 
     @contextmanager
     def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
@@ -44,7 +44,7 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
 
 
 class Progress:
-    """Counts what the study reports, and draws itself when rich asks."""
+    """Counts of a running study, drawn as a table by rich."""
 
     def __init__(self, searcher: "StudySearcher") -> None:
         self._queue = searcher.queue
@@ -55,15 +55,18 @@ class Progress:
         self._outcomes: Counter[str] = Counter()
         self._by_arm: dict[str, Counter[str]] = {}
         self._best: dict[str, float] = {}
-        self._epochs_before = _recorded_epochs(searcher)
+        self._epochs_before = 0
         self._epochs_now = 0
         self._epochs_saved = 0
         self._start = ""
         self.announce: Callable[[str], None] | None = None
-        self._take_record()
+        for state in self._queue.arms.values():
+            for plan, row in state.done.values():  # of earlier runs
+                self._count(plan, row)
+                self._epochs_before += plan.config.epochs
 
     def listen(self, event: str, plan: "Plan", values: Mapping[str, Any]) -> None:
-        """What the searcher tells: a trial started, finished an epoch, was lost and goes on, or ended."""
+        """Count an event of the searcher: a trial started, finished an epoch, was lost and will resume, or ended."""
         if event == "started":
             self._running.add(plan.trial_key)
             self._enter(plan.stage)
@@ -84,7 +87,7 @@ class Progress:
 
     def _enter(self, stage: str) -> None:
         self._stage = stage
-        # Arms do not wait for one another: while one is in its last stage, another may go on with its search.
+        # Arms do not wait for one another: one may be in its last stage while another still searches.
         if self.announce and stage not in self._announced:
             self._announced.add(stage)
             self.announce(f"{stage}: {sum(self._outcomes.values())} trials ended, {self._clock()}")
@@ -95,12 +98,6 @@ class Progress:
         state = self._queue.arms.get(plan.arm_id)
         if state and state.best:
             self._best[plan.arm_id] = state.best[1]["val_metric"]
-
-    def _take_record(self) -> None:
-        """Trials that were recorded before this run."""
-        for state in self._queue.arms.values():
-            for plan, row in state.done.values():
-                self._count(plan, row)
 
     def _headline(self) -> Text:
         ended = sum(self._outcomes.values())
@@ -129,10 +126,9 @@ class Progress:
         for name in ("arm", "done", "running", "stopped", "diverged", "best val"):
             table.add_column(name, justify="left" if name == "arm" else "right")
         states = list(self._queue.arms.values())
-        busiest = (
-            sorted(states, key=lambda state: -len(state.live))[:ROWS_SHOWN] if len(states) > ROWS_SHOWN else states
-        )
-        for state in busiest:
+        if len(states) > ROWS_SHOWN:
+            states = sorted(states, key=lambda state: -len(state.live))[:ROWS_SHOWN]
+        for state in states:
             arm_id = state.arm.arm_id
             counts = self._by_arm.get(arm_id, Counter())
             best = self._best.get(arm_id)
@@ -147,15 +143,6 @@ class Progress:
         return table
 
 
-def _recorded_epochs(searcher: "StudySearcher") -> int:
-    states = searcher.queue.arms.values()
-    return sum(plan.config.epochs for state in states for plan, _ in state.done.values())
-
-
 def _minutes(seconds: float) -> str:
-    whole = round(seconds)
-    return (
-        f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
-        if whole >= 3600
-        else f"{whole // 60}:{whole % 60:02}"
-    )
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -18,9 +18,9 @@ OneStudy = Annotated[str | None, typer.Option("--study", metavar="NAME", help="O
 
 @app.command()
 def edges(results: Results, study: OneStudy = None) -> None:
-    """Arms whose best values lie near an edge of their range.
+    """Show best values that lie near an edge of their range.
 
-    The best learning rate and batch size of each arm, those near an edge first, and what range would be wide enough.
+    Lists the best learning rate and batch size of each arm, those near an edge first, and a range wide enough.
     """
     from tune_qat.widen.edges import describe
 
@@ -44,8 +44,8 @@ def widen(
 ) -> None:
     """Write the study file with wider ranges.
 
-    Ranges that are not given go as far as the best values near an edge ask for (see `edges`). The study keeps its
-    name: running the file with the same results reuses every recorded trial that fits, and runs only what is new.
+    Ranges that are not given are widened as `edges` suggests. The study keeps its name: running the file with the
+    same results reuses every recorded trial that fits, and runs only what is new.
     """
     rates = read_span(learning_rate, "--learning-rate")
     sizes = read_span(batch_size, "--batch-size", powers=True)
@@ -68,7 +68,7 @@ def widen(
 
 
 def read_span(text: str | None, option: str, *, powers: bool = False) -> tuple[float, float] | None:
-    """LOW:HIGH of the command line; `powers` for whole powers of two, whose ends may be the same."""
+    """Parse LOW:HIGH; with `powers` both ends must be powers of two, and may be equal."""
     if text is None:
         return None
     example = "16:256" if powers else "1e-5:1"

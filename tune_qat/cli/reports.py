@@ -1,4 +1,4 @@
-"""The command about what a study found: report."""
+"""The command that reports the findings of a study: report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def report(
         Path | None, typer.Option(metavar="DIR", help="Write each figure as PNG and SVG, each table as CSV.")
     ] = None,
 ) -> None:
-    """One page with the verdict, and everything behind it.
+    """Write one page with the verdict, and everything behind it.
 
     A single file that needs no network: which optimizer is best, whether quantization makes the difference, what was
     tuned and spent, and the SQL of every figure.
@@ -28,7 +28,7 @@ def report(
     if live and (output is not None or static is not None):
         raise UsageError("report: --live serves the page and writes no file. Leave out -o and --static, or --live.")
     try:
-        import jinja2  # noqa: F401 - the first that is needed
+        import jinja2  # noqa: F401 - the first import of the report
     except ModuleNotFoundError:
         raise TuneQatError("The report needs further packages: pip install 'tune-qat[analysis]'") from None
     if live:

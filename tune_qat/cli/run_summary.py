@@ -1,4 +1,4 @@
-"""The last screen of a run: the leaderboard and what can be done next."""
+"""The final output of a run: the leaderboard and the commands that may follow."""
 
 import shlex
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--
 
 
 def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
-    """Leaderboard with means, intervals, n and reference points; where the record is; the next commands."""
+    """Return the leaderboard with means, intervals and n, the path of the record, and the next commands."""
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
     blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
@@ -29,9 +29,9 @@ def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str
 
 
 def _boards(board: "pd.DataFrame", *, named: bool) -> list[str]:
-    """A narrow table per method, which is `named` where there are several, and bit width; the best first.
+    """Return a table for each method and bit width, the best optimizer first, under the scores without training.
 
-    Each stands under the scores that need no training.
+    The method is `named` if there are several.
     """
     blocks = []
     for (method, weight, activation), rows in board.groupby(["method", "weight_bits", "activation_bits"], sort=False):
@@ -85,7 +85,7 @@ def _why(outcome: "Outcome") -> str:
 
 
 def _spent(outcome: "Outcome") -> str:
-    """What this run took, and how many trials are left."""
+    """Return a sentence on the trials and hours of this run, and the trials left."""
     spent = outcome.spent
     if spent is None:
         return ""
@@ -107,7 +107,7 @@ def _commands(study: Study, outcome: "Outcome", *, results: StoragePath, again: 
 
 
 def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
-    """The command that writes the best quantized model, or the best model where none is quantized."""
+    """Return the line that exports the best quantized model, or the best model if none is quantized."""
     best = analysis.frame(results, "best_trial")
     best = best[best["study_id"] == study.name]
     if not len(best):
@@ -121,7 +121,7 @@ def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
 
 
 def _widening(study: Study, results: StoragePath, shown: StoragePath) -> str:
-    """The command that widens the ranges whose edges hold best values, if any do."""
+    """Return the line that widens ranges with best values near an edge, if there are any."""
     edges = analysis.frame(results, "edge_of_range")
     count = int((edges[edges["study_id"] == study.name]["edge"] != "none").sum())
     if not count:

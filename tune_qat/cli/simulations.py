@@ -22,7 +22,7 @@ def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each setting of --compare.")] = 3,
     format_: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
 ) -> None:
-    """Replay a study on a simulated clock; trains nothing.
+    """Replay a study on a simulated clock, without training.
 
     The study's own samplers and schedulers run on recorded curves, or on those of a formula where a study file is
     given: what ASHA costs and loses, which of its settings to choose, and what a budget buys.

@@ -1,4 +1,4 @@
-"""How far the studies of a results folder are, from its files alone."""
+"""Progress of the studies in a results folder, from its files alone."""
 
 import analysis
 from tune_qat.results.views import read_sql
@@ -7,7 +7,7 @@ from tune_qat.text.tables import table_text
 
 
 def describe(results: StoragePath) -> str:
-    """A block per study: whether it is complete, its start, and a line per arm."""
+    """Return a block for each study: whether it is complete, its pretrained start, and a line for each arm."""
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete, origin FROM studies ORDER BY study_id").fetchall()
     blocks = []
@@ -17,7 +17,7 @@ def describe(results: StoragePath) -> str:
             [study_id],
         ).fetchall()
         frame = connection.sql(read_sql(__file__, "status"), params=[study_id]).to_arrow_table().to_pandas()
-        goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` goes on with it"
+        goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` continues it"
         state = "complete" if complete else f"not complete; {goes_on}"
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
         blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}")

@@ -26,7 +26,7 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="A line a stage 
 
 @app.command("list")
 def list_() -> None:
-    """Studies, models, datasets, quantizers, optimizers, a line each."""
+    """List studies, models, datasets, quantizers and optimizers."""
     from tune_qat.data import DATASETS
     from tune_qat.models import MODELS
     from tune_qat.optimizers import OPTIMIZERS
@@ -54,9 +54,9 @@ def plan(
     overrides: Overrides = None,
     trials: Trials = None,
 ) -> None:
-    """What a study would do and cost; runs nothing.
+    """Show the trials and the cost of a study, without running it.
 
-    Arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
+    Lists arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
     """
     from tune_qat.cli.plan_text import describe
 
@@ -91,11 +91,11 @@ def run(
     ] = "10m",
     no_progress: NoProgress = False,
 ) -> None:
-    """Run a study, or go on with it.
+    """Run a study, or continue it.
 
-    The same command again does what is missing: after Ctrl-C or a crash, and with more trials, seeds or optimizers.
+    The same command again runs what is missing: after Ctrl-C or a crash, and with more trials, seeds or optimizers.
     """
-    # A mistake is found before the seconds that importing ray takes.
+    # Mistakes are found before importing Ray, which takes seconds.
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
@@ -126,7 +126,7 @@ def run(
 
 
 def _check_no_client(study_name: str, address: str, space: str, results: str) -> None:
-    """Refuse the address of a Ray client, with what to type instead."""
+    """Raise `UsageError` for the address of a Ray client, with the command to use instead."""
     if not address.startswith("ray://"):
         return
     from tune_qat.launch.ray_job import instead_of_client
@@ -141,7 +141,7 @@ def _check_no_client(study_name: str, address: str, space: str, results: str) ->
 
 @app.command()
 def status(results: Results) -> None:
-    """What is done, running and left, per arm. Reads files only."""
+    """Show what is done, running and left in each arm, from the record's files alone."""
     from tune_qat.cli.status_text import describe
 
     print(describe(storage_path(results)))

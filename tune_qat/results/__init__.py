@@ -1,1 +1,1 @@
-"""The record: Parquet files that are the truth about a study. Knows neither torch nor ray."""
+"""The record of a study: its Parquet files, written and read without torch and Ray."""

@@ -1,8 +1,8 @@
-"""One driver to a study: a claim beside the record says who it is, on any storage and whatever the clocks say.
+"""Claims: files beside the record that let only one process run a study, on any storage and without common clocks.
 
-Each driver writes a claim of its own, then looks at those of others, so that of two that come at once at least one sees
-the other. Whether a holder is alive is asked of the operating system on its own host; from another host, by whether it
-still rewrites its claim. Times are only shown, never compared.
+Each process writes a claim of its own and then reads those of others, so that of two that start at once at least one
+sees the other. On its own host a process is alive if the operating system knows it; on another host, if it still
+rewrites its claim. Times are only shown, never compared.
 """
 
 import json
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,29 @@ from tune_qat.results.layout import check_name
 from tune_qat.storage.paths import StoragePath, write_whole
 
 BEAT_S = 5.0
-"""Seconds between a holder's rewrites of its claim."""
+"""Seconds after which a process rewrites its claim."""
 SILENT_S = 60.0
-"""A claim from another host that has not been rewritten for so long is taken over."""
+"""Seconds without a rewrite after which a claim from another host is taken over."""
 LOOK_S = 0.5
-"""Seconds between looks at the claims of others."""
+"""Seconds between two checks of other claims."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who claims, as written into the file."""
+    """The process that claims a study, as written into its file."""
 
     token: str
     host: str
     pid: int
     machine: str
-    """What tells a host from another, and from itself after a restart or in another container."""
+    """Identity of the host, which changes with a restart and in another container."""
     process: str
-    """What tells a process from a later one with the same number."""
+    """Start time of the process: another one may get the same number later."""
     since: str
     holding: bool = False
-    """False while it still looks at the claims of others."""
+    """Whether it runs the study; False while it still checks other claims."""
     beat: int = 0
+    """Number of rewrites."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on host {self.host}, since {self.since}"
@@ -59,17 +60,17 @@ def claimed(
     say: Callable[[str], Any] = lambda text: None,
     lost: Callable[[str], Any] = lambda text: None,
 ) -> Iterator[None]:
-    """The study is this process's alone, for as long as the block runs.
+    """Hold the claim of a study for this process while the block runs.
 
     Args:
         results: folder of the record.
         study_id: the study.
-        purpose: what it is claimed for; claims for other purposes do not count.
-        say: told what is waited for.
-        lost: called, from another thread, if the claim was taken over while this process stood still.
+        purpose: purpose of the claim, such as `run`; claims for other purposes do not conflict with it.
+        say: function that is told why this process waits.
+        lost: function called from another thread if the claim was taken over while this process was suspended.
 
     Raises:
-        TuneQatError: another process holds it, named.
+        TuneQatError: another process has claimed the study; the message names it.
         OSError: the claim cannot be written.
     """
     folder = results / "claims" / check_name(purpose) / f"study_id={check_name(study_id)}"
@@ -90,7 +91,7 @@ def claimed(
 
 
 class _Claim:
-    """Our claim, rewritten by a thread until the block ends."""
+    """The claim of this process, rewritten by a thread until the block ends."""
 
     def __init__(self, folder: StoragePath, lost: Callable[[str], Any]) -> None:
         self.folder, self._lost = folder, lost
@@ -117,10 +118,10 @@ class _Claim:
 
     def _keep(self) -> None:
         while not self._stop.wait(BEAT_S):
-            # Storage that refuses for a while is the record's matter; a claim that is gone was taken over.
+            # A refused write is reported where the record is written. A claim that is gone was taken over.
             with suppress(OSError), self._writing:
                 if not self._path.exists():
-                    self._lost("the study was taken over by another process while this one stood still")
+                    self._lost("another process took the study over while this one was suspended")
                     return
                 self.ours = replace(self.ours, beat=self.ours.beat + 1)
                 self._write()
@@ -129,38 +130,38 @@ class _Claim:
         write_whole(self._path, json.dumps(asdict(self.ours)).encode())
 
 
-@dataclass
 class _Watch:
-    """Claims from other hosts: the first beat seen of each, and when."""
+    """Observation of other claims: the first beat seen of each one from another host, and the time of that."""
 
-    say: Callable[[str], Any]
-    first: dict[str, tuple[int, float]] = field(default_factory=dict)
+    def __init__(self, say: Callable[[str], Any]) -> None:
+        self._say = say
+        self._first: dict[str, tuple[int, float]] = {}
 
     def alive(self, other: Holder) -> bool | None:
-        """Whether it is; None while that cannot be told."""
+        """Return whether the process of a claim is alive; None while that is unknown."""
         if other.machine == _machine():
             return _process(other.pid) == other.process
-        if other.token not in self.first:
-            self.first[other.token] = (other.beat, time.monotonic())
-            self.say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still at it")
-        beat, seen = self.first[other.token]
+        if other.token not in self._first:
+            self._first[other.token] = (other.beat, time.monotonic())
+            self._say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still running")
+        beat, seen = self._first[other.token]
         if other.beat != beat:
             return True
         return False if time.monotonic() - seen > SILENT_S else None
 
 
 def _stand_alone(claim: _Claim, study_id: str, say: Callable[[str], Any]) -> None:
-    """Wait until no other claim is left; a dead one is removed, a live one that comes first is an error."""
+    """Wait until no other claim is left: remove those of dead processes, and raise `TuneQatError` for a live one."""
     watch = _Watch(say)
     while True:
         waiting = False
         for path, other in _others(claim):
             alive = watch.alive(other)
-            # Of two that look at the same time, the first by name goes on, and waits until the other has seen it.
+            # Of two that start at once, the one with the lower token waits until the other has given up.
             if alive and (other.holding or other.token < claim.ours.token):
                 raise TuneQatError(
-                    f"Study {study_id!r} is in the hands of {other}. Wait until it has ended or stop it; "
-                    "or use another --results folder."
+                    f"Study {study_id!r} is being run by {other}. Wait until it has ended, stop it, or use another "
+                    "--results folder."
                 )
             if alive is False:
                 path.unlink(missing_ok=True)
@@ -178,10 +179,10 @@ def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
         try:
             other = Holder(**json.loads(path.read_bytes()))
         except FileNotFoundError:
-            continue  # it has ended between the two looks
+            continue  # removed since it was listed
         except (TypeError, ValueError):
             raise TuneQatError(
-                f"{path} says nothing of who holds the study. If nobody runs it, remove the file."
+                f"{path} does not say which process runs the study. If none does, remove the file."
             ) from None
         yield path, other
 
@@ -198,7 +199,7 @@ def _ourselves() -> Holder:
 
 
 def _machine() -> str:
-    """The host, its last start and the namespace of process numbers: where a number means the same process."""
+    """Return the host's name, its boot id and the namespace of process numbers: there a number means one process."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")
     known = [boot.read_text().strip()] if boot.exists() else []
@@ -206,16 +207,16 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> str | None:
-    """What tells the process with this number from a later one; None where there is none."""
+    """Return the start time of the process with this number; None if there is none, "" if the time is unknown."""
     try:
-        # The start time, behind the name, which may hold anything but the last closing bracket.
+        # Fields are counted after the name, which may contain blanks and brackets.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():
         return None
     try:
-        os.kill(pid, 0)  # a system without /proc: there is such a process, which is all that can be told
+        os.kill(pid, 0)  # without /proc, only the existence of the process is known
     except ProcessLookupError:
         return None
     except PermissionError:

@@ -1,10 +1,9 @@
-"""Merges the many small files of ended trials into few. Safe at any moment, also while a study runs.
+"""Compaction of a record: the many small files of ended trials become few. Safe at any time, also while a study runs.
 
-What was merged is removed only after the file that holds it is whole. Between the two there are rows twice, of which
-every reader counts one (`views.py`, `reader.py`); a crash in between leaves that to the next compaction.
+Merged files are removed only after the new file is complete. Until then rows exist twice, of which readers count one
+(`views.py`, `reader.py`); after a crash in between, the next compaction removes them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,12 +17,13 @@ from tune_qat.results.writer import parquet
 from tune_qat.storage.paths import StoragePath, write_whole
 
 PER_TRIAL = ("epochs", "layers", "decisions", "trials")
-"""Tables with a file for each trial. `trials` last: a trial whose row is merged has all else merged, too."""
+"""Tables with a file for each trial. `trials` is last: once a trial's row is merged, its other rows are too."""
+SORTED_BY = ("trial_key", "epoch", "rung")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compacted:
-    """How many files a study had and has."""
+    """A compacted study, with its numbers of files before and after."""
 
     study_id: str
     before: int
@@ -31,11 +31,11 @@ class Compacted:
 
 
 def compact(results: StoragePath) -> list[Compacted]:
-    """Merge the files of trials that have ended, of every study of the results; those of others stay as they are.
+    """Merge the files of ended trials in every study of the results.
 
     Raises:
-        TuneQatError: a damaged file, named, or another process that compacts the same study.
-        OSError: storage refused to be written; what was there before is still there.
+        TuneQatError: a file is damaged (the message names it), or another process compacts the same study.
+        OSError: the storage cannot be written; the files from before are still there.
     """
     root = results.absolute()
     studies = sorted({study_of(folder) for table in PER_TRIAL for folder in study_folders(root, table)})
@@ -61,23 +61,19 @@ def _merge(folder: StoragePath, table: str, ended: set[str]) -> None:
     target = folder / f"compact-{max(numbers, default=0) + 1}.parquet"
     merged = _last_of_each_key(read_files([*old, *own], table), table)
     # Sorted by trial, so that one trial's rows are found without reading the others.
-    write_whole(target, parquet(merged.sort_by([(name, "ascending") for name in _sorted_by(table)])))
+    write_whole(target, parquet(merged.sort_by([(name, "ascending") for name in KEYS[table] if name in SORTED_BY])))
     if read_file(target).num_rows != len(merged):
         raise OSError(f"{target} does not hold what was written to it; nothing was removed.")
-    # Earlier attempts first: what is left of a trial, if this is cut off, is never its earlier attempts alone.
+    # Earlier attempts first: if this is interrupted, no trial is left with its earlier attempts only.
     for path in [*sorted(own, key=lambda path: (len(path.name), path.name)), *old]:
         path.unlink(missing_ok=True)
 
 
 def _last_of_each_key(rows: pa.Table, table: str) -> pa.Table:
-    """The last row of each key, of each epoch that of the last attempt; later files count before earlier ones."""
+    """Return the last row of each key, and of each epoch that of the last attempt."""
     names = [name for name in KEYS[table] if name != "attempt"]
     numbered = rows.append_column("position", pa.array(range(len(rows)), pa.int64()))
     order = [*(["attempt"] if "attempt" in KEYS[table] else []), "position"]
-    # Grouping keeps the last of each group only where rows are taken one after another.
+    # Only without threads is `last` the last in the order of rows.
     last = numbered.sort_by([(name, "ascending") for name in order]).group_by(names, use_threads=False)
     return rows.take(last.aggregate([("position", "last")])["position_last"])
-
-
-def _sorted_by(table: str) -> Sequence[str]:
-    return [name for name in KEYS[table] if name in ("trial_key", "epoch", "rung")]

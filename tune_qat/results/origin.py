@@ -1,4 +1,4 @@
-"""Where a study of the record comes from: this program ran it, or it was imported and can only be asked."""
+"""The origin of a study in the record: run by this program, or imported, and then it can only be queried."""
 
 from tune_qat.config import UsageError
 from tune_qat.results.reader import read_rows
@@ -6,11 +6,11 @@ from tune_qat.storage.paths import StoragePath
 
 
 def check_own(results: StoragePath, study_id: str, what: str) -> None:
-    """`UsageError` if the study was imported; `what` cannot be done with it then, such as `run`."""
+    """Raise `UsageError` if the study was imported: it cannot be `what`, such as `widened`."""
     for row in read_rows(results, "studies", study_id, columns=["origin"]):
         if row["origin"] is not None:
             raise UsageError(
                 f"Study {study_id!r} in {results} was imported from {row['origin']} and cannot be {what}: the "
-                "record has its results, and not what it was made of. Ask it with `tune-qat query` and `tune-qat "
-                "report`; a study of tune-qat needs another name or another --results folder."
+                "record holds its results, but not its definition. Use `tune-qat query` and `tune-qat report` on it; "
+                "a study of tune-qat needs another name or another --results folder."
             )

@@ -1,4 +1,4 @@
-"""Where a number came from: versions and the host, as the record keeps them."""
+"""The provenance of a trial's numbers: versions and host, as the record keeps them."""
 
 import hashlib
 import platform
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @cache
 def versions() -> dict[str, str | None]:
-    """Columns with the versions that a trial ran with, without importing any of the packages."""
+    """Return a trial's columns with versions, without importing any of the packages."""
     return {
         "tune_qat_version": _version("tune-qat"),
         "git_commit": _git_commit(),
@@ -24,23 +24,23 @@ def versions() -> dict[str, str | None]:
 
 
 COMPARED = ("tune-qat", "torch", "torchvision", "ray", "numpy", "timm")
-"""Packages that a trial's numbers depend on, and Ray, which needs the same everywhere."""
+"""Packages that a trial's numbers depend on, and Ray, which needs one version on all nodes."""
 
 
 def library_versions() -> dict[str, str | None]:
-    """Versions that have to be the same on every node of a cluster."""
+    """Return the versions that every node of a cluster must share."""
     return {"python": platform.python_version(), **{package: _version(package) for package in COMPARED}}
 
 
 def other_versions(theirs: Mapping[str, str | None], ours: Mapping[str, str | None], where: str = "here") -> str:
-    """Say how library versions differ from ours, which are those of `where`; empty where they are the same."""
+    """Return the differences of library versions from ours, those of `where`, as text; empty if there are none."""
     other = [name for name in ours if ours[name] != theirs.get(name)]
     return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
 
 
 @cache
 def host_hash() -> str:
-    """A host's identity without its name, which has no place in a published table."""
+    """Return a hash of the host's name, which does not belong in a published table."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
@@ -53,7 +53,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout that the package is imported from; None outside one."""
+    """Return the commit of the checkout that contains this package; None outside one."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
@@ -63,5 +63,5 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    # Before the first commit git prints the word HEAD, and fails.
+    # Before the first commit, git prints the word HEAD and fails.
     return found.stdout.strip() if found.returncode == 0 else None

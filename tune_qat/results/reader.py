@@ -1,7 +1,8 @@
-"""Reads the record as rows, for the driver. Never writes. The views for everybody are in `views.py`."""
+"""The record as rows, for the process that runs a study; it only reads. Queries of users go through `views.py`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,22 +16,22 @@ from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
 from tune_qat.storage.paths import StoragePath, open_input
 
 AGAIN = 20
-"""Times that a folder is listed anew where files vanish between listing and reading: another process compacts it."""
+"""Largest number of further attempts to read a folder whose files vanish because another process compacts it."""
 READ_AT_ONCE = 16
-"""Files read at the same time; most of the time is waiting for storage."""
+"""Number of files that are read at the same time, as most of the time is spent waiting for storage."""
 T = TypeVar("T")
 
 
 def read_rows(
     results: StoragePath, table: str, study_id: str | None = None, *, columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of a table with their `study_id`, each key once; of all studies where none is named.
+    """Return the rows of a table with their `study_id`, each key once; of all studies if none is named.
 
-    All columns, unless only some are asked for; those of the table's key are there in any case.
+    They have the given `columns` and those of the table's key, or all columns if `columns` is None.
 
     Raises:
-        TuneQatError: a file that cannot be read, named.
-        UsageError: a file of another schema version.
+        TuneQatError: a file cannot be read; the message names it.
+        UsageError: a file has another schema version.
     """
     folders = [table_folder(results, table, study_id)] if study_id else study_folders(results, table)
     rows: list[dict[str, Any]] = []
@@ -38,74 +39,64 @@ def read_rows(
         own = {"study_id": study_of(folder)}
         found = {}
         for row in while_compacted(partial(read_folder, folder, table, columns=columns)).to_pylist():
-            # Later files count before earlier ones, and those of single trials before compacted ones.
+            # Later files take precedence, as `record_files` says.
             found[tuple(row[name] for name in KEYS[table])] = {**own, **row}
         rows += found.values()
     return rows
 
 
 def read_folder(folder: StoragePath, table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """All files of a table's folder, one below the other, compacted ones first; columns as of `read_files`."""
+    """Return the rows of all files of a table's folder, in the order of `record_files`; arguments as `read_files`."""
     return read_files(record_files(folder), table, columns=columns)
 
 
 def read_files(paths: Sequence[StoragePath], table: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """These files, one below the other in their order; every column of the schema, or those asked for and the key's."""
+    """Return the rows of these files, in order, with the given `columns` and the key's, or all columns if None."""
     wanted = [name for name in TABLES[table].names if columns is None or name in (*KEYS[table], *columns)]
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         parts = list(pool.map(partial(read_file, columns=wanted), paths))
     empty = TABLES[table].empty_table().select(wanted)
-    # Files of earlier versions lack later columns.
+    # Files of earlier versions of tune-qat lack later columns.
     whole = pa.concat_tables([empty, *parts], promote_options="default")
     return whole.select(wanted)
 
 
 def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """One file of the record, checked for its checksums and its schema version; those of the columns that it has.
+    """Read one file, and check its checksums and schema version; `columns` that it does not have are left out.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
         TuneQatError, UsageError: as `read_rows`.
     """
-    try:
-        # ParquetFile, not read_table: the folder's name is no column here.
-        with open_input(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            table = file.read(columns)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+    # ParquetFile, not read_table, which would make a column of the folder's name.
+    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        table = file.read(columns)
     _check_metadata(path, table.schema.metadata)
     return table
 
 
 def check_file(path: StoragePath) -> None:
-    """Read one file whole, a part at a time and keeping none; errors as of `read_file`."""
-    try:
-        with open_input(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                file.read_row_group(group)
-            metadata = file.schema_arrow.metadata
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+    """Check a whole file by reading it, one row group in memory at a time; errors as `read_file`."""
+    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)
+        metadata = file.schema_arrow.metadata
     _check_metadata(path, metadata)
 
 
 def last_epochs(results: StoragePath, study_id: str, trial_key: str) -> list[dict[str, Any]]:
-    """A trial's epochs in order, each as its last attempt left it."""
+    """Return a trial's epochs in order, each from the last attempt that has it."""
     folder = table_folder(results, "epochs", study_id)
     found = while_compacted(partial(_epoch_rows, folder, trial_key))
     rows: dict[int, dict[str, Any]] = {}
-    # Sorting keeps the order of equals: of the same attempt, a trial's own file counts before a compacted one.
+    # Sorting is stable: for one attempt, a trial's own file, which comes later, replaces a compacted one.
     for row in sorted(found, key=lambda row: row["attempt"]):
         rows[row["epoch"]] = {"study_id": study_id, **row}
     return [rows[epoch] for epoch in sorted(rows)]
 
 
 def while_compacted(read: Callable[[], T]) -> T:
-    """What `read` gives, begun again where a file vanishes under it because another process compacts the record."""
+    """Return `read()`, and call it again if a file vanishes meanwhile because another process compacts the record."""
     for _ in range(AGAIN):
         try:
             return read()
@@ -115,13 +106,13 @@ def while_compacted(read: Callable[[], T]) -> T:
 
 
 def check_version(results: StoragePath) -> None:
-    """Check that a results folder was written with this schema version. One that is not there or empty is fine.
+    """Check the schema version of a results folder, which may also be empty or missing.
 
-    Looks at one file of each table of each study: a study is written by one version.
+    Reads one file of each table of each study, since one version writes all files of a study.
 
     Raises:
-        UsageError: another schema version.
-        TuneQatError: a file that cannot be read, named.
+        UsageError: the record has another schema version.
+        TuneQatError: a file cannot be read; the message names it.
     """
     for table in TABLES:
         for folder in study_folders(results, table):
@@ -129,7 +120,7 @@ def check_version(results: StoragePath) -> None:
 
 
 def check_files(results: StoragePath) -> None:
-    """Read every file of the record; the error of `check_file` for the first that is damaged."""
+    """Check every file of the record; raise the error of `check_file` for the first that is damaged."""
     for table in TABLES:
         for folder in study_folders(results, table):
             while_compacted(partial(_check_files, folder, check_file))
@@ -141,18 +132,13 @@ def _check_files(folder: StoragePath, check: Callable[[StoragePath], Any], only:
 
 
 def _check_file(path: StoragePath) -> None:
-    try:
-        with open_input(path) as source:
-            metadata = pq.read_metadata(source).metadata
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+    with _opened(path) as source:
+        metadata = pq.read_metadata(source).metadata
     _check_metadata(path, metadata)
 
 
 def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
-    """All rows of a trial's epochs; compacted files, which are large, are read only where its own do not have all."""
+    """Return all rows of a trial's epochs. Compacted files, which are large, are read only if its own lack an epoch."""
     own = [row for path in trial_files(folder, trial_key) for row in read_file(path).to_pylist()]
     epochs = {row["epoch"] for row in own}
     if own and len(epochs) == max(epochs):
@@ -174,9 +160,17 @@ def _check_metadata(path: StoragePath, metadata: Mapping[bytes, bytes] | None) -
         )
 
 
-def _unreadable(path: StoragePath, error: Exception) -> TuneQatError:
-    cause = str(error).partition("\n")[0]
-    return TuneQatError(
-        f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "
-        "`tune-qat run` sets it aside and runs its trial again."
-    )
+@contextmanager
+def _opened(path: StoragePath) -> Iterator[Any]:
+    """Open a file for pyarrow, and turn the errors of the block into a `TuneQatError`, except `FileNotFoundError`."""
+    try:
+        with open_input(path) as source:
+            yield source
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        cause = str(error).partition("\n")[0]
+        raise TuneQatError(
+            f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "
+            "`tune-qat run` sets it aside and runs its trial again."
+        ) from None

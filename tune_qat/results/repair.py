@@ -1,4 +1,4 @@
-"""Damaged files of a study are set aside, and the trials they were of are run again; everything else stands."""
+"""Repair of a study's record: damaged files are set aside, and their trials are run again. All others stay."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,17 +16,17 @@ from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, move, remove_folder
 
 ASIDE = "damaged"
-"""Folder of the results that holds what was set aside, in the layout of the record."""
+"""Folder in the results for files that were set aside, with the layout of the record."""
 _BEFORE_STATUS = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
 PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or required(field)]
-"""Columns that are known before a trial runs."""
+"""Columns of a trial that are known before it runs."""
 
 
 def repair(results: StoragePath, study_id: str) -> list[str]:
-    """Read the study's whole record, and see to it that what is left is whole; a sentence for each thing found.
+    """Read the whole record of a study, set damaged files aside, and return a sentence for each file and trial.
 
     Raises:
-        UsageError: a file of another schema version.
+        UsageError: a file has another schema version.
         OSError: a file cannot be moved.
     """
     said, again = list[str](), set[str]()
@@ -36,19 +36,19 @@ def repair(results: StoragePath, study_id: str) -> list[str]:
             said.append(f"{cause}\n  set aside in {set_aside(results, path)}")
             if "trial_key" in KEYS[table] and compact_number(path) is None:
                 again.add(path.name.partition(".")[0])
-    # Of the columns that tell, and not of all: a record may hold 100,000 trials.
+    # Only these columns: a record may hold 100,000 trials.
     trials = read_rows(results, "trials", study_id, columns=("status", "epochs_run"))
     again |= _with_holes(trials, read_folder(table_folder(results, "epochs", study_id), "epochs", columns=("epoch",)))
     if again:
         rows = {row["trial_key"]: row for row in read_rows(results, "trials", study_id)}
-        # Not while another process merges what is forgotten here.
+        # Not while another process merges these files.
         with claimed(results, study_id, "compact"):
             said += [_again(results, study_id, key, rows.get(key)) for key in sorted(again)]
     return said
 
 
 def set_aside(results: StoragePath, path: StoragePath) -> StoragePath:
-    """Move a file out of the record, to the same folder and name below `damaged`; its path there."""
+    """Move a file out of the record, to the same folder and name below `damaged`, and return its new path."""
     target = results / ASIDE / path.parent.parent.name / path.parent.name / path.name
     move(path, target)
     return target
@@ -71,8 +71,8 @@ def _damaged(paths: Iterable[StoragePath]) -> list[tuple[StoragePath, str]]:
 
 
 def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]:
-    """Trials that have ended, but of which the record does not hold every epoch."""
-    # A trial's epochs have no hole where there are as many different ones as the number of the last.
+    """Return the keys of ended trials whose epochs are not all in the record."""
+    # No epoch is missing if there are as many different ones as the number of the last.
     counted = epochs.group_by("trial_key").aggregate([("epoch", "count_distinct"), ("epoch", "max")])
     whole = counted.filter(pc.equal(counted["epoch_count_distinct"], counted["epoch_max"]))
     last = dict(zip(whole["trial_key"].to_pylist(), whole["epoch_max"].to_pylist(), strict=True))
@@ -81,10 +81,10 @@ def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]
 
 
 def _again(results: StoragePath, study_id: str, key: str, row: dict[str, object] | None) -> str:
-    """Put aside what is left of a trial; what it was planned as stays, if it is known."""
+    """Set aside the files of a trial, except the planned part of its row, and return a sentence about it."""
     if row and row["stage"] == PRETRAIN and row["status"] == COMPLETED:
-        # Its weights are what all arms started from; they are checked by their hash.
-        return f"trial {key}: the curve of the shared start is lost, its weights stand"
+        # All arms started from its weights, which their hash checks.
+        return f"trial {key}: the curve of the shared start is lost, but its weights are kept"
     for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
         folder = table_folder(results, table, study_id)
         for path in [*folder.glob(f"{key}.parquet"), *folder.glob(f"{key}.*.parquet")]:

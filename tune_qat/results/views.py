@@ -1,4 +1,4 @@
-"""The record as DuckDB views, for everybody. Never writes."""
+"""DuckDB views of the record, for queries of users; they only read."""
 
 import glob
 from collections.abc import Sequence
@@ -27,22 +27,22 @@ _SQL_TYPES = {
 
 
 def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = True) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view for each table over one or more results folders.
+    """Open an in-memory DuckDB with a view for each table over one or more results folders.
 
-    `study_id` is text, whatever it looks like. `epochs` and `layers` show the last attempt of each epoch; of what is in
-    a compacted file and in one of its own, the latter counts. Timestamps are UTC without a zone, which DuckDB hands to
-    Python without further packages. Views of local folders follow a running study; a remote record is read once, now.
-    Views that need not follow take what `compact` has merged as it is, without looking for attempts of an epoch in it;
-    once those files are gone, such a connection cannot answer (`vanished`).
+    `study_id` is always text. `epochs` and `layers` show the last attempt of each epoch, and a row in a trial's own
+    file takes precedence over one in a compacted file. Timestamps are UTC without a zone, which DuckDB converts to
+    Python without further packages. Views of local folders follow a running study; a remote record is read once, here.
+    Views that do not `follow` read compacted files as they are, without a search for duplicate keys; once these files
+    are replaced, their queries fail (`vanished`).
 
     Args:
         paths: results folders or their URIs.
         reference: CSV files with the columns of `schema.REFERENCE`: the view `reference`.
-        follow: whether the views of local folders show what is written later.
+        follow: whether the views of local folders show rows that are written later.
 
     Raises:
-        TuneQatError: a path that holds no record, or a file that cannot be read.
-        UsageError: another schema version, or one study in two of the folders.
+        TuneQatError: a path holds no record, or a file cannot be read.
+        UsageError: a record has another schema version, or two of the folders hold the same study.
     """
     roots = list(dict.fromkeys(path.resolve() for path in paths))
     for root in roots:
@@ -53,7 +53,7 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
         check_version(root)
     _check_apart(roots)
     connection = duckdb.connect(":memory:")
-    # No extension is fetched behind the user's back; Parquet and JSON are built in.
+    # DuckDB downloads no extension; Parquet and JSON are built in.
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE VIEW reference AS {_select_reference(reference)}")
@@ -72,15 +72,15 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
 
 
 def read_sql(module: str, name: str) -> str:
-    """Read the query `name.sql` that lies beside a module, which gives its `__file__`."""
+    """Read the query `name.sql` from the folder of a module; `module` is its `__file__`."""
     return Path(module).with_name(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def vanished(error: duckdb.Error) -> bool:
-    """Whether a file was gone, or another in its place, between listing and reading, so that asking again helps.
+    """Return whether a query failed because a file was removed or replaced meanwhile, and may succeed if repeated.
 
-    The record is being compacted, or a running study wrote a file of it anew: its parts no longer fit what DuckDB knew
-    of them, which is an error of its Parquet reader without a kind of its own.
+    `compact` removes files, and a running study replaces them. At a replaced one DuckDB's Parquet reader raises its
+    base class of errors, because the file's parts are not where they were.
     """
     gone = ("No such file", "No files found")
     replaced = type(error) is duckdb.Error
@@ -88,9 +88,9 @@ def vanished(error: duckdb.Error) -> bool:
 
 
 def scattered(paths: Sequence[StoragePath], table: str) -> bool:
-    """Whether a table of local results has files beside one compacted file for each study.
+    """Return whether a table of local results has more than one compacted file for each study.
 
-    Every query opens them anew, of a running study as many as it has trials.
+    Each query then opens all of them: for a running study, one for each trial.
     """
     roots = [path.resolve() for path in paths]
     return all(isinstance(root, Path) for root in roots) and not _merged(roots, table)
@@ -106,7 +106,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) 
 
 
 def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[StoragePath]) -> list[str]:
-    """What a table is selected from, with the columns `study_id` and `filename` beside its own."""
+    """Return the SQL sources of a table's rows, with the columns `study_id` and `filename` beside its own."""
     sources = []
     # The pattern is read again with every query, so that an open connection follows a running study.
     patterns = [
@@ -125,7 +125,7 @@ def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[
 
 
 def _merged(roots: Sequence[StoragePath], table: str) -> list[str]:
-    """The files of a table if there is one compacted file for each study and nothing else: no row is in them twice."""
+    """Return a table's files if each study has one compacted file and no other, so that no key is there twice."""
     files = [record_files(folder) for root in roots for folder in study_folders(root, table)]
     whole = all(len(found) == 1 and compact_number(found[0]) is not None for found in files)
     local = all(isinstance(root, Path) for root in roots)
@@ -133,7 +133,7 @@ def _merged(roots: Sequence[StoragePath], table: str) -> list[str]:
 
 
 def _read_parquet(patterns: Sequence[str]) -> str:
-    # Every column is there with its type, even if older files lack it.
+    # By name, since older files lack some columns.
     return (
         f"read_parquet({_list(patterns)}, union_by_name = true, filename = true, hive_partitioning = true, "
         "hive_types = {'study_id': VARCHAR})"
@@ -152,17 +152,19 @@ def _read_remote(root: StoragePath, table: str) -> pa.Table:
 
 
 def _select(table: str, sources: Sequence[str], *, once: bool) -> str:
-    """All rows of the sources; of those with the same key the one that counts, unless each is there `once`."""
+    """Return the query for a table's rows, each key once; no duplicates are looked for if each is there `once`."""
     columns = [pa.field("study_id", pa.string()), *TABLES[table]]
     empty = _empty(pa.schema([*columns, pa.field("filename", pa.string())]))
     selected = empty + "".join(f" UNION ALL BY NAME SELECT * FROM {source}" for source in sources)
-    moments = [f"{field.name} AT TIME ZONE 'UTC' AS {field.name}" for field in columns if _is_moment(field)]
+    moments = [
+        f"{field.name} AT TIME ZONE 'UTC' AS {field.name}" for field in columns if pa.types.is_timestamp(field.type)
+    ]
     replaced = f" REPLACE ({', '.join(moments)})" if moments else ""
     query = f"SELECT * EXCLUDE (filename){replaced} FROM ({selected})"
     if "trial_key" in KEYS[table] and not once:
         known_by = ", ".join(("study_id", *(name for name in KEYS[table] if name != "attempt")))
         last = "attempt DESC, " if "attempt" in KEYS[table] else ""
-        # A trial's own file counts before a compacted one, and of those the one with the higher number.
+        # First a trial's own file, then the compacted one with the highest number.
         compact = r"TRY_CAST(regexp_extract(filename, 'compact-(\d+)\.parquet$', 1) AS BIGINT)"
         query += f" QUALIFY row_number() OVER (PARTITION BY {known_by} ORDER BY {last}{compact} DESC NULLS FIRST) = 1"
     return query
@@ -187,21 +189,17 @@ def _list(patterns: Sequence[str]) -> str:
     return "[" + ", ".join("'" + pattern.replace("'", "''") + "'" for pattern in patterns) + "]"
 
 
-def _is_moment(field: pa.Field) -> bool:
-    return bool(pa.types.is_timestamp(field.type))
-
-
 def _has_files(results: StoragePath, table: str) -> bool:
     return any(True for _ in (results / table).glob(f"study_id=*/{FILES}"))
 
 
 def _check_apart(roots: Sequence[StoragePath]) -> None:
-    """Views tell studies apart by their id alone."""
+    """Raise `UsageError` if two folders hold the same study: views distinguish studies by their id alone."""
     home: dict[str, StoragePath] = {}
     for root in roots:
         for study_id in sorted({study_of(folder) for table in TABLES for folder in study_folders(root, table)}):
             if home.setdefault(study_id, root) != root:
                 raise UsageError(
-                    f"Study {study_id!r} is in {home[study_id]} and in {root}, and would be mixed up. "
-                    "Read the two folders one at a time, or give one of the studies another name."
+                    f"Study {study_id!r} is in {home[study_id]} and in {root}, and its rows would be mixed. "
+                    "Read one folder at a time, or give one of the studies another name."
                 )

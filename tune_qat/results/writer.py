@@ -1,4 +1,4 @@
-"""Writes the record: typed, checked and atomic."""
+"""Writer of the record: rows are typed and checked, files are replaced atomically."""
 
 import math
 import operator
@@ -21,9 +21,9 @@ _FEW_ROWS: Mapping[str, Any] = {
     "use_dictionary": False,
     "write_statistics": False,
 }
-"""With few rows a file all that counts is what a column costs by itself: this takes half the time to write and read."""
+"""Parquet options for files of few rows, where the cost of a column counts: half the time to write and read."""
 _PLAIN = {name: pa.schema([field.remove_metadata() for field in schema]) for name, schema in TABLES.items()}
-"""Without descriptions, which would be most of a small file."""
+"""Schemas without descriptions, which would be most of a small file."""
 
 
 def write_rows(
@@ -34,13 +34,13 @@ def write_rows(
     *,
     imported: bool = False,
 ) -> None:
-    """Replace `path` by a file with these rows: a reader finds the old file or the new one, never half of one.
+    """Replace `path` by a file with these rows: a reader finds the old or the new file, never a part of one.
 
-    `imported`: of a study that something else ran, in which some columns that are required of ours may be NULL.
+    In rows of an `imported` study, some columns may be NULL that are required otherwise.
 
     Raises:
-        ValueError: a column that the table does not have, a required one without a value, a value of another type,
-            or a number that is not finite. Such a row is a mistake of this program, and must not enter the record.
+        ValueError: an unknown column, a required one without a value, a value of another type, or a number that is not
+            finite. Such a row is a mistake of this program, and must not enter the record.
     """
     schema = TABLES[table]
     for row in rows:
@@ -52,7 +52,7 @@ def write_rows(
 
 
 def parquet(table: pa.Table, *, compression: str = "zstd", **options: Any) -> bytes:
-    """A table as a Parquet file of this schema version, with checksums, so that damage is noticed."""
+    """Return a table as a Parquet file of this schema version, with checksums that reveal damage."""
     versioned = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
     sink = pa.BufferOutputStream()
     pq.write_table(versioned, sink, compression=compression, write_page_checksum=True, **options)
@@ -64,10 +64,10 @@ _OF_LAYER = [field.name for field in fields(LayerResult)]
 
 
 class EpochLog:
-    """The worker's own files of one attempt at a trial: its `epochs` and `layers`, rewritten with every epoch."""
+    """The two files of one attempt at a trial, `epochs` and `layers`, rewritten by the worker after each epoch."""
 
     def __init__(self, results: StoragePath, study_id: str, trial_key: str, write: Write = write_whole) -> None:
-        """Takes the attempt after the highest one on disk."""
+        """Start the attempt after the highest one on disk."""
         self._write = write
         self._key = check_name(trial_key)
         self._folders = {table: table_folder(results, table, study_id) for table in ("epochs", "layers")}
@@ -75,22 +75,22 @@ class EpochLog:
         self._rows: dict[str, list[dict[str, Any]]] = {"epochs": [], "layers": []}
 
     def append(self, result: EpochResult) -> None:
-        """Add an epoch; when this returns, it is on disk."""
+        """Add an epoch, and write the files to disk before returning."""
         about = {"trial_key": self._key, "attempt": self.attempt}
         values = {name: getattr(result, name) for name in _OF_EPOCH}
         layers = ({name: getattr(layer, name) for name in _OF_LAYER} for layer in result.layers)
         self._rows["layers"] += [{**about, "epoch": result.epoch, **layer} for layer in layers]
         self._rows["epochs"].append({**about, **values})
-        # `epochs` last: an epoch that is there has its layers.
+        # `epochs` last: an epoch in the record has its layers.
         for table in ("layers", "epochs"):
             if self._rows[table]:
                 name = f"{self._key}.{self.attempt}.parquet"
                 write_rows(self._folders[table] / name, table, self._rows[table], self._write)
 
     def forget_earlier(self) -> None:
-        """Remove what earlier attempts left: this one begins anew, and may end earlier than they did."""
+        """Remove the files of earlier attempts: this one starts from scratch, and may end at an earlier epoch."""
         if self.attempt == 1:
-            return  # what an attempt leaves without an epoch has the name of this one's files
+            return  # an attempt without an epoch has left, at most, files that this one replaces
         for folder in self._folders.values():
             for attempt in _attempts(folder, self._key):
                 if attempt < self.attempt:
@@ -104,7 +104,7 @@ def _attempts(folder: StoragePath, trial_key: str) -> list[int]:
 
 
 def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]], imported: bool) -> pa.Array:
-    """One column of the table, typed and checked."""
+    """Return one column of the table, typed and checked."""
     values = [row.get(field.name) for row in rows]
     try:
         if pa.types.is_integer(field.type):

@@ -1,1 +1,1 @@
-"""A path on this machine or on object storage, files written whole, and writes tried again."""
+"""Local and remote paths, files written atomically, and refused writes repeated."""

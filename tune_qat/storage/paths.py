@@ -1,8 +1,9 @@
-"""Where files are: a folder of this machine, or a URI on any file system of pyarrow or fsspec, used alike."""
+"""Paths of files: local ones, and URIs on any file system of pyarrow or fsspec, used alike."""
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -13,15 +14,15 @@ from urllib.parse import urlsplit, urlunsplit
 from tune_qat.config import TuneQatError, UsageError
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
-"""Schemes of storage without folders, on which an upload shows when it is complete."""
+"""Schemes of object storage, without folders; an uploaded file appears there once it is complete."""
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A path on object storage or another remote file system, with the part of `pathlib.Path` that is used here."""
+    """A path on a remote file system, with the methods of `pathlib.Path` that this project uses."""
 
     uri: str
-    """Without a slash at its end."""
+    """URI without a slash at its end."""
 
     def __truediv__(self, name: str) -> "RemotePath":
         root, path, query = _split(self.uri)
@@ -65,7 +66,7 @@ class RemotePath:
                 raise
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """Files and folders whose names, one for each part of the pattern, match."""
+        """Yield the files and folders below this one whose path matches, part by part."""
         from pyarrow.fs import FileSelector
 
         first, _, rest = pattern.partition("/")
@@ -76,34 +77,35 @@ class RemotePath:
                 yield from child.glob(rest) if rest else (child,)
 
     def _found(self) -> tuple[Any, str]:
-        """The file system, and the path on it."""
+        """Return the pyarrow file system, and the path on it."""
         root, path, query = _split(self.uri)
         files, top = _file_system(root + query)
         return files, top + path
 
 
 StoragePath = Path | RemotePath
-"""A file or folder. Plain functions of this module do what differs between the two kinds."""
+"""A local or remote file or folder. Operations that differ between the two are functions of this module."""
 Write = Callable[[StoragePath, bytes | memoryview], None]
-"""`write_whole`, or what tries a refused write again (`Patience.write_whole`)."""
+"""Type of `write_whole`, and of `Patience.write_whole`, which repeats a refused write."""
 
 
 def storage_path(named: str | StoragePath) -> StoragePath:
-    """Read a path or a URI of the command line or of a caller; `UsageError` for a URI without a known file system.
+    """Return the path of a string from the command line or a caller; a local path keeps its form, with ~ expanded.
 
-    A path is left as it was typed, but for the home folder.
+    Raises `UsageError` for a URI that has no known file system, names no bucket, or holds a password.
     """
     if isinstance(named, RemotePath) or "://" not in str(named):
         return named if isinstance(named, RemotePath) else Path(named).expanduser()
     if isinstance(named, Path):
-        raise TypeError(f"A URI is text, and a Path breaks it: {named}")
+        raise TypeError(f"a URI must be a str, because a Path drops one of its slashes: {named}")
     parts = urlsplit(named)
     if parts.scheme == "file":
         return Path(parts.path).absolute()
     if parts.password is not None:
+        shown = urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))
         raise UsageError(
-            f"{_without_secrets(named)} holds a password, which would end up in the record. Give it as the file "
-            "system's own environment variables or configuration have it."
+            f"{shown} holds a password, which would end up in the record. Give it by the environment variables or the "
+            "configuration of the file system."
         )
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
@@ -113,7 +115,7 @@ def storage_path(named: str | StoragePath) -> StoragePath:
 
 
 def open_input(path: StoragePath) -> Any:
-    """A file to read parts of, as pyarrow opens it; `FileNotFoundError` where there is none."""
+    """Open a file for pyarrow, which may read parts of it; raise `FileNotFoundError` if it does not exist."""
     from pyarrow import OSFile
 
     if isinstance(path, Path):
@@ -123,15 +125,15 @@ def open_input(path: StoragePath) -> Any:
 
 
 def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
-    """Replace a file: a reader finds the old one or the new one, never half of one.
+    """Replace a file atomically: a reader finds the old or the new one, never a part of one.
 
-    On this machine a temporary name, fsync, rename and fsync of the folder; on a remote file system one upload, which
-    shows when it is complete. `OSError` where it is refused, and then the old file is still there.
+    A local file is written under a temporary name, synchronised and renamed; on object storage, an upload appears when
+    it is complete. Raises `OSError` if the write is refused; the old file is then still there.
     """
     if isinstance(path, RemotePath):
         _write_remote(path, data)
         return
-    # A leading dot and another ending keep readers away from a file that is not whole yet.
+    # Readers skip the incomplete file because of its leading dot and its ending.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -164,19 +166,17 @@ def _write_remote(path: RemotePath, data: bytes | memoryview) -> None:
 
 
 def remove_folder(folder: StoragePath) -> None:
-    """A folder and what is in it, if it is there."""
+    """Remove a folder and its content, if it exists."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
         return
     files, path = folder._found()
-    try:
+    with suppress(FileNotFoundError):
         files.delete_dir(path)
-    except FileNotFoundError:
-        pass
 
 
 def move(path: StoragePath, target: StoragePath) -> None:
-    """Give a file another name, replacing what has it; copied and removed where the file system knows no renaming."""
+    """Move a file, replacing one that has the new name; copied and removed unless both paths are local."""
     if isinstance(path, Path) and isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)
@@ -187,7 +187,7 @@ def move(path: StoragePath, target: StoragePath) -> None:
 
 @lru_cache
 def _file_system(root: str) -> tuple[Any, str]:
-    """The file system of a URI without a path, and its name of the root."""
+    """Return the file system of a URI without a path, and the name of its root there."""
     from pyarrow import ArrowException
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
@@ -201,7 +201,7 @@ def _file_system(root: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        # Without a host the paths begin at its top.
+        # Without a host, paths begin at the root.
         files, path = fsspec.core.url_to_fs(f"{root}/" if root.endswith("://") else root)
     except (ImportError, ValueError) as error:
         raise UsageError(
@@ -212,11 +212,6 @@ def _file_system(root: str) -> tuple[Any, str]:
 
 
 def _split(uri: str) -> tuple[str, str, str]:
-    """Scheme and host, path, and options with their question mark: the three together are the URI again."""
+    """Return scheme and host, path, and query with its question mark: concatenated, they are the URI again."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}", parts.path, f"?{parts.query}" if parts.query else ""
-
-
-def _without_secrets(uri: str) -> str:
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))

@@ -1,4 +1,4 @@
-"""Whether results can be written to, found out by writing."""
+"""A test of whether results can be written, by writing a file."""
 
 import secrets
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from tune_qat.storage.paths import StoragePath, write_whole
 
 @contextmanager
 def probe(results: StoragePath) -> Iterator[str]:
-    """Keep a new file among the results for as long as the block runs: its name, which is its content.
+    """Write a file to the results, yield its name, which is also its content, and remove it after the block.
 
     Raises:
-        TuneQatError: it cannot be written or removed.
+        TuneQatError: the file cannot be written or removed.
     """
     name = f".probe-{secrets.token_hex(8)}"
     made = isinstance(results, Path) and not results.exists()
@@ -23,7 +23,7 @@ def probe(results: StoragePath) -> Iterator[str]:
         yield name
         (results / name).unlink()
     except OSError as error:
-        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another place.") from error
+        raise TuneQatError(f"--results {results} cannot be written to: {error}. Name another folder.") from error
     finally:
         with suppress(OSError):
             (results / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Writes that are refused are tried again for a while: disks are emptied, shares come back."""
+"""Repetition of refused writes: a full disk may be emptied, a lost share may come back."""
 
 import errno
 import time
@@ -16,18 +16,19 @@ LONGEST_PAUSE_S = 30.0
 
 @dataclass
 class Patience:
-    """Tries a refused write again, with pauses that double, until `seconds` have passed since it was first refused.
+    """Time in seconds for which a refused write is repeated, with pauses that double.
 
-    After that every further refusal is final at once: the study is stopping.
+    Once a write has used it up, each further refusal is final at once: the study is stopping.
     """
 
     results: StoragePath
     seconds: float
     say: Callable[[str], Any] = lambda text: None
+    """Function that is told of the first refusal of a write."""
     spent: bool = False
 
     def write_whole(self, path: StoragePath, data: bytes | memoryview) -> None:
-        """As `write_whole`; `StorageRefused` once the patience is spent."""
+        """Write a file as `write_whole` does; raise `StorageRefused` once the time is used up."""
         began, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
@@ -37,23 +38,19 @@ class Patience:
                 left = self.seconds - (time.monotonic() - began)
                 if self.spent or left <= 0:
                     self.spent = True
-                    raise StorageRefused(_refused(path, error)) from error
+                    raise StorageRefused(
+                        f"{path} cannot be written: {_cause(error)}. The record is complete up to here: make room or "
+                        "bring the storage back, and run the same command again."
+                    ) from error
                 if pause == FIRST_PAUSE_S:
                     self.say(f"{path} cannot be written ({_cause(error)}): trying again for {self.seconds:.0f} s")
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _check_there(self) -> None:
-        """A share that was lost leaves its empty mount point: writing there would be lost with it."""
+        """Raise `FileNotFoundError` without the results folder: a file on an empty mount point would be lost."""
         if isinstance(self.results, Path) and not self.results.is_dir():
             raise FileNotFoundError(errno.ENOENT, "the results folder is gone", str(self.results))
-
-
-def _refused(path: StoragePath, error: OSError) -> str:
-    return (
-        f"{path} cannot be written: {_cause(error)}. What is recorded is whole; "
-        "make room or bring the storage back, and run the same command again."
-    )
 
 
 def _cause(error: OSError) -> str:

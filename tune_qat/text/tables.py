@@ -1,4 +1,4 @@
-"""Prints data frames, and writes them in the formats that people ask for."""
+"""Data frames as text: tables for the screen, CSV, JSON and Parquet."""
 
 import numbers
 import sys
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 500
-"""Of a table on the screen: the look of more takes seconds, and nobody reads them there."""
+"""Limit of the rows in a table on the screen: more would take seconds to lay out."""
 
 
 def check_format(form: str, output: Path | None) -> None:
-    """`UsageError` for a format that is none, or Parquet without a file; asked before there is an answer to write."""
+    """Raise `UsageError` for an unknown format, or Parquet without a file; called before the query runs."""
     if form not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, but got {form!r}.")
     if form == "parquet" and output is None:
@@ -24,10 +24,10 @@ def check_format(form: str, output: Path | None) -> None:
 
 
 def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
-    """Show a frame, or write it to `output`, in a format that `check_format` has passed.
+    """Print a frame, or write it to `output`, in a format that `check_format` allows.
 
     Raises:
-        UsageError: two columns of one name, in a format that cannot hold them.
+        UsageError: two columns have the same name, which JSON and Parquet do not allow.
         TuneQatError: `output` cannot be written.
     """
     twice = frame.columns[frame.columns.duplicated()]
@@ -44,9 +44,9 @@ def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
 
 
 def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
-    """The frame's first rows as a plain table, numbers to the right, NULL as a dash.
+    """Return the frame's first rows as a plain table, numbers aligned to the right, NULL as a dash.
 
-    `count` for a last line with the rows, and what has those that are not shown.
+    With `count`, a last line says how many rows there are, and which formats have those that are not shown.
     """
     from rich import box
     from rich.console import Console
@@ -54,12 +54,12 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    # By position: an answer may have two columns of one name.
+    # By position: two columns may have the same name.
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
         table.add_column(Text(str(name)), justify="right" if dtype.kind in "iufb" else "left", overflow="fold")
     for row in frame.head(MOST_ROWS).itertuples(index=False):
         table.add_row(*(Text(cell(value)) for value in row))
-    # Piped output is not folded to the width of a terminal that is not there.
+    # Without a terminal, lines are not folded to its width.
     console = Console(width=None if sys.stdout.isatty() else 1_000, no_color=not sys.stdout.isatty())
     with console.capture() as capture:
         console.print(table)
@@ -70,7 +70,7 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
 
 
 def cell(value: object) -> str:
-    """One value for a table: NULL as a dash, fractions to four decimals, or to four digits where they are small."""
+    """Return a value as text: NULL as a dash, fractions with four decimals, or four digits if small or large."""
     import pandas as pd
 
     if pd.api.types.is_scalar(value) and pd.isna(value):
@@ -82,12 +82,8 @@ def cell(value: object) -> str:
 
 
 def _text(frame: "pd.DataFrame", form: str) -> str:
-    return {"table": table_text, "csv": _csv, "json": _json}[form](frame)
-
-
-def _csv(frame: "pd.DataFrame") -> str:
-    return str(frame.to_csv(index=False)).rstrip("\n")
-
-
-def _json(frame: "pd.DataFrame") -> str:
-    return str(frame.to_json(orient="records", indent=2, date_format="iso"))
+    if form == "csv":
+        return str(frame.to_csv(index=False)).rstrip("\n")
+    if form == "json":
+        return str(frame.to_json(orient="records", indent=2, date_format="iso"))
+    return table_text(frame)

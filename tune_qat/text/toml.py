@@ -1,4 +1,4 @@
-"""Writes plain values as TOML that people like to read. The standard library only reads it."""
+"""TOML writer for plain values; the standard library only reads TOML."""
 
 import json
 import re
@@ -7,13 +7,13 @@ from typing import Any
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _WIDTH = 100
-"""A list that would make its line longer than this has a line for each entry."""
+"""Length of a line above which a list gets a line for each entry."""
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
-    """The values with a section for each table of the top level; what lies deeper is written inline, or dotted.
+    """Return TOML with a section for each mapping of the top level; mappings inside are written inline or dotted.
 
-    Takes truth values, whole numbers, floats, text, and lists and mappings of these. `tomllib` reads back the same.
+    Values are bool, int, float, str, and lists and mappings of these; `tomllib` reads the same values back.
     """
     plain = [_line((key,), value) for key, value in values.items() if not isinstance(value, Mapping)]
     sections = [
@@ -25,7 +25,7 @@ def toml_text(values: Mapping[str, Any]) -> str:
 
 
 def _lines(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each value; a table of tables continues in dotted keys."""
+    """Yield a line for each value; a mapping of mappings becomes dotted keys."""
     for key, value in table.items():
         if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
             yield from _lines((*path, key), value)
@@ -57,9 +57,9 @@ def _value(value: Any) -> str:
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(_value, value))}]"
-    raise TypeError(f"TOML is written of plain values, not of {type(value).__name__}")
+    raise TypeError(f"a {type(value).__name__} cannot be written as TOML")
 
 
 def _text(value: str) -> str:
-    # JSON's escapes are TOML's, but for DEL, which JSON writes as it is.
+    # TOML has JSON's escapes, and also requires one for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,1 +1,1 @@
-"""Trains one configuration. Knows nothing of Ray, nor of the record."""
+"""Training of one configuration, without Ray and without the record."""

@@ -1,4 +1,4 @@
-"""Batch-norm statistics estimated anew from training batches (Nagel et al., ICML 2022, arXiv 2203.11086)."""
+"""Re-estimation of batch-norm statistics from training batches (Nagel et al., ICML 2022, arXiv 2203.11086)."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def norms(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms of a model that keep running statistics."""
+    """Return the model's batch norms that keep running statistics."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
 
 @torch.no_grad()
 def reestimate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
-    """Replace running statistics by the means over `batches` of each batch's mean and its unbiased variance.
+    """Replace running statistics by averages over `batches` of each batch's mean and unbiased variance.
 
-    Everything else runs as in evaluation, so that nothing is dropped, drawn or counted. The model is in evaluation mode
+    All other modules run in evaluation mode (no dropout, no other statistics). The model is in evaluation mode
     afterwards.
     """
     found = norms(model)
@@ -24,7 +24,7 @@ def reestimate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     momenta = [norm.momentum for norm in found]
     for norm in found:
         norm.reset_running_stats()
-        norm.momentum = None  # a mean over batches, each with the same weight
+        norm.momentum = None  # None: an average in which each batch has the same weight
         norm.train()
     try:
         for inputs in batches:

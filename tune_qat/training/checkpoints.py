@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read as data and never as code."""
+"""Checkpoint files: written atomically, read as data and never as code."""
 
 import hashlib
 import io
@@ -13,14 +13,14 @@ from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
-    """Write atomically (see `write_whole`)."""
+    """Write a state atomically (see `write_whole`)."""
     file = io.BytesIO()
     torch.save(state, file)
     write(path, file.getbuffer())
 
 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:
-    """A checkpoint as plain data, never code; `TuneQatError` naming the file where it cannot be read."""
+    """Read a checkpoint as plain data, never as code; raise `TuneQatError` naming the file if it cannot be read."""
     try:
         state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -30,14 +30,14 @@ def load_checkpoint(path: StoragePath) -> dict[str, Any]:
             f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
         ) from error
     if not isinstance(state, dict):
-        raise TuneQatError(f"Checkpoint {path} holds a {type(state).__name__}, and no named weights.")
+        raise TuneQatError(f"Checkpoint {path} holds a {type(state).__name__} instead of named weights.")
     return state
 
 
 def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
-    """The floating-point weights of a checkpoint of ours, or of a plain state dict.
+    """Read floating-point weights from one of our checkpoints, or from a plain state dict.
 
-    Raises `TuneQatError` naming the file where it cannot be read or holds something else.
+    Raises `TuneQatError` naming the file if it cannot be read or holds something else.
     """
     state = load_checkpoint(path)
     ours = state.get("model")
@@ -46,24 +46,24 @@ def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
     if other:
         raise TuneQatError(
             f"Checkpoint {path} holds more than floating-point weights ({', '.join(map(str, other[:3]))}). "
-            "A quantized model is no start: name a checkpoint of a 32/32 model, or a plain state dict."
+            "Training cannot start from a quantized model: give a checkpoint of a 32/32 model, or a plain state dict."
         )
     return weights
 
 
 def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
-    """Load floating-point weights; `TuneQatError` naming the file where they are not those of the model `name`."""
+    """Load floating-point weights into the model `name`; raise `TuneQatError` naming the file if they do not fit it."""
     try:
         model.load_state_dict(load_weights(checkpoint))
     except RuntimeError as error:
         raise TuneQatError(
             f"Checkpoint {checkpoint} does not fit model {name!r}: {error}\n"
-            "A start must hold the floating-point weights of the same model on the same kind of data."
+            "The checkpoint must hold the floating-point weights of the same model on the same kind of data."
         ) from error
 
 
 def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
-    """Hash of names, shapes, types and values: the same for the same weights, however the file was written."""
+    """Hash names, types, shapes and values by SHA-256: equal for equal weights, however their file was written."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()

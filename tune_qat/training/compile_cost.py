@@ -1,7 +1,7 @@
-"""Whether compiling pays: what it takes against what it saves, from counts alone: asked twice, it says the same.
+"""Estimate of whether compiling pays, from counts alone, so that equal plans always get the same answer.
 
-Compiling saves the passes over memory that eager fake quantization makes, and on a GPU the launches of its kernels. It
-takes seconds for every program, and again in part for every process.
+Compiling saves the passes over memory that eager fake quantization makes and, on a GPU, its kernel launches. It takes
+seconds for each program, and a share of that again in each process.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Seconds of one core, or of a GPU."""
+    """Times in seconds, of one CPU core or of a GPU."""
 
     saved_per_element: float
-    """For each quantized activation of each training sample."""
+    """Time saved for each quantized activation of each training sample."""
     saved_per_launch: float
-    """For each quantized layer of each step."""
+    """Time saved for each quantized layer in each step."""
     per_program: float
-    """To compile one for the first time on a machine."""
+    """Time to compile a program for the first time on a machine, apart from its layers."""
     per_layer: float
-    """The same, for each quantized layer."""
+    """Time that each quantized layer adds to that."""
 
 
 COSTS = {
@@ -28,28 +28,28 @@ COSTS = {
     "cuda": Cost(saved_per_element=0.0, saved_per_launch=1e-4, per_program=5.0, per_layer=3.0),
 }
 FROM_DISK = 0.3
-"""Share of the first time that a program takes a process which finds it compiled."""
+"""Time to load a compiled program in a further process, as a share of the first compilation."""
 MARGIN = 2.0
-"""Saved over spent that is asked for: early stopping may leave half of the plan untrained."""
+"""Required ratio of saved to spent time: early stopping may leave half of the plan untrained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is going to be trained in quantized form."""
+    """Counts of the quantized training that is planned."""
 
     samples: int
-    """Training samples, repeats counted."""
+    """Training samples; each counts once an epoch."""
     steps: int
     features: int
     """Quantized activations of one sample, over all layers."""
     layers: int
     programs: int
-    """Different models, schemes and batch sizes, floating-point ones too."""
+    """Different combinations of model, scheme and batch size, floating-point ones included."""
     processes: int
 
 
 def worth_compiling(plan: Plan, device_type: str) -> bool:
-    """Whether compiled training of the plan saves at least `MARGIN` times what compiling takes."""
+    """Return whether compiling saves at least `MARGIN` times the seconds that it takes."""
     cost = COSTS.get(device_type)
     if cost is None:
         return False

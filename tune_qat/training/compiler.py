@@ -1,7 +1,6 @@
-"""Which code runs a training step: torch's eager operations, or the same compiled by Inductor.
+"""Backends of a training step: torch's eager operations, or the same compiled by Inductor.
 
-The choice is made once for a study, said once, and recorded with every trial: curves are the same bit for bit only for
-the same backend.
+A study chooses one backend and records it with every trial: curves are bit-identical only on the same backend.
 """
 
 import logging
@@ -19,25 +18,23 @@ from tune_qat.training.compile_cost import Plan, worth_compiling
 VECTOR_CHANNELS = 16
 """Channels that fill a CPU's vector register of float32 (AVX-512)."""
 _PROGRAMS = 1_000
-"""Most compiled variants of a process: one for each model, scheme and batch size that its trials have."""
-
-
+"""Limit of compiled variants in a process: its trials need one for each model, scheme and batch size."""
 _TALKATIVE = ("torch.utils.cpp_extension", "torch._higher_order_ops.wrap")
-"""Loggers that warn of what is well: no CUDA where a CUDA build of torch runs on a CPU; see `cpu.tanh`."""
+"""Loggers whose warnings are harmless: a CUDA build of torch on a CPU, and the checkpoints of `cpu.tanh`."""
 
 
 def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The model as a function whose forward and backward are compiled when it is first called.
+    """Return a function that computes the model; its first call compiles forward and backward.
 
-    All of it or nothing: a model that cannot be compiled as a whole raises `TorchDynamoException` at that first call.
-    Trials that differ in values alone (weights, step sizes, learning rate, seed) share one compilation; another batch
-    size or bit width is another one. Compiled code is kept on disk by torch, for later processes of this machine.
+    That call raises `TorchDynamoException` if the model cannot be compiled as a whole. Trials that differ only in
+    values (weights, step sizes, learning rate, seed) share one compilation; another batch size or bit width needs its
+    own. Torch keeps compiled code on disk for later processes of this machine.
     """
     _hush()
-    # Above its limit torch would run eagerly without a word.
+    # Above its limit torch compiles nothing more.
     torch._dynamo.config.recompile_limit = _PROGRAMS
     torch._dynamo.config.accumulated_recompile_limit = _PROGRAMS
-    # The way back at the first call too, where a failure can be answered; torch would wait for the first backward.
+    # Compile backward at the first call too, where `TrainingStep` handles a failure, and not at the first backward.
     torch._functorch.config.force_non_lazy_backward_lowering = True
     known = set(torch._inductor.list_options())
     options = {name: value for name, value in _options(model, device).items() if name in known}
@@ -48,9 +45,9 @@ def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor],
 
 
 def set_precision(device: torch.device | str) -> str:
-    """Let this process multiply in TF32 on a GPU, and say what float32 is multiplied in: `float32` or `tf32`.
+    """Let this process multiply in TF32 on a GPU, and return the format of its products: `float32` or `tf32`.
 
-    TF32 keeps 11 bits of each factor and adds in float32: exact for codes, which have 8 at most.
+    TF32 keeps 11 bits of each factor and adds in float32, which is exact for codes: they have at most 8 bits.
     """
     if torch.device(device).type != "cuda":
         return "float32"
@@ -61,24 +58,24 @@ def set_precision(device: torch.device | str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendChoice:
-    """A backend, and why it was chosen."""
+    """A backend, and the reason for it."""
 
     backend: str
     why: str
     problem: str
-    """Why nothing can be compiled where that was wanted; otherwise empty."""
+    """Reason why inductor was wanted but cannot compile here; otherwise empty."""
 
 
 def choose_backend(
     requested: str, device: torch.device, plan: Callable[[], Plan], *, recorded: str | None = None
 ) -> BackendChoice:
-    """Choose what runs training steps, of a study or of a lone trial; eager where nothing can be compiled.
+    """Choose the backend of a study or of a lone trial: eager wherever nothing can be compiled.
 
     Args:
-        requested: eager, inductor, or auto: as `recorded`, else compiled if that pays.
-        device: where the steps run.
-        plan: counts what is to be trained; asked only where it matters.
-        recorded: the backend of what was trained before, which all that is compared with it keeps.
+        requested: eager, inductor, or auto: the `recorded` one, else inductor if compiling pays.
+        device: device of the training steps.
+        plan: function that counts the planned training; called only if the choice depends on it.
+        recorded: backend of the study's recorded trials, which later ones must share to be comparable.
     """
     wanted, why = requested, "as asked for"
     if requested == AUTO and recorded:
@@ -94,7 +91,7 @@ def choose_backend(
 
 
 def usable(requested: str, device: torch.device) -> tuple[str, str]:
-    """The backend to use, and why it is not the requested one (empty where it is)."""
+    """Return the backend to use, and the reason if it is not the requested one (else empty)."""
     problem = _compiler_problem(device.type) if requested == INDUCTOR else ""
     return (EAGER, problem) if problem else (requested, "")
 
@@ -103,14 +100,14 @@ def _options(model: nn.Module, device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         return {
             "triton.cudagraphs": True,  # small networks are bound by the launch of their kernels
-            # Division as eager rounds it: a code next to a tie would be another one.
+            # Divide with eager rounding: otherwise a value next to a tie could get another code.
             "eager_numerics.division_rounding": True,
         }
     return {"layout_optimization": _fills_vectors(model)}
 
 
 def _fills_vectors(model: nn.Module) -> bool:
-    """Whether channels-last pays on a CPU: with 6 channels it would leave most of a vector register empty."""
+    """Return whether channels-last pays on a CPU: 6 channels would leave most of a vector register empty."""
     inner = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)][1:]
     return all(layer.in_channels % VECTOR_CHANNELS == 0 for layer in inner)
 
@@ -122,7 +119,7 @@ def _hush() -> None:
 
 @cache
 def _compiler_problem(device_type: str) -> str:
-    """Why nothing can be compiled here, as one line; empty where a small function is compiled and runs."""
+    """Return one line on why nothing can be compiled here; empty if a small function compiles and runs."""
     _hush()
     try:
         probe = torch.compile(lambda value: torch.round(value * 2).sum(), dynamic=False)

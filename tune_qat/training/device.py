@@ -1,4 +1,4 @@
-"""The device that a trial runs on: which one, its clock, its threads, its random numbers and its memory."""
+"""The device that a trial runs on: its name, clock, threads, random numbers and memory."""
 
 import platform
 import time
@@ -17,7 +17,7 @@ def default_device() -> str:
 
 
 def hardware(device: str) -> dict[str, str | None]:
-    """Name the device, and the CUDA version where it is a GPU: columns of a trial."""
+    """Return the columns `device` and `cuda_version` of a trial; the latter is None on a CPU."""
     if device.startswith("cuda"):
         return {"device": torch.cuda.get_device_name(device), "cuda_version": torch.version.cuda}
     return {"device": cpu_name(), "cuda_version": None}
@@ -25,7 +25,7 @@ def hardware(device: str) -> dict[str, str | None]:
 
 @cache
 def cpu_name() -> str:
-    """Read the model name of the processor."""
+    """Return the model name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -35,13 +35,13 @@ def cpu_name() -> str:
 
 
 def device_clock(device: torch.device) -> float:
-    """Read the seconds that the device is held: wall time on an accelerator, process time on a CPU."""
+    """Return a clock reading in seconds: wall time for a GPU, process time for a CPU."""
     return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Set torch's number of CPU threads, and put it back afterwards."""
+    """Set torch's number of CPU threads while the block runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -52,10 +52,10 @@ def thread_count(threads: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Start what layers draw (dropout) from `seed`, and put torch's global random state back afterwards."""
+    """Seed the random numbers of layers (dropout) while the block runs; torch's global state does not change."""
     accelerators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(accelerators):
-        # Not torch.manual_seed, which seeds every accelerator, of which only this one is put back.
+        # Not torch.manual_seed: it seeds every accelerator, and only the state of this one is restored.
         torch.default_generator.manual_seed(seed)
         for accelerator in accelerators:
             with torch.cuda.device(accelerator):
@@ -64,7 +64,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def release_memory(device: str) -> None:
-    """Free what nothing refers to, on the host and on the device, and measure peaks from here on."""
+    """Free unreferenced memory on the host and on the device, and restart the measurement of peaks."""
     give_back()
     restart_peak()
     if device.startswith("cuda"):
@@ -73,9 +73,9 @@ def release_memory(device: str) -> None:
 
 
 def peak_memory_mb(device: str, *, reserved: bool = False) -> float:
-    """Measure the peak since `release_memory` in MB: of a GPU's tensors, or with `reserved` of what its allocator held.
+    """Return the peak in MB since `release_memory`: of a GPU's tensors, or of its allocator's memory if `reserved`.
 
-    On a CPU it is that of the whole process.
+    For a CPU it is the resident memory of the whole process.
     """
     if not device.startswith("cuda"):
         return peak_resident_mb()

@@ -12,7 +12,7 @@ from tune_qat.storage.paths import StoragePath
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """`T^2 KL(softmax(teacher / T) || softmax(student / T))`, the mean over a batch of logits (b, classes); shape ().
+    """Return `T^2 KL(softmax(teacher / T) || softmax(student / T))`, averaged over logits (b, classes); shape ().
 
     Its gradient is that of the cross-entropy against the teacher's softened predictions; `T^2` keeps its size beside
     the gradient of the labels at any temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
@@ -23,15 +23,15 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature:
 
 
 class Teacher:
-    """A frozen copy of a model that adds what it predicts to the loss of another."""
+    """A frozen copy of a model whose predictions another model learns."""
 
     def __init__(self, model: nn.Module, settings: Distillation) -> None:
-        """Copy `model` as it is now, in evaluation mode; no gradients, no optimizer, nothing in a checkpoint."""
+        """Copy `model` in its present state, in evaluation mode; the copy gets no gradients and is in no checkpoint."""
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
         self._settings = settings
 
     def loss(self, inputs: torch.Tensor, output: torch.Tensor, task_loss: torch.Tensor) -> torch.Tensor:
-        """`(1 - weight) * task_loss + weight * distillation_loss` for the batch `inputs` and its logits; shape ()."""
+        """Return `(1 - weight) * task_loss + weight * distillation_loss` for a batch and its logits; shape ()."""
         with torch.no_grad():
             taught = self._model(inputs)
         weight = self._settings.weight
@@ -39,9 +39,9 @@ class Teacher:
 
 
 def teacher_of(config: TrialConfig, model: nn.Module, task: str, *, start: StoragePath | None) -> Teacher | None:
-    """Copy a trial's model, which holds the weights of `start`, as its teacher; None for a trial without distillation.
+    """Return a copy of the trial's model, which holds the weights of `start`; None without distillation.
 
-    Raises `UsageError` for a trial that starts from scratch, or another task than classification.
+    Raises `UsageError` if the trial starts from scratch, or if its task is not classification.
     """
     if config.distillation is None:
         return None

@@ -1,4 +1,4 @@
-"""Sums over the steps of an epoch, kept on the device so that no step waits for it."""
+"""Values of the steps of an epoch, kept on the device so that no step waits for it."""
 
 import math
 from typing import Any
@@ -7,19 +7,19 @@ import torch
 
 
 class EpochTotals:
-    """What an epoch's steps report, a row each; every property that reads a number waits for the device."""
+    """A row of values for each step of an epoch; reading any result waits for the device."""
 
     def __init__(self, device: torch.device, *, steps: int, first_step: int, clips: bool) -> None:
-        """`steps` is the most that the epoch may have."""
+        """Make room for `steps` steps, the most that the epoch may have; the first is number `first_step`."""
         self._first_step = first_step
         self._clips = clips
         self._steps = 0
         self._rows = torch.zeros(steps, 4, device=device)
 
     def add(self, loss: torch.Tensor, metric: torch.Tensor, norm: torch.Tensor, clipped: torch.Tensor | None) -> None:
-        """Loss, metric, gradient norm before clipping, and whether clipping changed a gradient; all of shape ()."""
+        """Add loss, metric, gradient norm before clipping and whether clipping changed a gradient, all of shape ()."""
         row = (loss, metric, norm) if clipped is None else (loss, metric, norm, clipped)
-        # One operation for all: they are so small that a step of a small network would feel each.
+        # One operation for all four: with four small ones, a step of a small network would take longer.
         torch.stack(row, out=self._rows[self._steps, : len(row)])
         self._steps += 1
 
@@ -33,7 +33,7 @@ class EpochTotals:
         return self._means()[0]
 
     def columns(self) -> dict[str, Any]:
-        """The columns of an epoch's row that come from training; None where a number is not finite."""
+        """Return the columns of an epoch's row that come from training; None for a number that is not finite."""
         loss, metric, norm, clipped = (mean if math.isfinite(mean) else None for mean in self._means())
         norm_max = float(self._rows[: self._steps, 2].max())
         nonfinite = self._nonfinite()
@@ -54,6 +54,6 @@ class EpochTotals:
 
     def _nonfinite(self) -> torch.Tensor:
         loss, norm = self._rows[: self._steps, 0], self._rows[: self._steps, 2]
-        # A NaN in a gradient counts too: an optimizer of signs would go on as if nothing had happened. An infinite norm
-        # does not: the sum of squares overflows before the gradients do.
+        # A NaN in a gradient counts too: an optimizer that takes only its sign would not show it. An infinite norm does
+        # not count: the sum of squares overflows before the gradients do.
         return ~torch.isfinite(loss) | torch.isnan(norm)

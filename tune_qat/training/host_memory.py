@@ -1,25 +1,26 @@
-"""Memory of this process on the host: kept between the steps of a trial, given back between trials, measured."""
+"""Memory of this process on the host: kept between the steps of a trial, returned to the system between trials."""
 
 import ctypes
 import gc
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_THRESHOLD = 32 << 20
-"""What glibc takes on 64-bit systems."""
+"""Largest mmap threshold in bytes that glibc accepts on 64-bit systems."""
 _NEVER = (1 << 31) - 1
 _WORTH_GIVING_MB = 64.0
 _after_giving: dict[str, float] = {}
-"""Resident memory when memory was last given back."""
+"""Resident memory in MB when memory was last returned to the system."""
 
 
 @cache
 def keep_freed() -> bool:
-    """Let glibc keep what is freed for the next step, once for this process; False where it is not glibc's malloc.
+    """Let glibc keep freed memory for the next step; return False if malloc is not glibc's. Done once a process.
 
-    By default it gives every tensor above some 100 KB back to the system, which then has to clear its pages for the
-    next one: a third of an eager step.
+    By default glibc returns each tensor above some 100 KB to the system, which has to clear the pages of the next one:
+    a third of the time of an eager step.
     """
     libc = _libc()
     if libc is None:
@@ -29,31 +30,29 @@ def keep_freed() -> bool:
 
 
 def give_back() -> None:
-    """Free what nothing refers to, and return free memory to the system once there is much of it."""
+    """Free unreferenced objects, and return free memory to the system if it has grown by `_WORTH_GIVING_MB`."""
     gc.collect()
     libc = _libc()
-    # Looking for what to return takes milliseconds, which a small trial would feel.
+    # malloc_trim takes milliseconds, much for a small trial.
     if libc is not None and resident_mb() > _after_giving.get("resident_mb", 0.0) + _WORTH_GIVING_MB:
         libc.malloc_trim(0)
         _after_giving["resident_mb"] = resident_mb()
 
 
 def resident_mb() -> float:
-    """Resident memory of this process in MB, shared pages included; 0 where there is no /proc."""
+    """Return the resident memory of this process in MB, shared pages included; 0 without /proc."""
     return _status_mb("VmRSS")
 
 
 def peak_resident_mb() -> float:
-    """Largest resident memory since `restart_peak` in MB."""
+    """Return the largest resident memory since `restart_peak` in MB."""
     return _status_mb("VmHWM")
 
 
 def restart_peak() -> None:
-    """Measure `peak_resident_mb` from here on, where the system lets a process do so."""
-    try:
+    """Let `peak_resident_mb` start from here, if the system allows it."""
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def _status_mb(field: str) -> float:

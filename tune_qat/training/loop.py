@@ -1,4 +1,4 @@
-"""Train one configuration: the same code alone, in a notebook and inside a study. No ray, no parquet, no printing."""
+"""The training loop of one configuration, the same alone, in a notebook and inside a study. It prints nothing."""
 
 import logging
 import math
@@ -30,13 +30,16 @@ from tune_qat.training.step import TrainingStep
 from tune_qat.training.workload import Workload, batch_too_large
 
 EXPLODED = 10.0
-"""A training loss above this many times the constant predictor's counts as exploded."""
+"""Multiple of the constant predictor's loss above which a training loss counts as exploded."""
 CHECK_EVERY = 50
-"""Steps between looks at whether the loss is still finite: each look waits for the device."""
+"""Steps between checks that the loss is finite: each check waits for the device."""
+
+COUNTERS = ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged")
+"""Attributes of `Training` that are saved and loaded as they are."""
 
 
 class Training:
-    """One trial: model, optimizer and counters, stepped an epoch at a time and saved between epochs."""
+    """A trial in training: model, optimizer and counters. It can be saved after each epoch."""
 
     def __init__(
         self,
@@ -48,13 +51,13 @@ class Training:
         task: Task | None = None,
         backend: str = EAGER,
     ) -> None:
-        """Build, start from the floating-point weights of the checkpoint `init` if given, quantize, calibrate.
+        """Build the model, load the floating-point weights of the checkpoint `init` if given, quantize and calibrate.
 
-        `task` may be passed to share one among the trials of a process. `backend` is eager, inductor, or auto: compiled
-        if this trial alone earns it back; where compiling is not possible, it is eager whatever was asked for.
+        The trials of a process may share one `task`. `backend` is eager, inductor, or auto: inductor if compiling pays
+        for this trial alone. Wherever nothing can be compiled, it is eager.
 
         Raises:
-            UsageError: a configuration that does not fit the data, or names what does not exist.
+            UsageError: a configuration that does not fit the data, or contains an unknown name.
             TuneQatError: a checkpoint that cannot be read or does not fit the model.
         """
         check_backend(backend)
@@ -92,7 +95,7 @@ class Training:
 
     @property
     def backend(self) -> str:
-        """What runs the steps, eager or inductor; known for good after the first one."""
+        """Backend of the steps, eager or inductor; it does not change after the first step."""
         return self._step.backend
 
     @property
@@ -100,15 +103,15 @@ class Training:
         return self._step.optimizer
 
     def epochs(self, *, test: bool = False) -> Iterator[EpochResult]:
-        """Train from where it stands to the last epoch, one result an epoch; a diverged trial ends early.
+        """Train the remaining epochs, and yield the result of each; a diverged trial ends early.
 
-        With `test`, the last result holds the metric of the test split as well.
+        With `test`, the result of the last epoch also holds the test split's metric.
         """
         while self.status == RUNNING:
             yield self._run_epoch(test)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the trial depends on; loadable with `weights_only=True`."""
+        """Return all that the remaining epochs depend on; loadable with `weights_only=True`."""
         return {
             "config": self.config.identity(),
             "model_input": asdict(self.task.model_input),
@@ -116,26 +119,21 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "oscillations": self._step.oscillations.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "wall_s": self.wall_s,
-            "device_s": self.device_s,
-            "exploded_epochs": self.exploded_epochs,
-            "diverged": self.diverged,
+            **{name: getattr(self, name) for name in COUNTERS},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`: the remaining epochs are the same, bit for bit on a CPU, as uninterrupted.
+        """Resume from `state`: on a CPU the remaining epochs are bit-identical to those of an uninterrupted trial.
 
         Raises `TuneQatError` for the state of another configuration.
         """
         if state.get("config") != self.config.identity():
-            raise TuneQatError("The checkpoint is of another trial: its configuration is not this one's.")
+            raise TuneQatError("The checkpoint belongs to another trial: its configuration is not this trial's.")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if "oscillations" in state:  # a checkpoint from before they were tracked has none, and tracking starts now
+        if "oscillations" in state:  # checkpoints of early versions have none: tracking starts here
             self._step.oscillations.load_state_dict(state["oscillations"])
-        for name in ("epoch", "step", "wall_s", "device_s", "exploded_epochs", "diverged"):
+        for name in COUNTERS:
             setattr(self, name, state[name])
 
     def _compile_plan(self) -> Plan:
@@ -150,9 +148,9 @@ class Training:
         )
 
     def _order(self, epoch: int, *, of: int = 0) -> torch.Tensor:
-        """Sample order of an epoch: depends on (seed, epoch) alone, so that a resumed trial sees the same.
+        """Return an epoch's order of samples, which depends on (seed, epoch) alone: a resumed trial has the same.
 
-        `of` 0 is that of training, `of` 1 that of batch-norm statistics.
+        `of` is 0 for training, 1 for batch-norm statistics.
         """
         generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
         return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
@@ -163,12 +161,13 @@ class Training:
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
-        before_norms = self._evaluate("val") if finite and self._reestimates else None
+        reestimates = self.config.bn_reestimation_batches > 0 and batch_norm.norms(self.model)
+        before_norms = self._evaluate("val") if finite and reestimates else None
         if before_norms is not None:
             batch_norm.reestimate(self.model, self._norm_batches())
         evaluation = self._evaluate("val") if finite else None
-        diverged = evaluation is None or not _finite(evaluation.loss, evaluation.metric) or self._exploded(totals)
-        self.diverged = diverged
+        known = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
+        self.diverged = diverged = not known or self._exploded(totals)
         tested = self._evaluate("test") if test and self.status == COMPLETED else None
         self.device_s += device_clock(self.device) - held
         return EpochResult(
@@ -193,7 +192,7 @@ class Training:
         )
 
     def _train_epoch(self) -> EpochTotals:
-        """One pass over the training data in full batches (a smaller last one is left out of this epoch)."""
+        """Train on the training split once, in full batches; a smaller last one is left out of this epoch."""
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
         size = self.config.batch_size
         self.model.train()
@@ -215,12 +214,8 @@ class Training:
     def _total_steps(self) -> int:
         return self.config.epochs * self.steps_per_epoch
 
-    @property
-    def _reestimates(self) -> bool:
-        return self.config.bn_reestimation_batches > 0 and bool(batch_norm.norms(self.model))
-
     def _norm_batches(self) -> Iterator[torch.Tensor]:
-        """Training inputs that batch norm is estimated from, in an order of their own for each seed and epoch."""
+        """Yield training inputs to estimate batch norm from, in an order of their own for each seed and epoch."""
         samples = self._order(self.epoch, of=1)[: self.config.bn_reestimation_batches * self.config.batch_size]
         for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
             yield inputs
@@ -231,7 +226,7 @@ class Training:
         return self.task.evaluate(self.model, split)
 
     def _exploded(self, totals: EpochTotals) -> bool:
-        """Whether the loss has been far above the constant predictor's for as long as patience lasts."""
+        """Return whether the grace period ends with this epoch, and the loss was exploded in each of its epochs."""
         self.exploded_epochs += totals.loss > EXPLODED * self.task.trivial_loss
         return self.epoch == self.exploded_epochs == self.config.patience_epochs
 
@@ -246,19 +241,19 @@ def train(
     test: bool = False,
     backend: str = AUTO,
 ) -> Iterator[EpochResult]:
-    """Train one configuration and yield a result per epoch, the same numbers as inside a study.
+    """Train one configuration and yield the result of each epoch, with the same numbers as inside a study.
 
     Args:
-        config: what to train.
+        config: configuration of the trial.
         data_dir: folder of the data; `TUNE_QAT_DATA` where it is None.
         init: checkpoint with floating-point weights to start from; None starts from scratch.
-        device: torch device; None takes a GPU where there is one.
-        threads: CPU threads, set for as long as this runs.
+        device: torch device; None takes a GPU if there is one.
+        threads: CPU threads while this runs.
         test: evaluate the test split after the last epoch.
-        backend: eager, inductor (compiled), or auto: compiled if this one trial earns it back.
+        backend: eager, inductor (compiled), or auto: inductor if compiling pays for this trial alone.
 
     Raises:
-        TuneQatError: data or checkpoint missing or damaged, or a configuration that does not fit the data.
+        TuneQatError: data or checkpoint is missing or damaged, or the configuration does not fit the data.
     """
     work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
     device = device or default_device()
@@ -278,10 +273,6 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     # No two trials share a stream by accident: torch's CPU generator takes 32 bits of a seed, so this is distinct
     # for seeds below 4,294 and epochs below a million.
     return seed * 1_000_003 + epoch
-
-
-def _finite(*values: float) -> bool:
-    return all(math.isfinite(value) for value in values)
 
 
 def _known(value: float | None) -> float | None:

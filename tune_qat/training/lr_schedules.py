@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 STEP_MILESTONES = (0.5, 0.75)
-"""Of the steps that follow the warm-up, where a trial names none."""
+"""Default milestones of the schedule `step`, as shares of the steps after the warm-up."""
 
 
 def learning_rate_factor(
@@ -15,11 +15,10 @@ def learning_rate_factor(
     milestones: Sequence[float] = (),
     decay: float = 0.1,
 ) -> float:
-    """Factor in [0, 1] on the peak learning rate for a step counted from 0.
+    """Return the factor in [0, 1] on the peak learning rate for a step counted from 0.
 
-    Linear warm-up over `warmup_steps`, then `cosine` to 0 without restarts (Loshchilov & Hutter, ICLR 2017, eq. 5),
-    `step` (times `decay` at each of `milestones`, in steps; at 50 % and 75 % of what follows the warm-up where there
-    are none) or `constant`.
+    A linear warm-up over `warmup_steps` is followed by `cosine` to 0 without restarts (Loshchilov & Hutter, ICLR 2017,
+    eq. 5), `step` (times `decay` at each of `milestones`, in steps, or at `STEP_MILESTONES`) or `constant`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

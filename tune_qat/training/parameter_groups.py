@@ -1,4 +1,4 @@
-"""Every trainable parameter in exactly one group: weights, others (biases, norms), quantizers'."""
+"""Groups of trainable parameters: weights, others (biases and norms), and those of quantizers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ class ParameterGroups:
     """A partition of a model's trainable parameters."""
 
     weights: list[nn.Parameter]
-    """Matrices and filters: decayed, and the ones that adaptive clipping limits."""
+    """Matrices and filters: they get weight decay, and adaptive clipping limits their gradients."""
     others: list[nn.Parameter]
-    """Biases and norms: not decayed."""
+    """Biases and norms, without weight decay."""
     quantizer: list[nn.Parameter]
-    """Step sizes and the like: not decayed, own learning-rate multiplier."""
+    """Step sizes and the like, without weight decay and with a learning-rate multiplier of their own."""
     decayed_quantizer: list[nn.Parameter]
-    """Those that their method asks weight decay for, with the same multiplier."""
+    """Quantizer parameters whose method asks for weight decay, with the same multiplier."""
     last_weight: nn.Parameter | None
     """The last layer's weight, which adaptive clipping leaves out."""
 
     @property
     def hidden_weights(self) -> list[nn.Parameter]:
-        """What Muon orthogonalizes: matrices and filters but the first and the last layer's, and none that is a vector.
+        """Weights that Muon orthogonalizes: all but the first and the last layer's, and depthwise filters.
 
-        So its authors do in convolutional networks (github.com/KellerJordan/Muon). A depthwise filter is a vector for
-        each channel: those have nothing in common that could be made orthogonal.
+        This is the choice of its authors for convolutional networks (github.com/KellerJordan/Muon). A depthwise filter
+        is a vector for each channel, which leaves nothing to orthogonalize.
         """
         return [weight for weight in self.weights[1:-1] if min(weight.shape[:2]) > 1]
 
@@ -43,7 +43,7 @@ class ParameterGroups:
 
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:
-    """Group by the type of the module that owns a parameter, and check that nothing is missing or there twice."""
+    """Return the model's groups; raise `TuneQatError` unless each trainable parameter is in exactly one."""
     of_quantizers = _of(model, lambda module: isinstance(module, Quantizer))
     decayed_ids = {id(getattr(m, name)) for m in model.modules() if isinstance(m, Quantizer) for name in m.decayed}
     taken = {id(parameter) for parameter in of_quantizers}

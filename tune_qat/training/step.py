@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tune_qat import optimizers
-from tune_qat.config import EAGER, INDUCTOR, QuantizerOptimizer, TrialConfig
+from tune_qat.config import EAGER, INDUCTOR, TrialConfig
 from tune_qat.config.lookup import resolve
 from tune_qat.data.task import Task
 from tune_qat.optimizers import schedule_free
@@ -54,7 +54,7 @@ class TrainingStep:
 
     @contextmanager
     def at_gradients(self) -> Iterator[None]:
-        """Parameters where gradients are taken; outside they are what is evaluated and saved (see `schedule_free`)."""
+        """Move the parameters to where gradients are taken, and at the end to where they are evaluated and saved."""
         schedule_free.to_gradients(self.optimizer)
         try:
             yield
@@ -66,7 +66,8 @@ class TrainingStep:
     ) -> None:
         """Train on one batch with every group's peak learning rate times `factor`.
 
-        `progress` is the share of the trial's steps made before this one. The loss that is added up is the task's own.
+        `progress` is the share of the trial's steps made before this one. `totals` gets the task's loss, without
+        distillation and dampening.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
@@ -84,7 +85,7 @@ class TrainingStep:
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
     def _first_output(self, inputs: torch.Tensor) -> Any:
-        """Compiling may fail for one model where it works for others: that one trains eagerly, and its row says so."""
+        """Return the output of the first batch; a model that cannot be compiled trains eagerly from here on."""
         self._is_new = False
         try:
             return self._forward(inputs)
@@ -96,9 +97,9 @@ class TrainingStep:
 def build_optimizer(
     config: TrialConfig, groups: ParameterGroups
 ) -> tuple[Optimizer, Callable[[], torch.Tensor] | None]:
-    """The optimizer over the checked groups, and its clipping bound to them (None where it does not clip).
+    """Build the optimizer, and its function that clips the gradients of these groups (None if it does not clip).
 
-    Raises `UsageError` for what the optimizer cannot do (`optimizers.check`).
+    Raises `UsageError` for a configuration that the optimizer does not allow (`optimizers.check`).
     """
     optimizers.check(config)
     spec = optimizers.get_spec(config.optimizer)
@@ -111,7 +112,11 @@ def build_optimizer(
     if separate is None:
         parts += _quantizer_parts(groups, config.quantizer_lr_multiplier)
     own = _built(spec, config.learning_rate, options, parts)
-    optimizer = own if separate is None else Joined(own, _of_quantizers(separate, groups))
+    optimizer: Optimizer = own
+    if separate is not None:
+        options = optimizers.resolve_options(separate.name, separate.options)
+        second = _built(optimizers.get_spec(separate.name), separate.learning_rate, options, _quantizer_parts(groups))
+        optimizer = Joined(own, second)
     if spec.clip is None:
         return optimizer, None
     clip = resolve(spec.clip)
@@ -129,7 +134,7 @@ class _Part(NamedTuple):
 
 
 def _weight_parts(groups: ParameterGroups, spec: OptimizerSpec) -> list[_Part]:
-    """Weights, those that the optimizer treats as matrices first, and what else is no quantizer's."""
+    """Return the parts of all parameters but the quantizers': first the weights treated as matrices."""
     matrices = getattr(groups, spec.matrices) if spec.matrices else []
     taken = {id(weight) for weight in matrices}
     plain = [weight for weight in groups.weights if id(weight) not in taken]
@@ -140,15 +145,10 @@ def _quantizer_parts(groups: ParameterGroups, multiplier: float = 1.0) -> list[_
     return [_Part(groups.quantizer, False, multiplier), _Part(groups.decayed_quantizer, True, multiplier)]
 
 
-def _of_quantizers(config: QuantizerOptimizer, groups: ParameterGroups) -> torch.optim.Optimizer:
-    options = optimizers.resolve_options(config.name, config.options)
-    return _built(optimizers.get_spec(config.name), config.learning_rate, options, _quantizer_parts(groups))
-
-
 def _built(
     spec: OptimizerSpec, rate: float, options: Mapping[str, float], parts: Sequence[_Part]
 ) -> torch.optim.Optimizer:
-    """The optimizer with a group for each part; each keeps the peak of its learning rate, for the schedule."""
+    """Build an optimizer with a group for each part; the group stores its peak learning rate for the schedule."""
     others = {name: value for name, value in options.items() if name != "weight_decay"}
     weight_decay = options.get("weight_decay", 0.0)
     torch_groups: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""A workload: a model on a dataset, checked to fit each other, with what a record says of it."""
+"""A workload: a model and the dataset that it is trained on, checked to fit each other."""
 
 import math
 from collections.abc import Mapping
@@ -32,11 +32,10 @@ class Workload:
         return self.dataset.task(device)
 
     def build_model(self, init_seed: int) -> "nn.Module":
-        """The floating-point model; `UsageError` where it does not fit the dataset."""
+        """Build the floating-point model; raise `UsageError` if it does not fit the dataset."""
         return models.build(self.model, self.dataset.model_input, init_seed)
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        """The trial's key on this data."""
         return trial_key(
             config,
             stage,
@@ -46,11 +45,11 @@ class Workload:
         )
 
     def mapped_files(self) -> tuple[PixelFile, ...]:
-        """Files of decoded images that every process opens itself; none where the images are in memory."""
+        """Return the files of decoded images, which each process opens itself; none for images in memory."""
         return tuple(split.file for split in self.dataset.splits.values() if isinstance(split, MappedImages))
 
     def reference_points(self) -> dict[str, Any]:
-        """Trivial scores and baselines of the splits that results are reported on."""
+        """Return an arm's columns with the trivial scores and baselines of the validation and test splits."""
         task = self.task()
         baselines = {split: finite(task.baselines(split)) for split in ("val", "test")}
         return {
@@ -61,7 +60,7 @@ class Workload:
 
 
 def batch_too_large(batch_size: int, train_size: int, dataset: str) -> UsageError:
-    """A batch larger than an epoch would leave no full batch."""
+    """Return the error for a batch larger than an epoch, which would leave no full batch."""
     return UsageError(
         f"Batch size {batch_size} is larger than one epoch of {dataset!r} ({train_size} samples). "
         "Lower space.batch_size.high (--batch-size), or use more training data."
@@ -69,7 +68,7 @@ def batch_too_large(batch_size: int, train_size: int, dataset: str) -> UsageErro
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float]:
-    """The finite ones: a record holds no NaN."""
+    """Return the finite values: a record holds no NaN."""
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
@@ -83,8 +82,8 @@ def load(
 ) -> Workload:
     """Decode the dataset, found as `data.load` says, and check that the model fits it.
 
-    Raises `UsageError` for an unknown name or option or a model that does not fit the task, `TuneQatError` for data
-    that is missing or damaged.
+    Raises `UsageError` for an unknown name or option, or a model that does not fit the task, and `TuneQatError` for
+    missing or damaged data.
     """
     models.check_fits_task(model, data.get_spec(dataset))
     found = data.load(dataset, data_dir=data_dir, default_data_dir=default_data_dir, options=options)

@@ -1,1 +1,1 @@
-"""A study with wider ranges, made from the record of its last run. Knows neither torch nor ray."""
+"""A study with wider ranges, made from the record of its last run, without torch and Ray."""

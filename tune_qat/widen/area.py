@@ -1,4 +1,4 @@
-"""How much there is to search: the area of ranges, and what part of it is new."""
+"""The area of searched ranges, and its new part."""
 
 import math
 
@@ -9,7 +9,7 @@ RATE = "learning_rate"
 
 
 def growth(old: Study, new: Study) -> float:
-    """The new part of what is searched over the old whole, of the arm where it is largest."""
+    """Return the new area as a multiple of the old one, for the arm where it is largest."""
 
     def mean(arm: Arm) -> float:
         parts = [_new_part(old.dimensions(name), new.dimensions(name)) for name in arm.optimizers]
@@ -19,7 +19,7 @@ def growth(old: Study, new: Study) -> float:
 
 
 def _new_part(old: Dimensions, new: Dimensions) -> float:
-    """Area outside the old ranges over the old area."""
+    """Return the area outside the old ranges over the old area."""
     before, after, both = 1.0, 1.0, 1.0
     for name in (RATE, BATCH_SIZE):
         if name not in old:

@@ -1,4 +1,4 @@
-"""Which arms have their best learning rate or batch size near an edge of its range, for people."""
+"""Best learning rates and batch sizes near an edge of their range, as text."""
 
 import shlex
 
@@ -14,11 +14,11 @@ WORDS = {"learning_rate": "learning rate", "batch_size": "batch size"}
 
 
 def describe(results: StoragePath, study: str | None = None) -> str:
-    """A block for each study (for the one that is named): its arms, those at an edge first, and how to widen it.
+    """Return a block for each study, or for the named one: its arms, those at an edge first, and how to widen it.
 
     Raises:
-        UsageError: no study of that name.
-        TuneQatError: a folder that holds no record.
+        UsageError: no study has that name.
+        TuneQatError: the folder holds no record.
     """
     studies = recorded_studies(results, study)
     edges = analysis.frame(results, "edge_of_range")
@@ -26,9 +26,9 @@ def describe(results: StoragePath, study: str | None = None) -> str:
 
 
 def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
-    """Rows of `studies` with `study_id`, `mode`, `complete`, `origin` and `definition_json`; of the one that is named.
+    """Return `study_id`, `mode`, `complete`, `origin` and `definition_json` of each study, or of the named one.
 
-    `alone` says whether the results hold no other.
+    The column `alone` says whether the results hold no other study.
     """
     question = "SELECT study_id, mode, complete, origin, definition_json FROM studies ORDER BY study_id"
     found = analysis.frame(results, question)
@@ -43,13 +43,12 @@ def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
 
 
 def widen_command(results: StoragePath, study: str, *, alone: bool) -> str:
-    """What to type for the wider study file; the study is named where the results hold others."""
+    """Return the command that writes the wider study file; it names the study unless that is `alone`."""
     named = "" if alone else f" --study {shlex.quote(study)}"
     return f"tune-qat widen {shlex.quote(str(results))}{named} -o wide.toml"
 
 
 def span(low: float, high: float) -> str:
-    """A range for people."""
     return f"{low:g}..{high:g}"
 
 
@@ -57,16 +56,16 @@ def _block(study: "pd.Series", edges: pd.DataFrame, results: StoragePath) -> str
     state = "" if study.complete else ", not complete yet"
     title = f"study {study.study_id} ({study.mode} mode{state})"
     if not len(edges) and not pd.isna(study.origin):
-        return f"{title}: imported from {study.origin}, which does not say what its ranges were."
+        return f"{title}: imported from {study.origin}, which did not record its ranges."
     if not len(edges):
-        return f"{title}: no trial has been completed yet, so that no best value is known."
+        return f"{title}: no trial has been completed yet, so no best value is known."
     count = int((edges["edge"] != "none").sum())
     if not count:
         return f"{title}: no best value lies near an edge of its range.\n\n{_table(edges, study.mode)}"
     lie = "best value lies near an edge of its range" if count == 1 else "best values lie near an edge of their ranges"
     found = f"{title}: {count} {lie}.\n\n{_table(edges, study.mode)}"
     if not pd.isna(study.origin):
-        return found  # what ran it has to be told
+        return found  # its own tool has to widen it
     return f"{found}\n\nwiden    {widen_command(results, study.study_id, alone=study.alone)}"
 
 

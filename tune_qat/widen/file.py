@@ -1,4 +1,4 @@
-"""The file of a wider study: with what it came from at its head, read back before it is handed over."""
+"""The file of a wider study: its origin in comments at the head, and checked by reading it back."""
 
 import shlex
 import tempfile
@@ -11,13 +11,13 @@ from tune_qat.text.toml import toml_text
 from tune_qat.widen.ranges import Widened
 
 MARK = "written by `tune-qat widen`"
-"""In the first line of every file that is written here: such a file may be replaced."""
+"""Part of the first line of every file that is written here; such a file may be replaced."""
 
 
 def document(widened: Widened, results: StoragePath, output: str | Path | None) -> str:
-    """The study file, with what it came from at its head; `tune-qat run` of it gives exactly the study.
+    """Return the text of the study file, with its origin at the head; `tune-qat run` reads exactly this study from it.
 
-    The head names the results as they were typed, but no absolute path, which would mean something on one machine only.
+    The head names the results as they were typed, but no absolute path, which is only valid on one machine.
     """
     where = "RESULTS" if isinstance(results, Path) and results.is_absolute() else str(results)
     name = Path(output).name if output else "wide.toml"
@@ -34,7 +34,7 @@ def document(widened: Widened, results: StoragePath, output: str | Path | None) 
 
 
 def check_output(output: Path) -> None:
-    """`UsageError` for a name that `tune-qat run` would not take for a file, or a file that is somebody's own."""
+    """Raise `UsageError` for a name that does not end in .toml, or an existing file that was not written here."""
     if output.suffix != ".toml":
         raise UsageError(f"-o must end in .toml, but got {str(output)!r}.")
     if output.exists() and not _ours(output):
@@ -42,7 +42,7 @@ def check_output(output: Path) -> None:
 
 
 def write(text: str, output: Path) -> None:
-    """Write the file whole or not at all; one that is there has passed `check_output` and is replaced."""
+    """Write the file atomically; one that is there has passed `check_output` and is replaced."""
     try:
         write_whole(output, text.encode())
     except OSError as error:
@@ -57,7 +57,7 @@ def _ours(path: Path) -> bool:
 
 
 def _check_reads_back(text: str, study: Study) -> None:
-    """Read the file as `tune-qat run` will; anything else than the intended study is a mistake of this program."""
+    """Read the file as `tune-qat run` will; raise `TuneQatError` if it is not the intended study."""
     with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder:
         path = Path(folder) / "wide.toml"
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is said of a wider study: in its file, and when it has been written."""
+"""Notes on a wider study, for its file and for the screen."""
 
 from tune_qat.study import Study
 from tune_qat.study.space import BATCH_SIZE
@@ -7,7 +7,7 @@ from tune_qat.widen.edges import WORDS, span
 
 
 def moves(old: Study, new: Study) -> list[str]:
-    """What moved from where to where, a line each."""
+    """Return a line for each range that moved, with its old and new ends, and for the search trials."""
     lines = []
     for optimizer in old.space.optimizers:
         was, now = old.dimensions(optimizer), new.dimensions(optimizer)
@@ -22,7 +22,7 @@ def moves(old: Study, new: Study) -> list[str]:
 
 
 def kept(old: Study, new: Study, lost: int) -> list[str]:
-    """What becomes of the record."""
+    """Return lines on which recorded trials still count."""
     lines = ["Recorded trials that fit count, as long as the name stays; only what is new is run."]
     if lost:
         which = "One recorded trial lies" if lost == 1 else f"{lost} recorded trials lie"

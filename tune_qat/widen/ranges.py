@@ -1,4 +1,4 @@
-"""A study with wider ranges: from where best values lie at an edge, or from ranges that are given."""
+"""A study with wider ranges: derived from best values near an edge, or given by the user."""
 
 import math
 from collections import Counter
@@ -25,47 +25,48 @@ from tune_qat.widen.notes import kept, moves
 
 Span = tuple[float, float]
 LARGEST_BATCH = 1_000_000
-"""That a study file takes."""
+"""Largest batch size that a study file allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the user asks for; None where the edges of the record decide."""
+    """The wishes of the user; None where the edges in the record decide."""
 
     arms: Sequence[str] = ()
-    """Ids of the arms that are looked at; all where there are none."""
+    """Ids of the arms whose edges count; empty for all."""
     learning_rate: Span | None = None
     batch_size: Span | None = None
     trials: int | None = None
-    """Search trials of an arm in the wider study."""
+    """Number of search trials of an arm in the wider study."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Widened:
-    """A wider study, and what is to be said of it."""
+    """A wider study, its file's values, and notes on the changes."""
 
     study: Study
     values: Mapping[str, Any]
-    """Its file's values, without what is the default anyway."""
+    """Values of its file, without those equal to the default."""
     notes: Sequence[str]
-    """What moved from where to where, and what that does to recorded trials."""
+    """Sentences on the moved ranges, and on their effect on recorded trials."""
 
 
 def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
-    """The study as it was last run, with wider ranges and more search trials.
+    """Return the study as it was last run, with wider ranges and more search trials.
 
-    Trials count within one study name, so the name stays. A learning rate's range belongs to an optimizer and so to all
-    its arms; that of the batch size to the study, and the `default` stage keeps the batch size that it had.
+    The name stays, since trials only count in a study of their name. The range of the learning rate belongs to an
+    optimizer, and so to all its arms; that of the batch size belongs to the study. The `default` stage keeps its batch
+    size.
 
-    Search trials of an arm, where they are not given: the old number, and as many for the new part of the area that is
-    searched (log learning rate x powers of two) as the old part had for its size, rounded up. Arms have equal budgets,
-    so the arm that grows most decides; in joint mode, where optimizers share an arm, their mean. Random trials stay as
-    many as they were: those of the old ranges count, and the new part is for the search.
+    If the number of search trials is not given, it grows with the searched area (log learning rate x powers of two), so
+    that the new part gets as many trials for its size as the old one has, rounded up. Arms have equal budgets, so the
+    arm that grows most decides; in joint mode, the mean over the optimizers of an arm. The number of random trials does
+    not grow: the new part is left to the search.
 
     Raises:
-        UsageError: results of several studies and no name; an unknown study or arm; ranges that move nothing; a number
-            of trials with which nothing new would be run; a study of another version.
-        TuneQatError: a folder that holds no record.
+        UsageError: several studies and no name; an unknown study or arm; ranges that do not move; a number of trials
+            with which nothing new would be run; a study of another version.
+        TuneQatError: the folder holds no record.
     """
     row = _one(recorded_studies(results, name), results)
     check_own(results, row.study_id, "widened")
@@ -93,7 +94,7 @@ def _one(studies: pd.DataFrame, results: StoragePath) -> Any:
 
 
 def _as_last_run(definition_json: str) -> tuple[Study, dict[str, Any]]:
-    """The study, and its values without those that are the default."""
+    """Return the study, and its values without those equal to the default."""
     values = recorded_values(definition_json)
     try:
         study = Study.model_validate(values)
@@ -118,7 +119,7 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Arm]:
 
 
 def _learning_rates(study: Study, arms: Sequence[Arm], edges: pd.DataFrame, given: Span | None) -> dict[str, Span]:
-    """New ranges by optimizer, of those that move; an optimizer that finds its own rate has none."""
+    """Return the new ranges that differ from the old, by optimizer; one that finds its own rate has none."""
     old = {o: study.dimensions(o).get(RATE) for o in dict.fromkeys(name for arm in arms for name in arm.optimizers)}
     if given is not None and not any(old.values()):
         raise UsageError(f"--learning-rate: {', '.join(old)} is searched without a learning rate.")
@@ -134,7 +135,7 @@ def _learning_rates(study: Study, arms: Sequence[Arm], edges: pd.DataFrame, give
 def _batch_sizes(
     study: Study, edges: pd.DataFrame, given: Span | None, train_size: int
 ) -> tuple[tuple[int, int] | None, Sequence[str]]:
-    """The new range, None where it stays, and what had to be left out because the data is too small for it."""
+    """Return the new range (None if it does not move), and a note if the data is too small for all of it."""
     old = study.space.batch_size
     new = given or _widest(edges[edges["dimension"] == BATCH_SIZE])
     if new is None:
@@ -148,15 +149,15 @@ def _batch_sizes(
 
 
 def _widest(edges: pd.DataFrame) -> Span | None:
-    """What is wide enough for all of these rows; None where none of them is at an edge."""
+    """Return a range wide enough for all of these rows; None if none of them is at an edge."""
     if not (edges["edge"] != "none").any():
         return None
-    # A tenth of 1e-5 is a little more than 1e-6 in floats: six digits are meant.
+    # Six digits: in floats, a tenth of 1e-5 is a little more than 1e-6.
     return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
 
 
 def _train_size(results: StoragePath, study: str) -> int:
-    """Samples of an epoch: of super-resolution those are patches, of which there are more than images."""
+    """Return the number of samples in an epoch, which for super-resolution are patches."""
     found = analysis.frame(results, read_sql(__file__, "epoch_samples"))
     return int(found[found["study_id"] == study]["n"].max())
 
@@ -173,7 +174,7 @@ def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str]) -> str:
 
 
 def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span], sizes: tuple[int, int] | None) -> None:
-    """The new ranges, in the values of a study file."""
+    """Write the new ranges into the values of a study file."""
     space = values["space"]
     for optimizer, (low, high) in rates.items():
         own = space.setdefault("per_optimizer", {}).setdefault(optimizer, {})
@@ -182,14 +183,14 @@ def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span],
         return
     low, high = sizes
     space["batch_size"] = {"low": low, "high": high}
-    # Another default would be another trial; one that is not in the range cannot stay.
+    # Keep the default batch size, and so the default trials, if it is in the new range.
     before = study.space.batch_size.middle
     if low <= before <= high and BatchSizes(low=low, high=high).middle != before:
         space["batch_size"]["default"] = before
 
 
 def _recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
-    """Ended search trials of each arm that still fit, and how many trials of which stage do not any more."""
+    """Return the ended search trials of each arm that still fit, and the trials of each stage that no longer do."""
     trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
     fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
     for row in trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)].itertuples():
@@ -208,12 +209,12 @@ def _lies_in(ranges: Dimensions, row: Any) -> bool:
 
 
 def _trials(old: Study, new: Study, given: int | None, fit: Mapping[str, int], lost: Mapping[str, int]) -> int:
-    """Search trials of an arm in the wider study; see `widen`."""
+    """Return the number of search trials of an arm in the wider study; see `widen`."""
     planned = old.stages.search
     if given is None and not planned:
         raise UsageError("The study plans no search trials, which would fill the new ranges. Say how many: --trials N.")
     trials = planned + math.ceil(round(planned * growth(old, new), 6)) if given is None else given
-    # Where recorded trials no longer fit, others are run in their place.
+    # Recorded trials that no longer fit are replaced by others.
     least = planned if not lost else min(fit.values()) if lost.get("search") else 0
     if trials <= least:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Modules that compute what torch's own do, faster on a CPU. They hold no parameters: checkpoints stay as they are."""
+"""Modules that compute the same as torch's, faster on a CPU. They hold no parameters, so checkpoints do not change."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from tune_qat.training.cpu.tanh import Tanh
 
 
 def replace_modules(model: nn.Module) -> nn.Module:
-    """Put them where torch's are, in place."""
+    """Replace torch's max pooling and tanh by the modules of this package, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if type(child) is nn.MaxPool2d and not child.return_indices:

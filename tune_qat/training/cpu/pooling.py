@@ -1,27 +1,28 @@
-"""Max pooling with the values and gradients of `nn.MaxPool2d`, and neither of its slow loops.
+"""Max pooling with the values and gradients of `nn.MaxPool2d`, without its slow loops where windows tile the image.
 
-Torch's loop over channels-first images takes 4 ns a pixel, and a compiler makes a slower one of it. Windows that tile
-the image, which small networks have, are the maximum of strided slices; others keep torch's loop. Both are one
-operation to a compiler.
+Torch's loop over channels-first images takes 4 ns a pixel, and a compiler makes it slower. For windows that tile the
+image, as in small networks, the result is the maximum of strided slices; for others torch's loop stays. A compiler
+treats both as one operation.
 """
 
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.utils import _pair
 
 
 class MaxPool2d(nn.Module):
-    """`nn.MaxPool2d` of the same window."""
+    """`nn.MaxPool2d` with the window of another."""
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
         super().__init__()
-        of_pairs = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-        self._window = [number for pair in of_pairs for number in _pair(pair)]
+        sizes = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+        self._window = [number for size in sizes for number in _pair(size)]
         self._ceil_mode = pool.ceil_mode
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, channels, h, w) to (b, channels, h', w'); b may be left out."""
+        """Return the maxima (b, channels, h', w') of images (b, channels, h, w); b may be left out."""
         maxima: torch.Tensor = _MaxPool2d.apply(images, self._window, self._ceil_mode)
         return maxima
 
@@ -41,7 +42,7 @@ class _MaxPool2d(torch.autograd.Function):
         return backward(grads[0], *ctx.saved_tensors, ctx.window, ctx.ceil_mode), None, None
 
 
-# Defined without `custom_op`, whose wrappers take 10 us a call: these are for tensors that need no gradient.
+# Not by `custom_op`, whose wrappers take 10 us a call. Gradients are the matter of `_MaxPool2d`.
 torch.library.define("tune_qat::max_pool2d", "(Tensor images, int[] window, bool ceil_mode) -> (Tensor, Tensor)")
 torch.library.define(
     "tune_qat::max_pool2d_backward",
@@ -51,7 +52,7 @@ torch.library.define(
 
 @torch.library.impl("tune_qat::max_pool2d", "default")
 def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maxima, and what the way back needs: torch's indices, or nothing for windows that tile the image.
+    """Return the maxima, and for the backward pass torch's indices: an empty tensor if the windows tile the image.
 
     Args:
         images: shape (b, channels, h, w), or without b.
@@ -63,7 +64,10 @@ def max_pool2d(images: torch.Tensor, window: list[int], ceil_mode: bool) -> tupl
             images, *_pairs(window), ceil_mode
         )
         return found
-    return _maximum(images, *window[:2]), images.new_empty(0, dtype=torch.int64)
+    height, width = window[:2]
+    # Rows first: they lie whole in memory, and half as many values are left for the columns, which do not.
+    rows = _largest([images[..., top::height, :] for top in range(height)])
+    return _largest([rows[..., left::width] for left in range(width)]), images.new_empty(0, dtype=torch.int64)
 
 
 @torch.library.register_fake("tune_qat::max_pool2d")
@@ -81,7 +85,7 @@ def max_pool2d_backward(
     window: list[int],
     ceil_mode: bool,
 ) -> torch.Tensor:
-    """Gradient of the images: a window's goes to the first of its maxima, row by row; with a NaN to its last pixel."""
+    """Return the gradient of the images: a window's goes to its first maximum by rows, with a NaN to its last pixel."""
     if not _tiles(images, window):
         backward = torch.ops.aten.max_pool2d_with_indices_backward
         result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
@@ -98,28 +102,13 @@ def max_pool2d_backward(
     return grad_images
 
 
-@torch.library.register_fake("tune_qat::max_pool2d_backward")
-def _(
-    grad: torch.Tensor,
-    images: torch.Tensor,
-    maxima: torch.Tensor,
-    indices: torch.Tensor,
-    window: list[int],
-    ceil_mode: bool,
-) -> torch.Tensor:
-    return torch.empty_like(images)
+torch.library.register_fake("tune_qat::max_pool2d_backward", lambda grad, images, *rest: torch.empty_like(images))
 
 
 def _tiles(images: torch.Tensor, window: list[int]) -> bool:
     kernel, stride, padding, dilation = _pairs(window)
     whole = images.shape[-2] % kernel[0] == 0 and images.shape[-1] % kernel[1] == 0
     return whole and stride == kernel and padding == [0, 0] and dilation == [1, 1]
-
-
-def _maximum(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    # Rows first: they lie whole in memory, and half as many values are left for the columns, which do not.
-    rows = _largest([images[..., top::height, :] for top in range(height)])
-    return _largest([rows[..., left::width] for left in range(width)])
 
 
 def _largest(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -131,7 +120,3 @@ def _largest(parts: list[torch.Tensor]) -> torch.Tensor:
 
 def _pairs(window: list[int]) -> list[list[int]]:
     return [window[i : i + 2] for i in range(0, len(window), 2)]
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value

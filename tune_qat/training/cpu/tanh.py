@@ -1,7 +1,7 @@
-"""A hyperbolic tangent that a compiler does not work out twice.
+"""A hyperbolic tangent that a compiler does not compute a second time.
 
-On the way back a compiler would rather compute a cheap function of a saved tensor again than keep its value. A tangent
-is not cheap: 2 ns an element on one core, as much as all else that its pass does.
+In the backward pass a compiler computes cheap functions of saved tensors again instead of keeping their values. It
+counts tanh as cheap, but it takes 2 ns an element on one core, as long as the rest of the pass.
 """
 
 from functools import partial
@@ -13,10 +13,10 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 
 class Tanh(nn.Module):
-    """`nn.Tanh`."""
+    """`nn.Tanh` whose value is kept for the backward pass of compiled code."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
+        """Return tanh of each entry, in the shape of `value`."""
         if not torch.compiler.is_compiling():
             return value.tanh()
         contexts = partial(create_selective_checkpoint_contexts, _keep)
