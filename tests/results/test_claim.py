@@ -119,7 +119,7 @@ def test_a_holder_that_stood_still_learns_that_it_lost(tmp_path: Path) -> None:
         until = time.monotonic() + 10
         while not lost and time.monotonic() < until:
             time.sleep(0.01)
-    assert len(lost) == 1 and "taken over" in lost[0]
+    assert len(lost) == 1 and "took the study over" in lost[0]
     assert not list(tmp_path.rglob("*.json"))
 
 

@@ -35,7 +35,7 @@ def test_every_bundled_study_reads_back() -> None:
 
 
 def test_what_toml_has_not_is_refused() -> None:
-    with pytest.raises(TypeError, match="not of NoneType"):
+    with pytest.raises(TypeError, match="a NoneType cannot be written"):
         toml_text({"nothing": None})
 
 

@@ -9,6 +9,7 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import DataDir, Overrides, Space, Trials, read_seconds, read_study
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.storage.paths import naming
 
 if TYPE_CHECKING:
     from tune_qat.launch import Launch
@@ -82,10 +83,8 @@ def _deliver(written: "Launch", output: Path | None, submit: bool) -> None:
     from tune_qat.launch.submit import submit as run
 
     if output is not None:
-        try:
+        with naming(output):
             output.write_text(written.text, encoding="utf-8")
-        except OSError as error:
-            raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
     elif not submit:
         sys.stdout.write(written.text)
     if submit:

@@ -85,8 +85,6 @@ def _seconds_per_epoch(study: Study, results: StoragePath) -> float | None:
     """Return the mean device seconds of an epoch over recorded trials of this workload; None if there are none."""
     if not any((results / "trials").glob(f"study_id=*/{FILES}")):
         return None
-    (seconds,) = connect(results).sql(
-        "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0",
-        params=[f"{study.workload.model}-{study.workload.dataset}"],
-    ).fetchone() or (None,)
-    return seconds or None
+    query = "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0"
+    row = connect(results).execute(query, [f"{study.workload.model}-{study.workload.dataset}"]).fetchone()
+    return row[0] if row and row[0] else None

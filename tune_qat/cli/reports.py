@@ -7,7 +7,7 @@ import typer
 
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.storage.paths import storage_path
+from tune_qat.storage.paths import naming, storage_path
 
 
 @app.command()
@@ -44,14 +44,9 @@ def report(
     asked = Answers(*results)
     if output is not None or static is None:
         path = output or Path("report.html")
-        _write(path, page(asked))
+        text = page(asked)
+        with naming(path):
+            path.write_text(text, encoding="utf-8")
         print(path)
     if static is not None:
         write_files(asked, static, print)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TuneQatError(f"{path} cannot be written: {error.strerror or error}") from None

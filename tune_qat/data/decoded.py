@@ -43,8 +43,7 @@ class ImageSource:
 def decode(source: ImageSource, *, in_memory: bool) -> tuple[dict[str, LabelledImages], str]:
     """Return the splits, and the content that the data fingerprint is made of: the same in memory and on disk.
 
-    Raises:
-        TuneQatError: images cannot be read, or the disk has no room for them.
+    Raises `TuneQatError` if images cannot be read, or the disk has no room for them.
     """
     return _to_memory(source) if in_memory else _to_disk(source)
 

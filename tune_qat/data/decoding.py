@@ -23,8 +23,7 @@ Result = TypeVar("Result")
 def open_rgb(path: Path) -> Image.Image:
     """Return the decoded image with three channels: grey is repeated, alpha is dropped, EXIF orientation is ignored.
 
-    Raises:
-        ValueError: the file has more than 8 bits per channel, which Pillow would clip silently.
+    Raises `ValueError` if the file has more than 8 bits per channel, which Pillow would clip silently.
     """
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):

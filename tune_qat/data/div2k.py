@@ -16,8 +16,7 @@ MIN_VAL, MAX_VAL = 2, 100
 def load_div2k(data_dir: Path | None, **options: Any) -> Dataset:
     """Load DIV2K: `DIV2K_valid_HR` is the test split; a tenth of `DIV2K_train_HR`, 2 to 100 images, is validation.
 
-    Raises:
-        TuneQatError: a folder is missing or holds too few images, or an image cannot be read.
+    Raises `TuneQatError` if a folder is missing or holds too few images, or an image cannot be read.
     """
     spec = DATASETS["div2k"]
     source = sorted(require(spec, data_dir, "DIV2K_train_HR", pattern="*.png").glob("*.png"))

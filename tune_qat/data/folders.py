@@ -15,8 +15,7 @@ def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, patter
         alternatives: relative paths, the usual one first.
         pattern: pattern that at least one file of the folder has to match, such as `*.png`.
 
-    Raises:
-        TuneQatError: none of them exists; the message says where they were searched, and how to get the data.
+    Raises `TuneQatError` if none of them exists; it says where they were searched, and how to get the data.
     """
     if data_dir is None:
         raise TuneQatError(data_folder_hint(spec, None))

@@ -30,8 +30,7 @@ def load_pairs(spec: DatasetSpec, options: Mapping[str, Any], files: Mapping[str
     Validation and test images are cropped to a centred square of `evaluation_crop` high-resolution pixels (0: not
     at all); training images stay whole. The data fingerprint hashes the decoded colours of every file before the crop.
 
-    Raises:
-        TuneQatError: an image cannot be read, or is smaller than a patch.
+    Raises `TuneQatError` if an image cannot be read, or is smaller than a patch.
     """
     tasks = [(split, path) for split, paths in files.items() for path in paths]
     pairs = read_all(lambda task: _read(task[1], task[0], options), tasks, lambda task: task[1])

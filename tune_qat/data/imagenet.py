@@ -68,10 +68,8 @@ def _images(root: Path, split: str) -> dict[str, list[str]]:
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not folders:
         raise TuneQatError(data_folder_hint(DATASETS["imagenet"], folder / "<class>"))
-    found = {
-        path.name: sorted(f"{split}/{path.name}/{file.name}" for file in path.iterdir() if _is_image(file))
-        for path in folders
-    }
+    images = {path.name: [file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS] for path in folders}
+    found = {name: sorted(f"{split}/{name}/{file.name}" for file in files) for name, files in images.items()}
     empty = [name for name, files in found.items() if not files]
     if empty:
         raise TuneQatError(
@@ -80,10 +78,6 @@ def _images(root: Path, split: str) -> dict[str, list[str]]:
             "from train and val."
         )
     return found
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMG_EXTENSIONS
 
 
 def _check_same_classes(root: Path, train: list[str], val: list[str]) -> None:

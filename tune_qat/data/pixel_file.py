@@ -83,8 +83,7 @@ class PixelFile:
     def open(self) -> Pixels:
         """Return what `read` returns, for a file that has to be there.
 
-        Raises:
-            TuneQatError: the file is missing or incomplete.
+        Raises `TuneQatError` if the file is missing or incomplete.
         """
         pixels = self.read()
         if pixels is None:
@@ -126,8 +125,7 @@ def cache_folder() -> Path:
 def make_room(folder: Path, files: Iterable[PixelFile], dataset: str) -> None:
     """Make the folder, remove the drafts of killed processes, and check that there is room for the files.
 
-    Raises:
-        TuneQatError: the folder cannot be made, or has too little room.
+    Raises `TuneQatError` if the folder cannot be made, or has too little room.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,8 +141,7 @@ def make_room(folder: Path, files: Iterable[PixelFile], dataset: str) -> None:
 def draft(file: PixelFile, dataset: str) -> Iterator[Draft]:
     """Yield a draft to fill, which becomes the file when the block ends, and is removed if it ends in an error.
 
-    Raises:
-        TuneQatError: the file cannot be written, or the disk has become too full.
+    Raises `TuneQatError` if the file cannot be written, or the disk has become too full.
     """
     path = file.path.with_name(f"{file.path.name}.{secrets.token_hex(8)}{DRAFT_SUFFIX}")
     try:

@@ -94,7 +94,8 @@ class SuperResolution(Task):
 
     def trivial(self, split: str) -> Evaluation:
         """Evaluate the mean grey level of the training split's high-resolution pixels as a constant prediction."""
-        grey = self._splits["train"].mean_level
+        levels = self._splits["train"].high
+        grey = levels.sum(dtype=torch.int64).item() / (255 * levels.numel())
         return self.evaluate(lambda low: low.new_full((), grey).expand(self._enlarged(low)), split)
 
     def baselines(self, split: str) -> dict[str, float]:
@@ -142,10 +143,6 @@ class _Planes:
 
     def _levels(self, plane: torch.Tensor) -> torch.Tensor:
         return moved(plane, self._device).to(torch.float32).div_(255)
-
-    @property
-    def mean_level(self) -> float:
-        return self.high.sum(dtype=torch.int64).item() / (255 * self.high.numel())
 
 
 def _starts(shapes: np.ndarray) -> np.ndarray:

@@ -146,6 +146,3 @@ class Task(ABC):
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:
         """Return the metric of methods that need no training, by name (bicubic, nearest); empty if there are none."""
-
-
-Loader = Callable[..., Dataset]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import UsageError
 from tune_qat.export.choice import choose
-from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.paths import StoragePath, naming
 
 SUFFIXES = (".onnx", ".pt")
 
@@ -35,8 +35,6 @@ def export(results: StoragePath, trial_key: str | None, output: Path) -> str:
 
     trained = load_trained(results, choice.trial_key, choice.params_json)
     save = save_onnx if output.suffix == ".onnx" else save_state
-    try:
+    with naming(output):
         save(trained, output)
-    except OSError as error:
-        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
     return f"{choice.words}\n\n{described(trained, output)}"

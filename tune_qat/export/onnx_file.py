@@ -36,7 +36,8 @@ def save_onnx(trained: Trained, path: Path) -> None:
         "deviation": deviation,
     }
     onnx_model = _traced(model, trained)
-    _narrow(onnx_model, {name: module.bits for name, module in _stored(model)})
+    stored = {name: module for name, module in model.named_modules() if isinstance(module, StoredWeight)}
+    _narrow(onnx_model, {f"{name}.codes": weight.bits for name, weight in stored.items()})
     # Stack traces are half of a small file, and of no use to its readers.
     onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
     onnx_model.metadata_props["tune_qat"] = json.dumps(about)
@@ -70,19 +71,11 @@ def _traced(model: torch.nn.Module, trained: Trained) -> Any:
     return onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST_FOLDED)
 
 
-def _stored(model: torch.nn.Module) -> list[tuple[str, StoredWeight]]:
-    modules = model.named_modules()
-    return [(f"{name}.codes", module) for name, module in modules if isinstance(module, StoredWeight)]
-
-
 def _narrow(onnx_model: Any, bits: dict[str, int]) -> None:
     """Store codes of at most 4 bits as 4-bit integers, two to a byte: torch has no such type."""
     import onnx_ir
 
-    kinds = {
-        onnx_ir.DataType.INT8: onnx_ir.DataType.INT4,
-        onnx_ir.DataType.UINT8: onnx_ir.DataType.UINT4,
-    }
+    kinds = {onnx_ir.DataType.INT8: onnx_ir.DataType.INT4, onnx_ir.DataType.UINT8: onnx_ir.DataType.UINT4}
     for name, value in onnx_model.graph.initializers.items():
         if bits.get(name, NARROW + 1) <= NARROW:
             kind = kinds[value.const_value.dtype]

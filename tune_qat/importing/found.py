@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from tune_qat.config import Range
 from tune_qat.config.statuses import INTERRUPTED
@@ -66,6 +66,10 @@ class FoundStudy:
     def complete(self) -> bool:
         ended = sum(trial.status != INTERRUPTED for trial in self.trials)
         return ended == self.planned
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def finite(value: float | None) -> float | None:

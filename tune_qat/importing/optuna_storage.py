@@ -11,7 +11,7 @@ from urllib.parse import quote
 from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
-from tune_qat.importing.found import FoundStudy, FoundTrial, finite
+from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -208,7 +208,7 @@ def _range(distribution: "BaseDistribution") -> Range | None:
     if isinstance(distribution, FloatDistribution | IntDistribution):
         return Range(low=distribution.low, high=distribution.high, log=distribution.log)
     if isinstance(distribution, CategoricalDistribution):
-        numbers = [one for one in distribution.choices if isinstance(one, int | float) and not isinstance(one, bool)]
+        numbers = [one for one in distribution.choices if is_number(one)]
         if numbers and len(numbers) == len(distribution.choices):
             return Range(low=min(numbers), high=max(numbers), log=False)
     return None

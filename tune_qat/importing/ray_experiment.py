@@ -16,7 +16,7 @@ from typing import Any
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, SCHEDULER, STOPPED, WITH_METRIC
-from tune_qat.importing.found import FoundStudy, FoundTrial, finite
+from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
 from tune_qat.importing.ray_metric import find_metric, find_sign
 
 ITERATION = "training_iteration"
@@ -168,7 +168,7 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _whole(result: Mapping[str, Any], name: str, root: Path) -> int:
     value = result.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 0:
+    if not is_number(value) or not float(value).is_integer() or value < 0:
         raise UsageError(f"{root} reports {value!r} as {name!r}, but epochs are whole numbers (--epoch).")
     return int(value)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.importing.found import is_number
 
 _OF_RAY = {
     *("timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s"),
@@ -28,7 +29,7 @@ def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported:
         for name in reported
         if name not in _OF_RAY
         and not name.startswith("config/")
-        and any(_is_number(result.get(name)) for trial in trials for result in trial.results)
+        and any(is_number(result.get(name)) for trial in trials for result in trial.results)
     ]
     listed = ", ".join(numbers) or "none"
     metric = wanted or (named if named in numbers else None) or (numbers[0] if len(numbers) == 1 else None)
@@ -44,8 +45,7 @@ def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported:
 def find_sign(metric: str, mode: str | None) -> int:
     """Return 1 where larger is better, -1 where smaller is: from `mode`, else from the words of the metric's name.
 
-    Raises:
-        UsageError: mode is neither `max` nor `min`, or the name has no known word (or words for both).
+    Raises `UsageError` if mode is neither `max` nor `min`, or the name has no known word (or words for both).
     """
     if mode not in (None, "max", "min"):
         raise UsageError(f"--mode must be max or min, but got {mode!r}.")
@@ -56,7 +56,3 @@ def find_sign(metric: str, mode: str | None) -> int:
             f"Is a larger or a smaller {metric!r} better? Its name does not say: give --mode max or --mode min."
         )
     return 1 if (mode == "max" if mode else larger) else -1
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tune_qat.config import PLAIN_NAME, TuneQatError, UsageError
+from tune_qat.config import TuneQatError, UsageError
 from tune_qat.importing.found import FoundStudy
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.rows import UNKNOWN, Rows
 from tune_qat.results.claim import claimed
-from tune_qat.results.layout import FILES, table_folder
+from tune_qat.results.layout import FILES, check_name, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES
@@ -22,13 +22,11 @@ _FILES = {"epochs": "compact-1", "trials": "compact-1", "arms": "arms", "studies
 
 
 def check_id(name: str) -> str:
-    """Return the name if a study may have it, else raise `UsageError`: the name becomes part of a path."""
-    if not PLAIN_NAME.fullmatch(name):
-        raise UsageError(
-            f"A study's name here must be made of letters, digits, '.', '_' and '-', begin with a letter, digit or "
-            f"'_', and have at most 100 characters, but got {name!r}. Give it another: --as NAME."
-        )
-    return name
+    """Return the name if a study may have it; raise `UsageError` if it cannot become part of a path."""
+    try:
+        return check_name(name)
+    except UsageError as error:
+        raise UsageError(f"{error} Give the study another name: --as NAME.") from None
 
 
 def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> bool:

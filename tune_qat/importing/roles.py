@@ -49,8 +49,7 @@ class Taken:
     def name_in(self, trial: FoundTrial) -> str | None:
         """Return the one of `names` that has a value in this trial; None where none has.
 
-        Raises:
-            UsageError: several have one.
+        Raises `UsageError` if several have one.
         """
         present = [name for name in self.names if trial.named.get(name) is not None]
         if len(present) > 1:
@@ -73,8 +72,7 @@ def take(study: FoundStudy, given: Mapping[str, Sequence[str]]) -> dict[str, Tak
         study: the study as it was found.
         given: for each role, the names that the user gave, or one `=VALUE` that all trials share.
 
-    Raises:
-        UsageError: a given name is in no trial; a needed role has no name that fits, or several in one trial.
+    Raises `UsageError` if a given name is in no trial, or a needed role has no name that fits, or several in one trial.
     """
     known = list(dict.fromkeys(name for trial in study.trials for name in trial.named))
     taken = {OPTIMIZER.name: _take(OPTIMIZER, study, given.get(OPTIMIZER.name, ()), known, ())}
@@ -94,7 +92,7 @@ def _take(
 ) -> Taken:
     if given:
         return _as_given(role, study, given, known)
-    taken = Taken(role=role, names=[name for name in known if _stands_for(role, name, optimizers)])
+    taken = Taken(role=role, names=[name for name in known if role.words.intersection(_spellings(name, optimizers))])
     if role.needed and known and not taken.names:
         raise UsageError(
             f"No parameter of study {study.name!r} has the usual name of a {role.name.replace('_', ' ')}. "
@@ -124,12 +122,8 @@ def _as_given(role: Role, study: FoundStudy, given: Sequence[str], known: Sequen
     return Taken(role=role, fixed=fixed[0]) if fixed else Taken(role=role, names=list(given))
 
 
-def _stands_for(role: Role, name: str, optimizers: Sequence[str]) -> bool:
-    """Return whether a name is one of the role's words: alone (`lr`), nested (`train/lr`) or with an optimizer's."""
-    return any(word in role.words for word in _spellings(name, optimizers))
-
-
 def _spellings(name: str, optimizers: Sequence[str]) -> Iterator[str]:
+    """Yield a name (`lr`) and its last part (`train/lr`), each also without an optimizer's name at its ends."""
     whole, last = plain(name), plain(re.split(r"[/.]", name)[-1])
     for word in (whole, last):
         yield word

@@ -8,7 +8,7 @@ from typing import Any
 
 from tune_qat.config import UsageError, stable_hash
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING, SEARCH
-from tune_qat.importing.found import FoundStudy, FoundTrial
+from tune_qat.importing.found import FoundStudy, FoundTrial, is_number
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
 from tune_qat.results.provenance import versions
@@ -50,11 +50,8 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {
         "workload": study_id,
-        "model": UNKNOWN,
-        "dataset": UNKNOWN,
         "quantizer": "none" if bits <= {(NOT_QUANTIZED, NOT_QUANTIZED)} else UNKNOWN,
-        "data_fingerprint": UNKNOWN,
-        "split_fingerprint": UNKNOWN,
+        **dict.fromkeys(("model", "dataset", "data_fingerprint", "split_fingerprint"), UNKNOWN),
     }
     arm = _arm(study, _space(taken, placed), longest, trivial)
     weight_bits, activation_bits = bits.pop() if len(bits) == 1 else (None, None)
@@ -82,7 +79,7 @@ def _trial(
     others = {name: value for name, value in named.items() if name in trial.parameters and name not in roles}
     config = {
         **{name: values[name] for name in ("optimizer", "learning_rate", "batch_size")},
-        "optimizer_options": {name: value for name, value in others.items() if _is_number(value)},
+        "optimizer_options": {name: value for name, value in others.items() if is_number(value)},
         "imported": named,
     }
     scored = [(epoch, value) for epoch, value in trial.reports.items() if value is not None]
@@ -131,25 +128,16 @@ def _arm(study: FoundStudy, space: Mapping[str, Any], longest: int, trivial: flo
     return {
         "arm_id": ARM,
         "mode": "joint",
-        "task": UNKNOWN,
-        "dataset_options_json": "{}",
         "metric": study.metric,
-        "unit": UNKNOWN,
         "sign": study.sign,
         "trivial_score": trivial,
-        "baselines_json": "{}",
-        "repeat": 0,
-        "init": UNKNOWN,
-        "sampler": UNKNOWN,
-        "scheduler": UNKNOWN,
         "max_epochs": longest,
-        "planned_default": 0,
-        "planned_random": 0,
         "planned_search": study.planned,
-        "planned_retrain": 0,
         "space_json": json.dumps(space),
         "space_hash": stable_hash(space),
-        "prereg_hash": UNKNOWN,
+        **dict.fromkeys(("dataset_options_json", "baselines_json"), "{}"),
+        **dict.fromkeys(("repeat", "planned_default", "planned_random", "planned_retrain"), 0),
+        **dict.fromkeys(("task", "unit", "init", "sampler", "scheduler", "prereg_hash"), UNKNOWN),
     }
 
 
@@ -179,7 +167,3 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
     return value if known else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tune_qat.config import UsageError
@@ -16,8 +17,7 @@ NOT_QUANTIZED = 32
 def values_of(study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken]) -> dict[str, Any] | None:
     """Return the values of a trial's roles; None for a trial that did not end well and lacks a needed one.
 
-    Raises:
-        UsageError: a trial that ended well lacks a needed value; a value is not valid for its role.
+    Raises `UsageError` if a trial that ended well lacks a needed value, or if a value is not valid for its role.
     """
     values = {}
     for name, one in taken.items():
@@ -46,25 +46,18 @@ def _read(role: Role, value: Any, trial: FoundTrial) -> Any:
         ) from None
 
 
-def _rate(value: Any) -> float:
-    return _checked(float(value), lambda number: number > 0)
-
-
-def _number(value: Any) -> float:
-    return _checked(float(value), lambda number: True)
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        return int(_checked(float(value), lambda number: number.is_integer() and low <= number <= high))
-
-    return read
-
-
-def _checked(number: float, rule: Callable[[float], bool]) -> float:
-    if not math.isfinite(number) or not rule(number):
-        raise ValueError(number)
+def _number(value: Any, *, above: float = -math.inf) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number > above):
+        raise ValueError(value)
     return number
+
+
+def _whole(value: Any, *, low: int, high: int) -> int:
+    number = _number(value)
+    if not (number.is_integer() and low <= number <= high):
+        raise ValueError(value)
+    return int(number)
 
 
 def _optimizer(value: Any) -> str:
@@ -77,11 +70,11 @@ def _optimizer(value: Any) -> str:
 
 _RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "optimizer": (_optimizer, "a name"),
-    "learning_rate": (_rate, "a number above 0"),
-    "batch_size": (_whole(1, 2**31 - 1), "a whole number from 1"),
-    "seed": (_whole(0, 2**63 - 1024), "a whole number from 0"),
-    "weight_bits": (_whole(1, 32), "a whole number from 1 to 32"),
-    "activation_bits": (_whole(1, 32), "a whole number from 1 to 32"),
+    "learning_rate": (partial(_number, above=0), "a number above 0"),
+    "batch_size": (partial(_whole, low=1, high=2**31 - 1), "a whole number from 1"),
+    "seed": (partial(_whole, low=0, high=2**63 - 1024), "a whole number from 0"),
+    "weight_bits": (partial(_whole, low=1, high=32), "a whole number from 1 to 32"),
+    "activation_bits": (partial(_whole, low=1, high=32), "a whole number from 1 to 32"),
     "weight_decay": (_number, "a number"),
     "momentum": (_number, "a number"),
 }

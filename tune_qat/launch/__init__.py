@@ -30,8 +30,7 @@ class Launch:
 def launch(target: str, request: Request, where: Where, file: str = "cluster.yaml") -> Launch:
     """Return the file or script for one target, with its commands; `file` is its future name, which `ray up` needs.
 
-    Raises:
-        UsageError: an option of another target, a missing option, or an invalid value.
+    Raises `UsageError` for an option of another target, a missing option, or an invalid value.
     """
     for option in (field.name for field in fields(Where)):
         if getattr(where, option) is not None and option not in TARGETS[target]:

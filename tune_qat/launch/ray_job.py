@@ -20,8 +20,7 @@ def job_server(address: str | None) -> str | None:
 
     None stays None: Ray then chooses.
 
-    Raises:
-        UsageError: any other address.
+    Raises `UsageError` for any other address.
     """
     client = _CLIENT.fullmatch(address or "")
     if client:
@@ -50,8 +49,7 @@ def script(request: Request, where: Where) -> str:
 
     A study file, or a command that needs quotes, is sent as a file in a temporary working directory.
 
-    Raises:
-        UsageError: an invalid address, or results that the nodes cannot share.
+    Raises `UsageError` for an invalid address, or results that the nodes cannot share.
     """
     address = job_server(where.address)
     check_shared("--results", request.results)

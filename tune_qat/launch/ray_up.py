@@ -16,8 +16,7 @@ FOLDER = "~/.tune_qat"
 def cluster_file(request: Request, where: Where, file: str) -> str:
     """Return the cluster file; a comment at its head has the commands that use it under the name `file`.
 
-    Raises:
-        UsageError: a missing option, or a path that the machines cannot share.
+    Raises `UsageError` for a missing option, or a path that the machines cannot share.
     """
     hosts = (where.hosts or "").split(",")
     if len(hosts) < 2:

@@ -159,8 +159,7 @@ def trials_at_once(
 ) -> Trials:
     """Return the resources of a trial and how many trials fit on the nodes; without `gpus`, one GPU if nodes have some.
 
-    Raises:
-        UsageError: a trial does not fit on a node.
+    Raises `UsageError` if a trial does not fit on a node.
     """
     wanted = (1.0 if gpus_per_node else None) if gpus is None else gpus
     if nodes is None or cpus_per_node is None:

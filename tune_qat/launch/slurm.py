@@ -15,8 +15,7 @@ GRACE_S = 120
 def script(request: Request, where: Where) -> str:
     """Return the script for `sbatch`.
 
-    Raises:
-        UsageError: a path that the nodes cannot share, a missing option, or an invalid partition or account.
+    Raises `UsageError` for a path that the nodes cannot share, a missing option, or an invalid partition or account.
     """
     if request.nodes is None or request.cpus_per_node is None:
         raise UsageError("--on slurm needs --nodes and --cpus-per-node.")

@@ -20,8 +20,7 @@ GET = {
 def submit(commands: list[list[str]], *, text: str | None, needs: str) -> None:
     """Run the commands one after the other, each with `text` as its standard input unless it is None.
 
-    Raises:
-        TuneQatError: `needs` is not installed, or a command fails.
+    Raises `TuneQatError` if `needs` is not installed, or a command fails.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     if shutil.which(needs, path=environment["PATH"]) is None:

@@ -8,6 +8,17 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tune_qat.data.spec import ModelInput
+
+
+def from_torchvision(name: str, model_input: ModelInput) -> nn.Module:
+    """Build a network of torchvision without pretrained weights: input (b, channels, h, w), output (b, classes)."""
+    from torchvision import models
+
+    model: nn.Module = getattr(models, name)(weights=None, num_classes=model_input.classes)
+    fit_channels(model, model_input.channels)
+    return model
+
 
 def he_fan_out(weight: torch.Tensor) -> None:
     """Fill a weight in place by He initialisation with fan-out, as torchvision's networks with ReLU do."""

@@ -1,4 +1,8 @@
-"""VGG-16: torchvision's for ImageNet, and its convolutions under one linear layer for small images."""
+"""VGG-16: torchvision's for ImageNet, and its convolutions under one linear layer for small images.
+
+Dropout is 0.5 in the classifier for ImageNet, as published. Feature maps of another size than 7 x 7 are pooled, or
+repeated, to that: the classifier has 120 million weights for images of any size, which must be at least 32 x 32.
+"""
 
 from collections import OrderedDict
 from functools import partial
@@ -6,24 +10,10 @@ from functools import partial
 from torch import nn
 
 from tune_qat.data.spec import ModelInput
-from tune_qat.models.parts import fit_channels, he_fan_out, move_norms_behind_relu
+from tune_qat.models.parts import fit_channels, from_torchvision, he_fan_out, move_norms_behind_relu
 
-
-def _build(name: str, model_input: ModelInput) -> nn.Module:
-    """Build a network of torchvision: input (b, channels, h, w) of at least 32 x 32, output (b, classes).
-
-    Dropout is 0.5 in the classifier, as published. Feature maps of another size than 7 x 7 are pooled, or repeated, to
-    that: the classifier has 120 million weights for images of any size.
-    """
-    from torchvision import models
-
-    model: nn.Module = getattr(models, name)(weights=None, num_classes=model_input.classes)
-    fit_channels(model, model_input.channels)
-    return model
-
-
-build_vgg16 = partial(_build, "vgg16")
-build_vgg16_bn = partial(_build, "vgg16_bn")
+build_vgg16 = partial(from_torchvision, "vgg16")
+build_vgg16_bn = partial(from_torchvision, "vgg16_bn")
 
 
 def build_vgg16_cifar(model_input: ModelInput) -> nn.Module:

@@ -122,7 +122,6 @@ class QuantizedLayer(nn.Module):
         return {"input_features": self.input_features}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        """Load what `get_extra_state` returned."""
         self.input_features = state["input_features"]
 
 
@@ -139,9 +138,7 @@ def _check_known(layer: nn.Module, name: str) -> None:
 
 
 def _codes(quantizer: "Quantizer | None", value: torch.Tensor) -> Codes:
-    return (
-        Codes(value, torch.ones((), device=value.device, dtype=value.dtype)) if quantizer is None else quantizer(value)
-    )
+    return Codes(value, value.new_ones(())) if quantizer is None else quantizer(value)
 
 
 def _largest(quantizer: "Quantizer") -> int:

@@ -42,7 +42,10 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     order, last = _execution_order(model, example)
     if not order:
         raise UsageError(f"Model {type(model).__name__} has no convolution or linear layer to quantize.")
-    _check_all_reached(model, order)
+    # A layer that is left out would stay in floating point, and the record would call the model quantized.
+    reached = {id(layer) for layer in order}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, LAYERS))
+    _refuse_unreached([name for name, module in layers if id(module) not in reached])
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
     _check_named(scheme, [names[id(layer)] for layer in order])
     with _evaluating(model):
@@ -75,7 +78,8 @@ def calibrate(model: nn.Module, batch: torch.Tensor) -> None:
     layers = quantized_layers(model)
     for layer in layers:
         layer.calibrating = True
-    fresh = [norm for norm in model.modules() if isinstance(norm, _BatchNorm) and _is_fresh(norm)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    fresh = [norm for norm in norms if norm.training and norm.track_running_stats and not norm.num_batches_tracked]
     with _evaluating(model), _of_the_batch(fresh):
         model(batch)
     _refuse_unreached([layer.name for layer in layers if layer.calibrating])
@@ -142,13 +146,6 @@ def _execution_order(model: nn.Module, example: torch.Tensor) -> tuple[list[nn.M
     return list({id(layer): layer for layer in calls}.values()), calls[-1] if calls else None
 
 
-def _check_all_reached(model: nn.Module, order: list[nn.Module]) -> None:
-    # A layer that is left out would stay in floating point, and the record would call the model quantized.
-    reached = {id(layer) for layer in order}
-    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, LAYERS))
-    _refuse_unreached([name for name, module in layers if id(module) not in reached])
-
-
 def _check_named(scheme: Scheme, names: list[str]) -> None:
     for name in scheme.layer_bits:
         if name not in names:
@@ -173,11 +170,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _is_fresh(norm: _BatchNorm) -> bool:
-    """Return whether a batch norm is in training mode and has not seen a batch yet."""
-    return norm.training and norm.track_running_stats and not norm.num_batches_tracked
 
 
 @contextmanager

@@ -16,7 +16,7 @@ class Quantizer(nn.Module, ABC):
     """Base class of all quantizers; each quantizes one tensor of one layer, its weight or its input.
 
     A quantizer is calibrated once, on a real tensor and before the optimizer is built; a forward pass before that
-    raises `TuneQatError`. A method implements `_bounds`, `_calibrate` and `_codes`.
+    raises `TuneQatError`. A method implements `_bounds`, `_codes` and, if it has parameters, `_calibrate`.
     """
 
     decayed: tuple[str, ...] = ()
@@ -57,8 +57,7 @@ class Quantizer(nn.Module, ABC):
 
         Parameters change in place, so that whatever holds them already stays valid.
 
-        Raises:
-            TuneQatError: a value is not finite; the message names the layer.
+        Raises `TuneQatError` if a value is not finite; the message names the layer.
         """
         if not torch.isfinite(value).all():
             raise TuneQatError(
@@ -113,7 +112,6 @@ class Quantizer(nn.Module, ABC):
         return {"calibrated": self.calibrated, "signed": self.signed, "step_init": self.step_init}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Load what `get_extra_state` returned."""
         self.calibrated, self.step_init = state["calibrated"], state["step_init"]
         self._set_signed(state["signed"])
 
@@ -121,9 +119,8 @@ class Quantizer(nn.Module, ABC):
     def _bounds(self, signed: bool) -> tuple[int, int]:
         """Return the smallest and the largest code, `qmin <= 0 <= qmax`."""
 
-    @abstractmethod
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Set signedness and parameters from finite values."""
+        """Set signedness and parameters from finite values; nothing for a method without parameters."""
 
     @abstractmethod
     def _codes(self, value: torch.Tensor) -> Codes:

@@ -38,11 +38,7 @@ class DoReFaWeight(Quantizer):
         self._detach_max = detach_max
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # one grid for every weight
         return (-1, 1) if self.bits == 1 else (0, 2**self.bits - 1)
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         if self.bits == 1:
@@ -59,15 +55,10 @@ class DoReFaActivation(Quantizer):
     uniform = True
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below 0 and of those above 1."""
         return value < 0, value > 1
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # codes are never below 0
         return 0, 2**self.bits - 1
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         step = value.new_full((), 1 / self.qmax)

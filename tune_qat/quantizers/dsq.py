@@ -37,7 +37,6 @@ class DSQ(Quantizer):
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below `lower` and of those above `upper`."""
         return value < self.lower, value > self.upper
 
     def constrain(self) -> None:

@@ -67,7 +67,6 @@ class LSQ(Quantizer):
         return ratio < self.qmin, ratio > self.qmax
 
     def constrain(self) -> None:
-        """Keep the step positive."""
         self.step.clamp_(min=STEP_MIN)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:

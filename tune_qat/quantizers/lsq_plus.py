@@ -74,12 +74,10 @@ class LSQPlusActivation(Quantizer):
             self.register_buffer("offset", torch.zeros(()))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below and of those above the range."""
         ratio = (value if self.offset is None else value - self.offset) / self.step
         return ratio < self.qmin, ratio > self.qmax
 
     def constrain(self) -> None:
-        """Keep the step positive."""
         self.step.clamp_(min=STEP_MIN)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:

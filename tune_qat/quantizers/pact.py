@@ -30,15 +30,12 @@ class PACT(Quantizer):
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below 0 and of those above alpha."""
         return value < 0, value > self.alpha
 
     def constrain(self) -> None:
-        """Keep alpha positive."""
         self.alpha.clamp_(min=ALPHA_MIN)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # codes are never below 0
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:

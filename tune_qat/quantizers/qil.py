@@ -76,7 +76,6 @@ class QILActivation(_QIL):
     """Activations: unsigned, with a transformer that is linear inside the interval."""
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below and of those above the interval."""
         return value < self.centre - self.distance, value > self.centre + self.distance
 
     def _bounds(self, signed: bool) -> tuple[int, int]:

@@ -22,7 +22,6 @@ class QNN(Quantizer):
         self._set_signed(self.qmin < 0)
 
     def clipped(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks of the values below -1 and of those above 1."""
         return value < -1, value > 1
 
     def constrain_weight(self, weight: torch.Tensor) -> None:
@@ -30,11 +29,7 @@ class QNN(Quantizer):
         weight.clamp_(-1, 1)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed  # one grid for every tensor
         return (-1, 1) if self.bits == 1 else (0, 2**self.bits - 1)
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         if self.bits == 1:

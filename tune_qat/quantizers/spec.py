@@ -25,7 +25,7 @@ class Option:
     """Kinds of tensors whose quantizers take it."""
 
     def check(self, name: str, method: str, value: Any) -> bool | float | str:
-        """Take a value that is allowed; `UsageError` for any other."""
+        """Return the value; raise `UsageError` if it is not allowed."""
         if self.choices:
             if value in self.choices and type(value) is type(self.choices[0]):
                 return value

@@ -33,7 +33,6 @@ class TTQ(Quantizer):
         self.negative.clamp_(min=SIZE_MIN)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed
         return -1, 1
 
     def _calibrate(self, value: torch.Tensor) -> None:

@@ -21,11 +21,7 @@ class TWN(Quantizer):
         self._threshold = threshold
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed
         return -1, 1
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: threshold and scale follow from the weights in every forward pass."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         constant = value.detach()

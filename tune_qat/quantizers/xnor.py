@@ -28,11 +28,7 @@ class XNORWeight(Quantizer):
         weight.clamp_(-1, 1)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed
         return -1, 1
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         size = value.detach().abs().mean(list(range(1, value.dim())), keepdim=True)
@@ -60,11 +56,7 @@ class XNORActivation(Quantizer):
         self._set_signed(True)
 
     def _bounds(self, signed: bool) -> tuple[int, int]:
-        del signed
         return -1, 1
-
-    def _calibrate(self, value: torch.Tensor) -> None:
-        """Set nothing: the method has no parameters."""
 
     def _codes(self, value: torch.Tensor) -> Codes:
         return Codes(clipped_sign(value, closed=False), value.new_ones(()))

@@ -64,8 +64,7 @@ class Rerun:
     def __init__(self, recorded: Recorded, *, data_dir: str | Path | None = None, threads: int | None = None) -> None:
         """Load the data; where `threads` is None, train with as many as recorded.
 
-        Raises:
-            TuneQatError: data is missing, or is not what the trial was trained on.
+        Raises `TuneQatError` if data is missing, or is not what the trial was trained on.
         """
         self.recorded, row = recorded, recorded.row
         config = recorded.config

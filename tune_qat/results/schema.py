@@ -24,12 +24,13 @@ def required(field: pa.Field, *, imported: bool = False) -> bool:
     return not field.nullable or (not imported and _OF_OURS.encode() in (field.metadata or {}))
 
 
-def _field(name: str, kind: pa.DataType, description: str, *, nullable: bool = True, **more: str) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description, **more})
+def _field(name: str, kind: pa.DataType, description: str, *, nullable: bool = True, of_ours: bool = False) -> pa.Field:
+    metadata = {"description": description, **({_OF_OURS: "yes"} if of_ours else {})}
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
 
 
 _required = partial(_field, nullable=False)
-_of_ours = partial(_field, **{_OF_OURS: "yes"})
+_of_ours = partial(_field, of_ours=True)
 
 STUDIES = pa.schema(
     [
@@ -72,25 +73,13 @@ ARMS = pa.schema(
         _required("baselines_json", text, "JSON object of the metrics of methods without training, by split and name"),
         _field("margin", number, "practical equivalence: smallest difference that matters, in the metric's unit"),
         _field("weight_bits", pa.int8(), "bit width of weights, 32 if not quantized; NULL if it is searched"),
-        _field(
-            "activation_bits",
-            pa.int8(),
-            "bit width of activations, 32 if not quantized; NULL if it is searched",
-        ),
+        _field("activation_bits", pa.int8(), "bit width of activations, 32 if not quantized; NULL if it is searched"),
         _of_ours("first_last_bits", pa.int8(), "bit width of the first and the last layer"),
         _field("method", text, "name that the study gives to the quantization method; else the quantizer's"),
-        _required(
-            "quantizer",
-            text,
-            "method that quantizes weights; none at 32/32",
-        ),
+        _required("quantizer", text, "method that quantizes weights; none at 32/32"),
         _field("activation_quantizer", text, "method that quantizes activations"),
         _field("quantizer_options_json", text, "JSON object of the options of both methods"),
-        _field(
-            "recipe_hashes_json",
-            text,
-            "JSON list of recipe_hash of the trials that fit the arm as it is now",
-        ),
+        _field("recipe_hashes_json", text, "JSON list of recipe_hash of the trials that fit the arm as it is now"),
         _of_ours("ste", text, "order in the straight-through estimator: clip_then_round or round_then_clip"),
         _field("optimizer", text, "name in the table of optimizers; NULL in joint mode"),
         _required("repeat", pa.int16(), "number of the search among the study's repeats, from 0"),
@@ -130,19 +119,11 @@ TRIALS = pa.schema(
         _required("activation_bits", pa.int8(), "bit width of activations; 32 if not quantized"),
         _required("learning_rate", number, "peak of the learning rate"),
         _required("batch_size", small, "samples in a step"),
-        _field(
-            "weight_decay",
-            number,
-            "weight decay, times the factor of the bit width; NULL if there is none",
-        ),
+        _field("weight_decay", number, "weight decay, times the factor of the bit width; NULL if there is none"),
         _field("momentum", number, "momentum; NULL if the optimizer has none"),
         _field("max_norm", number, "limit of the gradients' global norm; NULL without this clipping"),
         _field("clip_factor", number, "factor of adaptive gradient clipping; NULL without this clipping"),
-        _of_ours(
-            "quantizer_lr_multiplier",
-            number,
-            "learning rate of quantizers over that of weights",
-        ),
+        _of_ours("quantizer_lr_multiplier", number, "learning rate of quantizers over that of weights"),
         _field("quantizer_optimizer", text, "optimizer of quantizers; NULL if it is that of weights"),
         _required("schedule", text, "schedule of the learning rate: cosine, step or constant"),
         _of_ours("warmup_epochs", number, "length of the linear warm-up in epochs, which may be a fraction"),
@@ -156,11 +137,7 @@ TRIALS = pa.schema(
         _required("split_fingerprint", text, "hash of the samples of each split"),
         _required("source", text, "source of the configuration: plan, default, random, sampler, record or import"),
         _required("status", text, "running, completed, stopped, diverged, oom, error or interrupted"),
-        _field(
-            "stop_reason",
-            text,
-            "early stop by asha, budget or user; if imported, by pruner or scheduler",
-        ),
+        _field("stop_reason", text, "early stop by asha, budget or user; if imported, by pruner or scheduler"),
         _field("rung", small, "epoch of the last rung of ASHA that the trial reached; NULL outside the search"),
         _field("error_type", text, "class of the exception that ended the trial"),
         _field("error_text", text, "traceback of that exception"),
@@ -182,11 +159,7 @@ TRIALS = pa.schema(
         _field("diverged_at_step", integer, "first step, from 1, with a loss not finite or a NaN in a gradient"),
         _field("wall_s", number, "wall time of training in seconds, without evaluation"),
         _field("device_s", number, "seconds that the device was held, with evaluation; process time on a CPU"),
-        _field(
-            "peak_memory_mb",
-            number,
-            "peak memory of the trial in MB: of GPU tensors, else of the process",
-        ),
+        _field("peak_memory_mb", number, "peak memory of the trial in MB: of GPU tensors, else of the process"),
         _field("start_memory_mb", number, "resident memory of the process at the trial's start in MB"),
         _field("backend", text, "backend of the training steps: eager or inductor (compiled)"),
         _field("precision", text, "number format of float32 products: float32, or tf32 on a GPU"),
@@ -195,11 +168,7 @@ TRIALS = pa.schema(
         _field("device", text, "model name of the processor or GPU"),
         _field("cuda_version", text, "version of CUDA; NULL on a CPU"),
         _field("threads", small, "number of CPU threads of the trial"),
-        _field(
-            "n_restarts",
-            small,
-            "number of further starts, after its process, node or study had ended",
-        ),
+        _field("n_restarts", small, "number of further starts, after its process, node or study had ended"),
         _required("tune_qat_version", text, "version of tune-qat"),
         _field("git_commit", text, "commit of the checkout that ran; NULL outside a checkout"),
         _field("torch_version", text, "version of torch"),
@@ -238,11 +207,7 @@ UNKNOWN_OF_IMPORTED = ("step", "examples", "learning_rate", "nonfinite_steps", "
 """Columns of `epochs` that may be NULL in an imported study."""
 _OF_TRIAL = [
     _required("trial_key", text, "hash of configuration, data, starting weights and stage"),
-    _required(
-        "attempt",
-        pa.int16(),
-        "number of the attempt, from 1; resuming from a checkpoint begins a new one",
-    ),
+    _required("attempt", pa.int16(), "number of the attempt, from 1; resuming from a checkpoint begins a new one"),
 ]
 EPOCHS = _from_dataclass(EpochResult, _OF_TRIAL, leave_out=("layers",))
 LAYERS = _from_dataclass(LayerResult, [*_OF_TRIAL, _required("epoch", integer, "epoch, from 1")])

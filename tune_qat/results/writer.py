@@ -16,11 +16,7 @@ from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
 from tune_qat.storage.paths import StoragePath, Write, write_whole
 
-_FEW_ROWS: Mapping[str, Any] = {
-    "compression": "snappy",
-    "use_dictionary": False,
-    "write_statistics": False,
-}
+_FEW_ROWS: Mapping[str, Any] = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
 """Parquet options for files of few rows, where the cost of a column counts: half the time to write and read."""
 _PLAIN = {name: pa.schema([field.remove_metadata() for field in schema]) for name, schema in TABLES.items()}
 """Schemas without descriptions, which would be most of a small file."""

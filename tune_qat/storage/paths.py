@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -149,6 +149,15 @@ def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def naming(output: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block, which writes a user's file, into a `TuneQatError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise TuneQatError(f"{output} cannot be written: {error.strerror or error}.") from None
 
 
 def _write_remote(path: RemotePath, data: bytes | memoryview) -> None:

@@ -13,8 +13,7 @@ from tune_qat.storage.paths import StoragePath, write_whole
 def probe(results: StoragePath) -> Iterator[str]:
     """Write a file to the results, yield its name, which is also its content, and remove it after the block.
 
-    Raises:
-        TuneQatError: the file cannot be written or removed.
+    Raises `TuneQatError` if the file cannot be written or removed.
     """
     name = f".probe-{secrets.token_hex(8)}"
     made = isinstance(results, Path) and not results.exists()

@@ -252,8 +252,7 @@ def train(
         test: evaluate the test split after the last epoch.
         backend: eager, inductor (compiled), or auto: inductor if compiling pays for this trial alone.
 
-    Raises:
-        TuneQatError: data or checkpoint is missing or damaged, or the configuration does not fit the data.
+    Raises `TuneQatError` if data or checkpoint is missing or damaged, or the configuration does not fit the data.
     """
     work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
     device = device or default_device()

@@ -1,6 +1,5 @@
 """Groups of trainable parameters: weights, others (biases and norms), and those of quantizers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -26,7 +25,7 @@ class ParameterGroups:
 
     @property
     def hidden_weights(self) -> list[nn.Parameter]:
-        """Weights that Muon orthogonalizes: all but the first and the last layer's, and depthwise filters.
+        """Weights that Muon orthogonalizes: all except the first and the last layer's and depthwise filters.
 
         This is the choice of its authors for convolutional networks (github.com/KellerJordan/Muon). A depthwise filter
         is a vector for each channel, which leaves nothing to orthogonalize.
@@ -44,30 +43,22 @@ class ParameterGroups:
 
 def parameter_groups(model: nn.Module) -> ParameterGroups:
     """Return the model's groups; raise `TuneQatError` unless each trainable parameter is in exactly one."""
-    of_quantizers = _of(model, lambda module: isinstance(module, Quantizer))
-    decayed_ids = {id(getattr(m, name)) for m in model.modules() if isinstance(m, Quantizer) for name in m.decayed}
-    taken = {id(parameter) for parameter in of_quantizers}
-    weights = [p for p in _of(model, lambda m: isinstance(m, nn.Conv2d | nn.Linear), "weight") if id(p) not in taken]
-    taken |= {id(parameter) for parameter in weights}
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    others = [parameter for parameter in trainable if id(parameter) not in taken]
+    trainable = {id(parameter): parameter for parameter in model.parameters() if parameter.requires_grad}
+    quantizers = [module for module in model.modules() if isinstance(module, Quantizer)]
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    decayed = {id(getattr(quantizer, name)) for quantizer in quantizers for name in quantizer.decayed}
+    # Ordered sets of ids: a module or a parameter may be used in several places.
+    of_quantizers = dict.fromkeys(id(parameter) for module in quantizers for parameter in module._parameters.values())
+    of_layers = dict.fromkeys(id(layer._parameters.get("weight")) for layer in layers)
+    weights = [trainable[key] for key in of_layers if key in trainable and key not in of_quantizers]
+    taken = of_quantizers.keys() | of_layers.keys()
     groups = ParameterGroups(
         weights=weights,
-        others=others,
-        quantizer=[parameter for parameter in of_quantizers if id(parameter) not in decayed_ids],
-        decayed_quantizer=[parameter for parameter in of_quantizers if id(parameter) in decayed_ids],
+        others=[parameter for key, parameter in trainable.items() if key not in taken],
+        quantizer=[trainable[key] for key in of_quantizers if key in trainable and key not in decayed],
+        decayed_quantizer=[trainable[key] for key in of_quantizers if key in trainable and key in decayed],
         last_weight=weights[-1] if weights else None,
     )
-    if sorted(map(id, groups.all)) != sorted(map(id, trainable)):
+    if sorted(map(id, groups.all)) != sorted(trainable):
         raise TuneQatError("Parameter groups must hold every trainable parameter exactly once; this model's do not.")
     return groups
-
-
-def _of(model: nn.Module, owns: Callable[[nn.Module], bool], name: str | None = None) -> list[nn.Parameter]:
-    found: dict[int, nn.Parameter] = {}
-    for module in model.modules():
-        if owns(module):
-            for own, parameter in module.named_parameters(recurse=False):
-                if parameter.requires_grad and name in (None, own):
-                    found[id(parameter)] = parameter
-    return list(found.values())

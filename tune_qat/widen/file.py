@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.storage.paths import StoragePath, write_whole
+from tune_qat.storage.paths import StoragePath, naming, write_whole
 from tune_qat.study import Study
 from tune_qat.text.toml import toml_text
 from tune_qat.widen.ranges import Widened
@@ -43,10 +43,8 @@ def check_output(output: Path) -> None:
 
 def write(text: str, output: Path) -> None:
     """Write the file atomically; one that is there has passed `check_output` and is replaced."""
-    try:
+    with naming(output):
         write_whole(output, text.encode())
-    except OSError as error:
-        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
 
 
 def _ours(path: Path) -> bool:

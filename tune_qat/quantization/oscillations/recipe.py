@@ -21,16 +21,12 @@ class Oscillations:
 
         Raises `UsageError` where the quantizer does not allow what the configuration asks for.
         """
-        quantizers.check_recipe(
-            config.scheme, freezing=config.freezing is not None, dampening=config.dampening is not None
-        )
+        uses_freezing, uses_dampening = config.freezing is not None, config.dampening is not None
+        quantizers.check_recipe(config.scheme, freezing=uses_freezing, dampening=uses_dampening)
         self._config = config
-        self._layers = [layer.index for layer in quantized_layers(model) if layer.weight_quantizer is not None]
-        self._pairs = [
-            (layer.weight_quantizer, layer.layer.weight)
-            for layer in quantized_layers(model)
-            if layer.weight_quantizer is not None
-        ]
+        found = [(layer, layer.weight_quantizer) for layer in quantized_layers(model)]
+        self._layers = [layer.index for layer, quantizer in found if quantizer is not None]
+        self._pairs = [(quantizer, layer.layer.weight) for layer, quantizer in found if quantizer is not None]
         freezing.hold(model, config.freezing)
         self.model = Watched(model, self._pairs)
         """The model, with a forward pass that also returns the codes that tracking needs."""
@@ -73,6 +69,5 @@ class Oscillations:
         return {} if self._tracker is None else self._tracker.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned."""
         if self._tracker is not None:
             self._tracker.load_state_dict(state)

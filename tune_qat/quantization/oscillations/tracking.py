@@ -91,7 +91,6 @@ class Tracker:
         return {"previous": self._previous, "direction": self._direction, "frequency": self._frequency}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned."""
         for name, own in self.state_dict().items():
             own.copy_(state[name])
 
