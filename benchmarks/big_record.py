@@ -27,7 +27,7 @@ from tune_qat.study import Arm, Study
 from tune_qat.training import workload
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.record import Record
 from tune_qat.tuning.rows import outcome_columns, planned_columns
 from tune_qat.tuning.sampler import random_points
@@ -51,7 +51,7 @@ class BigRecord:
         self._quantizers = {arm.arm_id: self._layers(arm) for arm in study.arms()}
         self._best: dict[str, str] = {}
 
-    def trials(self, arm: Arm) -> Iterator[Plan]:
+    def trials(self, arm: Arm) -> Iterator[PlannedTrial]:
         """The arm's trials in the order in which they would be run."""
         study, optimizer = self.study, arm.optimizers[0]
         seed, searched = study.seed_of(arm), study.stages.random + study.stages.search
@@ -80,7 +80,7 @@ class BigRecord:
         for number, seed in enumerate(study.retrain_seeds(arm)):
             yield self.planner.plan(arm, "retrain", optimizer, values, seed=seed, number=number, source="plan")
 
-    def rows(self, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    def rows(self, plan: PlannedTrial) -> dict[str, list[dict[str, Any]]]:
         """What the record has of a trial, by table; `layers` not, see `layers`."""
         epochs = [epoch_row(plan, epoch) for epoch in range(1, plan.config.epochs + 1)]
         trial = {
@@ -100,7 +100,7 @@ class BigRecord:
         ]
         return {"trials": [trial], "epochs": epochs, "decisions": decisions}
 
-    def layers(self, plan: Plan) -> list[dict[str, Any]]:
+    def layers(self, plan: PlannedTrial) -> list[dict[str, Any]]:
         """The quantizers of a trial after each epoch."""
         names = [field.name for field in TABLES["layers"] if hasattr(LayerResult, field.name)]
         return [
@@ -122,18 +122,18 @@ class BigRecord:
         return list(layer_results(training.model))
 
 
-def final_metric(plan: Plan) -> float:
+def final_metric(plan: PlannedTrial) -> float:
     """A made-up accuracy after the last epoch: best at a learning rate of 1e-3."""
     return epoch_metric(plan, plan.config.epochs)
 
 
-def epoch_metric(plan: Plan, epoch: int) -> float:
+def epoch_metric(plan: PlannedTrial, epoch: int) -> float:
     """A curve that rises to 0.9 at the best learning rate, a little less at others."""
     away = math.log10(plan.config.learning_rate) + 3
     return 0.9 * math.exp(-away * away / 2) * (1 - math.exp(-epoch / 3)) + 1e-4 * (int(plan.trial_key[:4], 16) / 65536)
 
 
-def epoch_row(plan: Plan, epoch: int) -> dict[str, Any]:
+def epoch_row(plan: PlannedTrial, epoch: int) -> dict[str, Any]:
     """An epoch's row with numbers in every column that training fills."""
     metric, last = epoch_metric(plan, epoch), epoch == plan.config.epochs
     tested = last and plan.stage == "retrain"

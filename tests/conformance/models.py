@@ -153,13 +153,13 @@ class ModelConformance:
         assert [layers[0].name, layers[-1].name] == self.layers
         gates = _gates(model)
         assert len(gates) == 2 * self.gates
-        careful = {*self.layers, *gates}
+        first_last = {*self.layers, *gates}
         seen = _Operands(monkeypatch, layers)
         with torch.no_grad():
             model.eval()(self.batch(seed=1))
         assert [layer.name for layer, _, _ in seen.calls] == [layer.name for layer in layers]
         for layer, inputs, weight in seen.calls:
-            bits = 8 if layer.name in careful else scheme.weight_bits
+            bits = 8 if layer.name in first_last else scheme.weight_bits
             _assert_codes(weight, bits, signed=True, where=f"weight of {layer.name}")
             quantizer = layer.input_quantizer
             assert quantizer is not None and layer.weight_quantizer is not None

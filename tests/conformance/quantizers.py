@@ -57,10 +57,10 @@ class QuantizerConformance:
         bits = bits or self.bits_of(kind)[0]
         spec = get_spec(self.name)
         scheme = Scheme(quantizer=self.name, weight_bits=bits, activation_bits=bits, options=options)
-        half = spec.half(kind)
-        assert half is not None
+        side = spec.side(kind)
+        assert side is not None
         shape = VALUES["ordinary"].shape if kind == "weight" else None
-        quantizer: Quantizer = resolve(half.build)(
+        quantizer: Quantizer = resolve(side.build)(
             bits=bits, kind=kind, name="block.1.conv", ste=ste, shape=shape, **options_of(scheme, kind)
         )
         return quantizer
@@ -73,10 +73,10 @@ class QuantizerConformance:
     def test_describes_itself(self, spec: Any) -> None:
         assert spec.name == self.name and spec.summary and spec.source
         for kind in KINDS:
-            half = spec.half(kind)
-            assert (half is None) == (kind not in self.bits)
-            if half is not None:
-                assert set(self.bits[kind]) == set(half.bits), "every bit width is tested"
+            side = spec.side(kind)
+            assert (side is None) == (kind not in self.bits)
+            if side is not None:
+                assert set(self.bits[kind]) == set(side.bits), "every bit width is tested"
                 quantizer = self.make(kind)
                 assert (quantizer.bits, quantizer.kind, quantizer.calibrated) == (self.bits[kind][0], kind, False)
 
@@ -151,7 +151,10 @@ class QuantizerConformance:
 
     def test_of_data_gives_the_same_codes_and_the_parameters_gradients(self) -> None:
         # Only a method that has a shorter way of its own can go wrong on it.
-        own = get_spec(self.name).half("activation") and type(self.make("activation")).of_data is not Quantizer.of_data
+        own = (
+            get_spec(self.name).side("activation")
+            and type(self.make("activation")).codes_of_constant is not Quantizer.codes_of_constant
+        )
         for of in VALUES if own else ("ordinary",):
             for name, _, quantizer in self.cases("activation", VALUES[of]):
                 with case(of, name):
@@ -172,7 +175,7 @@ class QuantizerConformance:
         with pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*calibrated"):
             self.make(kind)(VALUES["ordinary"])
         with pytest.raises(TuneQatError, match=rf"'block\.1\.conv'.*{kind}.*calibrated"):
-            self.make(kind).of_data(VALUES["ordinary"])
+            self.make(kind).codes_of_constant(VALUES["ordinary"])
 
     @every_kind
     def test_calibrating_on_what_is_not_finite_names_the_layer(self, kind: str) -> None:
@@ -230,11 +233,11 @@ class QuantizerConformance:
 
     @every_kind
     def test_undefined_bits_are_a_mistake_of_the_user(self, kind: str, spec: Any) -> None:
-        half = spec.half(kind)
+        side = spec.side(kind)
         for bits in range(1, 10):
             given: dict[str, Any] = {"weight_bits": 32, "activation_bits": 32} | {f"{kind}_bits": bits}
             scheme = Scheme(quantizer=self.name, first_last_bits=32, **given)
-            if half is not None and bits in half.bits:
+            if side is not None and bits in side.bits:
                 check_scheme(scheme)
             else:
                 with pytest.raises(UsageError, match=f"{kind}_bits (must be 32.*)?is {bits}"):
@@ -249,16 +252,16 @@ def _gradients(quantizer: Quantizer, value: torch.Tensor, *, uses: int) -> list[
 
 def _check_of_data(quantizer: Quantizer, value: torch.Tensor) -> None:
     upstream = torch.randn(value.shape, generator=torch.Generator().manual_seed(quantizer.bits))
-    codes, of_data = quantizer(value), quantizer.of_data(value)
-    assert torch.equal(of_data.code, codes.code) and torch.equal(of_data.scale, codes.scale)
+    codes, codes_of_constant = quantizer(value), quantizer.codes_of_constant(value)
+    assert torch.equal(codes_of_constant.code, codes.code) and torch.equal(codes_of_constant.scale, codes.scale)
     assert codes.slopes == ()
-    if not of_data.slopes:
+    if not codes_of_constant.slopes:
         # No shorter way for this method: the codes themselves lead back.
-        assert of_data.code.requires_grad == codes.code.requires_grad
+        assert codes_of_constant.code.requires_grad == codes.code.requires_grad
         return
-    assert not of_data.code.requires_grad
-    assert len(of_data.slopes) == len(list(quantizer.parameters()))
-    for parameter, slope in of_data.slopes:
+    assert not codes_of_constant.code.requires_grad
+    assert len(codes_of_constant.slopes) == len(list(quantizer.parameters()))
+    for parameter, slope in codes_of_constant.slopes:
         (expected,) = torch.autograd.grad((upstream * codes.code).sum(), parameter, retain_graph=True)
         assert any(parameter is own for own in quantizer.parameters()) and slope.shape == value.shape
         found = (upstream * slope).sum()

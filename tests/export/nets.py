@@ -78,8 +78,8 @@ class Small(nn.Module):
 def scheme_of(case: str) -> Scheme:
     """Every bit width that the case's methods define, of weights upwards over the layers, of activations downwards."""
     method, other, options = CASES[case]
-    weights = quantizers.get_spec(method).half(WEIGHTS)
-    inputs = quantizers.get_spec(other or method).half(ACTIVATIONS)
+    weights = quantizers.get_spec(method).side(WEIGHTS)
+    inputs = quantizers.get_spec(other or method).side(ACTIVATIONS)
     assert weights is not None
     # Methods with eight widths have one a layer; the others begin again. The head gets an input of more bits than one.
     up = [*weights.bits] * 8

@@ -140,7 +140,7 @@ def test_the_cases_are_all_methods_of_the_table_and_all_their_bits() -> None:
             "activation": [layer.input_quantizer for layer in layers],
         }.items():
             method, other, _ = CASES[case]
-            half = quantizers.get_spec(method if kind == "weight" else other or method).half(kind)
+            half = quantizers.get_spec(method if kind == "weight" else other or method).side(kind)
             assert {part.bits for part in parts if part is not None} == set(half.bits if half else ())
 
 

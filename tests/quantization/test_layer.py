@@ -162,7 +162,7 @@ def test_the_check_fails_for_a_wrong_layer(wrong: type[QuantizedLayer]) -> None:
 
 
 def test_zeros_of_a_relu_carry_no_gradient() -> None:
-    # Half of an unsigned tensor lies on the end of its range; there ReLU's own derivative is 0 as well.
+    # MethodSide of an unsigned tensor lies on the end of its range; there ReLU's own derivative is 0 as well.
     torch.manual_seed(0)
     layer = nn.Linear(20, 6)
     quantized = build(layer, 4, 4)

@@ -107,11 +107,11 @@ def test_the_step_of_a_first_layer_learns_through_all_that_its_codes_are_in(
     step.calibrate(value)
     quantized = QuantizedLayer(layer, name="layer", index=0, weight=Given(weight, "weight"), inputs=step).double()
     # Data needs no gradient, and takes the shorter way where there is one; a hidden input does not.
-    of_data, of_hidden = (
+    codes_of_constant, of_hidden = (
         torch.autograd.grad(quantized(given).square().sum(), step.step)[0]
         for given in (value, value.clone().requires_grad_())
     )
-    close(of_data, of_hidden)
+    close(codes_of_constant, of_hidden)
 
 
 class OffsetInPadding(QuantizedLayer):

@@ -38,7 +38,7 @@ def weights(bits: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def activations(bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half of them below 0, several above 1, and some on the ends."""
+    """MethodSide of them below 0, several above 1, and some on the ends."""
     value, upstream = drawn((20, 30), seed=bits)
     value[0, :3] = torch.tensor([0, 1, -0.0], dtype=torch.float64)
     return value, upstream

@@ -23,7 +23,7 @@ from tune_qat.training import workload
 from tune_qat.training.checkpoints import load_weights, save_checkpoint
 from tune_qat.training.device import hardware, thread_count
 from tune_qat.training.loop import Training
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.record import Record
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ended")]
@@ -142,7 +142,7 @@ class TestEndedOtherwise:
         planner = Planner(study=study, work=work, init_sha256=start["checkpoint_sha256"])
         base = TrialConfig.from_dict(json.loads(trial(results, stage="default", arm_id="adam-w4a4")["params_json"]))
 
-        def write(status: str, *, epochs: int = 0, error: Exception | None = None, **values: Any) -> Plan:
+        def write(status: str, *, epochs: int = 0, error: Exception | None = None, **values: Any) -> PlannedTrial:
             plan = planner.of_config(replace(base, **values), "adam-w4a4", "search", {})
             log = EpochLog(results, study.name, plan.trial_key)
             if epochs:

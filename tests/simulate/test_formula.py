@@ -12,12 +12,12 @@ from tune_qat.config import TrialConfig
 from tune_qat.simulate import formula as closed_form
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.study import Arm, Study
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 
 STUDY = small(space={"optimizers": ["adam", "nesterov"], "batch_size": {"low": 16, "high": 256}})
 
 
-def plan(study: Study, optimizer: str, seed: int = 0, **values: float) -> Plan:
+def plan(study: Study, optimizer: str, seed: int = 0, **values: float) -> PlannedTrial:
     """At 4/4 bits; what is not given is in the middle."""
     arm = next(arm for arm in study.arms() if arm.optimizer == optimizer and not arm.scheme.is_float)
     given = {"learning_rate": 1e-2, "batch_size": 64, **values}
@@ -91,7 +91,7 @@ def test_nothing_is_better_than_the_best(mode: str) -> None:
         assert max(found) > best - 0.005, "it is reached, or nearly"
 
 
-def random_plan(study: Study, planner: Planner, arm: Arm, generator: Any) -> Plan:
+def random_plan(study: Study, planner: Planner, arm: Arm, generator: Any) -> PlannedTrial:
     optimizer = arm.optimizers[generator.integers(len(arm.optimizers))]
     values: dict[str, float] = {}
     for name, bounds in study.dimensions(optimizer).items():

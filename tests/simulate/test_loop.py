@@ -17,7 +17,7 @@ from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import Simulation, simulate
 from tune_qat.study import Study
 from tune_qat.tuning.budget import TIME
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 
 def simulated(study: Study, *, workers: int = 3, **options: Any) -> Simulation:
@@ -128,7 +128,7 @@ def test_samplers_are_told_of_every_trial_that_they_proposed() -> None:
 class EndsInANumber(ClosedForm):
     """A diverged trial's last epoch may have a metric, where its loss has exploded."""
 
-    def curve(self, plan: Plan) -> Curve:
+    def curve(self, plan: PlannedTrial) -> Curve:
         curve = super().curve(plan)
         return replace(curve, metrics=(*curve.metrics[:-1], 0.7)) if curve.status == "diverged" else curve
 
@@ -141,6 +141,6 @@ def test_a_diverged_trial_has_no_metric_and_is_told_as_the_worst() -> None:
     assert all(done.queue.objective.of_row(done.memory.outcomes[plan.trial_key]) == 0.0 for plan in diverged)
 
 
-def in_range(done: Simulation, plan: Plan) -> bool:
+def in_range(done: Simulation, plan: PlannedTrial) -> bool:
     ranges = done.study.dimensions(plan.config.optimizer)
     return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())

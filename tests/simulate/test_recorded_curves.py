@@ -18,7 +18,7 @@ from tune_qat.simulate.loop import simulate
 from tune_qat.simulate.recorded_curves import Group, RecordedTrial
 from tune_qat.study import Study
 from tune_qat.study.file import recorded_study
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 
 def config(learning_rate: float, batch_size: int = 32, seed: int = 0) -> TrialConfig:
@@ -44,8 +44,8 @@ def rising(top: float, epochs: int = 9) -> list[float | None]:
     return [top * (epoch / 9) for epoch in range(1, epochs + 1)]
 
 
-def plan(rate: float, *, key: str = "new", stage: str = "search", **more: int) -> Plan:
-    return Plan(
+def plan(rate: float, *, key: str = "new", stage: str = "search", **more: int) -> PlannedTrial:
+    return PlannedTrial(
         trial_key=key,
         arm_id="adam-w4a4",
         stage=stage,

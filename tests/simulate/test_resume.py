@@ -14,7 +14,7 @@ from tune_qat.simulate.loop import Run, Simulation, simulate
 from tune_qat.simulate.memory_record import Memory
 from tune_qat.study import Study
 from tune_qat.tuning import resume
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 FINAL = {"completed", "stopped", "diverged"}
 
@@ -142,7 +142,9 @@ def test_a_trial_whose_last_epoch_was_not_told_is_ended_from_its_record() -> Non
 class DiesAtAStop(Memory):
     """Its driver is lost between ASHA's recorded decision and the trial's row."""
 
-    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+    def ended(
+        self, plan: PlannedTrial, report: Mapping[str, Any], status: str, stop_reason: str | None
+    ) -> dict[str, Any]:
         if status == "stopped":
             raise InterruptedError(plan.trial_key)
         return super().ended(plan, report, status, stop_reason)

@@ -67,7 +67,10 @@ MISTAKES = {
     "model": (changed("lenet5", "lenet"), ["workload.model: Unknown model 'lenet'", "mean 'lenet5'", "espcn"]),
     "misfit": (changed("lenet5", "espcn"), ["workload.model", "super-resolution", "classification", "resnet18"]),
     "dataset": (changed("digits", "digit"), ["workload.dataset: Unknown dataset 'digit'", "mean 'digits'", "mnist"]),
-    "quantizer": (changed(BITS, 'quantizer = "lqs"\n' + BITS), ["quantization.quantizer: Unknown", "mean 'lsq'"]),
+    "quantizer": (
+        changed(BITS, 'quantizer = "lqs"\n' + BITS),
+        ["quantization.quantizer: Unknown", "mean 'lsq'"],
+    ),
     "metric": (changed('"accuracy"', '"psnr"'), ["judgement.metric: must be 'accuracy'", "'digits'", "got 'psnr'"]),
     "mode": ('mode = "compare"\n' + SMALL, ["mode: must be 'comparison' or 'joint', but got 'compare'"]),
     # Bits.

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tune_qat.training.compile_cost import COSTS, Plan, worth_compiling
+from tune_qat.training.compile_cost import COSTS, CompileEstimate, worth_compiling
 
-PLAN = Plan(samples=1_000_000, steps=10_000, features=10_000, layers=5, programs=1, processes=1)
+PLAN = CompileEstimate(samples=1_000_000, steps=10_000, features=10_000, layers=5, programs=1, processes=1)
 
 
 def test_by_hand() -> None:

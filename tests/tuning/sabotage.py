@@ -20,7 +20,7 @@ import pytest
 from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.tuning import session
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.trainable import StudyTrial
 
 VICTIM = "sgd_clip"
@@ -37,7 +37,7 @@ def two_arms(**changes: Any) -> Study:
 
 def _optimizer(config: Any) -> str | None:
     """Of a trial; None of what only warms a process up."""
-    return Plan.from_json(config["plan"]).config.optimizer if "plan" in config else None
+    return PlannedTrial.from_json(config["plan"]).config.optimizer if "plan" in config else None
 
 
 class Noted(StudyTrial):

@@ -10,7 +10,7 @@ from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
 
 INIT = "0" * 64
@@ -22,7 +22,7 @@ def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> Stud
     return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY)
 
 
-def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
+def row_of(plan: PlannedTrial, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
     return {
         "trial_key": plan.trial_key,
         "arm_id": plan.arm_id,
@@ -38,14 +38,14 @@ def row_of(plan: Plan, *, status: str = "completed", metric: float | None = 0.5)
     }
 
 
-def score(plan: Plan) -> float:
+def score(plan: PlannedTrial) -> float:
     """Best at a learning rate of 0.003, whatever the rest."""
     return 1 / (1 + abs(plan.config.learning_rate - 3e-3))
 
 
-def work_off(queue: StudyQueue, *, stop_after: int = 10**6) -> tuple[list[Plan], list[dict[str, Any]]]:
+def work_off(queue: StudyQueue, *, stop_after: int = 10**6) -> tuple[list[PlannedTrial], list[dict[str, Any]]]:
     """Run trials one at a time until nothing is left."""
-    plans: list[Plan] = []
+    plans: list[PlannedTrial] = []
     rows: list[dict[str, Any]] = []
     while len(plans) < stop_after and (plan := queue.next()) is not None:
         plans.append(plan)

@@ -2,7 +2,7 @@ from numbers import Number
 
 from tests.helpers.studies import tiny_study
 from tune_qat.tuning.objective import OBJECTIVE
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.ray_report import pack, unpack
 
 REPORT = {"epoch": 2, "status": "running", "val_metric": 0.5, OBJECTIVE: 0.5, "threads": 1, "peak_memory_mb": 812.5}
@@ -31,8 +31,8 @@ def test_a_plan_travels_as_one_text() -> None:
     study = tiny_study()
     arm = study.arms()[0]
     config = study.default_config(arm, arm.optimizers[0])
-    plan = Plan(
+    plan = PlannedTrial(
         trial_key="k", arm_id=arm.arm_id, stage="default", source="default", number=3, config=config,
         init_checkpoint_sha256=None, values={"learning_rate": 1e-3 / 3, "batch_size": 32},
     )  # fmt: skip
-    assert Plan.from_json(plan.to_json()) == plan
+    assert PlannedTrial.from_json(plan.to_json()) == plan

@@ -10,8 +10,8 @@ import torch
 from tune_qat.tuning import reports
 from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.budget import Budget, Meter
-from tune_qat.tuning.plan import WARM_UP, Plan
-from tune_qat.tuning.process_failures import Loss, is_out_of_memory
+from tune_qat.tuning.plan import WARM_UP, PlannedTrial
+from tune_qat.tuning.process_failures import ProcessFailure, is_out_of_memory
 from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.searcher import StudySearcher
 
@@ -23,9 +23,9 @@ class Searcher:
 
     def __init__(self) -> None:
         self.plans: dict[str, Any] = {"t": None}
-        self.gone: list[tuple[str, Loss]] = []
+        self.gone: list[tuple[str, ProcessFailure]] = []
 
-    def lost(self, trial_id: str, loss: Loss) -> None:
+    def lost(self, trial_id: str, loss: ProcessFailure) -> None:
         self.gone.append((trial_id, loss))
 
     def room(self, slots: int) -> None:
@@ -40,7 +40,7 @@ def test_a_trial_that_ray_gives_up_in_silence_is_noticed(monkeypatch: pytest.Mon
     monkeypatch.setattr(reports, "LOOK_S", 0.0)
     searcher: Any = Searcher()
     Reports(searcher, lambda: 1).on_step_end(1, [trial("RUNNING"), trial("TERMINATED"), trial("ERROR")])
-    assert searcher.gone == [("t", Loss(reason="Ray ended the trial without giving a reason."))]
+    assert searcher.gone == [("t", ProcessFailure(reason="Ray ended the trial without giving a reason."))]
 
 
 def test_the_reason_that_ray_gives_is_kept(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_warm_ups_never_hold_up_the_end(reason: str) -> None:
 
 def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> None:
     searcher, queue = searcher_of(3)
-    searcher.plans["first"] = Plan.__new__(Plan)
+    searcher.plans["first"] = PlannedTrial.__new__(PlannedTrial)
     assert [searcher.suggest(name)["stage"] for name in ("second", "third")] == [WARM_UP, WARM_UP]
     queue.next, queue.finished = lambda: None, False
     assert searcher.suggest("fourth") is None
@@ -126,7 +126,7 @@ def test_warm_ups_follow_the_first_trial_and_are_one_fewer_than_processes() -> N
 def test_one_trial_waits_at_most_so_that_a_sampler_is_asked_late() -> None:
     searcher, queue = searcher_of(1)
     queue.next = lambda: pytest.fail("asked while a trial was waiting for its process")
-    searcher.plans["waiting"] = Plan.__new__(Plan)
+    searcher.plans["waiting"] = PlannedTrial.__new__(PlannedTrial)
     assert searcher.suggest("next") is None
 
 
@@ -157,21 +157,21 @@ def running(*names: str) -> tuple[StudySearcher, Any]:
 def test_a_lost_trial_goes_on_three_times_first_of_all_and_then_is_an_error() -> None:
     searcher, queue = running("t")
     for number in range(3):
-        searcher.lost("t" if number == 0 else f"again{number}", Loss(reason="killed"))
+        searcher.lost("t" if number == 0 else f"again{number}", ProcessFailure(reason="killed"))
         assert searcher.suggest(f"again{number + 1}")["trial_key"] == "t"
         searcher.started(f"again{number + 1}", "00")
     # Drained nodes do not count.
-    searcher.lost("again3", Loss(reason="drained", excused=True))
+    searcher.lost("again3", ProcessFailure(reason="drained", excused=True))
     assert searcher.suggest("again4")["trial_key"] == "t"
-    searcher.lost("again4", Loss(reason="killed"))
+    searcher.lost("again4", ProcessFailure(reason="killed"))
     assert queue.rows == [{"status": "error", "error_type": "WorkerDied", "reason": None}]
-    searcher.lost("again4", Loss(reason="told twice"))
+    searcher.lost("again4", ProcessFailure(reason="told twice"))
     assert len(queue.rows) == 1 and not queue.again
 
 
 def test_a_trial_that_took_the_memory_is_not_tried_again() -> None:
     searcher, queue = running("t")
-    searcher.lost("t", Loss(reason="low", out_of_memory=True))
+    searcher.lost("t", ProcessFailure(reason="low", out_of_memory=True))
     assert queue.rows[0]["status"] == "oom" and not queue.again
 
 
@@ -216,7 +216,7 @@ def test_a_trial_is_stopped_by_the_decision_and_not_by_what_it_reports() -> None
 def test_a_decision_to_stop_does_not_outlive_a_lost_process() -> None:
     searcher, queue = running("t")
     searcher.decided(decision("stop"))
-    searcher.lost("t", Loss(reason="killed"))
+    searcher.lost("t", ProcessFailure(reason="killed"))
     assert searcher.suggest("again")["trial_key"] == "t"
     searcher.on_trial_complete("again", {"status": "completed"})
     assert queue.rows[0]["status"] == "completed"

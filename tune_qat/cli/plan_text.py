@@ -8,7 +8,7 @@ from tune_qat.results.views import connect
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
-from tune_qat.study.space import BATCH_SIZE, BITS
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 
 
 def describe(study: Study, results: StoragePath) -> str:
@@ -49,7 +49,7 @@ def _ranges(study: Study) -> list[str]:
 
 
 def _range(name: str, bounds: Range) -> str:
-    if name == BITS:
+    if name == BITS_INDEX:
         return "bits (of the list above)"
     kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
     return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"

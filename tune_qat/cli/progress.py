@@ -18,7 +18,7 @@ from tune_qat.config.statuses import DIVERGED, ERROR, OOM, PRETRAIN, STOPPED
 
 if TYPE_CHECKING:
     from tune_qat.tuning.cluster.connect import Resources
-    from tune_qat.tuning.plan import Plan
+    from tune_qat.tuning.plan import PlannedTrial
     from tune_qat.tuning.searcher import StudySearcher
 
 ROWS_SHOWN = 30
@@ -65,7 +65,7 @@ class Progress:
                 self._count(plan, row)
                 self._epochs_before += plan.config.epochs
 
-    def listen(self, event: str, plan: "Plan", values: Mapping[str, Any]) -> None:
+    def listen(self, event: str, plan: "PlannedTrial", values: Mapping[str, Any]) -> None:
         """Count an event of the searcher: a trial started, finished an epoch, was lost and will resume, or ended."""
         if event == "started":
             self._running.add(plan.trial_key)
@@ -92,7 +92,7 @@ class Progress:
             self._announced.add(stage)
             self.announce(f"{stage}: {sum(self._outcomes.values())} trials ended, {self._clock()}")
 
-    def _count(self, plan: "Plan", row: Mapping[str, Any]) -> None:
+    def _count(self, plan: "PlannedTrial", row: Mapping[str, Any]) -> None:
         self._outcomes[row["status"]] += 1
         self._by_arm.setdefault(plan.arm_id, Counter())[row["status"]] += 1
         state = self._queue.arms.get(plan.arm_id)

@@ -158,7 +158,7 @@ def _as_dict(part: Any) -> dict[str, Any]:
 
 
 def ninth(epochs: int) -> int:
-    """Divide epochs by nine, rounded up: where ASHA first looks, and the patience with a loss that explodes."""
+    """Return a ninth of the epochs, rounded up: where ASHA first looks, and the patience with a loss that explodes."""
     return max(1, math.ceil(epochs / 9))
 
 
@@ -170,7 +170,7 @@ def trial_key(
     split_fingerprint: str,
     init_checkpoint_sha256: str | None,
 ) -> str:
-    """Identity of a trial in a results folder: the same key is the same training run.
+    """Return the identity of a trial in a results folder: the same key is the same training run.
 
     Covers the resolved configuration, the data, the starting point and the stage; never the study's ranges or
     budget, nor the version of anything.

@@ -43,7 +43,7 @@ def check_backend(name: str) -> None:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number; numpy's will do, a truth value is none."""
+    """Return whether a value is a finite number: numpy's are, truth values are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -9,7 +9,7 @@ from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import COMPLETED, KEPT_STAGES
 from tune_qat.results.layout import check_name
-from tune_qat.results.origin import check_own
+from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
@@ -46,7 +46,7 @@ def choose(results: StoragePath, trial_key: str | None) -> Choice:
 def _best(best: pd.DataFrame, results: StoragePath) -> str:
     if not len(best):
         for study in read_rows(results, "studies", columns=["origin"]):
-            check_own(results, study["study_id"], "exported")
+            refuse_imported(results, study["study_id"], "exported")
         raise UsageError(
             f"No retrain trial of {results} has been completed yet, and only models of retrain trials and of the "
             "shared start are kept. See `tune-qat status`; the same `tune-qat run` continues the study."

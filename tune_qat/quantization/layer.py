@@ -98,7 +98,7 @@ class QuantizedLayer(nn.Module):
         # `slopes` serve a single product of the input's codes: an offset of the weight adds a second one.
         is_data = torch.is_grad_enabled() and not value.requires_grad and weight.offset is None
         if self.input_quantizer is not None and is_data and can_operate_on_data(self.layer):
-            return self.input_quantizer.of_data(value)
+            return self.input_quantizer.codes_of_constant(value)
         return _codes(self.input_quantizer, value)
 
     def _calibrate(self, value: torch.Tensor) -> None:

@@ -49,10 +49,10 @@ def quantize(model: nn.Module, scheme: Scheme, example: torch.Tensor) -> nn.Modu
     names = {id(module): name or type(module).__name__ for name, module in model.named_modules()}
     _check_named(scheme, [names[id(layer)] for layer in order])
     with _evaluating(model):
-        careful = {id(order[0]), id(last)} | gate_layers(model, example, LAYERS)
+        first_last = {id(order[0]), id(last)} | gate_layers(model, example, LAYERS)
     replaced: dict[int, QuantizedLayer] = {}
     for index, layer in enumerate(order):
-        quantized = _quantized(layer, names[id(layer)], index, scheme, careful=id(layer) in careful)
+        quantized = _quantized(layer, names[id(layer)], index, scheme, first_last=id(layer) in first_last)
         replaced[id(layer)] = quantized.to(example.device)
     for parent in list(model.modules()):
         # Not named_children(), which leaves out a second name of the same module.
@@ -187,19 +187,19 @@ def _of_the_batch(norms: list[_BatchNorm]) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, careful: bool) -> QuantizedLayer:
+def _quantized(layer: nn.Module, name: str, index: int, scheme: Scheme, *, first_last: bool) -> QuantizedLayer:
     pair = scheme.layer_bits.get(name)
 
     def make(kind: str, method: str, general: int, own: int | None) -> Quantizer | None:
-        used = scheme.first_last_bits if careful and general < FLOAT_BITS else general
+        used = scheme.first_last_bits if first_last and general < FLOAT_BITS else general
         used = used if own is None else own
         if used >= FLOAT_BITS:
             return None
-        half = quantizers.get_spec(method).half(kind)
-        assert half is not None  # by check_scheme
+        side = quantizers.get_spec(method).side(kind)
+        assert side is not None  # by check_scheme
         shape = layer.weight.shape if kind == WEIGHTS else None
         options = quantizers.options_of(scheme, kind)
-        built: Quantizer = resolve(half.build)(bits=used, kind=kind, name=name, ste=scheme.ste, shape=shape, **options)
+        built: Quantizer = resolve(side.build)(bits=used, kind=kind, name=name, ste=scheme.ste, shape=shape, **options)
         return built
 
     return QuantizedLayer(

@@ -5,7 +5,7 @@ from typing import Any
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
 from tune_qat.config.lookup import Table, check_options
-from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, Half, Option, QuantizerSpec, bits_in_words
+from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, MethodSide, Option, QuantizerSpec, bits_in_words
 
 _LSQ_BITS = (
     "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
@@ -16,8 +16,8 @@ _SPECS = (
     QuantizerSpec(
         name="lsq",
         summary="LSQ, learned step size",
-        weights=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
-        activations=Half(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        weights=MethodSide(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
+        activations=MethodSide(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
         first_last_bits=8,
         options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         dampens=True,
@@ -26,8 +26,8 @@ _SPECS = (
     QuantizerSpec(
         name="lsq_plus",
         summary="LSQ+, learned step and offset of activations",
-        weights=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusWeight", bits=range(2, 9), why=_LSQ_BITS),
-        activations=Half(build="tune_qat.quantizers.lsq_plus:LSQPlusActivation", bits=range(2, 9), why=_LSQ_BITS),
+        weights=MethodSide(build="tune_qat.quantizers.lsq_plus:LSQPlusWeight", bits=range(2, 9), why=_LSQ_BITS),
+        activations=MethodSide(build="tune_qat.quantizers.lsq_plus:LSQPlusActivation", bits=range(2, 9), why=_LSQ_BITS),
         first_last_bits=8,
         options={
             "activations": Option(
@@ -46,8 +46,8 @@ _SPECS = (
     QuantizerSpec(
         name="pact",
         summary="PACT, activations clipped at a learned level; weights as DoReFa's",
-        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
-        activations=Half(build="tune_qat.quantizers.pact:PACT", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=MethodSide(build="tune_qat.quantizers.pact:PACT", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={
             "alpha_init": Option(default=10.0, of=(ACTIVATIONS,)),
@@ -58,8 +58,8 @@ _SPECS = (
     QuantizerSpec(
         name="dsq",
         summary="DSQ, differentiable soft quantization",
-        weights=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
-        activations=Half(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
+        activations=MethodSide(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={"alpha_init": Option(default=0.2, high=0.5)},
         dampens=True,
@@ -68,8 +68,8 @@ _SPECS = (
     QuantizerSpec(
         name="qil",
         summary="QIL, learned quantization intervals",
-        weights=Half(build="tune_qat.quantizers.qil:QILWeight", bits=range(2, 9), why=_QIL_BITS),
-        activations=Half(build="tune_qat.quantizers.qil:QILActivation", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.qil:QILWeight", bits=range(2, 9), why=_QIL_BITS),
+        activations=MethodSide(build="tune_qat.quantizers.qil:QILActivation", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={"gamma": Option(default="auto", choices=("auto", "learned", "fixed"), of=(WEIGHTS,))},
         source="Jung et al., CVPR 2019, arXiv 1808.05779",
@@ -77,8 +77,8 @@ _SPECS = (
     QuantizerSpec(
         name="qnn",
         summary="QNN, a fixed grid in [-1, 1]; at one bit BNN",
-        weights=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
-        activations=Half(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        activations=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         dampens=True,
         source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
@@ -86,8 +86,8 @@ _SPECS = (
     QuantizerSpec(
         name="dorefa",
         summary="DoReFa-Net, weights through tanh and activations in [0, 1]",
-        weights=Half(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
-        activations=Half(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        activations=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={"detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         source="Zhou et al., 2016, arXiv 1606.06160",
@@ -95,8 +95,8 @@ _SPECS = (
     QuantizerSpec(
         name="xnor",
         summary="XNOR-Net, signs with the mean size of a filter",
-        weights=Half(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2)),
-        activations=Half(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2)),
+        weights=MethodSide(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2)),
+        activations=MethodSide(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2)),
         first_last_bits=FLOAT_BITS,
         options={"gradient": Option(default="paper", choices=("paper", "code"), of=(WEIGHTS,))},
         source="Rastegari et al., ECCV 2016, arXiv 1603.05279",
@@ -104,7 +104,7 @@ _SPECS = (
     QuantizerSpec(
         name="twn",
         summary="TWN, ternary weights with one size",
-        weights=Half(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), why=_TERNARY),
+        weights=MethodSide(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), why=_TERNARY),
         activations=None,
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.7, of=(WEIGHTS,))},
@@ -113,7 +113,7 @@ _SPECS = (
     QuantizerSpec(
         name="ttq",
         summary="TTQ, ternary weights with two learned sizes",
-        weights=Half(build="tune_qat.quantizers.ttq:TTQ", bits=range(2, 3), why=_TERNARY),
+        weights=MethodSide(build="tune_qat.quantizers.ttq:TTQ", bits=range(2, 3), why=_TERNARY),
         activations=None,
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.05, high=0.9, of=(WEIGHTS,))},
@@ -218,16 +218,16 @@ def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: 
 
 
 def _check_bits(method: str, kind: str, part: str, bits: int) -> None:
-    half = get_spec(method).half(kind)
-    if bits == FLOAT_BITS or (half is not None and bits in half.bits):
+    side = get_spec(method).side(kind)
+    if bits == FLOAT_BITS or (side is not None and bits in side.bits):
         return
-    if half is None:
+    if side is None:
         raise UsageError(
             f"Quantizer {method!r} quantizes weights alone: {part} must be {FLOAT_BITS}, or activations need a method "
             f"of their own (activation_quantizer), but {part} is {bits}."
         )
-    why = f": {half.why}" if half.why and bits < half.bits.start else ""
+    why = f": {side.why}" if side.why and bits < side.bits.start else ""
     raise UsageError(
-        f"Quantizer {method!r} is defined for {bits_in_words(half.bits)} of {kind}s, or {FLOAT_BITS} (not quantized), "
+        f"Quantizer {method!r} is defined for {bits_in_words(side.bits)} of {kind}s, or {FLOAT_BITS} (not quantized), "
         f"but {part} is {bits}{why}."
     )

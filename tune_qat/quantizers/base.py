@@ -81,7 +81,7 @@ class Quantizer(nn.Module, ABC):
             self.seen.append(codes.code)
         return codes
 
-    def of_data(self, value: torch.Tensor) -> Codes:
+    def codes_of_constant(self, value: torch.Tensor) -> Codes:
         """Return the codes of a value that needs no gradient.
 
         They are those of `forward`. A method may return them as constants, with `slopes` in place of a backward pass

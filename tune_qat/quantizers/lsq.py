@@ -53,7 +53,7 @@ class LSQ(Quantizer):
         step_shape = (shape[0], *(1,) * (len(shape) - 1)) if per_channel and shape is not None else ()
         self.step = nn.Parameter(torch.ones(step_shape))
 
-    def of_data(self, value: torch.Tensor) -> Codes:
+    def codes_of_constant(self, value: torch.Tensor) -> Codes:
         """Return constant codes of a value that needs no gradient, with d code / d step in `slopes`."""
         self._check_calibrated()
         grid = self._grid(value)

@@ -38,7 +38,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Half:
+class MethodSide:
     """A method's side for one kind of tensor: how its quantizer is built, and which bit widths it defines."""
 
     build: str
@@ -55,8 +55,8 @@ class QuantizerSpec:
 
     name: str
     summary: str
-    weights: Half
-    activations: Half | None
+    weights: MethodSide
+    activations: MethodSide | None
     """Side of activations; None where the method quantizes weights alone."""
     first_last_bits: int
     """Bit width of the first and the last layer in the paper, used where the study sets none."""
@@ -67,7 +67,7 @@ class QuantizerSpec:
     """Whether latent and quantized weights are on one scale, so that dampening can pull the ones to the others."""
     source: str
 
-    def half(self, kind: str) -> Half | None:
+    def side(self, kind: str) -> MethodSide | None:
         """Return the side for `weight` or `activation`; None for activations that the method does not quantize."""
         return self.weights if kind == WEIGHTS else self.activations
 

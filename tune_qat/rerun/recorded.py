@@ -10,7 +10,7 @@ from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import FAILED
 from tune_qat.results.layout import checkpoint_path
-from tune_qat.results.origin import check_own
+from tune_qat.results.origin import refuse_imported
 from tune_qat.results.views import connect, read_sql
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training.checkpoints import load_weights, weights_sha256
@@ -50,7 +50,7 @@ def find(results: StoragePath, key: str) -> Recorded:
     """
     record = _Record(results)
     row = record.trial(key)
-    check_own(results, row["study_id"], "run again")
+    refuse_imported(results, row["study_id"], "run again")
     of_trial = [row["study_id"], row["trial_key"]]
     epochs = record.rows("SELECT * FROM epochs WHERE study_id = ? AND trial_key = ? ORDER BY epoch", of_trial)
     if not epochs and row["status"] not in FAILED:

@@ -5,7 +5,7 @@ from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 
 
-def check_own(results: StoragePath, study_id: str, what: str) -> None:
+def refuse_imported(results: StoragePath, study_id: str, what: str) -> None:
     """Raise `UsageError` if the study was imported: it cannot be `what`, such as `widened`."""
     for row in read_rows(results, "studies", study_id, columns=["origin"]):
         if row["origin"] is not None:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from tune_qat.config.statuses import COMPLETED
 from tune_qat.study import Arm
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Keys, Plan
+from tune_qat.tuning.plan import Keys, PlannedTrial
 
 Source = Literal["recorded", "neighbour", "formula"]
 """Origin of a curve: the same configuration in the record (any seed), the nearest one there, or a closed form."""
@@ -45,10 +45,10 @@ class Curves(Keys, Protocol):
     def init_sha256(self) -> str | None:
         """Hash of the weights that trials start from; None from scratch."""
 
-    def curve(self, plan: Plan) -> Curve:
+    def curve(self, plan: PlannedTrial) -> Curve:
         """Return the curve of a trial, the same at every call."""
 
-    def worth(self, plan: Plan) -> float | None:
+    def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final metric of a trial's configuration, without the noise of its seed if that is known."""
 
     def best(self, arm: Arm) -> float | None:

@@ -31,9 +31,9 @@ from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import unit
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import BATCH_SIZE, BITS
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 
 STAND_IN_DATA = {"data_fingerprint": "stand-in", "split_fingerprint": "stand-in"}
 EPOCH_S = 60.0
@@ -59,7 +59,7 @@ class ClosedForm:
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         return trial_key(config, stage, **STAND_IN_DATA, init_checkpoint_sha256=init_checkpoint_sha256)
 
-    def curve(self, plan: Plan) -> Curve:
+    def curve(self, plan: PlannedTrial) -> Curve:
         config = plan.config
         random = np.random.default_rng(int(plan.trial_key, 16))
         epochs = np.arange(1, config.epochs + 1)
@@ -80,7 +80,7 @@ class ClosedForm:
             known_epochs=len(metrics),
         )
 
-    def worth(self, plan: Plan) -> float | None:
+    def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final score without noise, also of a trial that diverges."""
         return self._final(plan.config)
 
@@ -97,7 +97,7 @@ class ClosedForm:
     def _best_config(self, arm: Arm, optimizer: str, position: int, batch_size: int) -> TrialConfig:
         dimensions = self._planner.dimensions(optimizer)
         values = {name: _middle(bounds) for name, bounds in dimensions.items()}
-        values |= {BATCH_SIZE: batch_size, BITS: position}
+        values |= {BATCH_SIZE: batch_size, BITS_INDEX: position}
         config = self.study.config(arm, optimizer, values, seed=0)
         if "learning_rate" not in dimensions:
             return config

@@ -20,7 +20,7 @@ from tune_qat.study import Study
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.objective import OBJECTIVE
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
@@ -33,7 +33,7 @@ _NO_CONTROLLER: Any = None
 class Run:
     trial: Any
     """Stand-in for a Ray Tune trial, with what a scheduler uses of it."""
-    plan: Plan
+    plan: PlannedTrial
     curve: Curve
     first: int
     """Number of epochs that an earlier run of the study had recorded."""

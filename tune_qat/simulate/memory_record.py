@@ -7,7 +7,7 @@ from typing import Any
 
 from tune_qat.config.statuses import RUNNING, WITH_METRIC
 from tune_qat.tuning.asha import Decision
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 
 @dataclass
@@ -16,21 +16,23 @@ class Memory:
 
     init_sha256: str | None
     """Hash of the weights of the completed `pretrain` trial."""
-    plans: dict[str, Plan] = field(default_factory=dict)
+    plans: dict[str, PlannedTrial] = field(default_factory=dict)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     decisions: dict[tuple[str, int], Decision] = field(default_factory=dict)
     """Decisions by trial key and rung."""
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: PlannedTrial) -> None:
         self.plans[plan.trial_key] = plan
         self.outcomes[plan.trial_key] = {"status": RUNNING, "val_metric": None}
 
-    def epoch(self, plan: Plan, report: dict[str, Any]) -> None:
+    def epoch(self, plan: PlannedTrial, report: dict[str, Any]) -> None:
         """Write an epoch, as a worker does before it reports."""
         self.epochs.setdefault(plan.trial_key, []).append(report)
 
-    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+    def ended(
+        self, plan: PlannedTrial, report: Mapping[str, Any], status: str, stop_reason: str | None
+    ) -> dict[str, Any]:
         epochs = self.epochs_of(plan.trial_key)
         row = {
             "trial_key": plan.trial_key,
@@ -44,7 +46,7 @@ class Memory:
         self.outcomes[plan.trial_key] = row
         return row
 
-    def weights_hash(self, plan: Plan) -> str:
+    def weights_hash(self, plan: PlannedTrial) -> str:
         return self.init_sha256 or ""
 
     def decided(self, decision: Decision) -> None:

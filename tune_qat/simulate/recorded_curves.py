@@ -17,7 +17,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan, option_values
+from tune_qat.tuning.plan import PlannedTrial, option_values
 
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
@@ -64,7 +64,7 @@ class Group:
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
 
-    def curve(self, plan: Plan) -> Curve:
+    def curve(self, plan: PlannedTrial) -> Curve:
         """Return the curve of the same trial, else of the same configuration, else of the nearest one.
 
         Only a `retrain` trial gets the curve of a `retrain` trial.
@@ -142,13 +142,13 @@ class Recorded:
             init_checkpoint_sha256=init_checkpoint_sha256,
         )
 
-    def curve(self, plan: Plan) -> Curve:
+    def curve(self, plan: PlannedTrial) -> Curve:
         if plan.stage == PRETRAIN:
             assert self.start is not None
             return self.start
         return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
 
-    def worth(self, plan: Plan) -> float | None:
+    def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final metric of the curve; the noise of its seed is not known."""
         return self.curve(plan).end
 

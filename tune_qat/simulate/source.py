@@ -6,7 +6,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.results.origin import check_own
+from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
 from tune_qat.simulate import formula as closed_form
 from tune_qat.simulate.curves import Curves
@@ -80,7 +80,7 @@ def _record(
         raise UsageError(
             f"{results} holds no study {name!r}.{did_you_mean(name, rows)} It has {', '.join(sorted(rows))}."
         )
-    check_own(results, name, "simulated")
+    refuse_imported(results, name, "simulated")
     if "name" in overrides:
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")

@@ -7,9 +7,9 @@ from typing import Any
 from tune_qat import quantizers
 from tune_qat.config import Scheme, UsageError
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
-from tune_qat.study.mistakes import at
+from tune_qat.study.mistakes import reported_at
 from tune_qat.study.sections import MethodSection, QuantizationSection
-from tune_qat.study.space import BITS
+from tune_qat.study.space import BITS_INDEX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
     """Name the method of each scheme, in the order of the file."""
     found = dict.fromkeys(_schemes(section), section.quantizer)
     for number, part in enumerate(section.methods):
-        with at(f"quantization.methods.{number}"):
+        with reported_at(f"quantization.methods.{number}"):
             for scheme in _schemes(part):
                 if scheme in found:
                     raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
@@ -64,7 +64,7 @@ def arms_of(section: QuantizationSection, optimizers: Sequence[str], *, joint: b
     methods, named = methods_of(section), {part.name for part in section.methods}
     groups = [tuple(optimizers)] if joint else [(name,) for name in optimizers]
     for schemes in [tuple(methods)] if section.search_bits else [(scheme,) for scheme in methods]:
-        method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS
+        method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS_INDEX
         words = [method, bits] if method in named else [bits]
         for group in groups:
             for repeat in range(repeats):

@@ -49,7 +49,7 @@ def load_study(model: type[Model], space: str, overrides: Mapping[str, Any]) -> 
 
 
 def is_study(space: str) -> bool:
-    """Whether `load_study` would find a file of this name."""
+    """Return whether `load_study` would find a file of this name."""
     return space in bundled() or os.path.isfile(space)
 
 

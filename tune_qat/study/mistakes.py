@@ -13,7 +13,7 @@ from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 
 _RULE = "rule"
-"""Type of an error that `broken` makes."""
+"""Type of an error that `rule_error` makes."""
 _WORDS = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
@@ -29,18 +29,18 @@ _WORDS = {
 """Meaning of pydantic's types of errors to the writer of a study file, where its own words are a programmer's."""
 
 
-def broken(key: str, rule: str) -> PydanticCustomError:
+def rule_error(key: str, rule: str) -> PydanticCustomError:
     """Make the error of a rule that pydantic does not know the key of, because it looks at several sections."""
     return PydanticCustomError(_RULE, "{key}: {rule}", {"key": key, "rule": rule})
 
 
 @contextmanager
-def at(key: str) -> Iterator[None]:
+def reported_at(key: str) -> Iterator[None]:
     """Name the key of a mistake that a table, or a trial's own rule, finds."""
     try:
         yield
     except UsageError as error:
-        raise broken(key, str(error)) from None
+        raise rule_error(key, str(error)) from None
 
 
 def _from_keys(kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -92,7 +92,7 @@ def _line(item: Any, overrides: Mapping[str, Any], model: type[Any]) -> str:
 
 
 def _within(key: str, section: str) -> bool:
-    """Whether a dotted key is, or lies in, a section."""
+    """Return whether a dotted key is, or lies in, a section."""
     return f"{key}.".startswith(f"{section}.")
 
 
@@ -107,7 +107,7 @@ def _keys_at(model: type[Any], location: Sequence[int | str]) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[Any]:
-    """Sections, and mappings to them, that an annotation names."""
+    """Yield the sections, and mappings to sections, that an annotation names."""
     if _keys(annotation) or get_origin(annotation) is dict:
         yield annotation
     else:
@@ -116,7 +116,7 @@ def _sections(annotation: Any) -> Iterator[Any]:
 
 
 def _keys(section: Any) -> dict[str, Any]:
-    """Keys of a section with their types; empty for all else."""
+    """Return the keys of a section with their types; nothing for anything else."""
     if isinstance(section, type) and is_dataclass(section):
         return {one.name: one.type for one in fields(section)}
     return {name: one.annotation for name, one in getattr(section, "model_fields", {}).items()}

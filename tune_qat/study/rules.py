@@ -7,7 +7,7 @@ from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
 from tune_qat.study.arms import methods_of
-from tune_qat.study.mistakes import at, broken
+from tune_qat.study.mistakes import reported_at, rule_error
 
 SEEDS_APART = 10_000
 """Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
@@ -16,7 +16,7 @@ SEEDS_APART = 10_000
 def check_name(name: str) -> None:
     """Check the name, which becomes a folder."""
     if not PLAIN_NAME.fullmatch(name):
-        raise broken(
+        raise rule_error(
             "name",
             "must be a plain file name: letters, digits, '.', '_' and '-', the first a letter, digit or '_', at "
             f"most 100 of them (where it is left out, it is the file's own name), but got {name!r}",
@@ -27,27 +27,27 @@ def check_workload(
     workload: sections.WorkloadSection, judgement: sections.JudgementSection, training: sections.TrainingSection
 ) -> None:
     """Check the dataset and its options, a model that fits it, and what depends on its task."""
-    with at("workload.dataset"):
+    with reported_at("workload.dataset"):
         spec = data.get_spec(workload.dataset)
-    with at("workload.model"):
+    with reported_at("workload.model"):
         models.check_fits_task(workload.model, spec)
-    with at("workload.options"):
+    with reported_at("workload.options"):
         data.resolve_options(spec, workload.options)
     if judgement.metric != spec.metric:
         rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {judgement.metric!r}"
-        raise broken("judgement.metric", rule)
+        raise rule_error("judgement.metric", rule)
     if training.distillation is not None and spec.task != CLASSIFICATION:
         rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
-        raise broken("training.distillation", rule)
+        raise rule_error("training.distillation", rule)
 
 
 def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
     """Check the methods at their bits, and the recipes on them."""
-    with at("quantization.quantizer"):
+    with reported_at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
-    with at("quantization"):
+    with reported_at("quantization"):
         schemes = methods_of(part)
-    with at("training"):
+    with reported_at("training"):
         for scheme in schemes:
             quantizers.check_recipe(scheme, freezing=bool(training.freezing), dampening=bool(training.dampening))
 
@@ -58,45 +58,45 @@ def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
         return
     key = "quantization.search_bits"
     if mode != "joint":
-        raise broken(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
+        raise rule_error(key, 'is for mode = "joint"; in comparison mode each pair of bits is an arm of its own')
     if part.methods:
-        raise broken(key, "searches the bits of one method, but quantization.methods has others")
+        raise rule_error(key, "searches the bits of one method, but quantization.methods has others")
     if len(part.bits) < 2 or [FLOAT_BITS, FLOAT_BITS] in part.bits:
-        raise broken(key, f"needs at least two pairs of bits and no [32, 32], but bits is {part.bits}")
+        raise rule_error(key, f"needs at least two pairs of bits and no [32, 32], but bits is {part.bits}")
 
 
 def check_start(training: sections.TrainingSection, pretrain: sections.PretrainSection | None) -> None:
     """Check that a start which is to be trained is described."""
     if training.init == "pretrain" and pretrain is None:
-        raise broken("training.init", 'is "pretrain", which needs a [pretrain] section')
+        raise rule_error("training.init", 'is "pretrain", which needs a [pretrain] section')
 
 
 def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
     """Check what is trained, and for how long."""
     if first_rung > training.epochs:
         rule = f"must be at most training.epochs ({training.epochs}), but got {first_rung}"
-        raise broken("asha.grace_epochs", rule)
+        raise rule_error("asha.grace_epochs", rule)
     if not (stages.default or stages.random or stages.search):
-        raise broken("stages", "must plan default, random or search trials; there would be nothing to train")
+        raise rule_error("stages", "must plan default, random or search trials; there would be nothing to train")
     if stages.retrain >= SEEDS_APART:
-        raise broken("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
+        raise rule_error("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
 
 
 def check_seed(seed: int, repeats: int) -> None:
     """Check that the seeds of the last repeat exist."""
     largest = SEEDS - repeats * SEEDS_APART
     if seed > largest:
-        raise broken("seed", f"must be at most {largest} with repeats = {repeats}, but got {seed}")
+        raise rule_error("seed", f"must be at most {largest} with repeats = {repeats}, but got {seed}")
 
 
 def check_quantizer_optimizer(space: sections.SpaceSection, training: sections.TrainingSection) -> None:
     """Check that the learning rate of quantizers' parameters is said in one place."""
     if training.quantizer_optimizer is not None and space.quantizer_lr_multiplier is not None:
         rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"
-        raise broken("space.quantizer_lr_multiplier", rule)
+        raise rule_error("space.quantizer_lr_multiplier", rule)
 
 
 def check_trial(key: str, config_of: Callable[[], TrialConfig]) -> None:
     """Check a trial that the section under `key` makes, by the rules of its optimizer."""
-    with at(key):
+    with reported_at(key):
         optimizers.check(config_of())

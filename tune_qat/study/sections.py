@@ -20,7 +20,7 @@ class Section(BaseModel):
 
 
 class WorkloadSection(Section):
-    """Which model on which data."""
+    """The model and the dataset."""
 
     model: str
     dataset: str

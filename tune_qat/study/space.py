@@ -4,28 +4,28 @@ from collections.abc import Sequence
 
 from tune_qat import optimizers
 from tune_qat.config import Range
-from tune_qat.study.mistakes import at, broken
+from tune_qat.study.mistakes import reported_at, rule_error
 from tune_qat.study.sections import RangeOverride, SpaceSection
 
 BATCH_SIZE = "batch_size"
-BITS = "bits"
+BITS_INDEX = "bits"
 Dimensions = dict[str, Range]
-"""By name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the study's
-list of pairs; the others on their own axis."""
+"""Ranges by name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the
+study's list of pairs; the others on their own axis."""
 
 
 def check_space(space: SpaceSection) -> None:
     """Check every name, option and range of the section; an error with its key for the first that is wrong."""
     names = space.optimizers
     if len(set(names)) != len(names):
-        raise broken("space.optimizers", f"each optimizer may appear once, but got {names}")
-    with at("space.optimizers"):
+        raise rule_error("space.optimizers", f"each optimizer may appear once, but got {names}")
+    with reported_at("space.optimizers"):
         for name in names:
             optimizers.get_spec(name)
     for section in ("per_optimizer", "fixed"):
         for name in getattr(space, section):
             if name not in names:
-                raise broken(f"space.{section}.{name}", f"must be one of space.optimizers ({', '.join(names)})")
+                raise rule_error(f"space.{section}.{name}", f"must be one of space.optimizers ({', '.join(names)})")
     for name in names:
         _check_options(space, name)
 
@@ -33,28 +33,28 @@ def check_space(space: SpaceSection) -> None:
 def _check_options(space: SpaceSection, optimizer: str) -> None:
     """Check what is fixed and what is searched of one optimizer."""
     if optimizers.get_spec(optimizer).one_rate and space.quantizer_lr_multiplier is not None:
-        raise broken("space.quantizer_lr_multiplier", optimizers.one_rate_only(optimizer))
+        raise rule_error("space.quantizer_lr_multiplier", optimizers.one_rate_only(optimizer))
     fixed, own = space.fixed.get(optimizer, {}), space.per_optimizer.get(optimizer, {})
     defaults = optimizers.get_spec(optimizer).defaults
-    with at(f"space.fixed.{optimizer}"):
+    with reported_at(f"space.fixed.{optimizer}"):
         optimizers.resolve_options(optimizer, fixed)
     for option in own:
         where = f"space.per_optimizer.{optimizer}.{option}"
         if option in fixed:
-            raise broken(where, f"searches what space.fixed.{optimizer}.{option} fixes; keep one of them")
+            raise rule_error(where, f"searches what space.fixed.{optimizer}.{option} fixes; keep one of them")
         if option != "learning_rate":
-            with at(where):
+            with reported_at(where):
                 # That the optimizer takes the option; its range is looked at below.
                 optimizers.resolve_options(optimizer, {option: defaults.get(option, 0.0)})
     for option, bounds in dimensions(space, optimizer).items():
         if option in defaults:
-            with at(f"space.per_optimizer.{optimizer}.{option}"):
+            with reported_at(f"space.per_optimizer.{optimizer}.{option}"):
                 optimizers.resolve_options(optimizer, {option: bounds.low})
                 optimizers.resolve_options(optimizer, {option: bounds.high})
 
 
 def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
-    """Override the table's ranges by the study's; an error with its key for an empty range.
+    """Return the table's ranges with the study's in their place; an error with its key for an empty range.
 
     An optimizer that finds its own rate has no learning rate to search, unless the study says so of it alone.
     """
@@ -81,8 +81,8 @@ def _range(base: Range | None, bounds: Sequence[RangeOverride | None], where: st
     lows = [b.low for b in bounds if b and b.low is not None] + ([base.low] if base else [])
     highs = [b.high for b in bounds if b and b.high is not None] + ([base.high] if base else [])
     if not lows or not highs:
-        raise broken(where, "needs both low and high: the table of optimizers has no range for it")
+        raise rule_error(where, "needs both low and high: the table of optimizers has no range for it")
     low, high = lows[0], highs[0]
     if low >= high:
-        raise broken(where, f"low must be below high, but {optimizer} would be searched from {low:g} to {high:g}")
+        raise rule_error(where, f"low must be below high, but {optimizer} would be searched from {low:g} to {high:g}")
     return Range(low=low, high=high, log=base.log if base else True)

@@ -12,10 +12,10 @@ from tune_qat.config.statuses import DEFAULT, PRETRAIN, RANDOM, RETRAIN, SEARCH
 from tune_qat.study import rules, sections
 from tune_qat.study.arms import Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
-from tune_qat.study.mistakes import at
+from tune_qat.study.mistakes import reported_at
 from tune_qat.study.rules import SEEDS_APART
 from tune_qat.study.sections import Count, Section
-from tune_qat.study.space import BITS, Dimensions, check_space, dimensions
+from tune_qat.study.space import BITS_INDEX, Dimensions, check_space, dimensions
 
 
 class Study(Section):
@@ -58,7 +58,7 @@ class Study(Section):
         rules.check_stages(self.stages, self.training, self.first_rung)
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
-        with at("training.quantizer_optimizer"):
+        with reported_at("training.quantizer_optimizer"):
             self.quantizer_optimizer  # noqa: B018  it checks itself
         for arm in self.arms():
             for optimizer in arm.optimizers:
@@ -97,7 +97,7 @@ class Study(Section):
 
     def dimensions(self, optimizer: str) -> Dimensions:
         """Collect what is searched for one optimizer: its dimensions by name."""
-        bits = {BITS: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
+        bits = {BITS_INDEX: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
         return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
 
     def planned(self, arm: Arm) -> dict[str, int]:
@@ -175,7 +175,7 @@ class Study(Section):
         learning_rate = values.pop("learning_rate", optimizers.get_spec(optimizer).default_learning_rate)
         batch_size = int(values.pop("batch_size"))
         multiplier = values.pop("quantizer_lr_multiplier", 1.0)
-        scheme = arm.schemes[int(values.pop(BITS, 0))]
+        scheme = arm.schemes[int(values.pop(BITS_INDEX, 0))]
         return self._trial(
             optimizer,
             {**self.space.fixed.get(optimizer, {}), **values},
@@ -198,7 +198,7 @@ class Study(Section):
         points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
         return sorted(
             {
-                self.config(arm, optimizer, {**points, BITS: position}, seed=0).recipe
+                self.config(arm, optimizer, {**points, BITS_INDEX: position}, seed=0).recipe
                 for optimizer in arm.optimizers
                 for position in range(len(arm.schemes))
             }

@@ -34,7 +34,7 @@ MARGIN = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class CompileEstimate:
     """Counts of the quantized training that is planned."""
 
     samples: int
@@ -48,7 +48,7 @@ class Plan:
     processes: int
 
 
-def worth_compiling(plan: Plan, device_type: str) -> bool:
+def worth_compiling(plan: CompileEstimate, device_type: str) -> bool:
     """Return whether compiling saves at least `MARGIN` times the seconds that it takes."""
     cost = COSTS.get(device_type)
     if cost is None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import AUTO, EAGER, INDUCTOR
-from tune_qat.training.compile_cost import Plan, worth_compiling
+from tune_qat.training.compile_cost import CompileEstimate, worth_compiling
 
 VECTOR_CHANNELS = 16
 """Channels that fill a CPU's vector register of float32 (AVX-512)."""
@@ -67,7 +67,7 @@ class BackendChoice:
 
 
 def choose_backend(
-    requested: str, device: torch.device, plan: Callable[[], Plan], *, recorded: str | None = None
+    requested: str, device: torch.device, plan: Callable[[], CompileEstimate], *, recorded: str | None = None
 ) -> BackendChoice:
     """Choose the backend of a study or of a lone trial: eager wherever nothing can be compiled.
 

@@ -18,7 +18,7 @@ from tune_qat.quantization.model import calibrate, layer_results, quantize, quan
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.checkpoints import start_from
-from tune_qat.training.compile_cost import Plan
+from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
 from tune_qat.training.device import default_device, device_clock, seeded, thread_count
@@ -136,9 +136,9 @@ class Training:
         for name in COUNTERS:
             setattr(self, name, state[name])
 
-    def _compile_plan(self) -> Plan:
+    def _compile_plan(self) -> CompileEstimate:
         layers = quantized_layers(self.model)
-        return Plan(
+        return CompileEstimate(
             samples=self.config.epochs * self.steps_per_epoch * self.config.batch_size,
             steps=self.config.epochs * self.steps_per_epoch,
             features=sum(layer.input_features for layer in layers),

@@ -10,10 +10,10 @@ from typing import Any
 from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES
 from tune_qat.study import Arm
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.sampler import ArmSampler, random_points
 
-Done = tuple[Plan, Mapping[str, Any]]
+Done = tuple[PlannedTrial, Mapping[str, Any]]
 """Plan and row of a trial that has ended."""
 
 
@@ -23,8 +23,8 @@ class ArmState:
     def __init__(self, arm: Arm, planner: Planner, objective: Objective) -> None:
         self.arm = arm
         self.done: dict[str, Done] = {}
-        self.cut_off: dict[str, Plan] = {}
-        self.live: dict[str, Plan] = {}
+        self.cut_off: dict[str, PlannedTrial] = {}
+        self.live: dict[str, PlannedTrial] = {}
         self.best: Done | None = None
         """Completed trial before `retrain` with the best final validation metric."""
         self.sampler: ArmSampler | None = None
@@ -34,8 +34,8 @@ class ArmState:
         self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
-        self._ahead: dict[str, deque[Plan]] = {}
-        self._retrain: tuple[str, list[Plan]] = ("", [])
+        self._ahead: dict[str, deque[PlannedTrial]] = {}
+        self._retrain: tuple[str, list[PlannedTrial]] = ("", [])
 
     def ended(self, stage: str) -> int:
         return self._counts[stage]
@@ -67,18 +67,18 @@ class ArmState:
         elif plan is not None:
             self.cut_off[plan.trial_key] = plan
 
-    def end(self, plan: Plan, row: Mapping[str, Any]) -> None:
+    def end(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Add a trial that has ended to `done`, and tell the sampler its result."""
         self.live.pop(plan.trial_key, None)
         self._note(plan, row)
         self._tell(plan, row)
 
-    def cut(self, plan: Plan) -> None:
+    def cut(self, plan: PlannedTrial) -> None:
         """Move a trial that was interrupted from `live` to `cut_off`."""
         self.live.pop(plan.trial_key, None)
         self.cut_off[plan.trial_key] = plan
 
-    def next_cut_off(self) -> Plan | None:
+    def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
             return None
         wanted = {plan.trial_key for plan in self._retrain_plans()}
@@ -88,16 +88,16 @@ class ArmState:
                 return self.cut_off.pop(key)
         return None
 
-    def next_default(self) -> Plan | None:
+    def next_default(self) -> PlannedTrial | None:
         return self._next_ahead(DEFAULT, self._default_plans)
 
-    def next_random(self) -> Plan | None:
+    def next_random(self) -> PlannedTrial | None:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
         return self._next_ahead(RANDOM, self._random_plans)
 
-    def next_search(self) -> Plan | None:
+    def next_search(self) -> PlannedTrial | None:
         number = self.begun(SEARCH)
         if number >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
             return None
@@ -115,10 +115,10 @@ class ArmState:
             self.sampler.tell(proposal, self._objective.of_row(known[1]) if known else None)
         return None
 
-    def next_retrain(self) -> Plan | None:
+    def next_retrain(self) -> PlannedTrial | None:
         return next((plan for plan in self._retrain_plans() if not self.known(plan.trial_key)), None)
 
-    def _note(self, plan: Plan, row: Mapping[str, Any]) -> None:
+    def _note(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._counts[plan.stage] += plan.trial_key not in self.done
         self.done[plan.trial_key] = (plan, row)
         if plan.stage not in SEARCHED_STAGES or row["status"] != COMPLETED or row["val_metric"] is None:
@@ -126,11 +126,11 @@ class ArmState:
         if self.best is None or self._rank(plan, row) > self._rank(*self.best):
             self.best = (plan, row)
 
-    def _rank(self, plan: Plan, row: Mapping[str, Any]) -> tuple[float, str]:
+    def _rank(self, plan: PlannedTrial, row: Mapping[str, Any]) -> tuple[float, str]:
         # The key breaks ties, so that the order in which trials ended does not matter.
         return self._objective.sign * row["val_metric"], plan.trial_key
 
-    def _tell(self, plan: Plan, row: Mapping[str, Any]) -> None:
+    def _tell(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Tell the sampler the result of a search trial; one that an earlier run proposed is added as history."""
         if self.sampler is None or plan.stage != SEARCH:
             return
@@ -144,7 +144,7 @@ class ArmState:
     def _have_ended(self, stages: Sequence[str]) -> bool:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
-    def _next_ahead(self, stage: str, plans: Callable[[], Iterator[Plan]]) -> Plan | None:
+    def _next_ahead(self, stage: str, plans: Callable[[], Iterator[PlannedTrial]]) -> PlannedTrial | None:
         """Return the next trial of a stage whose trials do not depend on results; all are planned once."""
         if stage not in self._ahead:
             self._ahead[stage] = deque(plans())
@@ -153,24 +153,24 @@ class ArmState:
             ahead.popleft()
         return ahead[0] if ahead else None
 
-    def _default_plans(self) -> Iterator[Plan]:
+    def _default_plans(self) -> Iterator[PlannedTrial]:
         optimizers = self.arm.optimizers if self._planned[DEFAULT] else ()
         for number, optimizer in enumerate(optimizers):
             config = self._study.default_config(self.arm, optimizer)
             values = self._planner.searched_values(config)
             yield self._planner.of_config(config, self.arm.arm_id, DEFAULT, values, number=number, source="default")
 
-    def _random_plans(self) -> Iterator[Plan]:
+    def _random_plans(self) -> Iterator[PlannedTrial]:
         optimizers, count = self.arm.optimizers, self._planned[RANDOM]
         points = {one: random_points(self._planner.dimensions(one), count, self._seed) for one in optimizers}
         for number in range(count):
             optimizer = optimizers[number % len(optimizers)]
             yield self._plan(RANDOM, optimizer, points[optimizer][number], number, "random")
 
-    def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> Plan:
+    def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> PlannedTrial:
         return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
 
-    def _retrain_plans(self) -> list[Plan]:
+    def _retrain_plans(self) -> list[PlannedTrial]:
         """Plan the best configuration with every fresh seed; nothing before the earlier stages have ended."""
         if self.best is None or not self._have_ended(SEARCHED_STAGES):
             return []

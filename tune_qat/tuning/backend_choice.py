@@ -9,7 +9,7 @@ import torch
 from tune_qat.config import EAGER, INDUCTOR
 from tune_qat.quantization.model import calibrate, quantize, quantized_layers
 from tune_qat.study import Study
-from tune_qat.training.compile_cost import Plan
+from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend
 from tune_qat.training.workload import Workload
 
@@ -29,7 +29,7 @@ def choose(
     return choice.backend, f"{WORDS[choice.backend]}: {choice.why}"
 
 
-def plan(study: Study, work: Workload, processes: int) -> Plan:
+def plan(study: Study, work: Workload, processes: int) -> CompileEstimate:
     """Count the quantized training of the study if ASHA stops nothing."""
     task = work.task()
     quantized = [arm for arm in study.arms() if not arm.scheme.is_float]
@@ -37,7 +37,7 @@ def plan(study: Study, work: Workload, processes: int) -> Plan:
     sizes = study.space.batch_size
     samples = trials * study.training.epochs * task.train_size
     features, layers = _size(work, quantized[0].scheme) if quantized else (0, 0)
-    return Plan(
+    return CompileEstimate(
         samples=samples,
         steps=samples // sizes.middle,
         features=features,

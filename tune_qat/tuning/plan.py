@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tune_qat.config import TrialConfig
 from tune_qat.config.statuses import DEFAULT, RETRAIN
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import BITS, Dimensions
+from tune_qat.study.space import BITS_INDEX, Dimensions
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
@@ -17,7 +17,7 @@ WARM_UP = "warm_up"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlannedTrial:
     """Trial to run: its configuration, its arm and stage, and where the configuration came from."""
 
     trial_key: str
@@ -40,7 +40,7 @@ class Plan:
         return json.dumps({**self.__dict__, "config": self.config.to_dict()})
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str) -> "PlannedTrial":
         values = json.loads(text)
         return cls(**{**values, "config": TrialConfig.from_dict(values["config"])})
 
@@ -70,7 +70,7 @@ class Planner:
 
     def plan(
         self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
-    ) -> Plan:
+    ) -> PlannedTrial:
         config = self.study.config(arm, optimizer, values, seed=seed)
         return self.of_config(config, arm.arm_id, stage, values, number=number, source=source)
 
@@ -83,9 +83,9 @@ class Planner:
         *,
         number: int = 0,
         source: str = "plan",
-    ) -> Plan:
+    ) -> PlannedTrial:
         """Plan the trial of a resolved configuration."""
-        return Plan(
+        return PlannedTrial(
             trial_key=self.work.key(config, stage, self.init_sha256),
             arm_id=arm_id,
             stage=stage,
@@ -96,7 +96,7 @@ class Planner:
             values=dict(values),
         )
 
-    def recorded(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
+    def recorded(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if it is not the `same` trial, or outside today's ranges.
 
         A default or retrain trial fits whatever the ranges are.
@@ -106,7 +106,7 @@ class Planner:
             return plan
         return None
 
-    def same(self, arm: Arm, row: Mapping[str, Any]) -> Plan | None:
+    def same(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if its searched values give another key in today's study."""
         old = TrialConfig.from_dict(json.loads(row["params_json"]))
         if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
@@ -115,7 +115,7 @@ class Planner:
         plan = self.plan(arm, row["stage"], old.optimizer, values, seed=old.seed, number=number, source=source)
         return plan if plan.trial_key == row["trial_key"] else None
 
-    def in_range(self, plan: Plan) -> bool:
+    def in_range(self, plan: PlannedTrial) -> bool:
         """Tell whether all values of the plan lie within the searched ranges."""
         ranges = self.dimensions(plan.config.optimizer)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
@@ -123,8 +123,8 @@ class Planner:
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
         """Pick the values of a configuration that the study searches."""
         searched, found = self.dimensions(config.optimizer), option_values(config)
-        if BITS in searched:
-            found[BITS] = self.study.schemes.index(config.scheme)
+        if BITS_INDEX in searched:
+            found[BITS_INDEX] = self.study.schemes.index(config.scheme)
         return {name: found[name] for name in searched}
 
 

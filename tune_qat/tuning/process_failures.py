@@ -24,7 +24,7 @@ _KILLED = re.compile(r"Selected to kill: \(Actor\((?P<actor>[0-9a-f]+)\).*?actua
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Loss:
+class ProcessFailure:
     """Reason why Ray lost a trial's process."""
 
     reason: str
@@ -48,11 +48,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return False
 
 
-def loss_of(trial: Any) -> Loss:
+def failure_of(trial: Any) -> ProcessFailure:
     """Read why Ray Tune gave up a trial."""
     # `trial.get_error` looks in the results folder, which these files reach only with Tune's next snapshot.
     text = _read(trial.error_file)
-    return Loss(reason=text[-_TEXT:], out_of_memory=_KILLED_FOR_MEMORY in text, excused=_preempted(trial))
+    return ProcessFailure(reason=text[-_TEXT:], out_of_memory=_KILLED_FOR_MEMORY in text, excused=_preempted(trial))
 
 
 def killed_for_memory(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PRETRAIN_ARM, Plan, Planner
+from tune_qat.tuning.plan import PRETRAIN_ARM, PlannedTrial, Planner
 
 
 class StudyQueue:
@@ -20,7 +20,7 @@ class StudyQueue:
         """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet."""
         self.study, self.planner, self.objective = planner.study, planner, objective
         self._record = record
-        self.pretrain: Plan | None = None
+        self.pretrain: PlannedTrial | None = None
         self._pretrain_live = False
         self.arms: dict[str, ArmState] = {}
         """Arms by id; empty until the starting weights are known."""
@@ -29,7 +29,7 @@ class StudyQueue:
         """Reason why the study cannot go on, if there is one."""
         self.closed = False
         """Whether no new trials start, because of the user, a budget or a failure."""
-        self.again: list[Plan] = []
+        self.again: list[PlannedTrial] = []
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
         if self.study.training.init == "pretrain":
             self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, PRETRAIN, {})
@@ -37,7 +37,7 @@ class StudyQueue:
             self._open_arms()
 
     @property
-    def live(self) -> list[Plan]:
+    def live(self) -> list[PlannedTrial]:
         running = [plan for state in self.arms.values() for plan in state.live.values()]
         return [*running, self.pretrain] if self._pretrain_live and self.pretrain else running
 
@@ -61,7 +61,7 @@ class StudyQueue:
         self._pretrain_live = False
         self._open_arms()
 
-    def next(self) -> Plan | None:
+    def next(self) -> PlannedTrial | None:
         """Return the next trial to start; None if nothing can start now (see `finished`)."""
         if self.again:
             return self.again.pop(0)
@@ -76,7 +76,7 @@ class StudyQueue:
         steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
         return next((plan for step in steps if (plan := self._first(step))), None)
 
-    def ended(self, plan: Plan, row: Mapping[str, Any]) -> None:
+    def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
         if plan.stage == PRETRAIN:
             self._pretrain_live = False
@@ -91,7 +91,7 @@ class StudyQueue:
             limit = self.study.max_failed_trials
             self._fail(f"{self._failures} trials ended in an error, more than max_failed_trials = {limit}", row)
 
-    def cut(self, plan: Plan) -> None:
+    def cut(self, plan: PlannedTrial) -> None:
         """Put aside a trial that was interrupted; the next run resumes it."""
         if plan.stage == PRETRAIN:
             self._pretrain_live = False
@@ -110,7 +110,7 @@ class StudyQueue:
             if row["arm_id"] in self.arms:
                 self.arms[row["arm_id"]].take(row)
 
-    def _first(self, next_of: Callable[[ArmState], Plan | None]) -> Plan | None:
+    def _first(self, next_of: Callable[[ArmState], PlannedTrial | None]) -> PlannedTrial | None:
         """Start a trial of the arm with the fewest so far, so that arms advance together."""
         for state in sorted(self.arms.values(), key=lambda state: len(state.done) + len(state.live)):
             plan = next_of(state)

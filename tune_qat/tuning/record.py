@@ -18,7 +18,7 @@ from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.asha import Decision
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.rows import arm_columns, last_rung, outcome_columns, planned_columns
 
 FROM_WORKER = (
@@ -51,7 +51,7 @@ class Record:
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: PlannedTrial) -> None:
         """Write a row with status `running`, so that a study that is cut off can resume the trial."""
         key = plan.trial_key
         started = self._started.setdefault(key, now())
@@ -60,7 +60,9 @@ class Record:
         row = {"status": RUNNING, "started_at": started, "n_restarts": self.restarts[key]}
         self._write_trial({**self._running.setdefault(key, planned_columns(plan, self.work)), **row})
 
-    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+    def ended(
+        self, plan: PlannedTrial, report: Mapping[str, Any], status: str, stop_reason: str | None
+    ) -> dict[str, Any]:
         """Write a trial's final row from its recorded epochs, and return it; remove its checkpoint unless kept."""
         epochs = self.epochs_of(plan.trial_key)
         trivial = self.reference_points["trivial_score"]
@@ -85,12 +87,12 @@ class Record:
             self._started.pop(plan.trial_key, None)
         return row
 
-    def forget_checkpoint(self, plan: Plan) -> None:
+    def forget_checkpoint(self, plan: PlannedTrial) -> None:
         """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
         if plan.stage not in KEPT_STAGES:
             remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
 
-    def weights_hash(self, plan: Plan) -> str:
+    def weights_hash(self, plan: PlannedTrial) -> str:
         return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
 
     def decided(self, decision: Decision) -> None:

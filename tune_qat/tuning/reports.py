@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from tune_qat.tuning.process_failures import loss_of
+from tune_qat.tuning.process_failures import failure_of
 from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.searcher import StudySearcher
 
@@ -42,7 +42,7 @@ class Reports(Callback):
                 self._say(report["set_aside"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._searcher.lost(trial.trial_id, loss_of(trial))
+        self._searcher.lost(trial.trial_id, failure_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Find trials that an error inside Ray ended without a callback: the study would wait for them for ever."""
@@ -55,4 +55,4 @@ class Reports(Callback):
         self._searcher.room(self._room())
         for trial in trials:
             if trial.status == "ERROR" and trial.trial_id in self._searcher.plans:
-                self._searcher.lost(trial.trial_id, loss_of(trial))
+                self._searcher.lost(trial.trial_id, failure_of(trial))

@@ -10,7 +10,7 @@ from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
 """Optimizer options with a column of their own; the others are in `params_json`."""
@@ -22,7 +22,7 @@ LAST_EPOCH_COLUMNS = ("train_loss", "val_loss", "diverged_at_step", "wall_s", "d
 TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")
 
 
-def planned_columns(plan: Plan, work: Workload) -> dict[str, Any]:
+def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
     """Return the columns of a trial that are known before it runs."""
     config = plan.config
     return {
@@ -69,7 +69,7 @@ def outcome_columns(
     }
 
 
-def last_rung(study: Study, plan: Plan, epochs: Sequence[Mapping[str, Any]]) -> int | None:
+def last_rung(study: Study, plan: PlannedTrial, epochs: Sequence[Mapping[str, Any]]) -> int | None:
     """Find the last of ASHA's rungs that a search trial has reached."""
     reached = epochs[-1]["epoch"] if epochs and plan.stage == SEARCH else 0
     return max((rung for rung in study.rungs if rung <= reached), default=None)

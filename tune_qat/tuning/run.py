@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tune_qat.config import AUTO, check_backend
 from tune_qat.results.claim import claimed
-from tune_qat.results.origin import check_own
+from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
 from tune_qat.storage.paths import StoragePath, storage_path
@@ -75,7 +75,7 @@ def run(
     folder = storage_path(results).absolute()
     with stops() as signals:
         check_results_folder(folder)
-        check_own(folder, study.name, "run")
+        refuse_imported(folder, study.name, "run")
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)

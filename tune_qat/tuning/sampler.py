@@ -10,7 +10,7 @@ import optuna
 from ray.tune.search.optuna import OptunaSearch
 
 from tune_qat.config import SEEDS, Range
-from tune_qat.study.space import BATCH_SIZE, BITS, Dimensions
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, Dimensions
 from tune_qat.tuning.objective import OBJECTIVE
 
 OPTIMIZER = "optimizer"
@@ -79,7 +79,7 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
             if name == BATCH_SIZE:
                 # The exponent: Optuna can widen an integer range within one study, but not a categorical one.
                 trial.suggest_int(f"{prefix}log2_{name}", int(math.log2(bounds.low)), int(math.log2(bounds.high)))
-            elif name == BITS:
+            elif name == BITS_INDEX:
                 trial.suggest_int(f"{prefix}{name}", int(bounds.low), int(bounds.high))
             else:
                 trial.suggest_float(f"{prefix}{name}", bounds.low, bounds.high, log=bounds.log)
@@ -96,7 +96,7 @@ def random_points(dimensions: Dimensions, count: int, seed: int) -> list[dict[st
 def _draw(name: str, bounds: Range, generator: np.random.Generator) -> float:
     if name == BATCH_SIZE:
         return 2 ** int(generator.integers(int(math.log2(bounds.low)), int(math.log2(bounds.high)), endpoint=True))
-    if name == BITS:
+    if name == BITS_INDEX:
         return int(generator.integers(int(bounds.low), int(bounds.high), endpoint=True))
     if bounds.log:
         return float(np.exp(generator.uniform(math.log(bounds.low), math.log(bounds.high))))

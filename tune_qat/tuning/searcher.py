@@ -12,15 +12,15 @@ from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, OOM, PRETRAI
 from tune_qat.tuning.asha import STOPPED_BY_ASHA, Decision
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.objective import OBJECTIVE
-from tune_qat.tuning.plan import WARM_UP, Plan
-from tune_qat.tuning.process_failures import MAX_RESTARTS, Loss, killed_for_memory
+from tune_qat.tuning.plan import WARM_UP, PlannedTrial
+from tune_qat.tuning.process_failures import MAX_RESTARTS, ProcessFailure, killed_for_memory
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.trial_record import TrialRecord
 from tune_qat.tuning.warm_up import WarmUps
 
 T = TypeVar("T")
-Listener = Callable[[str, Plan, Mapping[str, Any]], None]
+Listener = Callable[[str, PlannedTrial, Mapping[str, Any]], None]
 """Progress display, called with `started`, `epoch`, `lost` or `ended`, the plan, and the report or row."""
 
 
@@ -34,14 +34,14 @@ class StudySearcher(Searcher):
         *,
         budget: Budget,
         meter: Meter,
-        on_loss: Callable[[Plan], None] = lambda plan: None,
+        on_loss: Callable[[PlannedTrial], None] = lambda plan: None,
     ) -> None:
         """Start trials within `budget`; call `on_loss` for a trial that lost its process and will go on."""
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
         self.warm_ups = WarmUps(queue)
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, PlannedTrial] = {}
         """Trials that were handed out and have not ended, by Ray's trial id."""
         self.reached: str | None = None
         """Limit of the budget that leaves no room for another trial."""
@@ -58,7 +58,7 @@ class StudySearcher(Searcher):
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def tell(self, event: str, plan: Plan, values: Mapping[str, Any]) -> None:
+    def tell(self, event: str, plan: PlannedTrial, values: Mapping[str, Any]) -> None:
         """Pass an event on to all listeners."""
         for listener in self._listeners:
             listener(event, plan, values)
@@ -108,7 +108,7 @@ class StudySearcher(Searcher):
             self._write(lambda: self._record.started(plan))
             self.tell("started", plan, {})
 
-    def lost(self, trial_id: str, loss: Loss) -> None:
+    def lost(self, trial_id: str, failure: ProcessFailure) -> None:
         """Run a trial again whose process is gone; end it if it used up the memory or was lost too often.
 
         Ray's own `max_failures` does not tell these cases apart, and gives a trial up at once if its process dies
@@ -119,11 +119,11 @@ class StudySearcher(Searcher):
         if plan is None:
             return
         self._stopping.discard(plan.trial_key)
-        self._losses[plan.trial_key] += not loss.excused
-        if loss.out_of_memory:
-            self._end(trial_id, {"status": OOM, "error_type": "OutOfMemoryError", "error_text": loss.reason})
+        self._losses[plan.trial_key] += not failure.excused
+        if failure.out_of_memory:
+            self._end(trial_id, {"status": OOM, "error_type": "OutOfMemoryError", "error_text": failure.reason})
         elif self._losses[plan.trial_key] > MAX_RESTARTS:
-            self._end(trial_id, {"status": ERROR, "error_type": "WorkerDied", "error_text": loss.reason})
+            self._end(trial_id, {"status": ERROR, "error_type": "WorkerDied", "error_text": failure.reason})
         else:
             self._forget(trial_id)
             self.meter.lose(plan.trial_key)
@@ -140,7 +140,9 @@ class StudySearcher(Searcher):
         largest = next((trial_id for trial_id in victims if trial_id in self._begun), None)
         for trial_id in [*self.plans]:
             excused = largest is not None or trial_id not in self._begun
-            self.lost(trial_id, Loss(reason=reason[:4_000], out_of_memory=trial_id == largest, excused=excused))
+            self.lost(
+                trial_id, ProcessFailure(reason=reason[:4_000], out_of_memory=trial_id == largest, excused=excused)
+            )
 
     def decided(self, decision: Decision) -> None:
         """Write a decision of ASHA; a trial that it stops will end as stopped."""
@@ -163,7 +165,7 @@ class StudySearcher(Searcher):
         self.queue.ended(plan, row)
         self.tell("ended", plan, row)
 
-    def _forget(self, trial_id: str) -> Plan:
+    def _forget(self, trial_id: str) -> PlannedTrial:
         self._begun.discard(trial_id)
         return self.plans.pop(trial_id)
 

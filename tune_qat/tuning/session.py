@@ -28,7 +28,7 @@ from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Plan, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
@@ -214,7 +214,7 @@ class Session:
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
 
-    def _recall(self, plan: Plan) -> None:
+    def _recall(self, plan: PlannedTrial) -> None:
         """Read a lost trial's epochs from the record, which may have one more than was reported."""
         epochs = self.record.epochs_of(plan.trial_key)
         self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]

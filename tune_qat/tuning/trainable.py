@@ -20,10 +20,10 @@ from tune_qat.storage.retry import Patience
 from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import Resources
-from tune_qat.tuning.cluster.nodes import OtherVersions, check_own
+from tune_qat.tuning.cluster.nodes import OtherVersions, check_versions_here
 from tune_qat.tuning.gpu.memory_share import memory_share
 from tune_qat.tuning.objective import OBJECTIVE, Objective
-from tune_qat.tuning.plan import WARM_UP, Plan
+from tune_qat.tuning.plan import WARM_UP, PlannedTrial
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
 
@@ -108,7 +108,9 @@ class StudyTrial(tune.Trainable):
         self._about: dict[str, Any] = {}
         if config["stage"] == WARM_UP:
             return _warm_up(self._context)
-        return _epochs(Plan.from_json(config["plan"]), self._work, self._shared_task, self._context, self._about)
+        return _epochs(
+            PlannedTrial.from_json(config["plan"]), self._work, self._shared_task, self._context, self._about
+        )
 
     def _shared_task(self) -> Any:
         """Load the data once for all trials of the process; inside the first one, so that an error ends a trial."""
@@ -118,7 +120,7 @@ class StudyTrial(tune.Trainable):
 
 
 def _epochs(
-    plan: Plan, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+    plan: PlannedTrial, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a report for each epoch of a trial; `about` collects the columns that a failure reports as well."""
     from tune_qat.results.writer import EpochLog
@@ -126,7 +128,7 @@ def _epochs(
     from tune_qat.training.device import peak_memory_mb, thread_count
     from tune_qat.training.loop import Training
 
-    check_own(context.versions)
+    check_versions_here(context.versions)
     restart_peak()
     about["start_memory_mb"], given = resident_mb(), context.given
     write = Patience(context.results, context.patience_s).write_whole
@@ -164,7 +166,7 @@ def _epochs(
             yield {**about, **of_epoch, OBJECTIVE: context.objective.of(result.val_metric)}
 
 
-def _go_on(training: Any, plan: Plan, context: TrialContext) -> None:
+def _go_on(training: Any, plan: PlannedTrial, context: TrialContext) -> None:
     """Load the trial's checkpoint; raise an error if it is damaged, or ahead of the recorded epochs."""
     from tune_qat.training.checkpoints import load_checkpoint
 

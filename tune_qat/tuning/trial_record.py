@@ -4,22 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tune_qat.tuning.asha import Decision
-from tune_qat.tuning.plan import Plan
+from tune_qat.tuning.plan import PlannedTrial
 
 
 class TrialRecord(Protocol):
     """Record that takes the rows of trials, and gives them back to a study that is resumed."""
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: PlannedTrial) -> None:
         """Write a trial's row with status `running`."""
 
-    def ended(self, plan: Plan, report: Mapping[str, Any], status: str, stop_reason: str | None) -> dict[str, Any]:
+    def ended(
+        self, plan: PlannedTrial, report: Mapping[str, Any], status: str, stop_reason: str | None
+    ) -> dict[str, Any]:
         """Write a trial's final row, and return it."""
 
     def decided(self, decision: Decision) -> None:
         """Write a decision of ASHA."""
 
-    def weights_hash(self, plan: Plan) -> str:
+    def weights_hash(self, plan: PlannedTrial) -> str:
         """Return the hash of a trial's final weights."""
 
     def epochs_of(self, trial_key: str) -> Sequence[Mapping[str, Any]]:

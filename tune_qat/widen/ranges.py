@@ -12,7 +12,7 @@ from pydantic import ValidationError
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.results.origin import check_own
+from tune_qat.results.origin import refuse_imported
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
@@ -69,7 +69,7 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
         TuneQatError: the folder holds no record.
     """
     row = _one(recorded_studies(results, name), results)
-    check_own(results, row.study_id, "widened")
+    refuse_imported(results, row.study_id, "widened")
     study, values = _as_last_run(row.definition_json)
     arms = _chosen(study, wanted.arms)
     edges = analysis.frame(results, "edge_of_range")

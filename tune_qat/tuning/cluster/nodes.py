@@ -64,7 +64,7 @@ def check_versions() -> None:
     _refuse(heading, problems, SAME_VERSIONS)
 
 
-def check_own(ours: Mapping[str, str | None]) -> None:
+def check_versions_here(ours: Mapping[str, str | None]) -> None:
     """Raise `OtherVersions` if this process, on a node that joined later, has other libraries than the driver."""
     found = other_versions(library_versions(), ours, "where the study was started")
     if found:
