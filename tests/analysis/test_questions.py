@@ -21,7 +21,7 @@ class TestLearningRate:
         # 1e-3 and 1.15e-3 lie in one quarter decade, 1.5e-3 in the next: its middle is 10 ** -2.75.
         study.trial(arm, "default", val_metric=0.8, learning_rate=1e-3)
         study.trial(arm, "random", val_metric=0.3, learning_rate=1.15e-3)
-        study.trial(arm, "search", "stopped", val_metric=0.7, learning_rate=0.9e-3, epochs_run=1)
+        study.trial(arm, "search", "stopped", val_metric=0.95, learning_rate=0.9e-3, epochs_run=1)
         study.trial(arm, "search", "diverged", learning_rate=1e-3)
         study.trial(arm, "search", "oom", learning_rate=1e-3)
         study.trial(arm, "search", val_metric=0.9, learning_rate=1.5e-3)
@@ -31,7 +31,7 @@ class TestLearningRate:
         study.retrain(arm, 0.99, val_metric=0.99)
         found = analysis.frame(tmp_path, "learning_rate")
         assert found["learning_rate"].tolist() == pytest.approx([1e-3, 10**-2.75, 0.1], rel=EXACT)
-        scores = [[0.8, 0.3, 0.5, 0.5], [0.9], [0.5]]  # the stopped trial's 0.7 is of its first epoch
+        scores = [[0.8, 0.3, 0.5, 0.5], [0.9], [0.5]]  # the stopped trial's 0.95 is of its first epoch
         best = max if sign > 0 else min
         assert found["n"].tolist() == [5, 1, 1]
         assert found["best"].tolist() == pytest.approx([best(values) for values in scores], abs=EXACT)

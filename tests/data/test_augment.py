@@ -34,6 +34,14 @@ def test_each_outcome_is_a_reflected_shift_and_all_are_drawn_alike() -> None:
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.2  # 240 independent draws: 3 standard errors
 
 
+def test_every_draw_is_made_anew_for_each_epoch_and_seed() -> None:
+    outcomes = variants(IMAGES[0].numpy())
+    for counters in ([(1, epoch) for epoch in range(20)], [(seed, 1) for seed in range(20)]):
+        drawn = [outcomes[crop_flip(IMAGES[:1], torch.tensor([0]), *one).numpy()[0].tobytes()] for one in counters]
+        for values in zip(*drawn, strict=True):
+            assert len(set(values)) > 1  # of 20 fair draws all are alike once in 500,000
+
+
 def test_images_too_small_to_shift_are_only_mirrored() -> None:
     images = torch.arange(2 * 7 * 7, dtype=torch.uint8).reshape(2, 1, 7, 7)
     for epoch in range(20):

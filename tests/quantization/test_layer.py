@@ -210,6 +210,14 @@ class TestExact:
         assert EXACT_LIMIT == 2**24
         assert quantized.exact is expected
 
+    # Both signed: 128 * 128 * 1024 is 2^24 itself, which float32 still holds.
+    @pytest.mark.parametrize(("fan_in", "expected"), [(1024, True), (1025, False)])
+    def test_sums_may_reach_the_limit_itself(self, fan_in: int, expected: bool) -> None:
+        quantized = build(nn.Linear(fan_in, 2), 8, 8)
+        calibrate(quantized, torch.linspace(-1, 1, 2 * fan_in).reshape(2, fan_in))
+        assert quantized.input_quantizer is not None and quantized.input_quantizer.signed
+        assert quantized.exact is expected
+
     @pytest.mark.parametrize(("channels", "expected"), [(57, True), (58, False)])
     def test_fan_in_of_a_convolution_is_that_of_a_group(self, channels: int, expected: bool) -> None:
         # 57 * 9 = 513 weights reach an output, 58 * 9 = 522.

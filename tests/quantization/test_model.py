@@ -55,6 +55,19 @@ class Shared(nn.Module):
         return self.head(self.block(self.b(self.a(self.stem(x)).relu()).relu()))
 
 
+class Returning(nn.Module):
+    """Ends with a layer that it has used before, behind one that is used once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(3, 4)
+        self.twice = nn.Linear(4, 4)
+        self.between = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.twice(self.between(self.twice(self.stem(x)).relu()).relu())
+
+
 class WithNormAndDropout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -105,6 +118,10 @@ class TestWhichBitsWhere:
         assert bits_of(model) == {"first": (8, 8), "middle": (2, 3), "last": (8, 8)}
         assert list(bits_of(model)) == ["first", "middle", "last"]
         assert [layer.index for layer in quantized_layers(model)] == [0, 1, 2]
+
+    def test_the_last_layer_is_the_one_that_gives_the_output(self) -> None:
+        model = quantize(Returning(), W4A4, batch(1, 3))
+        assert bits_of(model) == {"stem": (8, 8), "twice": (8, 8), "between": (4, 4)}
 
     @pytest.mark.parametrize(
         ("scheme", "ends", "middle"),

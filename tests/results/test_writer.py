@@ -12,6 +12,7 @@ from tune_qat.config import UsageError
 from tune_qat.results.reader import last_epochs, read_file, read_rows
 from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import EpochLog, write_rows
+from tune_qat.storage.paths import StoragePath, write_whole
 
 FLOATS = [(table, f.name) for table, schema in TABLES.items() for f in schema if pa.types.is_floating(f.type)]
 REQUIRED = [(table, f.name) for table, schema in TABLES.items() for f in schema if required(f)]
@@ -115,6 +116,17 @@ class TestEpochLog:
         assert (last["step"], last["train_loss"], last["val_top5"], last["attempt"]) == (20, 0.5, None, 1)
         steps = [(row["epoch"], row["layer"], row["step_size"]) for row in read_rows(tmp_path, "layers")]
         assert steps == [(1, "conv", 0.125), (1, "head", 0.25), (2, "conv", 0.25), (2, "head", 0.5)]
+
+    def test_an_epoch_is_never_there_without_its_layers(self, tmp_path: Path) -> None:
+        def refuse_layers(path: StoragePath, content: Any) -> None:
+            if path.parent.parent.name == "layers":
+                raise OSError("no space left")
+            write_whole(path, content)
+
+        log = EpochLog(tmp_path, "study", "key", refuse_layers)
+        with pytest.raises(OSError, match="no space left"):
+            log.append(epoch_result(1, layers=(layer_result("conv", 0.125),)))
+        assert read_rows(tmp_path, "epochs") == []
 
     def test_each_log_is_a_new_attempt_and_the_last_one_of_an_epoch_counts(self, tmp_path: Path) -> None:
         first = EpochLog(tmp_path, "study", "key")

@@ -101,6 +101,14 @@ class TestSeeds:
         assert all(sorted(epoch) == list(range(SAMPLES)) for epoch in epochs)
         assert len({tuple(epoch) for epoch in epochs}) == 3
 
+    def test_no_epoch_of_a_seed_has_the_order_of_one_of_another_seed(self) -> None:
+        orders = []
+        for seed in range(3):
+            batches = steps_trained(training := training_of(tiny_trial(epochs=3, seed=seed)))
+            list(training.epochs())
+            orders += [tuple(sum(batches[start : start + 6], [])) for start in (0, 6, 12)]
+        assert len(set(orders)) == 9
+
     def test_torchs_global_state_is_neither_used_nor_changed(self) -> None:
         curves = []
         for state in (1, 2):
@@ -118,6 +126,20 @@ class TestSeeds:
         # One step of one batch that holds every sample: seeds cannot differ in order or batch, but in dropout.
         first, second = (results_of(tiny_trial(**ONE_STEP, seed=seed), work=dropping())[0] for seed in (0, 1))
         assert abs(first.train_loss - second.train_loss) > 1e-4  # type: ignore[operator]  # far above rounding
+
+    def test_what_layers_draw_is_new_at_every_step_of_every_epoch(self) -> None:
+        def draws() -> list[float]:
+            training, drawn = training_of(tiny_trial(epochs=3)), []
+            # After each training pass a number from where dropout has its own.
+            training.model.register_forward_hook(
+                lambda model, *_: drawn.append(torch.rand(()).item()) if model.training else None
+            )
+            list(training.epochs())
+            return drawn
+
+        first = draws()
+        assert len(set(first)) == len(first) == 3 * 6
+        assert draws() == first
 
 
 class TestBatches:

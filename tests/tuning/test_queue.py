@@ -12,14 +12,15 @@ from tune_qat.training import workload
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.sampler import ArmSampler
 
 INIT = "0" * 64
 ACCURACY = Objective(sign=1, worst=0.0)
 
 
-def make_queue(study: Study, record: list[dict[str, Any]] | None = None) -> StudyQueue:
+def make_queue(study: Study, record: list[dict[str, Any]] | None = None, *, sign: int = 1) -> StudyQueue:
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    return StudyQueue(Planner(study=study, work=work), record or [], objective=ACCURACY)
+    return StudyQueue(Planner(study=study, work=work), record or [], objective=Objective(sign=sign, worst=0.0))
 
 
 def row_of(plan: PlannedTrial, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:
@@ -250,6 +251,57 @@ def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.Mon
     assert len(told) > 2 * 3, "the repeated proposals are told what the record knows"
 
 
+class TestHistory:
+    """What a sampler that begins in the middle of a study is told of the trials before."""
+
+    SCRATCH: dict[str, Any] = {"training": {"epochs": 3, "init": "scratch"}, "quantization": {"bits": [[4, 4]]}}
+
+    @staticmethod
+    def told(monkeypatch: pytest.MonkeyPatch, study: Study, record: list[dict[str, Any]]) -> list[float]:
+        """Learning rates in the history of the study's one sampler."""
+        histories = []
+
+        class Remembering(ArmSampler):
+            def __init__(self, *args: Any, history: Any, **options: Any) -> None:
+                histories.append(history)
+                super().__init__(*args, history=history, **options)
+
+        monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Remembering)
+        plan = make_queue(study, record).next()
+        assert plan is not None and plan.stage == "search"
+        return [values["learning_rate"] for _, values, _ in histories[0]]
+
+    def test_a_default_outside_of_the_range_is_not_in_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        space = {"optimizers": ["adam"], "batch_size": BATCH, "learning_rate": {"low": 2e-3, "high": 1e-1}}
+        study = tiny_study(**self.SCRATCH, space=space)
+        plans, rows = work_off(make_queue(study), stop_after=2)
+        assert [(plan.stage, plan.config.learning_rate < 2e-3) for plan in plans] == [
+            ("default", True),
+            ("random", False),
+        ]
+        assert self.told(monkeypatch, study, rows) == [plans[1].config.learning_rate]
+
+    def test_a_trial_that_failed_is_not_in_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        study = tiny_study(**self.SCRATCH, space=ADAM)
+        plans, rows = work_off(make_queue(study), stop_after=4)
+        assert [plan.stage for plan in plans] == ["default", "random", "search", "search"]
+        rows[2] |= {"status": "error", "val_metric": None}
+        kept = [plans[index].config.learning_rate for index in (0, 1, 3)]
+        assert self.told(monkeypatch, study, rows) == kept
+
+
+def test_arms_advance_together_also_while_nothing_has_ended() -> None:
+    stages = {"default": True, "random": 3, "search": 0, "retrain": 0}
+    queue = make_queue(tiny_study(training={"epochs": 3, "init": "scratch"}, stages=stages))
+    begun: Counter[str] = Counter()
+    for _ in range(16):
+        plan = queue.next()
+        assert plan is not None
+        begun[plan.arm_id] += 1
+        assert max(begun.values()) - min(begun[arm] for arm in queue.arms) <= 1
+    assert set(begun.values()) == {4}
+
+
 def test_too_many_failures_close_the_study_and_say_why() -> None:
     queue = make_queue(tiny_study(max_failed_trials=2))
     pretrain = queue.next()
@@ -362,6 +414,37 @@ def test_of_equally_good_configurations_the_key_decides_whichever_ended_first() 
         chosen.append(best[0].trial_key)
     tuned = [plan.trial_key for plan in plans if plan.stage in ("default", "random", "search")]
     assert chosen == [max(tuned)] * 2
+
+
+class TestBest:
+    """Which configuration an arm trains again."""
+
+    ONE: dict[str, Any] = {
+        "training": {"epochs": 3, "init": "scratch"},
+        "quantization": {"bits": [[4, 4]]},
+        "space": ADAM,
+    }
+
+    def recorded(self, changes: dict[str, Any], *, sign: int = 1) -> tuple[list[PlannedTrial], str]:
+        """Trials before `retrain`, with rising metrics, the last one with `changes`; the best one's key."""
+        study = tiny_study(**self.ONE)
+        plans, rows = work_off(make_queue(study), stop_after=5)
+        for number, row in enumerate(rows):
+            row["val_metric"] = number / 10
+        rows[-1] |= changes
+        best = make_queue(study, rows, sign=sign).arms["adam-w4a4"].best
+        assert best is not None
+        return plans, best[0].trial_key
+
+    def test_is_the_largest_metric_or_the_smallest_where_that_is_better(self) -> None:
+        plans, best = self.recorded({})
+        assert best == plans[-1].trial_key
+        plans, best = self.recorded({}, sign=-1)
+        assert best == plans[0].trial_key
+
+    def test_is_no_trial_that_was_stopped_however_good_it_was_by_then(self) -> None:
+        plans, best = self.recorded({"status": "stopped"})
+        assert best == plans[-2].trial_key
 
 
 def test_retrain_follows_a_trial_beyond_the_plan_that_turns_out_best() -> None:

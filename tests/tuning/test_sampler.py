@@ -73,6 +73,14 @@ def test_history_counts_as_startup_and_moves_the_seed_on() -> None:
     assert not {v["learning_rate"] for _, v in first} & {v["learning_rate"] for _, v in again}
 
 
+def test_a_random_sampler_with_a_history_draws_none_of_its_points_again() -> None:
+    # TPE draws otherwise as soon as it has a history; here only the seed can tell.
+    first = proposals(sampler(kind="random"), 6)
+    history = [(optimizer, values, 0.5) for optimizer, values in first]
+    again = proposals(sampler(kind="random", history=history), 6)
+    assert not {v["learning_rate"] for _, v in first} & {v["learning_rate"] for _, v in again}
+
+
 def test_history_of_a_joint_arm_names_the_optimizer() -> None:
     one = sampler(
         ("adam", "nesterov"), history=[("nesterov", {"learning_rate": 0.1, "batch_size": 8, "momentum": 0.9}, 1.0)]
