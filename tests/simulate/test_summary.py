@@ -13,6 +13,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import Run, simulate
 from tune_qat.study import Arm
+from tune_qat.tuning.objective import Objective
 
 
 def run(stage: str, status: str, end: float, *, epoch: int = 4, ended_at: float = 1.0, known: int = 4) -> Run:
@@ -31,7 +32,7 @@ def run(stage: str, status: str, end: float, *, epoch: int = 4, ended_at: float 
 class Best:
     """Curves whose best is 1."""
 
-    sign = 1
+    objective = Objective(sign=1, worst=0.0)
 
     def best(self, arm: Arm) -> float:
         return 1.0
