@@ -30,8 +30,8 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(_number, _usual)
 
 
-NEEDS = {"bucket": "s3", "shared_cluster": "ray", "finished": "slow"}
-"""Marks of tests by the fixtures that they use, themselves or through others; `finished` is always a whole study."""
+NEEDS = {"bucket": "s3", "shared_cluster": "ray", "finished": "slow", "ended": "slow"}
+"""Marks of tests by the fixtures that they use, themselves or through others; `finished` and `ended` are whole studies."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks

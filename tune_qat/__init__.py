@@ -1,4 +1,4 @@
-"""Which optimizer, learning rate and batch size does quantization-aware training need?
+"""Distributed studies of the optimizer, learning rate and batch size that quantization-aware training needs.
 
 `Study` is a study file, `run` runs one, `train` trains one configuration. They are imported when they are first
 used: `import tune_qat` loads neither torch nor ray.

@@ -228,6 +228,7 @@ def test_leaving_an_epoch_early_ends_the_thread(folder: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
 
 
+@pytest.mark.slow
 def test_two_processes_that_decode_at_the_same_time_both_end_well(folder: Path, cache: Path) -> None:
     code = (
         "import sys, tune_qat.data.tsinghua_dogs; from tune_qat import data; print('ready', flush=True); "

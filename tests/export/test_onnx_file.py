@@ -62,7 +62,7 @@ def integers(one: onnx.TensorProto) -> torch.Tensor:
     return torch.from_numpy(onnx.numpy_helper.to_array(one).astype(np.int16))
 
 
-QUICK = ("lsq", "dorefa", "twn", "ttq")
+QUICK = ("lsq",)
 """Without an offset, with one, without inputs, in planes. An export takes torch seconds, whatever the method is."""
 
 

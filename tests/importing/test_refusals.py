@@ -98,7 +98,7 @@ def test_storages_that_cannot_be_imported(tmp_path: Path, kind: str) -> None:
         (("--batch-size", "=many"), "a whole number from 1, but is 'many' (--batch-size)"),
         (("--seed", "=1", "--seed", "=2"), "one =VALUE"),
         (("--trivial", "nan"), "--trivial must be a number"),
-        (("--as", "a b"), "a study's name here"),
+        (("--as", "a b"), "give the study another name: --as NAME"),
     ],
 )
 def test_options_that_fit_nothing(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -56,6 +56,7 @@ def everything(results: StoragePath) -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_many_files_become_few_and_every_answer_stays(tmp_path: Path, bucket: Bucket, where: str) -> None:
     results = storage_path(str(tmp_path) if where == "local" else f"{bucket.uri}/compact")
@@ -160,6 +161,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_study_runs_and_is_read_while_compaction_is_killed_again_and_again(tmp_path: Path) -> None:
     moments = random.Random(0)
     write_trial(tmp_path, "t0", attempts=1)

@@ -43,6 +43,7 @@ def fresh_programs() -> None:
     counters.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_programs")
 def test_trials_share_a_program_unless_their_shapes_differ() -> None:
     def programs(**changes: Any) -> int:

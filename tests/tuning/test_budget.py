@@ -86,6 +86,7 @@ def test_a_budget_of_trials_ends_a_run_that_goes_on_later_and_says_so(tmp_path: 
     assert_whole(tmp_path, {"pretrain": 1, "default": 2, "search": 2, "retrain": 2})
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_cluster")
 def test_gpu_hours_without_gpus_are_refused_with_what_to_use_instead(tmp_path: Path) -> None:

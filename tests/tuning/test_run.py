@@ -241,6 +241,7 @@ def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished:
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [{"cpus_per_trial": 512.0}, {"gpus_per_trial": 64.0}])
 def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
     tmp_path: Path, wanted: dict[str, float]

@@ -169,13 +169,6 @@ def test_a_lost_trial_goes_on_three_times_first_of_all_and_then_is_an_error() ->
     assert len(queue.rows) == 1 and not queue.again
 
 
-def test_a_trial_that_ends_in_the_middle_was_stopped_by_asha() -> None:
-    searcher, queue = running("t", "u")
-    searcher.on_trial_complete("t", {"status": "running"})
-    searcher.on_trial_complete("u", {"status": "completed"})
-    assert [(row["status"], row["reason"]) for row in queue.rows] == [("stopped", "asha"), ("completed", None)]
-
-
 def test_a_trial_that_took_the_memory_is_not_tried_again() -> None:
     searcher, queue = running("t")
     searcher.lost("t", ProcessFailure(reason="low", out_of_memory=True))

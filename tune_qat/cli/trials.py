@@ -117,7 +117,7 @@ def rerun(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; those of the record, if left out.")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object an epoch, and one at the end.")] = False,
 ) -> None:
-    """Run one recorded trial again, without Ray: is it the same curve?
+    """Run a recorded trial again: is it the same curve?
 
     Trains from what the record says alone, as many epochs as are recorded, and writes nothing to the record. On a CPU,
     with the same backend, threads and versions, the curve is the same bit for bit.

@@ -12,7 +12,7 @@ from tests.analysis.report.synthetic_study import SyntheticStudy
 
 DESKTOP, PHONE = 1280, 390
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one browser for the file
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]  # one browser for the file
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,7 @@ def test_tables_are_written_where_no_browser_is(results: Path, tmp_path: Path, m
     assert len(pd.read_csv(tmp_path / "leaderboard.csv")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_figures_are_written(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_there()
@@ -112,6 +113,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path, "subprocess.Popen[str]"]
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_served_page_follows_the_study_and_ends_with_ctrl_c(
     served: tuple[str, Path, "subprocess.Popen[str]"],

@@ -116,6 +116,7 @@ class TestPairs:
         assert pairwise_p_values(pd.DataFrame(np.tile([1.0, 2.0, 3.0], (6, 1)))).iloc[0, 1] == 0.0
         assert pairwise_p_values(pd.DataFrame(np.full((6, 3), 2.0))).iloc[0, 1] == 1.0
 
+    @pytest.mark.slow
     def test_optimizers_that_are_alike_are_told_apart_in_one_study_of_twenty_at_most(self) -> None:
         generator = np.random.default_rng(4)
         wrong = 0

@@ -273,7 +273,8 @@ class TestManyStudies:
         by = by_board(pairs)
         return [ranking(standing, by[key]) for key, standing in by_board(stand(frame, pairs)).items()]
 
-    @pytest.mark.parametrize("seeds", [3, pytest.param(5, marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seeds", [3, 5])
     def test_a_true_null_cannot_be_told_apart_in_95_of_100(self, seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
         rng = np.random.default_rng(seeds)
         noise = rng.standard_normal((1000, seeds, 10)) * np.geomspace(0.001, 0.005, 10)

@@ -74,6 +74,7 @@ def test_depthwise_weights_oscillate_more_than_others() -> None:
     assert depthwise > 1.5 * pointwise > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "bar"),
     [

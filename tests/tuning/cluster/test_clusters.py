@@ -116,6 +116,7 @@ class TestAddress:
         with pytest.raises(TuneQatError, match=f"No Ray cluster at --address 127.0.0.1:{port}: nothing answers there"):
             check_reachable(f"127.0.0.1:{port}")
 
+    @pytest.mark.slow
     def test_what_is_not_ray_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tune_qat.tuning.cluster.address.ANSWER_S", 3.0)
         with socket.create_server(("127.0.0.1", 0)) as silent:

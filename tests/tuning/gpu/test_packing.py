@@ -116,6 +116,7 @@ def test_a_process_keeps_to_its_share_and_the_limit_goes_with_the_trial(monkeypa
     assert set_to[1:] == [1.0]
 
 
+@pytest.mark.slow
 def test_the_largest_trials_are_measured() -> None:
     study = tiny_study()
     configs = probe.largest(study)
@@ -166,6 +167,7 @@ def test_a_probe_that_runs_out_of_memory_names_the_trial(monkeypatch: pytest.Mon
     assert probe.measure(tiny_study(), work, "cpu") == "a trial of adam at 32/32 bits and batch size 32"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_probe_runs_on_a_node_that_says_it_has_a_gpu() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120)
