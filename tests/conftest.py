@@ -31,7 +31,7 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 
 NEEDS = {"bucket": "s3", "shared_cluster": "ray", "finished": "slow", "ended": "slow"}
-"""Marks of tests by the fixtures that they use, themselves or through others; `finished` and `ended` are whole studies."""
+"""Marks by the fixtures that a test uses, itself or through others. `finished` and `ended` are whole studies."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks

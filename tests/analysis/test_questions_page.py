@@ -15,6 +15,6 @@ def test_every_question_is_on_the_page_once() -> None:
     assert sorted(name for _, name in listed()) == sorted(analysis.queries())
 
 
-def test_the_fourteen_of_the_methodology_come_first_in_their_order() -> None:
+def test_the_fourteen_numbered_questions_come_first_in_their_order() -> None:
     assert [number for number, _ in listed() if number] == [f"Q{number}" for number in range(1, 15)]
     assert all(number for number, _ in listed()[:14])

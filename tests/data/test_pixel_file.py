@@ -119,7 +119,7 @@ def test_a_file_that_goes_on_is_none(tmp_path: Path) -> None:
         images().astype(np.int8),
         np.asfortranarray(images()),
         images().reshape(SHAPE[0], -1),
-        np.array([print, {}], dtype=object),
+        np.array([len, {}], dtype=object),
         np.float64(3.0),
     ],
     ids=["fewer", "signed", "fortran", "flat", "pickled", "scalar"],

@@ -63,7 +63,7 @@ def integers(one: onnx.TensorProto) -> torch.Tensor:
 
 
 QUICK = ("lsq",)
-"""Without an offset, with one, without inputs, in planes. An export takes torch seconds, whatever the method is."""
+"""Cases of the fast set: an export takes torch seconds, whatever the method is."""
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in CASES])

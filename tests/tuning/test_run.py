@@ -259,7 +259,7 @@ def test_ctrl_c_stops_with_everything_recorded_and_the_study_goes_on_later(tmp_p
             if event == "epoch" and plan.stage == "default":
                 signal.raise_signal(signal.SIGINT)
 
-        searcher.listener = listen
+        searcher.listen(listen)
         yield
 
     study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 1, "retrain": 1})

@@ -141,7 +141,7 @@ def _check_no_client(study_name: str, address: str, space: str, results: str) ->
 
 @app.command()
 def status(results: Results) -> None:
-    """Show what is done, running and left in each arm, from the record's files alone."""
+    """Show what is done, running and left, from the record's files."""
     from tune_qat.cli.status_text import describe
 
     print(describe(storage_path(results)))

@@ -82,10 +82,7 @@ def check_results(results: StoragePath) -> None:
     with probe(results) as name:
         answers = ask_nodes(_see_and_answer, results.absolute(), name)
         problems = [(answer.node, _unseen(answer, results)) for answer in answers]
-        for answer in answers:
-            if answer.value:
-                with suppress(OSError):
-                    (results / answer.value).unlink(missing_ok=True)
+        ask_nodes(_remove_answer, results.absolute(), name)
     heading = f"Nodes of the cluster do not share --results {results} with this machine; their trials would be lost:"
     _refuse(heading, problems, SHARE)
 
@@ -139,6 +136,14 @@ def _see_and_answer(results: StoragePath, name: str) -> str:
     own = f"{name}.{ray.get_runtime_context().get_node_id()}"
     write_whole(results / own, own.encode())
     return own
+
+
+def _remove_answer(results: StoragePath, name: str) -> None:
+    """Remove, on a node, the file that it has written: from here it may not be seen."""
+    import ray
+
+    with suppress(OSError):
+        (results / f"{name}.{ray.get_runtime_context().get_node_id()}").unlink(missing_ok=True)
 
 
 def _unseen(answer: Answer, results: StoragePath) -> str:
