@@ -23,6 +23,8 @@ from tune_qat.quantizers import QUANTIZERS
 FOUR = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 EIGHT = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
+pytestmark = pytest.mark.slow  # an export takes torch seconds, whatever the method is
+
 
 def run(model: onnx.ModelProto, inputs: torch.Tensor) -> torch.Tensor:
     """What onnxruntime makes of the inputs, with the graph optimizations that it has by itself."""
@@ -62,11 +64,7 @@ def integers(one: onnx.TensorProto) -> torch.Tensor:
     return torch.from_numpy(onnx.numpy_helper.to_array(one).astype(np.int16))
 
 
-QUICK = ("lsq",)
-"""Cases of the fast set: an export takes torch seconds, whatever the method is."""
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in CASES])
+@pytest.mark.parametrize("case", CASES)
 def test_every_method_and_bit_width_gives_the_same_outputs_and_predictions(case: str, tmp_path: Path) -> None:
     model = trained(case)
     inputs, _ = images(200, seed=1)
@@ -158,10 +156,7 @@ LENET: dict[str, Any] = {
     "scheme",
     [
         Scheme(weight_bits=4, activation_bits=4),
-        pytest.param(
-            quantizers.scheme_of(quantizer="dorefa", activation_quantizer="pact", weight_bits=4, activation_bits=4),
-            marks=pytest.mark.slow,
-        ),
+        quantizers.scheme_of(quantizer="dorefa", activation_quantizer="pact", weight_bits=4, activation_bits=4),
         Scheme.floating_point(),
     ],
     ids=["lsq-8-4-8", "dorefa-pact-32-4-32", "float"],
@@ -186,7 +181,6 @@ def test_a_trained_network_predicts_the_same_on_every_test_image(scheme: Scheme,
         assert_same(graph, inputs, steady(model.model, inputs))
 
 
-@pytest.mark.slow
 def test_super_resolution_takes_images_of_any_size(tmp_path: Path) -> None:
     # Weights and inputs with an offset: the padding has to stay a real zero, around images of any size.
     scheme = quantizers.scheme_of(quantizer="dsq", weight_bits=4, activation_bits=4, first_last_bits=8)

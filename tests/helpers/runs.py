@@ -37,9 +37,13 @@ def assert_whole(results: StoragePath, planned: dict[str, int]) -> None:
 
 
 def command(space: Path, results: object, *more: str, kind: str | None = None) -> list[str]:
-    """`tune-qat run`; with trials of a kind of tests/tuning/sabotage.py where one is named."""
+    """`tune-qat run`, one trial at a time unless told otherwise: each further process of trials takes seconds to start.
+
+    The trials are of a kind of tests/tuning/sabotage.py where one is named.
+    """
     module = ["tests.tuning.sabotage", kind] if kind else ["tune_qat"]
-    return [sys.executable, "-m", *module, "run", str(space), "--results", str(results), "--no-progress", *more]
+    options = ["--results", str(results), "--no-progress", "--max-concurrent", "1"]
+    return [sys.executable, "-m", *module, "run", str(space), *options, *more]
 
 
 def begun(space: Path, results: object, *more: str) -> subprocess.Popen[str]:

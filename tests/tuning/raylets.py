@@ -40,11 +40,8 @@ class Raylets:
 
     def start(
         self, number: int, *, cpus: int = 1, environment: dict[str, str] | None = None, within: Sequence[str] = ()
-    ) -> int:
-        """A node that is up or joins within seconds, started by the command `within`; its process.
-
-        Number 1 is the head.
-        """
+    ) -> None:
+        """Start a node by the command `within`; it joins within seconds. Number 1 is the head."""
         head = ("--head", f"--port={self.port}", "--include-dashboard=false")
         place = head if number == 1 else (f"--address={self.address}",)
         ray = str(Path(sys.executable).with_name("ray"))
@@ -59,7 +56,6 @@ class Raylets:
         self._nodes[number] = subprocess.Popen(
             command, env=environment or self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        return self._nodes[number].pid
 
     def kill(self, number: int) -> None:
         """SIGKILL for every process of a node."""
@@ -76,17 +72,22 @@ class Raylets:
         process.terminate()
         process.wait(ENDS_S)
 
-    def add(self) -> int:
+    def add(self, *, environment: dict[str, str] | None = None, within: Sequence[str] = ()) -> int:
         """A node with a number that none has had, and one CPU; its number."""
-        self.start(self._started + 1)
+        self.start(self._started + 1, environment=environment, within=within)
         return self._started
+
+    def process(self, number: int) -> int:
+        """The process of a node."""
+        return self._nodes[number].pid
 
     def keep(self, count: int) -> list[int]:
         """Have as many nodes beside the head, all up; their numbers."""
         others = [number for number in self._nodes if number != 1 and self._nodes[number].poll() is None]
         for number in others[count:]:
             self.kill(number)
-            self.ask_until(f"not {_alive(number)}")
+        if others[count:]:
+            self.ask_until(" and ".join(f"not {_alive(number)}" for number in others[count:]))
         others = [*others[:count], *(self.add() for _ in range(count - len(others)))]
         self.wait_for(*others)
         return others

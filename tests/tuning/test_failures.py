@@ -71,7 +71,7 @@ def test_a_diverged_search_trial_is_a_result_with_a_finite_worst_value(tmp_path:
 
 def test_a_segmentation_fault_costs_no_epoch(tmp_path: Path) -> None:
     with broken(sabotage.Segfaults):
-        assert run(two_arms(), results=tmp_path / "results").complete
+        assert run(two_arms(), results=tmp_path / "results", max_concurrent=1).complete
     assert_whole(tmp_path / "results", {"default": 2})
     row = by_optimizer(tmp_path / "results")[VICTIM]
     assert (row["status"], row["n_restarts"]) == ("completed", 1)
@@ -81,7 +81,7 @@ def test_a_segmentation_fault_costs_no_epoch(tmp_path: Path) -> None:
 
 def test_a_trial_whose_process_dies_each_time_is_given_up_after_three_restarts(tmp_path: Path) -> None:
     with broken(sabotage.AlwaysDies):
-        assert run(two_arms(), results=tmp_path / "results").complete
+        assert run(two_arms(), results=tmp_path / "results", max_concurrent=1).complete
     assert_whole(tmp_path / "results", {"default": 2})
     rows = by_optimizer(tmp_path / "results")
     assert rows["adam"]["status"] == "completed"
@@ -99,7 +99,7 @@ def test_memory_that_torch_cannot_get_ends_the_trial_as_oom(tmp_path: Path) -> N
         space={"optimizers": ["adam", VICTIM], "batch_size": {"low": 1024, "high": 1024}},
     )
     with broken(sabotage.Starved):
-        assert run(study, results=tmp_path / "results").complete
+        assert run(study, results=tmp_path / "results", max_concurrent=1).complete
     rows = by_optimizer(tmp_path / "results")
     assert rows["adam"]["status"] == "completed"
     row = rows[VICTIM]

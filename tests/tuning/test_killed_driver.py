@@ -1,4 +1,4 @@
-"""A driver that is killed three times in a row, each time somewhere else.
+"""A driver that is killed twice in a row, each time somewhere else.
 
 Deaths at every step of a study are those of tests/simulate/test_resume.py, without processes; these are real ones.
 """
@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
 
-KILLS = 3
+KILLS = 2
+BOTH = ("--max-concurrent", "2")
+"""Two arms at once: a kill may meet a trial that ends beside one that trains."""
 LONGEST_S = 2.0
 """After a run has recorded its first epoch: by then it trains, ends trials or starts others, on any machine."""
 START_S = 180.0
@@ -54,7 +56,7 @@ def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) 
     space = study_file(tmp_path, study)
     for _, moment in zip(range(KILLS), moments(), strict=False):
         before = stamps(results)
-        with begun(space, results) as process:
+        with begun(space, results, *BOTH) as process:
             until = time.monotonic() + START_S
             while stamps(results) == before:
                 assert process.poll() is None, process.communicate()
@@ -63,7 +65,7 @@ def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) 
             time.sleep(moment)
             assert process.poll() is None, "the study ended before it was killed for the last time"
             process.kill()
-    finish(space, results)
+    finish(space, results, *BOTH)
     assert_whole(results, PLANNED)
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)

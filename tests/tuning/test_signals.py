@@ -91,7 +91,10 @@ def test_sigterm_stops_with_everything_recorded_and_a_second_signal_does_not_wai
         process.terminate()
         shown, errors = process.communicate(timeout=120)
     assert process.returncode == 4, errors
-    assert "stopped" in shown and f"resume   tune-qat run {space} --results {results} --no-progress" in shown
+    assert (
+        "stopped" in shown
+        and f"resume   tune-qat run {space} --results {results} --no-progress --max-concurrent 1" in shown
+    )
     assert "Traceback" not in errors and "Stop signal" not in errors
     rows = read_rows(results, "trials")
     statuses = Counter(row["status"] for row in rows)
@@ -105,7 +108,7 @@ def test_sigterm_stops_with_everything_recorded_and_a_second_signal_does_not_wai
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 4, errors
     assert "Traceback" not in errors
-    done = finish(space, results, "--max-concurrent", "1")
+    done = finish(space, results)
     assert_whole(results, PLANNED)
     # Ray's own words stay out: a line a stage is all there is beside the last screen.
     assert len(done.stderr.splitlines()) <= 5, done.stderr

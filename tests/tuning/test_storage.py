@@ -32,12 +32,12 @@ OF_ENDED = {"pretrain": 1, "default": 2, "random": 2, "search": 8, "retrain": 4}
 """Trials of the study `ended`."""
 
 
-def small() -> Study:
+def small(epochs: int = 4) -> Study:
     """One arm, without random trials."""
     return tiny_study(
         name="small",
         quantization={"bits": [[4, 4]]},
-        training={"epochs": 4},
+        training={"epochs": epochs},
         space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
         stages={"search": 3, "retrain": 2},
     )
@@ -48,8 +48,9 @@ def space(tmp_path: Path) -> Path:
     return study_file(tmp_path, small())
 
 
-def test_a_study_on_object_storage_survives_its_driver(space: Path, bucket: Bucket) -> None:
-    results = storage_path(f"{bucket.uri}/a study")
+def test_a_study_on_object_storage_survives_its_driver(bucket: Bucket, tmp_path: Path) -> None:
+    study, results = small(epochs=2), storage_path(f"{bucket.uri}/a study")
+    space = study_file(tmp_path, study)
     with begun(space, results) as process:
         wait_for(results, 3, process)
         process.kill()
@@ -65,7 +66,7 @@ def test_a_study_on_object_storage_survives_its_driver(space: Path, bucket: Buck
     asked += ["--format", "csv"]
     answer = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert answer.stdout.split() == ["n", str(sum(row["epochs_run"] for row in rows))], answer.stderr
-    assert run(small(), results=str(results)).complete
+    assert run(study, results=str(results)).complete
 
 
 class TestFullDisk:
@@ -111,9 +112,7 @@ class TestFullDisk:
 
     def test_on_a_disk_of_its_own(self, space: Path, tmp_path: Path) -> None:
         """Really full, and by the command: a tmpfs, with a file that is removed after the first run has stopped."""
-        inside = " ".join(
-            command(space, tmp_path / "disk" / "results", "--storage-patience", "1s", "--max-concurrent", "1")
-        )
+        inside = " ".join(command(space, tmp_path / "disk" / "results", "--storage-patience", "1s"))
         script = f"""
         mkdir {tmp_path}/disk && mount -t tmpfs -o size=2m tmpfs {tmp_path}/disk || exit 77
         head -c 1600000 /dev/zero > {tmp_path}/disk/filler

@@ -6,14 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.runs import study_file
 from tests.helpers.studies import tiny_study
-from tests.tuning.raylets import Raylets, raylets
+from tests.tuning.raylets import Raylets, address_of
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.nodes import appears
@@ -25,12 +24,6 @@ APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "
 
 def environment(**given: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in AUTH} | given
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Raylets]:
-    with raylets(1) as cluster:
-        yield cluster
 
 
 def mine(cluster: Raylets) -> dict[str, str]:
@@ -45,7 +38,7 @@ def tune_qat(*words: str, **given: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.xdist_group("head")
+@pytest.mark.xdist_group("nodes")
 class TestLettingIn:
     @pytest.mark.parametrize(
         ("given", "part"),
@@ -57,23 +50,23 @@ class TestLettingIn:
         ids=["no-mode", "wrong-token", "no-file"],
     )
     def test_a_run_without_the_token_says_which_variables_to_set(
-        self, head: Raylets, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str
+        self, nodes: Raylets, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str
     ) -> None:
         for name in AUTH:
             monkeypatch.delenv(name, raising=False)
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(TuneQatError) as caught:
-            check_reachable(head.address)
+            check_reachable(nodes.address)
         text = str(caught.value)
-        assert part in text and "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in text and head.address in text
+        assert part in text and "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in text and nodes.address in text
 
-    def test_it_is_said_by_the_command_before_anything_is_written(self, head: Raylets, tmp_path: Path) -> None:
+    def test_it_is_said_by_the_command_before_anything_is_written(self, nodes: Raylets, tmp_path: Path) -> None:
         words = (
             "run",
             str(study_file(tmp_path, tiny_study())),
             "--address",
-            head.address,
+            nodes.address,
             "--results",
             str(tmp_path / "results"),
         )
@@ -82,17 +75,17 @@ class TestLettingIn:
         assert ended.stderr.startswith("error: The Ray cluster at") and len(ended.stderr.splitlines()) == 2
         assert not (tmp_path / "results").exists()
 
-    def test_the_doctor_goes_on_without_the_cluster(self, head: Raylets) -> None:
-        ended = tune_qat("doctor", "lenet5_mnist", "--address", head.address, **WRONG)
+    def test_the_doctor_goes_on_without_the_cluster(self, nodes: Raylets) -> None:
+        ended = tune_qat("doctor", "lenet5_mnist", "--address", nodes.address, **WRONG)
         assert (ended.returncode, ended.stderr) == (1, "")
         failed = [line for line in ended.stdout.splitlines() if line.startswith("FAIL")]
         assert [line.split()[1] for line in failed] == ["ray", "data"]
         assert "RAY_AUTH_TOKEN_PATH" in failed[0] and "--data-dir" in failed[1]
 
-    def test_the_token_lets_in(self, head: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in mine(head).items():
+    def test_the_token_lets_in(self, nodes: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in mine(nodes).items():
             monkeypatch.setenv(name, value)
-        check_reachable(head.address)
+        check_reachable(nodes.address)
 
 
 class TestAddress:
@@ -138,7 +131,8 @@ def seen_by(process: int, folder: Path) -> list[str]:
 @pytest.mark.ray
 @pytest.mark.raylets
 @pytest.mark.slow
-def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("nodes")
+def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(nodes: Raylets, tmp_path: Path) -> None:
     """One sees a folder of its own; one sees what is written here, and keeps what it writes to itself."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -149,27 +143,32 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(tmp_path: 
     )
     if any(subprocess.run([*within, "true"], capture_output=True).returncode for within in (other, silent)):
         pytest.skip("no mount namespaces here")
-    with raylets(1) as cluster:
-        # One after the other: two that start at once may choose the same ports.
-        second = cluster.start(2, within=other)
-        cluster.wait_for(2)
-        third = cluster.start(3, within=silent)
-        cluster.wait_for(3)
-        ours = mine(cluster)
-        words = ("run", str(study_file(tmp_path, tiny_study())), "--address", cluster.address, "--results", str(hidden))
-        ended = tune_qat(*words, **ours)
-        assert ended.returncode == 1, ended.stderr
-        assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr
-        assert "127.0.0.2: does not find what was written here" in ended.stderr
-        assert "127.0.0.3: what it writes is not found here" in ended.stderr
-        assert "s3://bucket/folder" in ended.stderr
-        assert seen_by(os.getpid(), hidden) == seen_by(second, hidden) == seen_by(third, hidden) == []
-        (hidden / "start.pt").touch()
-        assert nodes_that_lack(hidden / "start.pt", cluster) == ["127.0.0.2"]
-        said = tune_qat("doctor", "--address", cluster.address, "--results", str(hidden), **ours)
-        (line,) = (line for line in said.stdout.splitlines() if line.startswith("FAIL"))
-        assert said.returncode == 1 and line.split()[1] == "results" and "127.0.0.2" in line
-        assert "on all 3 nodes" in said.stdout
+    nodes.keep(0)
+    # One after the other: two that start at once may choose the same ports.
+    second = nodes.add(within=other)
+    nodes.wait_for(second)
+    third = nodes.add(within=silent)
+    nodes.wait_for(third)
+    ours = mine(nodes)
+    words = ("run", str(study_file(tmp_path, tiny_study())), "--address", nodes.address, "--results", str(hidden))
+    ended = tune_qat(*words, **ours)
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr
+    assert f"{address_of(second)}: does not find what was written here" in ended.stderr
+    assert f"{address_of(third)}: what it writes is not found here" in ended.stderr
+    assert "s3://bucket/folder" in ended.stderr
+    assert (
+        seen_by(os.getpid(), hidden)
+        == seen_by(nodes.process(second), hidden)
+        == seen_by(nodes.process(third), hidden)
+        == []
+    )
+    (hidden / "start.pt").touch()
+    assert nodes_that_lack(hidden / "start.pt", nodes) == [address_of(second)]
+    said = tune_qat("doctor", "--address", nodes.address, "--results", str(hidden), **ours)
+    (line,) = (line for line in said.stdout.splitlines() if line.startswith("FAIL"))
+    assert said.returncode == 1 and line.split()[1] == "results" and address_of(second) in line
+    assert "on all 3 nodes" in said.stdout
 
 
 def nodes_that_lack(start: Path, nodes: Raylets) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.runs import command, study_file
 from tests.helpers.studies import tiny_study
-from tests.tuning.raylets import raylets
+from tests.tuning.raylets import Raylets, address_of
 from tune_qat.config import TuneQatError
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import read_rows
@@ -19,18 +19,19 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.mark.raylets
-def test_a_node_with_another_torch_is_refused_before_the_first_trial(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("nodes")
+def test_a_node_with_another_torch_is_refused_before_the_first_trial(nodes: Raylets, tmp_path: Path) -> None:
     fake = tmp_path / "packages" / "torch-9.9.dist-info"
     fake.mkdir(parents=True)
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
-    with raylets(1) as cluster:
-        path = os.pathsep.join([str(fake.parent), cluster.environment["PYTHONPATH"]])
-        cluster.start(2, environment=cluster.environment | {"PYTHONPATH": path})
-        cluster.wait_for(2)
-        typed = command(study_file(tmp_path, tiny_study()), tmp_path / "results", "--address", cluster.address)
-        ended = subprocess.run(typed, env=cluster.environment, capture_output=True, text=True, timeout=120)
+    nodes.keep(0)
+    path = os.pathsep.join([str(fake.parent), nodes.environment["PYTHONPATH"]])
+    other = nodes.add(environment=nodes.environment | {"PYTHONPATH": path})
+    nodes.wait_for(other)
+    typed = command(study_file(tmp_path, tiny_study()), tmp_path / "results", "--address", nodes.address)
+    ended = subprocess.run(typed, env=nodes.environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1, ended.stderr
-    assert "other library versions" in ended.stderr and "127.0.0.2: torch 9.9 (here " in ended.stderr
+    assert "other library versions" in ended.stderr and f"{address_of(other)}: torch 9.9 (here " in ended.stderr
     assert ended.stderr.count("(here ") == 1
     assert "Traceback" not in ended.stderr
     assert not read_rows(tmp_path / "results", "trials")
