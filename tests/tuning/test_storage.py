@@ -56,6 +56,8 @@ def test_a_study_on_object_storage_survives_its_driver(bucket: Bucket, tmp_path:
         process.kill()
     done = finish(space, results)
     assert_whole(results, PLANNED)
+    # Ray's own words stay out: a line a stage is all there is beside the last screen.
+    assert len(done.stderr.splitlines()) <= 5, done.stderr
     rows = read_rows(results, "trials")
     assert len({row["init_checkpoint_sha256"] for row in rows if row["stage"] != "pretrain"}) == 1
     kept = {path.parent.name for path in (results / "checkpoints").glob("*/last.pt")}

@@ -41,9 +41,29 @@ def test_nodes_that_come_are_warmed_up_but_for_trials_that_wait(slots: int, wait
     ups.begin(2)
     assert ups.take("first")
     ups.seen.update(one="t", two="first")
-    ups.room(slots, waiting)
+    ups.end("first")
+    ups.room(slots, waiting, running=2)
     assert [ups.take(str(number)) for number in range(3)] == [number < more for number in range(3)]
     assert ups.over() == (more == 0)
+
+
+def test_a_node_whose_process_a_trial_has_started_before_it_was_noticed_is_not_warmed_up() -> None:
+    """The warm-up would get the place of a trial, and wait there for a process that never starts."""
+    ups, _, _ = warm_ups()
+    ups.begin(1)
+    ups.seen.update(one="t", two="u")
+    ups.room(2, waiting=0, running=2)
+    assert not ups.take("warm") and ups.over()
+
+
+def test_no_process_of_a_node_that_is_gone_is_waited_for() -> None:
+    ups, _, _ = warm_ups()
+    ups.begin(1)
+    ups.seen["one"] = "t"
+    ups.room(3, waiting=0, running=1)
+    assert ups.take("warm") and not ups.over()
+    ups.room(1, waiting=0, running=1)
+    assert not ups.take("another") and ups.over()
 
 
 def test_nothing_is_warmed_up_for_a_study_that_takes_no_more_trials() -> None:

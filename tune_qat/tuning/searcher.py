@@ -90,7 +90,7 @@ class StudySearcher(Searcher):
 
     def room(self, slots: int) -> None:
         """Set the number of trials that the nodes have room for, after nodes have joined or left."""
-        self.warm_ups.room(slots, self._waiting)
+        self.warm_ups.room(slots, self._waiting, len(self._begun))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """End a trial that finished, or that ASHA stopped; one that Ray gave up ends in `lost`, with the reason."""

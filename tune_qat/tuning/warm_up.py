@@ -32,13 +32,19 @@ class WarmUps:
         self._slots, self._limit = max(1, room), limit
         self._expect(self._slots, warm_ups=self._slots - 1)
 
-    def room(self, slots: int, waiting: int) -> None:
-        """Add the processes of nodes that have joined; the `waiting` trials start some of them by themselves."""
-        more = slots - self._slots
-        self._slots = max(1, slots)
-        if more > 0:
+    def room(self, slots: int, waiting: int, running: int) -> None:
+        """Add the processes of nodes that have joined, except those that trials start; expect no more if nodes left.
+
+        `waiting` trials start a process by themselves, and `running` ones have theirs, perhaps on a node that joined.
+        """
+        more = min(slots - self._slots, slots - running - len(self._running) - self._left)
+        if slots < self._slots:
+            # A process that was on its way may never come: nothing waits for it.
+            self._expect(len(self.seen), warm_ups=0)
+        elif more > 0:
             warm_ups = self._left + max(0, more - waiting)
             self._expect(len(self.seen) + warm_ups, warm_ups=warm_ups)
+        self._slots = max(1, slots)
 
     def take(self, trial_id: str) -> bool:
         """Make a trial of Ray's a warm-up, if one is left."""
