@@ -1,6 +1,7 @@
 """Clusters that do not let us in, or whose nodes see other folders: real raylets, two of them in mount namespaces."""
 
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -88,6 +89,17 @@ class TestLettingIn:
         failed = [line for line in ended.stdout.splitlines() if line.startswith("FAIL")]
         assert [line.split()[1] for line in failed] == ["ray", "data"]
         assert "RAY_AUTH_TOKEN_PATH" in failed[0] and "--data-dir" in failed[1]
+
+    def test_the_doctor_looks_at_each_node_of_an_address_that_several_have(self, head: Raylets) -> None:
+        head.start(2, cpus=0, address="127.0.0.1")
+        head.ask_until("sum(node['Alive'] for node in ray.nodes()) == 2")
+        said = tune_qat("doctor", "--address", head.address, **mine(head)).stdout
+        head.kill(2)
+        (cpus,) = (line for line in said.splitlines() if line.split()[1] == "cpus")
+        named = r"[0-9.]+ \(node [0-9a-f]{8}\): "  # Ray puts the machine's address in place of 127.0.0.1
+        found = re.findall(named + "([01]) CPUs for trials", cpus)
+        assert cpus.startswith("ok") and sorted(found) == ["0", "1"], said
+        assert "2 nodes, after" in said and ", on all 2 nodes" in said
 
     def test_the_token_lets_in(self, head: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in mine(head).items():
