@@ -1,5 +1,6 @@
 """`tune-qat launch` and `tune-qat doctor`, in this process."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -18,7 +19,7 @@ from tune_qat.tuning.cluster.findings import FAIL, NOTE, OK
 tune_qat, small = test_cli.tune_qat, test_cli.small
 """Fixtures."""
 S3 = ("--results", "s3://b/r")
-SLURM = ("--on", "slurm", *S3, "--nodes", "2", "--cpus-per-node", "8")
+SLURM = ("--on", "slurm", *S3, "--nodes", "2", "--cpus-per-node", "8", "--venv", "/shared/venv")
 
 
 class TestLaunch:
@@ -57,6 +58,11 @@ class TestLaunch:
             (("lenet5_mnist", *SLURM), "Name the folder with --data-dir"),
             (("lenet5_mnist", *SLURM, "--data-dir", "data"), "--data-dir data: give the absolute path"),
             (("quickstart", "--on", "ray", "--results", "results"), "--results results: each node"),
+            (("quickstart", *SLURM, "--venv", "venv"), "--venv takes the absolute path of an environment's folder"),
+            (
+                ("quickstart", "--on", "ray", *S3, "--venv", "/v"),
+                "--venv is an option of --on slurm and --on ray-up",
+            ),
             (("quickstart", "--on", "ray-up", *S3, "--hosts", "a,b", "--submit"), "needs a file to submit"),
         ],
     )
@@ -71,6 +77,24 @@ class TestLaunch:
     def test_without_the_tool_nothing_is_submitted(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")
         assert_refused(tune_qat("launch", "quickstart", *SLURM, "--submit"), 1, "sbatch is not installed here")
+
+    def test_what_is_submitted_to_kuberay_runs_again_and_it_is_said_how_the_study_goes_on(
+        self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        tool = tmp_path / "bin" / "kubectl"
+        tool.parent.mkdir()
+        tool.write_text(f'#!/bin/bash\necho "$@" > {tmp_path}/words\ncat > {tmp_path}/sent\n')
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+        image = ("--image", "i", "--nodes", "1", "--cpus-per-node", "1")
+        done = tune_qat("launch", "quickstart", "--on", "kuberay", *S3, *image, "--time", "8h", "--submit")
+        assert (done.code, done.err) == (0, "")
+        assert (tmp_path / "words").read_text() == "replace --force --cascade=foreground -f -\n"
+        assert len(list(yaml.safe_load_all((tmp_path / "sent").read_text()))) == 2
+        assert done.out == (
+            "The RayJob quickstart stays when it has ended: submit it again to continue the study. "
+            "An attempt that reaches the time limit (--time) is its last.\n"
+        )
 
 
 @pytest.mark.ray

@@ -84,6 +84,9 @@ class OptimizerConformance:
 
     name: ClassVar[str]
     library: ClassVar[Callable[[], type[torch.optim.Optimizer]]]
+    """The one whose defaults the table documents."""
+    built: ClassVar[Callable[[], type[torch.optim.Optimizer]] | None] = None
+    """The class that the table builds, where it is not the library's."""
     learning_rates: ClassVar[tuple[float, float]]
     not_in_groups: ClassVar[tuple[str, ...]] = ()
     """Options that end up elsewhere than in the optimizer's groups, with a test of their own."""
@@ -143,11 +146,11 @@ class OptimizerConformance:
             else:
                 assert value == library[option].default
 
-    def test_builds_the_librarys_class_with_every_option(self) -> None:
+    def test_builds_its_class_with_every_option(self) -> None:
         spec = get_spec(self.name)
         options = {option: value / 2 for option, value in spec.defaults.items()}
         problem = Problem(self.config(optimizer_options=options))
-        assert isinstance(problem.optimizer, type(self).library())
+        assert isinstance(problem.optimizer, (type(self).built or type(self).library)())
         for group in problem.optimizer.param_groups:
             for option in set(options) - set(spec.clip_options) - {"weight_decay"} - set(self.not_in_groups):
                 actual = group["betas"][int(option[-1]) - 1] if option.startswith("beta") else group[option]
@@ -228,6 +231,29 @@ class OptimizerConformance:
             assert (moved * before[id(weight)] < 0).all(), "weights shrink"
         for parameter in (*problem.groups.others[1:], *problem.groups.quantizer):
             assert torch.equal(parameter, before[id(parameter)])
+
+    def test_steps_for_each_channel_move_as_a_vector(self) -> None:
+        # Whatever their shape: a quantizer's parameters are matrices for no optimizer.
+        ends = []
+        for shape in ((6,), (6, 1), (6, 1, 1, 1)):
+            generator = torch.Generator().manual_seed(0)
+            drawn = partial(torch.randn, generator=generator, dtype=torch.float64)
+            weights = [nn.Parameter(drawn(6, 4)) for _ in range(3)]
+            others, steps = nn.Parameter(drawn(6)), nn.Parameter(drawn(6).abs().reshape(shape))
+            groups = ParameterGroups(
+                weights=weights, others=[others], quantizer=[steps], decayed_quantizer=[], last_weight=weights[-1]
+            )
+            optimizer, clip = build_optimizer(self.config(), groups)
+            schedule_free.to_gradients(optimizer)
+            for _ in range(12):
+                for parameter in groups.all:
+                    parameter.grad = drawn(parameter.numel()).reshape(parameter.shape)
+                if clip:
+                    clip()
+                optimizer.step()
+            ends.append(steps.detach().flatten())
+        for end in ends[1:]:
+            torch.testing.assert_close(end, ends[0], rtol=1e-12, atol=0)  # double precision; norms add up in any order
 
     def test_every_parameter_is_in_one_group(self) -> None:
         problem = Problem(self.config())

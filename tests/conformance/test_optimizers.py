@@ -107,6 +107,7 @@ class TestRAdam(OptimizerConformance):
 class TestLAMB(OptimizerConformance):
     name = "lamb"
     library = staticmethod(from_library("pytorch_optimizer", "Lamb"))
+    built = staticmethod(from_library("tune_qat.optimizers.lamb", "Lamb"))
     learning_rates = (1e-4, 1e-2)
 
 
@@ -132,6 +133,7 @@ class TestADOPT(OptimizerConformance):
 class TestMARS(OptimizerConformance):
     name = "mars"
     library = staticmethod(from_library("pytorch_optimizer", "MARS"))
+    built = staticmethod(from_library("tune_qat.optimizers.mars", "Mars"))
     learning_rates = (1e-4, 1e-2)
 
 

@@ -70,6 +70,40 @@ def test_evaluation_agrees_with_sklearn_and_torchmetrics() -> None:
     assert result.metric == pytest.approx(micro.item(), rel=1e-6)  # torchmetrics answers in float32
 
 
+def test_equal_outputs_have_the_accuracy_of_class_0_everywhere() -> None:
+    data = dataset()
+    task = Classification(data, "cpu")
+    labels = reference.labelled(data, "val").labels
+    result = task.evaluate(lambda x: torch.zeros(len(x), 12), "val")
+    assert (result.metric, result.correct) == (np.mean(labels == 0), np.sum(labels == 0))
+    assert result.top5 == np.mean(labels < 5)
+    assert task.batch_metric(torch.zeros(12, 12), torch.arange(12)).item() == pytest.approx(1 / 12)
+
+
+def test_coarse_outputs_are_judged_as_by_a_plain_loop() -> None:
+    data = dataset(n=300)
+    mean, std = reference.channel_statistics(reference.labelled(data, "train").images)
+
+    def coarse(x: torch.Tensor) -> torch.Tensor:
+        # Three levels, of which the largest is mostly there several times; no pixel is the mean, so none is near 0.
+        return x.flatten(1)[:, :12].sign() + x.flatten(1)[:, 12:24].sign()
+
+    _, correct, in_top5 = reference.evaluate_labelled(reference.labelled(data, "val"), coarse, mean, std)
+    result = Classification(data, "cpu").evaluate(coarse, "val")
+    assert (result.correct, result.top5) == (correct, in_top5 / 300)
+    inputs, labels = reference.labelled(data, "val").images, reference.labelled(data, "val").labels
+    normalised = torch.tensor((inputs - mean[:, None, None]) / std[:, None, None], dtype=torch.float32)
+    trained = Classification(data, "cpu").batch_metric(coarse(normalised), torch.from_numpy(labels))
+    assert trained.item() == pytest.approx(correct / 300)
+
+
+def test_the_constant_prediction_of_equally_frequent_classes_is_the_first() -> None:
+    data = dataset()
+    reference.labelled(data, "train").labels[:] = np.arange(300) % 12
+    labels = reference.labelled(data, "val").labels
+    assert Classification(data, "cpu").trivial("val").metric == np.mean(labels == 0)
+
+
 @pytest.mark.parametrize(("classes", "there"), [(3, False), (9, False), (10, True)])
 def test_top5_only_from_ten_classes_on(classes: int, there: bool) -> None:
     task = Classification(dataset(classes=classes, n=30), "cpu")

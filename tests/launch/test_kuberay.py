@@ -12,6 +12,7 @@ import yaml
 
 from tests.launch.requests import NASTY, STUDY_TOML, request
 from tune_qat.config import UsageError
+from tune_qat.launch import launch
 from tune_qat.launch.kuberay import manifest
 from tune_qat.launch.request import Request, Trials, Where, job_name
 
@@ -87,8 +88,24 @@ def test_what_ray_needs_is_there() -> None:
         assert {"name": "shared", "persistentVolumeClaim": {"claimName": "rwx"}} in pod["volumes"]
         assert {"name": "shared", "mountPath": "/shared"} in pod["containers"][0]["volumeMounts"]
         assert pod["serviceAccountName"] == "trainer"
+        assert pod["containers"][0]["env"] == [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}]
     assert "--max-concurrent 8 --no-progress" in study["data"]["run.sh"]
     assert {study["metadata"]["namespace"], job["metadata"]["namespace"]} == {"ml"}
+
+
+def test_the_file_names_the_command_that_also_runs_a_job_again() -> None:
+    # `kubectl apply` of a RayJob that has ended changes nothing, and nothing runs.
+    written = launch("kuberay", request(), Where(image="i"))
+    ((*words, last),) = written.commands
+    assert words[:3] == ["kubectl", "replace", "--force"] and last == "-" and written.reads_text
+    assert f"# Submit with: {shlex.join(words)} FILE\n" in written.text
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(None, False), (3_600, True)])
+def test_the_file_says_that_no_attempt_follows_the_time_limit(seconds: float | None, said: bool) -> None:
+    text = manifest(request(seconds=seconds), Where(image="i"))
+    assert ("activeDeadlineSeconds (--time) ends the job, and none follows it" in text) == said
+    assert ("activeDeadlineSeconds: 3600" in text) == said
 
 
 def test_nothing_given_breaks_out() -> None:

@@ -125,6 +125,46 @@ def test_a_cluster_file_is_what_the_installed_ray_takes() -> None:
     assert config["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
 
 
+def with_programs(venv: Path, *names: str) -> dict[str, str]:
+    """Programs in an environment, each of which writes down its words; the variables of a shell without it on PATH."""
+    (venv / "bin").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (venv / "bin" / name).write_text(f'#!/bin/bash\necho {name} $1 $RAY_USAGE_STATS_ENABLED >> "$LOG"\n')
+        (venv / "bin" / name).chmod(0o755)
+    return {"PATH": "/usr/bin:/bin", "HOME": str(venv), "LOG": str(venv / "log")}
+
+
+def test_what_runs_on_a_machine_finds_the_environment_of_venv_and_reports_no_usage(tmp_path: Path) -> None:
+    where = Where(hosts="head,10.0.0.2", venv=str(tmp_path / "a b" / ".venv"))
+    environment = with_programs(Path(str(where.venv)), "ray", "tune-qat")
+    config = checked(request(), where)
+    starts = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    for command in (*config["setup_commands"], *starts, launch("ray-up", request(), where).commands[1][3]):
+        subprocess.run(["/bin/bash", "-c", command], env=environment, check=True)
+    ran = Path(environment["LOG"]).read_text().splitlines()
+    assert ran == ["ray stop 0", "ray start 0", "ray stop 0", "ray start 0", "tune-qat run 0"]
+
+
+def test_a_machine_without_the_programs_ends_ray_up_with_a_sentence(tmp_path: Path) -> None:
+    (check,) = checked(request(), Where(hosts="a,b", venv=str(tmp_path)))["setup_commands"]
+    for there, missing in ((), "ray"), (("ray",), "tune-qat"), (("ray", "tune-qat"), None):
+        environment = with_programs(tmp_path, *there)
+        ended = subprocess.run(["/bin/bash", "-c", check], env=environment, capture_output=True, text=True)
+        assert ended.returncode == (1 if missing else 0), ended
+        assert (f"{missing} is not on PATH of " in ended.stderr and "--venv" in ended.stderr) == bool(missing)
+
+
+def test_the_script_for_a_running_cluster_says_what_keeps_usage_statistics_off() -> None:
+    text = launch("ray", request(), Where()).text
+    assert "reports usage statistics unless its head was started with --disable-usage-stats" in text
+
+
+def test_a_script_for_a_running_cluster_names_a_missing_ray(tmp_path: Path) -> None:
+    text = launch("ray", request(), Where()).text
+    ended = subprocess.run(["/bin/bash"], input=text, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "ray is not on PATH: activate its environment\n")
+
+
 def test_the_schema_of_the_installed_ray_refuses_a_misspelt_field() -> None:
     import jsonschema
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -153,7 +193,9 @@ def test_the_head_gets_the_study_and_the_command_as_given(tmp_path: Path) -> Non
     [
         ("ray", Where(image="i"), "--image is an option of --on kuberay, not of --on ray"),
         ("slurm", Where(service_account="i"), "--service-account is an option of --on kuberay"),
+        ("kuberay", Where(venv="/v"), "--venv is an option of --on slurm and --on ray-up, not of --on kuberay"),
         ("ray-up", Where(), "--on ray-up needs --hosts HEAD,WORKER"),
+        ("ray-up", Where(hosts="a,b", venv="~/venv"), "--venv takes the absolute path of an environment's folder"),
         ("ray-up", Where(hosts="head"), "--on ray-up needs --hosts HEAD,WORKER"),
         ("ray-up", Where(hosts="head,-oProxyCommand=x"), "--hosts takes letters"),
         ("ray-up", Where(hosts="head,w", user="a b"), "--user takes letters"),
@@ -166,7 +208,7 @@ def test_a_wrong_option_is_named(target: str, where: Where, part: str) -> None:
 
 
 @pytest.mark.parametrize("results", ["results", "./r", "~/r", "/tmp/r", "/dev/shm/r", "file:///nfs/r", "/nfs/../tmp/r"])
-@pytest.mark.parametrize(("target", "where"), [("ray", Where()), ("slurm", Where()), ("ray-up", HOSTS)])
+@pytest.mark.parametrize(("target", "where"), [("ray", Where()), ("slurm", Where(venv="/v")), ("ray-up", HOSTS)])
 def test_results_that_nodes_cannot_share_are_refused(target: str, where: Where, results: str) -> None:
     with pytest.raises(UsageError) as caught:
         launch(target, request(results=results), where)
@@ -207,6 +249,17 @@ def test_a_tool_that_is_missing_is_named_with_where_to_get_it(monkeypatch: pytes
     with pytest.raises(TuneQatError) as caught:
         submit([["sbatch"]], text="", needs="sbatch")
     assert "sbatch is not installed here" in str(caught.value) and "-o FILE" in str(caught.value)
+
+
+def test_what_is_submitted_asks_for_no_usage_statistics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment = with_programs(tmp_path, "sbatch")
+    for name in ("PATH", "LOG"):
+        monkeypatch.setenv(name, f"{tmp_path}/bin:{environment['PATH']}" if name == "PATH" else environment[name])
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    submit([["sbatch", "a"]], text="", needs="sbatch")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    submit([["sbatch", "b"]], text="", needs="sbatch")
+    assert Path(environment["LOG"]).read_text().splitlines() == ["sbatch a 0", "sbatch b 1"]
 
 
 def test_what_is_submitted_is_handed_to_the_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Muon and SOAP: which parameters they treat as matrices, and what they do to those and to the others."""
+"""Muon, SOAP and MARS: which parameters they treat as matrices, and what they do to those and to the others."""
 
 from typing import Any
 
@@ -71,6 +71,12 @@ def test_soap_preconditions_weights_alone() -> None:
             assert [len(basis) for basis in bases] == list(parameter.shape)
         else:
             assert all(len(basis) == 0 for basis in bases), "Adam's path"
+
+
+def test_mars_corrects_the_gradients_of_weights_alone() -> None:
+    _, groups, optimizer = stepped("mars")
+    corrected = [parameter for parameter in groups.all if "last_gradient" in optimizer.state[parameter]]
+    assert [id(parameter) for parameter in corrected] == [id(weight) for weight in groups.weights]
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (6, 1), (6, 1, 1, 1)])

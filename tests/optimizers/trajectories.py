@@ -24,8 +24,7 @@ def parameters(matrices: tuple[tuple[int, int], ...] = TALL_AND_WIDE) -> list[nn
     """A filter, two matrices, a vector, a scalar; the last two are not decayed."""
     generator = torch.Generator().manual_seed(1)
     shapes: list[tuple[int, ...]] = [(6, 3, 3, 3), *matrices, (6,), ()]
-    # Halved: LAMB's ratio counts a norm as 10 at most in one library, and in the other not.
-    return [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64) / 2) for shape in shapes]
+    return [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes]
 
 
 def groups_of(points: list[nn.Parameter], rate: float) -> Groups:

@@ -67,6 +67,12 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean((0, 2, 3)), values.std((0, 2, 3))
 
 
+def is_among(scores: np.ndarray, label: int, best: int) -> bool:
+    """Whether the label is among the best few: the classes put in order, NaN first, equal ones by their number."""
+    order = sorted(range(len(scores)), key=lambda one: (not math.isnan(scores[one]), -scores[one], one))
+    return label in order[:best] and not math.isnan(scores[label])
+
+
 def evaluate_labelled(
     split: LabelledImages, predict: Predict, mean: np.ndarray, std: np.ndarray
 ) -> tuple[float, int, int]:
@@ -76,7 +82,6 @@ def evaluate_labelled(
         normalised = (image.astype(np.float64) - mean[:, None, None]) / std[:, None, None]
         scores = predict(torch.tensor(normalised, dtype=torch.float32)[None])[0].double().numpy()
         loss += math.log(np.exp(scores - scores.max()).sum()) + scores.max() - scores[label]
-        ranking = np.argsort(-scores)
-        correct += int(ranking[0] == label)
-        in_top5 += int(label in ranking[:5])
+        correct += int(is_among(scores, label, 1))
+        in_top5 += int(is_among(scores, label, 5))
     return loss / len(split.labels), correct, in_top5

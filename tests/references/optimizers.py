@@ -28,6 +28,16 @@ class Rule(ABC):
         return (self.m / (1 - beta1**self.t)) / (np.sqrt(self.v / (1 - beta2**self.t)) + eps)
 
 
+class Lamb(Rule):
+    """You et al., arXiv 1904.00962, algorithm 2 with phi(z) = z; the ratio is 1 where a norm is 0."""
+
+    def step(self, p: Array, g: Array, lr: float) -> Array:
+        self.t += 1
+        update = self.adam(g, 0.9, 0.999, 1e-6) + self.weight_decay * p
+        size, length = math.sqrt(float(np.sum(p**2))), math.sqrt(float(np.sum(update**2)))
+        return p - lr * (size / length if size and length else 1.0) * update
+
+
 class RAdam(Rule):
     """Liu et al., arXiv 1908.03265, algorithm 2; the decay is added to the gradient."""
 

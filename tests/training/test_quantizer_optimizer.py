@@ -140,6 +140,7 @@ class TestMistakes:
             ),
             ({"quantizer_optimizer": own("muon")}, "cannot be 'muon', which treats weights as matrices"),
             ({"quantizer_optimizer": own("soap")}, "cannot be 'soap', which treats weights as matrices"),
+            ({"quantizer_optimizer": own("mars")}, "cannot be 'mars', which treats weights as matrices"),
             ({"quantizer_optimizer": own("sgd_agc")}, "cannot be 'sgd_agc', which clips all gradients"),
             (
                 {"quantizer_optimizer": own("schedule_free_sgd")},

@@ -39,15 +39,24 @@ class Raylets:
         self._folder = tempfile.mkdtemp(prefix="tq", dir="/tmp")
 
     def start(
-        self, number: int, *, cpus: int = 1, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+        self,
+        number: int,
+        *,
+        cpus: int = 1,
+        environment: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        address: str = "",
     ) -> None:
-        """Start a node by the command `within`; it joins within seconds. Number 1 is the head."""
+        """Start a node by the command `within`; it joins within seconds. Number 1 is the head.
+
+        `address` is given where it is not that of the number.
+        """
         head = ("--head", f"--port={self.port}", "--include-dashboard=false")
         place = head if number == 1 else (f"--address={self.address}",)
         ray = str(Path(sys.executable).with_name("ray"))
         command = [*within, ray, "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats",
                    f"--temp-dir={self._folder}/{number}", "--object-store-memory=80000000",
-                   f"--node-ip-address={address_of(number)}", *place]  # fmt: skip
+                   f"--node-ip-address={address or address_of(number)}", *place]  # fmt: skip
         if number != 1 and not self._up:
             # A node that asks before the head can answer gives up.
             self.wait_for(1)
@@ -72,9 +81,9 @@ class Raylets:
         process.terminate()
         process.wait(ENDS_S)
 
-    def add(self, *, environment: dict[str, str] | None = None, within: Sequence[str] = ()) -> int:
-        """A node with a number that none has had, and one CPU; its number."""
-        self.start(self._started + 1, environment=environment, within=within)
+    def add(self, **how: Any) -> int:
+        """A node with a number that none has had, and one CPU; its number. The arguments are those of `start`."""
+        self.start(self._started + 1, **how)
         return self._started
 
     def process(self, number: int) -> int:

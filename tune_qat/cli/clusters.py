@@ -31,7 +31,9 @@ def launch(
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="One where there are GPUs, if left out.")] = None,
     overrides: Overrides = None,
     trials: Trials = None,
-    time: Annotated[str | None, typer.Option(help="Longest time, as 90m or 8h; kuberay, slurm (an attempt).")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Longest time, as 8h; slurm goes on after it, kuberay does not.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the job; from the study, if left out.")] = None,
     address: Annotated[str | None, typer.Option(help="ray: the job server, http://HEAD:8265.")] = None,
     image: Annotated[str | None, typer.Option(help="kuberay: image with tune-qat[cluster].")] = None,
@@ -42,6 +44,7 @@ def launch(
     account: Annotated[str | None, typer.Option(help="slurm: account.")] = None,
     hosts: Annotated[str | None, typer.Option(help="ray-up: HEAD,WORKER,WORKER that ssh reaches.")] = None,
     user: Annotated[str | None, typer.Option(help="ray-up: user of ssh.")] = None,
+    venv: Annotated[str | None, typer.Option(help="slurm, ray-up: the environment's folder, as nodes see it.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write, instead of the screen.")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="Run it, too.")] = False,
 ) -> None:
@@ -73,7 +76,7 @@ def launch(
     )  # fmt: skip
     where = Where(
         address=address, image=image, claim=claim, namespace=namespace, service_account=service_account,
-        partition=partition, account=account, hosts=hosts, user=user,
+        partition=partition, account=account, hosts=hosts, user=user, venv=venv,
     )  # fmt: skip
     _deliver(targets.launch(on, request, where, str(output or "cluster.yaml")), output, submit)
 
@@ -89,6 +92,8 @@ def _deliver(written: "Launch", output: Path | None, submit: bool) -> None:
         sys.stdout.write(written.text)
     if submit:
         run(written.commands, text=written.text if written.reads_text else None, needs=written.needs)
+        if written.afterwards:
+            print(written.afterwards)
 
 
 @app.command()

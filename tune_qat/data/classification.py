@@ -1,4 +1,4 @@
-"""Classification: cross-entropy, accuracy, and the majority class as the reference."""
+"""Classification: cross-entropy, accuracy by the rule of `ranking`, and the majority class as the reference."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,6 +12,7 @@ from tune_qat.data import residency
 from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.augment import crop_flip
 from tune_qat.data.mapped_images import MappedImages
+from tune_qat.data.ranking import is_right, places
 from tune_qat.data.spec import LabelledImages
 from tune_qat.data.task import Dataset, Evaluation, Task
 
@@ -77,7 +78,7 @@ class Classification(Task):
 
     def batch_metric(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the accuracy as a fraction, shape ()."""
-        return (output.argmax(1) == target).float().mean()
+        return is_right(output, target).float().mean()
 
     def evaluate(self, predict: Callable[[torch.Tensor], torch.Tensor], split: str) -> Evaluation:
         """Return the mean cross-entropy and the accuracy over a split. Where the loss is NaN, the accuracy is too."""
@@ -104,8 +105,8 @@ class Classification(Task):
     def trivial(self, split: str) -> Evaluation:
         """Evaluate the class frequencies of the training split as a constant prediction, whose answer is the majority.
 
-        Each class counts one sample more than it has (Laplace), so that a class without training samples does not
-        make the loss infinite.
+        Of equally frequent classes it is the first. Each class counts one sample more than it has (Laplace), so that a
+        class without training samples does not make the loss infinite.
         """
         counts = torch.bincount(self._split("train").labels, minlength=self._classes) + 1
         logits = (counts / counts.sum()).log()
@@ -131,8 +132,8 @@ class Classification(Task):
     def _chunk_sums(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the sums of losses, correct answers and correct answers among the top five, float32 of shape (3,)."""
         loss = functional.cross_entropy(output, target, reduction="sum")
-        best = output.topk(min(5, self._classes)).indices == target[:, None]
-        return torch.stack([loss, best[:, 0].sum().float(), best.any(1).sum().float()])
+        ahead = places(output, target)
+        return torch.stack([loss, (ahead < 1).sum().float(), (ahead < 5).sum().float()])
 
     def _split(self, name: str) -> _Split:
         if name not in self._loaded:

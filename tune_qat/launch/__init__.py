@@ -9,10 +9,10 @@ from tune_qat.launch.request import Request, Where
 TARGETS = {
     "ray": ("address",),
     "kuberay": ("image", "claim", "namespace", "service_account"),
-    "slurm": ("partition", "account"),
-    "ray-up": ("hosts", "user"),
+    "slurm": ("partition", "account", "venv"),
+    "ray-up": ("hosts", "user", "venv"),
 }
-"""Targets of `--on`, each with the options that no other target has."""
+"""Targets of `--on`, each with the options that not all have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,8 @@ class Launch:
     """Whether the commands read the text from standard input rather than from a file."""
     needs: str
     """Program that must be installed to submit."""
+    afterwards: str = ""
+    """What to know once it is submitted; empty where there is nothing."""
 
 
 def launch(target: str, request: Request, where: Where, file: str = "cluster.yaml") -> Launch:
@@ -34,20 +36,25 @@ def launch(target: str, request: Request, where: Where, file: str = "cluster.yam
     """
     for option in (field.name for field in fields(Where)):
         if getattr(where, option) is not None and option not in TARGETS[target]:
-            of = next(name for name, options in TARGETS.items() if option in options)
-            raise UsageError(f"--{option.replace('_', '-')} is an option of --on {of}, not of --on {target}.")
+            of = " and ".join(f"--on {name}" for name, options in TARGETS.items() if option in options)
+            raise UsageError(f"--{option.replace('_', '-')} is an option of {of}, not of --on {target}.")
     match target:
         case "ray":
             return Launch(text=ray_job.script(request, where), commands=[["bash"]], reads_text=True, needs="ray")
         case "kuberay":
-            apply = ["kubectl", "apply", "-f", "-"]
-            return Launch(text=kuberay.manifest(request, where), commands=[apply], reads_text=True, needs="kubectl")
+            return Launch(
+                text=kuberay.manifest(request, where),
+                commands=[[*kuberay.SUBMIT, "-"]],
+                reads_text=True,
+                needs="kubectl",
+                afterwards=kuberay.afterwards(request),
+            )
         case "slurm":
             return Launch(text=slurm.script(request, where), commands=[["sbatch"]], reads_text=True, needs="sbatch")
         case _:
             return Launch(
                 text=ray_up.cluster_file(request, where, file),
-                commands=ray_up.commands(request, file),
+                commands=ray_up.commands(request, where, file),
                 reads_text=False,
                 needs="ray",
             )

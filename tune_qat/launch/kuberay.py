@@ -14,9 +14,17 @@ STUDY_FOLDER = "/etc/tune-qat"
 HEAD = {"cpu": "2", "memory": "8Gi"}
 """Resources of the head pod. It runs the driver, which decodes the data and writes the record but trains nothing."""
 ATTEMPTS = 4
-HEADER = """\
-# Submit with: kubectl apply -f FILE. The operator makes a Ray cluster, runs the study on it, and takes it down again.
-# If an attempt fails, the next one has its own cluster and submission id, and continues with what is not recorded yet.
+SUBMIT = ["kubectl", "replace", "--force", "--cascade=foreground", "-f"]
+"""Command that submits a file, for the first time and again: what is left of the job's last run is removed before."""
+HEADER = f"""\
+# Submit with: {shlex.join(SUBMIT)} FILE
+# The operator makes a Ray cluster, runs the study on it, and takes it down again. If an attempt fails, the next one has
+# its own cluster and submission id, and continues with what is not recorded yet.
+# The same command continues a study later. It removes the RayJob, which stays when it has ended, and stops it if it
+# still runs; `kubectl apply` would find nothing to change, and do nothing.
+"""
+DEADLINE = """\
+# An attempt that takes longer than activeDeadlineSeconds (--time) ends the job, and none follows it: submit it again.
 """
 
 
@@ -58,7 +66,13 @@ def manifest(request: Request, where: Where) -> str:
         "metadata": {"name": request.name, **of},
         "spec": _job(request, _cluster(request, where)),
     }
-    return HEADER + yaml_text(study, job)
+    return HEADER + ("" if request.seconds is None else DEADLINE) + yaml_text(study, job)
+
+
+def afterwards(request: Request) -> str:
+    """Return what to know of a submitted job: how the study goes on when it has ended."""
+    late = "" if request.seconds is None else " An attempt that reaches the time limit (--time) is its last."
+    return f"The RayJob {request.name} stays when it has ended: submit it again to continue the study.{late}"
 
 
 def _job(request: Request, cluster: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +131,12 @@ def _pod(name: str, resources: dict[str, str], where: Where, config_map: str | N
     if config_map:
         volumes.append({"name": "study", "configMap": {"name": config_map}})
         mounts.append({"name": "study", "mountPath": STUDY_FOLDER, "readOnly": True})
-    container = {"name": name, "image": where.image, "resources": {"requests": resources, "limits": resources}}
+    container = {
+        "name": name,
+        "image": where.image,
+        "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
+        "resources": {"requests": resources, "limits": resources},
+    }
     return {
         "spec": {
             **({"serviceAccountName": where.service_account} if where.service_account else {}),

@@ -56,8 +56,10 @@ def script(request: Request, where: Where) -> str:
     lines = [
         "#!/usr/bin/env bash",
         f"# Submits the study {request.name} to a running Ray cluster; run it again to continue it.",
-        "# This needs `ray job`: pip install 'tune-qat[cluster]', here and on the cluster.",
+        "# This needs `ray job`: pip install 'tune-qat[cluster]', here and on the cluster, where Ray was started with",
+        "# `tune-qat` on PATH. Ray reports usage statistics unless its head was started with --disable-usage-stats.",
         "set -euo pipefail",
+        'command -v ray > /dev/null || { echo "ray is not on PATH: activate its environment" >&2; exit 1; }',
         "# The cluster's token: `ray get-auth-token` on its head prints it.",
         'export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"',
         '[ -n "${RAY_AUTH_TOKEN:-}" ] || export RAY_AUTH_TOKEN_PATH="${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"',

@@ -1,6 +1,7 @@
 """Request to launch a study: its checks, and the command that runs on the cluster."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -31,7 +32,7 @@ class Trials:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
-    """Options that only one target has; `TARGETS` says which."""
+    """Options that not all targets have; `TARGETS` says which has which."""
 
     address: str | None = None
     image: str | None = None
@@ -42,6 +43,7 @@ class Where:
     account: str | None = None
     hosts: str | None = None
     user: str | None = None
+    venv: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,7 @@ class Request:
     memory_per_node: int | None
     """Memory of a node in GiB."""
     seconds: float | None
-    """Time limit of an attempt."""
+    """Time limit of an attempt; KubeRay makes none after one that reached it."""
 
     def __post_init__(self) -> None:
         for text in (self.space, self.results, self.data_dir or "", *self.overrides):
@@ -118,6 +120,23 @@ def check_object(option: str, value: str | None) -> None:
         )
 
 
+def put_on_path(bin_folder: str) -> str:
+    """Return the shell command that puts a folder first on PATH."""
+    return f'export PATH={shlex.quote(bin_folder)}:"$PATH"'
+
+
+def bin_of(venv: str) -> str:
+    """Return the programs' folder of the environment that `--venv` names; `UsageError` unless its path is absolute."""
+    if not venv.isprintable() or not PurePosixPath(venv).is_absolute():
+        raise UsageError(f"--venv takes the absolute path of an environment's folder on the nodes, but got {venv!r}.")
+    return str(PurePosixPath(venv) / "bin")
+
+
+def is_of_one_machine(path: str) -> bool:
+    """Return whether a path lies in a folder that every machine has of its own, such as /tmp."""
+    return any(PurePosixPath(path).is_relative_to(folder) for folder in _OF_ONE_MACHINE)
+
+
 def is_uri(results: str) -> bool:
     """Return whether results are in object storage, such as s3://bucket/folder."""
     return bool(_URI.fullmatch(results))
@@ -144,7 +163,7 @@ def check_shared(option: str, path: str, *, below: str | None = None) -> None:
             f"{option} {path}: each node of a cluster would take this for another folder. Give the absolute path of a "
             f"folder that all nodes see{f' (below {below})' if below else ''}, or {use}."
         )
-    if any(parts.is_relative_to(folder) for folder in _OF_ONE_MACHINE):
+    if is_of_one_machine(path):
         raise UsageError(
             f"{option} {path}: every node has a folder of its own there. Give one that all nodes see, or {use}."
         )

@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 
 from tune_qat.config import UsageError
-from tune_qat.launch.request import Request, Where, check_shared, check_word
+from tune_qat.launch.request import (
+    Request,
+    Where,
+    bin_of,
+    check_shared,
+    check_word,
+    is_of_one_machine,
+    put_on_path,
+)
 from tune_qat.launch.shell_text import heredoc
 
 GRACE_S = 120
@@ -22,11 +30,11 @@ def script(request: Request, where: Where) -> str:
     check_shared("--results", request.results)
     for option, value in (("--partition", where.partition), ("--account", where.account)):
         check_word(option, value)
-    bin_folder = shlex.quote(str(Path(sys.executable).parent))
+    bin_folder = bin_of(where.venv) if where.venv else _own_bin()
     study = (
         f"STUDY={shlex.quote(request.space)}\n"
         if request.study_toml is None
-        else 'STUDY="$RAY_TMPDIR"/study.toml\nmkdir -p "$RAY_TMPDIR"\n' + heredoc('"$STUDY"', request.study_toml)
+        else 'STUDY="$RAY_TMPDIR"/study.toml\n' + heredoc('"$STUDY"', request.study_toml)
     )
     gpus = f" --num-gpus={request.gpus_per_node}" if request.gpus_per_node else ""
     return f"""#!/bin/bash
@@ -36,15 +44,24 @@ def script(request: Request, where: Where) -> str:
 # where no other Ray runs, and at its end stops every Ray of the user there.
 set -euo pipefail
 
-export PATH={bin_folder}:"$PATH"
-command -v ray tune-qat > /dev/null || {{ echo "tune-qat and ray are not on PATH of $(hostname)" >&2; exit 1; }}
+{put_on_path(bin_folder)}
+for program in ray tune-qat; do
+  command -v $program > /dev/null || {{
+    echo "$program is not on PATH of $(hostname). Write this script with --venv, the environment's folder there." >&2
+    exit 1
+  }}
+done
 
 # One token for all nodes, in the shared home folder.
 [ -s "$HOME/.ray/auth_token" ] || (umask 077; ray get-auth-token --generate > /dev/null)
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.ray/auth_token"
 
-# A short path: those of sockets have at most 107 characters.
-export RAY_TMPDIR="/tmp/r_$SLURM_JOB_ID"
+# On each node a folder that nobody else can have made, for others may write to /tmp as well. A short path: those of
+# sockets have at most 107 characters.
+RAY_TMPDIR=$(mktemp -u /tmp/r_XXXXXXXX)
+export RAY_TMPDIR
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 mkdir -m 700 "$RAY_TMPDIR"
+echo "Ray's logs are in $RAY_TMPDIR of each node, until the study ends without an error."
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # A port other than that of the previous attempt, or of another job that is just ending.
@@ -61,6 +78,17 @@ wait $!
 # Only after an end without errors: otherwise the logs in this folder may say why.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR"
 """
+
+
+def _own_bin() -> str:
+    """Return the folder of programs beside this Python; `UsageError` where other machines cannot have it."""
+    folder = str(Path(sys.executable).parent)
+    if is_of_one_machine(folder):
+        raise UsageError(
+            f"This tune-qat is in {folder}, where every machine has files of its own. Name the folder of an "
+            "environment that all nodes see: --venv /shared/venv"
+        )
+    return folder
 
 
 def _header(request: Request, where: Where) -> str:

@@ -22,7 +22,9 @@ def submit(commands: list[list[str]], *, text: str | None, needs: str) -> None:
 
     Raises `TuneQatError` if `needs` is not installed, or a command fails.
     """
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # Without a choice of the user's, `ray up` asks on the terminal whether to report usage statistics.
+    environment = {"RAY_USAGE_STATS_ENABLED": "0"} | os.environ
+    environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     if shutil.which(needs, path=environment["PATH"]) is None:
         raise _missing(needs)
     if needs == "ray" and importlib.util.find_spec("aiohttp") is None:

@@ -73,7 +73,7 @@ BENCHMARK_TEN = (
     ),
     OptimizerSpec(
         name="lion",
-        summary="Lion, sign of an interpolated momentum",
+        summary="Lion, sign of an interpolated momentum; decoupled weight decay",
         build="tune_qat.optimizers.builders:lion",
         default_learning_rate=1e-4,
         learning_rate=Range(low=1e-7, high=1e-3),

@@ -10,16 +10,6 @@ import torch
 from tune_qat.optimizers.builders import Groups
 
 
-def lamb(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:
-    from pytorch_optimizer import Lamb
-
-    # By default the library divides the step by Adam's first bias correction, after the ratio of norms has made the
-    # update's own size irrelevant: the first step would be ten times the learning rate.
-    return Lamb(
-        groups, lr=learning_rate, betas=(beta1, beta2), eps=eps, weight_decouple=False, adam_debias=True, foreach=True
-    )
-
-
 def adan(
     groups: Groups, learning_rate: float, *, beta1: float, beta2: float, beta3: float, eps: float
 ) -> torch.optim.Optimizer:
@@ -49,16 +39,6 @@ def adopt(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, e
         clip_lambda=lambda step: (step - 1) ** 0.25,
         foreach=True,
     )
-
-
-def mars(
-    groups: Groups, learning_rate: float, *, beta1: float, beta2: float, gamma: float, eps: float
-) -> torch.optim.Optimizer:
-    from pytorch_optimizer import MARS
-
-    # The library has a rate and a weight decay of their own for vectors and scalars, which nothing here would set.
-    groups = [{**group, "weight_decay_1d": group["weight_decay"]} for group in groups]
-    return MARS(groups, lr=learning_rate, lr_1d=learning_rate, betas=(beta1, beta2), gamma=gamma, eps=eps, foreach=True)
 
 
 def soap(groups: Groups, learning_rate: float, *, beta1: float, beta2: float, eps: float) -> torch.optim.Optimizer:

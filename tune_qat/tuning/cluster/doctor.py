@@ -97,9 +97,11 @@ def _machines(address: str, results: str | None, *, connected: bool) -> Iterator
     if silent:
         yield Line(kind=FAIL, name="nodes", text=f"no answer: {'; '.join(silent)}. Install tune-qat there, as here.")
     facts = {answer.node: answer.value for answer in answers if not answer.problem}
-    counted = _counted() if connected else {}
+    by_id = _counted() if connected else {}
     if alone:
-        counted = dict.fromkeys([HERE], *counted.values()) if counted else {}
+        counted = dict.fromkeys([HERE], *by_id.values()) if by_id else {}
+    else:
+        counted = {answer.node: by_id[answer.node_id] for answer in answers if answer.node_id in by_id}
     for name, check in {
         "versions": lambda: findings.versions(facts),
         "cpus": lambda: findings.cpus(facts, {node: count for node, (count, _) in counted.items()}),
@@ -113,10 +115,10 @@ def _machines(address: str, results: str | None, *, connected: bool) -> Iterator
 
 
 def _counted() -> dict[str, tuple[float, float]]:
-    """Return the CPUs and the bytes of the object store that Ray counts on, by node."""
+    """Return the CPUs and the bytes of the object store that Ray counts on, by the node's identity."""
     import ray
 
-    nodes = {node["NodeManagerAddress"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     return {node: (has.get("CPU", 0.0), has.get("object_store_memory", 0.0)) for node, has in nodes.items()}
 
 

@@ -1,6 +1,7 @@
 """Checks that every node of a cluster has the same libraries, the results folder and the data."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tune_qat.training.workload import Workload
 
 WAIT_S = 120.0
 """Longest wait for a node's answer, for which it starts a process."""
+NAMED_BY = 8
+"""Characters of a node's identity that tell it from others of the same address."""
 SETTLE_S = 5.0
 """Longest wait for a file of another node: network file systems cache for seconds that a file does not exist."""
 SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object storage (s3://bucket/folder, gs://...)."
@@ -29,10 +32,12 @@ class OtherVersions(TuneQatError):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     node: str
-    """Address of the node."""
+    """Name of the node for people: its address, and a part of its identity where several have the same address."""
     value: Any
     problem: str
     """Reason why there is no value; empty if there is one."""
+    node_id: str = ""
+    """Identity of the node in the cluster; empty outside of one."""
 
 
 def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
@@ -41,16 +46,29 @@ def ask_nodes(question: Callable[..., Any], *given: Any) -> list[Answer]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, max_retries=0)(question)
+    alive = [node for node in ray.nodes() if node["Alive"]]
     asked = [
-        (
-            node["NodeManagerAddress"],
-            ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*given),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*given)
+        for node in alive
     ]
     until = time.monotonic() + WAIT_S
-    return [_answer(node, reference, until) for node, reference in asked]
+    return [
+        _answer(node["NodeID"], name, reference, until)
+        for node, name, reference in zip(alive, node_names(alive), asked, strict=True)
+    ]
+
+
+def node_names(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for each of `ray.nodes()`: no two are the same.
+
+    It is the address where no other node has that, as raylets of one machine or behind one address may.
+    """
+    addresses = [node["NodeManagerAddress"] for node in nodes]
+    count = Counter(addresses)
+    return [
+        address if count[address] == 1 else f"{address} (node {node['NodeID'][:NAMED_BY]})"
+        for address, node in zip(addresses, nodes, strict=True)
+    ]
 
 
 def check_versions() -> None:
@@ -107,15 +125,17 @@ def _refuse(heading: str, problems: Sequence[tuple[str, str]], advice: str) -> N
         raise TuneQatError("\n".join([heading, *lines, advice]))
 
 
-def _answer(node: str, reference: Any, until: float) -> Answer:
+def _answer(node_id: str, name: str, reference: Any, until: float) -> Answer:
     import ray
 
+    value, problem = None, ""
     try:
-        return Answer(node=node, value=ray.get(reference, timeout=max(1.0, until - time.monotonic())), problem="")
+        value = ray.get(reference, timeout=max(1.0, until - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
-        return Answer(node=node, value=None, problem=f"no answer within {WAIT_S:.0f} s")
+        problem = f"no answer within {WAIT_S:.0f} s"
     except Exception as error:  # a node that is lost or lacks this package, or any error of the function
-        return Answer(node=node, value=None, problem=_reason(error))
+        problem = _reason(error)
+    return Answer(node=name, value=value, problem=problem, node_id=node_id)
 
 
 def _reason(error: Exception) -> str:
