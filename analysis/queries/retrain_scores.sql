@@ -10,6 +10,8 @@ WITH ended AS (
 SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, repeat, seed, trial_key, config_id,
        CASE WHEN failed THEN trivial_test_score ELSE test_metric END AS score, failed,
        CASE WHEN failed THEN trivial_score ELSE coalesce(val_metric, trivial_score) END AS val_score,
-       metric, unit, sign, margin, trivial_test_score AS trivial, n_test, learning_rate, batch_size
+       metric, unit, sign, margin, trivial_test_score AS trivial, n_test, learning_rate, batch_size,
+       -- Of a trial that another study of these results ran: it is one run, and counts once where studies are summed.
+       coalesce(taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copy
 FROM ended
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, repeat, seed, trial_key

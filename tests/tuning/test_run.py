@@ -99,7 +99,7 @@ def test_all_arms_start_from_the_same_pretrained_weights(finished: tuple[Study, 
 def test_checkpoints_are_kept_for_pretrain_and_retrain_only(finished: tuple[Study, Path, Outcome]) -> None:
     rows = read_rows(finished[1], "trials")
     kept = {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
-    assert {path.name for path in (finished[1] / "checkpoints").iterdir()} == kept
+    assert {path.name for path in (finished[1] / "checkpoints" / "study_id=tiny").iterdir()} == kept
 
 
 def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[Study, Path, Outcome]) -> None:
@@ -110,7 +110,7 @@ def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[
         next(row for row in rows if row["stage"] == "retrain" and row["weight_bits"] == bits) for bits in (4, 32)
     ):
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
-        alone = list(train(config, init=checkpoint_path(results, start), test=True))
+        alone = list(train(config, init=checkpoint_path(results, "tiny", start), test=True))
         inside = last_epochs(results, "tiny", row["trial_key"])
         for name in ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric"):
             # Bit for bit: same backend, thread count and versions.
@@ -158,14 +158,14 @@ def test_a_driver_lost_while_it_ended_trials_is_made_up_for(
     as_started |= {"status": "running", "stop_reason": None, "finished_at": None, "epochs_run": None, "rung": None}
     write_rows(table_folder(copy, "trials", "tiny") / f"{stopped}.parquet", "trials", [as_started])
     for key in (stopped, ended):
-        checkpoint_path(copy, key).parent.mkdir()
-        checkpoint_path(copy, key).write_bytes(b"never read")
+        checkpoint_path(copy, "tiny", key).parent.mkdir()
+        checkpoint_path(copy, "tiny", key).write_bytes(b"never read")
     assert run(study, results=copy).complete
     after = {row["trial_key"]: row for row in read_rows(copy, "trials")}
     outcome = ("status", "stop_reason", "epochs_run", "rung", "val_metric", "n_restarts")
     assert [after[stopped][name] for name in outcome] == [rows[stopped][name] for name in outcome]
     assert {epoch["attempt"] for epoch in last_epochs(copy, "tiny", stopped)} == {1}, "it did not run again"
-    assert not checkpoint_path(copy, stopped).exists() and not checkpoint_path(copy, ended).exists()
+    assert not checkpoint_path(copy, "tiny", stopped).exists() and not checkpoint_path(copy, "tiny", ended).exists()
     assert after.keys() == rows.keys()
 
 
@@ -215,7 +215,7 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
     def saboteur(searcher: Any, resources: Any) -> Iterator[None]:
         def listen(event: str, plan: Any, values: Any) -> None:
             if event == "ended" and plan.stage == "pretrain":
-                checkpoint_path(tmp_path, plan.trial_key).unlink()
+                checkpoint_path(tmp_path, "tiny", plan.trial_key).unlink()
 
         searcher.listen(listen)
         yield
@@ -311,7 +311,7 @@ def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Pa
     rows = read_rows(results, "trials")
     assert {row["backend"] for row in rows} == {"inductor"}
     assert all(0 < row["start_memory_mb"] <= row["peak_memory_mb"] for row in rows)
-    start = checkpoint_path(results, next(row["trial_key"] for row in rows if row["stage"] == "pretrain"))
+    start = checkpoint_path(results, "tiny", next(row["trial_key"] for row in rows if row["stage"] == "pretrain"))
     last = next(row for row in rows if row["stage"] == "retrain")
     alone = list(train(TrialConfig.from_dict(json.loads(last["params_json"])), init=start, backend="inductor"))
     inside = last_epochs(results, study.name, last["trial_key"])

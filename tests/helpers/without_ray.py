@@ -1,0 +1,82 @@
+"""A study run in this process, one trial after the other, by all its own parts but Ray: real training, real files."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from tests.helpers.trials import loaded
+from tune_qat.config.statuses import RUNNING
+from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.retry import Patience
+from tune_qat.study import Study
+from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter
+from tune_qat.tuning.cluster.connect import Resources
+from tune_qat.tuning.plan import PlannedTrial
+from tune_qat.tuning.ray_report import pack
+from tune_qat.tuning.run import _session
+from tune_qat.tuning.session import Session
+from tune_qat.tuning.trainable import _epochs
+
+HERE = Resources(cpus=1.0, gpus=0.0, room=1)
+NO_CONTROLLER: Any = None
+Watch = Callable[[PlannedTrial, dict[str, Any]], None]
+
+
+class Killed(BaseException):
+    """The end of the driver's process, which nothing of the program handles."""
+
+
+def run_here(
+    study: Study,
+    results: StoragePath,
+    *,
+    patience: Patience | None = None,
+    budget: Budget = NO_LIMIT,
+    watch: Watch = lambda plan, report: None,
+    retry_errors: bool = False,
+) -> tuple[list[str], list[str]]:
+    """Run a study to its end; the keys of the trials that were trained, in order, and what was said.
+
+    `watch` sees every report of a trial before the study does, and may raise.
+    """
+    said = list[str]()
+    work = loaded(study.workload.model, study.workload.dataset, tuple(study.workload.options.items()))
+    patience = patience or Patience(results, 0.0)
+    patience.say = said.append
+    if isinstance(results, Path):
+        results.mkdir(parents=True, exist_ok=True)
+    with _session(study, work, budget, Meter(), patience, retry_errors) as session:
+        trained = [] if session.complete else _work_off(session, watch)
+    return trained, said
+
+
+def _work_off(session: Session, watch: Watch) -> list[str]:
+    scheduler, trained = session.scheduler(), list[str]()
+    session._write_study(complete=False)
+    context = session.context(HERE, "eager")
+    task = session.work.task()
+    for number in map(str, itertools.count()):
+        config = session.searcher.suggest(number)
+        if config == Searcher.FINISHED:
+            return trained
+        if config is None:
+            continue
+        trial: Any = SimpleNamespace(trial_id=number, config=config)
+        scheduler.on_trial_add(NO_CONTROLLER, trial)
+        session.searcher.started(number, number)
+        plan = PlannedTrial.from_json(config["plan"])
+        trained.append(plan.trial_key)
+        for report in _epochs(plan, session.work, lambda: task, context, {}):
+            watch(plan, report)
+            packed, running = pack(report), report["status"] == RUNNING
+            if running and scheduler.on_trial_result(NO_CONTROLLER, trial, packed) != TrialScheduler.STOP:
+                continue
+            scheduler.on_trial_complete(NO_CONTROLLER, trial, packed)
+            session.searcher.on_trial_complete(number, packed)
+            break
+    raise AssertionError
