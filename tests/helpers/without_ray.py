@@ -10,17 +10,16 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from tests.helpers.trials import loaded
-from tune_qat.config.statuses import RUNNING
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources
 from tune_qat.tuning.plan import PlannedTrial
-from tune_qat.tuning.ray_report import pack
+from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.run import _session
 from tune_qat.tuning.session import Session
-from tune_qat.tuning.trainable import _epochs
+from tune_qat.tuning.trainable import StudyTrial
 
 HERE = Resources(cpus=1.0, gpus=0.0, room=1)
 NO_CONTROLLER: Any = None
@@ -39,12 +38,13 @@ def run_here(
     budget: Budget = NO_LIMIT,
     watch: Watch = lambda plan, report: None,
     retry_errors: bool = False,
+    said: list[str] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Run a study to its end; the keys of the trials that were trained, in order, and what was said.
 
-    `watch` sees every report of a trial before the study does, and may raise.
+    `watch` sees every report of a trial before the study does, and may raise; `said` is filled in any case.
     """
-    said = list[str]()
+    said = [] if said is None else said
     work = loaded(study.workload.model, study.workload.dataset, tuple(study.workload.options.items()))
     patience = patience or Patience(results, 0.0)
     patience.say = said.append
@@ -56,27 +56,34 @@ def run_here(
 
 
 def _work_off(session: Session, watch: Watch) -> list[str]:
+    """Hand the searcher's trials to one process of trials and its reports to the scheduler, as Ray Tune does."""
     scheduler, trained = session.scheduler(), list[str]()
     session._write_study(complete=False)
     context = session.context(HERE, "eager")
-    task = session.work.task()
+    process = StudyTrial.__new__(StudyTrial)  # without Ray's own part, which would make a folder for logs
     for number in map(str, itertools.count()):
         config = session.searcher.suggest(number)
         if config == Searcher.FINISHED:
-            return trained
+            break
         if config is None:
             continue
         trial: Any = SimpleNamespace(trial_id=number, config=config)
         scheduler.on_trial_add(NO_CONTROLLER, trial)
         session.searcher.started(number, number)
         plan = PlannedTrial.from_json(config["plan"])
+        if trained:
+            process.reset_config(config)
+        else:
+            process.setup(config, work=session.work, context=context)
+            process._frozen = True  # this process goes on with other tests
         trained.append(plan.trial_key)
-        for report in _epochs(plan, session.work, lambda: task, context, {}):
-            watch(plan, report)
-            packed, running = pack(report), report["status"] == RUNNING
-            if running and scheduler.on_trial_result(NO_CONTROLLER, trial, packed) != TrialScheduler.STOP:
-                continue
-            scheduler.on_trial_complete(NO_CONTROLLER, trial, packed)
-            session.searcher.on_trial_complete(number, packed)
-            break
-    raise AssertionError
+        running = True
+        while running:
+            packed = process.step()
+            watch(plan, unpack(packed))
+            running = not packed["done"]
+            if running:
+                running = scheduler.on_trial_result(NO_CONTROLLER, trial, packed) != TrialScheduler.STOP
+        scheduler.on_trial_complete(NO_CONTROLLER, trial, packed)
+        session.searcher.on_trial_complete(number, packed)
+    return trained

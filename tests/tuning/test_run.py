@@ -16,7 +16,7 @@ import torch
 import analysis
 from tests.helpers.runs import assert_whole
 from tests.helpers.studies import tiny_study
-from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
+from tune_qat.config import StudyHalted, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.writer import write_rows
@@ -210,7 +210,7 @@ def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks(tmp_path: Path) -> None:
+def test_a_start_that_is_lost_while_the_study_runs_stops_it_and_the_next_run_makes_it_again(tmp_path: Path) -> None:
     @contextmanager
     def saboteur(searcher: Any, resources: Any) -> Iterator[None]:
         def listen(event: str, plan: Any, values: Any) -> None:
@@ -220,14 +220,36 @@ def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks
         searcher.listen(listen)
         yield
 
-    study = tiny_study(
-        quantization={"bits": [[4, 4]]}, max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1}
-    )
-    with pytest.raises(TooManyFailures, match="max_failed_trials = 1"):
-        run(study, results=tmp_path, display=saboteur, max_concurrent=1)
-    failed = [row for row in read_rows(tmp_path, "trials") if row["status"] == "error"]
-    assert len(failed) >= 2
-    assert all("does not exist" in row["error_text"] for row in failed)
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 0, "retrain": 1})
+    with pytest.raises(StudyHalted, match=r"does not exist\. Every trial of the study begins from it\. Run the same"):
+        run(study, results=tmp_path, display=saboteur)
+    statuses = Counter(row["status"] for row in read_rows(tmp_path, "trials"))
+    assert statuses["completed"] == 1 and statuses["interrupted"] == statuses.total() - 1 >= 1
+    assert run(study, results=tmp_path).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "retrain": 2})
+
+
+@pytest.mark.slow
+def test_two_studies_in_one_folder_share_what_they_can(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
+    """The second with another search: its start, defaults and random trials, and whatever else it comes upon."""
+    study, results, _ = finished
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("study_id=tiny/**/*") if path.is_file()}
+    said = list[str]()
+    second = tiny_study(name="second", mode="joint", stages={"default": True, "random": 2, "search": 1, "retrain": 1})
+    assert run(second, results=copy, say=said.append).complete
+    rows = read_rows(copy, "trials", "second")
+    taken = Counter(row["stage"] for row in rows if row["taken_from"])
+    assert taken["pretrain"] == 1 and taken["default"] == 4 and taken.total() < len(rows)
+    known = sum(taken[stage] for stage in ("pretrain", "default", "random"))
+    assert said[0] == f"0 recorded, {known} taken over from tiny, {len(rows) - known} new"
+    assert {path: path.read_bytes() for path in before} == before
+    for row in rows:
+        assert [one["epoch"] for one in last_epochs(copy, "second", row["trial_key"])] == list(
+            range(1, row["epochs_run"] + 1)
+        )
+    assert run(second, results=copy).complete and run(study, results=copy).complete
 
 
 def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished: tuple[Study, Path, Outcome]) -> None:
@@ -320,5 +342,5 @@ def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Pa
     # Running it again keeps the backend of the record.
     more = study.model_copy(update={"stages": study.stages.model_copy(update={"retrain": 2})})
     run(more, results=results, say=said.append, max_concurrent=1)
-    assert said[1:] == ["training steps are compiled by Inductor: as the recorded trials"]
+    assert said[1:] == ["3 recorded, 1 new", "training steps are compiled by Inductor: as the recorded trials"]
     assert {row["backend"] for row in read_rows(results, "trials")} == {"inductor"}

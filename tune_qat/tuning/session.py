@@ -155,6 +155,7 @@ class Session:
 
     def context(self, given: Resources, backend: str) -> TrialContext:
         """Return the settings of all trials of this run."""
+        start = self.queue.recorded_start()
         return TrialContext(
             results=self.results,
             study_id=self.study.name,
@@ -166,6 +167,7 @@ class Session:
             patience_s=self._patience_s,
             objective=self.queue.objective,
             attempts=self.record.last_attempts(plan.trial_key for plan in self.queue.to_go_on()),
+            anew=start["trial_key"] if start and not self.queue.arms else None,
         )
 
     def scheduler(self) -> StudyScheduler:

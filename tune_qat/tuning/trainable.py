@@ -49,6 +49,8 @@ class TrialContext:
     objective: Objective
     attempts: Mapping[str, int]
     """Number of the last recorded attempt at each trial that goes on."""
+    anew: str | None
+    """Key of a completed start whose checkpoint was refused: it begins at its first epoch."""
 
 
 class StudyTrial(tune.Trainable):
@@ -169,7 +171,11 @@ def _started(
     from tune_qat.training.loop import Training
 
     path = checkpoint_path(context.results, context.study_id, plan.trial_key)
-    found = checkpoint_to_read(context.results, context.study_id, plan.trial_key)
+    at = (
+        path
+        if plan.trial_key == context.anew
+        else checkpoint_to_read(context.results, context.study_id, plan.trial_key)
+    )
     init = None if plan.stage == PRETRAIN else context.init_path
     if init is not None:
         check_start(init, plan.init_checkpoint_sha256, context.advice)
@@ -178,15 +184,15 @@ def _started(
         return Training(plan.config, work, device=context.given.device, init=init, task=task(), backend=context.backend)
 
     training = begin()
-    if found.exists():
+    if at.exists():
         try:
-            _go_on(training, found, plan, context)
+            _go_on(training, at, plan, context)
         except StorageRefused:
             raise
         except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            if found == path:  # one that an earlier version wrote may be another study's, and stays
+            if at == path:  # one that an earlier version wrote may be another study's, and stays
                 about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
             training = begin()
     return training
