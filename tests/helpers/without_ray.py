@@ -61,29 +61,33 @@ def _work_off(session: Session, watch: Watch) -> list[str]:
     session._write_study(complete=False)
     context = session.context(HERE, "eager")
     process = StudyTrial.__new__(StudyTrial)  # without Ray's own part, which would make a folder for logs
-    for number in map(str, itertools.count()):
-        config = session.searcher.suggest(number)
-        if config == Searcher.FINISHED:
-            break
-        if config is None:
-            continue
-        trial: Any = SimpleNamespace(trial_id=number, config=config)
-        scheduler.on_trial_add(NO_CONTROLLER, trial)
-        session.searcher.started(number, number)
-        plan = PlannedTrial.from_json(config["plan"])
+    try:
+        for number in map(str, itertools.count()):
+            config = session.searcher.suggest(number)
+            if config == Searcher.FINISHED:
+                break
+            if config is None:
+                continue
+            trial: Any = SimpleNamespace(trial_id=number, config=config)
+            scheduler.on_trial_add(NO_CONTROLLER, trial)
+            session.searcher.started(number, number)
+            plan = PlannedTrial.from_json(config["plan"])
+            if trained:
+                process.reset_config(config)
+            else:
+                process.setup(config, work=session.work, context=context)
+                process._frozen = True  # this process goes on with other tests
+            trained.append(plan.trial_key)
+            running = True
+            while running:
+                packed = process.step()
+                watch(plan, unpack(packed))
+                running = not packed["done"]
+                if running:
+                    running = scheduler.on_trial_result(NO_CONTROLLER, trial, packed) != TrialScheduler.STOP
+            scheduler.on_trial_complete(NO_CONTROLLER, trial, packed)
+            session.searcher.on_trial_complete(number, packed)
+    finally:
         if trained:
-            process.reset_config(config)
-        else:
-            process.setup(config, work=session.work, context=context)
-            process._frozen = True  # this process goes on with other tests
-        trained.append(plan.trial_key)
-        running = True
-        while running:
-            packed = process.step()
-            watch(plan, unpack(packed))
-            running = not packed["done"]
-            if running:
-                running = scheduler.on_trial_result(NO_CONTROLLER, trial, packed) != TrialScheduler.STOP
-        scheduler.on_trial_complete(NO_CONTROLLER, trial, packed)
-        session.searcher.on_trial_complete(number, packed)
+            process.cleanup()  # a trial that is cut off holds settings of torch for as long as it is there
     return trained

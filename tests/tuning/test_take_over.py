@@ -26,6 +26,7 @@ def study_of(name: str, **changes: Any) -> Study:
     """One arm: a start, a default, a random, three search and two retrain trials."""
     values: dict[str, Any] = {
         "name": name,
+        "seed": 1,
         "quantization": {"bits": [[4, 4]]},
         "space": {"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
         "asha": {"enabled": False},
@@ -183,7 +184,7 @@ def test_what_a_killed_driver_had_copied_is_set_aside_if_the_source_is_gone(resu
 
 def test_a_search_is_judged_by_the_studys_own_asha(results: Path, tmp_path: Path) -> None:
     """Exactly what training would have given: the same trials, decisions, stops and epochs."""
-    asha: dict[str, Any] = {"asha": {"grace_epochs": 1, "reduction_factor": 8}}
+    asha: dict[str, Any] = {"asha": {"grace_epochs": 1, "reduction_factor": 2}}
     trained, _ = run_here(study_of("second", **asha), results)
     run_here(study_of("second", **asha), tmp_path / "alone")
     times = ("started_at", "finished_at", "decided_at", "wall_s", "device_s", "examples_per_s")
