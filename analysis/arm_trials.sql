@@ -4,7 +4,9 @@
 SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metric, a.unit, a.sign, a.margin,
        a.trivial_score, a.trivial_test_score, a.baselines_json, a.n_train, a.n_test, a.space_json,
        t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
-       t.stage IN ('default', 'random', 'search') AS tuning
+       t.stage IN ('default', 'random', 'search') AS tuning,
+       -- Taken over from a study that is here as well: to be left out where studies are summed.
+       coalesce(t.taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copied
 FROM trials t JOIN arms a USING (study_id, arm_id)
 WHERE t.epochs = a.max_epochs
   AND t.quantizer = a.quantizer

@@ -1,6 +1,8 @@
 -- Was the tuning budget equal: planned and ended trials, epochs, device seconds and ASHA stops of each arm?
 -- `equal`: every arm of the study has the same planned trials in every stage and the same maximum epochs.
--- What was really spent is shown beside it: `device_s_ratio` is over the mean of the method's arms of the same bits.
+-- What the study really spent is shown beside it, `epochs` and `device_s`, without the trials that it took over from
+-- another study of the folder: those are in `taken_over`, `epochs_taken_over` and `device_s_taken_over`, and were spent
+-- once, by that study. `device_s_ratio` is of both, over the mean of the method's arms of the same bits.
 -- More ended than planned: an earlier version of the study file planned more, and they fit today's.
 WITH spent AS (
     SELECT study_id, arm_id,
@@ -9,7 +11,11 @@ WITH spent AS (
            count(*) FILTER (ended AND stage = 'search') AS ended_search,
            count(*) FILTER (ended AND stage = 'retrain') AS ended_retrain,
            count(*) FILTER (status = 'stopped' AND stop_reason = 'asha') AS stopped_by_asha,
-           CAST(sum(epochs_run) AS BIGINT) AS epochs, sum(device_s) AS device_s
+           count(*) FILTER (ended AND taken_from IS NOT NULL) AS taken_over,
+           CAST(sum(epochs_run) FILTER (taken_from IS NULL) AS BIGINT) AS epochs,
+           sum(device_s) FILTER (taken_from IS NULL) AS device_s,
+           CAST(sum(epochs_run) FILTER (taken_from IS NOT NULL) AS BIGINT) AS epochs_taken_over,
+           sum(device_s) FILTER (taken_from IS NOT NULL) AS device_s_taken_over
     FROM arm_trials GROUP BY study_id, arm_id),
 fair AS (
     SELECT study_id,
@@ -23,9 +29,12 @@ per_arm AS (
            a.planned_search, coalesce(s.ended_search, 0) AS ended_search,
            a.planned_retrain, coalesce(s.ended_retrain, 0) AS ended_retrain,
            a.max_epochs, coalesce(s.stopped_by_asha, 0) AS stopped_by_asha, coalesce(s.epochs, 0) AS epochs,
-           coalesce(s.device_s, 0) AS device_s, f.equal
+           coalesce(s.device_s, 0) AS device_s, coalesce(s.taken_over, 0) AS taken_over,
+           coalesce(s.epochs_taken_over, 0) AS epochs_taken_over,
+           coalesce(s.device_s_taken_over, 0) AS device_s_taken_over, f.equal
     FROM arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
-SELECT *, device_s / nullif(avg(device_s) OVER per_bits, 0) AS device_s_ratio
+SELECT *, (device_s + device_s_taken_over) / nullif(avg(device_s + device_s_taken_over) OVER per_bits, 0)
+              AS device_s_ratio
 FROM per_arm
 WINDOW per_bits AS (PARTITION BY study_id, workload, method, weight_bits, activation_bits)
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, arm_id

@@ -33,9 +33,9 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
     over the workloads that the optimizer was run on; do not compare means over different ones.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
-    told = list(boards(answers(results).frame("retrain_scores")))
-    tops = {board.key[:3]: _best_mean(board) for board in told if board.is_control}
-    for board in told:
+    told = answers(results).frame("retrain_scores")
+    tops = {board.key[:3]: _best_mean(board) for board in boards(told) if board.is_control}
+    for board in boards(_once(told)):
         floor, top = board.facts["sign"] * board.facts["trivial"], tops.get(board.key[:3], np.nan)
         for optimizer, scores in _runs(board):
             blocks = runs.setdefault((*board.key[3:], optimizer), [])
@@ -52,8 +52,12 @@ def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
     `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this one.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
-    for board in boards(answers(results).frame("retrain_scores")):
+    told = answers(results).frame("retrain_scores")
+    own = {(*board.key, optimizer) for board in boards(_once(told)) for optimizer in board.optimizers}
+    for board in boards(told):
         for (a, scores_of_a), (b, scores_of_b) in combinations(_runs(board), 2):
+            if not {(*board.key, a), (*board.key, b)} & own:
+                continue  # both were taken over from another study, which compares them already
             runs.setdefault((*board.key[3:], a, b), []).extend([scores_of_a, scores_of_b])
     rows = [[*key, len(blocks) // 2, *with_interval(blocks, improvements)] for key, blocks in runs.items()]
     return _table(rows, [*SCHEME, "a", "b", "workloads", "probability", "ci_low", "ci_high", "reason"], "a", "b")
@@ -65,7 +69,7 @@ def time_to_target_scores(results: Results | Answers) -> pd.DataFrame:
     Columns: optimizer, `boards`, `score`. Optimizers that some board lacks are left out. After Dahl et al., arXiv
     2306.07179: performance profiles integrated over time ratios from 1 to 4, max(0, (4 - ratio) / 3) for each board.
     """
-    times = answers(results).frame("time_to_target")
+    times = _once(answers(results).frame("time_to_target"))
     wide = times.pivot(index=BOARD, columns="optimizer", values="score").dropna(axis=1)
     table = pd.DataFrame({"optimizer": wide.columns, "boards": len(wide), "score": wide.mean().to_numpy(float)})
     return table.sort_values(["score", "optimizer"], ascending=[False, True], ignore_index=True)
@@ -112,6 +116,11 @@ def with_interval(blocks: Sequence[Numbers], statistic: Statistic) -> list[Any]:
     if found is None or found[0] == found[1]:
         return [estimate, np.nan, np.nan, FEW_RUNS if found is None else NO_SPREAD]
     return [estimate, *found, ""]
+
+
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without those of runs that another study of the results has a row of as well."""
+    return rows[~rows["copied"].astype(bool)]
 
 
 def _runs(board: Board) -> list[tuple[str, Numbers]]:

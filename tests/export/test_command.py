@@ -103,7 +103,7 @@ def test_a_search_trial_an_unknown_key_and_a_lost_checkpoint_are_explained(
     with pytest.raises(UsageError, match=f"No trial '{default[:-1]}' in the record. Did you mean '{default}'"):
         export(results, default[:-1], tmp_path / "m.pt")
     key = analysis.frame(results, "best_trial")["trial_key"].iloc[0]
-    path = checkpoint_path(results, key)
+    path = checkpoint_path(results, "tiny", key)
     moved = path.rename(path.with_name("moved.pt"))
     try:
         with pytest.raises(TuneQatError, match="its checkpoint is missing"):

@@ -147,7 +147,7 @@ class TestEndedOtherwise:
             log = EpochLog(results, study.name, plan.trial_key)
             if epochs:
                 with thread_count(1):
-                    training = Training(plan.config, work, init=checkpoint_path(results, start["trial_key"]))
+                    training = Training(plan.config, work, init=checkpoint_path(results, "tiny", start["trial_key"]))
                     for result, _ in zip(training.epochs(), range(epochs), strict=False):
                         log.append(result)
             report = {**hardware("cpu"), "backend": "eager" if epochs else None, "threads": 1}
@@ -219,7 +219,7 @@ class TestFinding:
             find(results, near)
 
     def test_a_start_that_was_replaced_is_refused(self, results: Path) -> None:
-        start = checkpoint_path(results, trial(results, stage="pretrain")["trial_key"])
+        start = checkpoint_path(results, "tiny", trial(results, stage="pretrain")["trial_key"])
         save_checkpoint({name: value + 1 for name, value in load_weights(start).items()}, start)
         key = trial(results, stage="search")["trial_key"]
         with pytest.raises(TuneQatError, match=f"{key} started from weights [0-9a-f]+, but .* holds [0-9a-f]+"):

@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> Path:
         write(tmp_path, "study", "decisions", key, filled("decisions", trial_key=key))
         row = filled("trials", trial_key=key, stage=stage, status="completed", epochs_run=2, val_metric=0.5)
         write(tmp_path, "study", "trials", key, row)
-        write_whole(checkpoint_path(tmp_path, key), b"weights")
+        write_whole(checkpoint_path(tmp_path, "study", key), b"weights")
     write(tmp_path, "study", "arms", "arms", filled("arms"))
     write(tmp_path, "study", "studies", "study", filled("studies"))
     return tmp_path
@@ -66,13 +66,13 @@ def test_the_trial_of_a_damaged_file_is_run_again(results: Path, table: str, dam
         "start": "completed", "one": "interrupted", "two": "completed"
     }  # fmt: skip
     assert rows["one"]["val_metric"] is None and rows["one"]["params_json"] == "{}"
-    assert not checkpoint_path(results, "one").exists()
+    assert not checkpoint_path(results, "study", "one").exists()
     for other in TABLES:
         assert not [found for found in (results / other).rglob("one.*") if other != "trials"]
     # Nothing of the others has changed, and nothing was thrown away but the checkpoint.
     after = files(results)
     assert all(after[found] == content for found, content in before.items() if not found.name.startswith("one")
-               and "checkpoints/one" not in str(found))  # fmt: skip
+               and "checkpoints/study_id=study/one" not in str(found))  # fmt: skip
     assert len(list((results / "damaged").rglob("*.parquet"))) == 3
     assert repair(results, "study") == []
 
@@ -86,13 +86,13 @@ def test_a_trial_whose_row_is_damaged_is_forgotten(results: Path) -> None:
         "start",
         "two",
     }
-    assert not checkpoint_path(results, "one").exists()
+    assert not checkpoint_path(results, "study", "one").exists()
 
 
 def test_the_weights_of_the_shared_start_stand(results: Path) -> None:
     next((results / "epochs").rglob("start*.parquet")).write_bytes(b"")
     assert "weights are kept" in repair(results, "study")[-1]
-    assert checkpoint_path(results, "start").exists()
+    assert checkpoint_path(results, "study", "start").exists()
     assert {row["status"] for row in read_rows(results, "trials")} == {"completed"}
 
 

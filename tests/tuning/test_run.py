@@ -16,7 +16,7 @@ import torch
 import analysis
 from tests.helpers.runs import assert_whole
 from tests.helpers.studies import tiny_study
-from tune_qat.config import TooManyFailures, TrialConfig, TuneQatError, UsageError
+from tune_qat.config import StudyHalted, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.writer import write_rows
@@ -99,7 +99,7 @@ def test_all_arms_start_from_the_same_pretrained_weights(finished: tuple[Study, 
 def test_checkpoints_are_kept_for_pretrain_and_retrain_only(finished: tuple[Study, Path, Outcome]) -> None:
     rows = read_rows(finished[1], "trials")
     kept = {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
-    assert {path.name for path in (finished[1] / "checkpoints").iterdir()} == kept
+    assert {path.name for path in (finished[1] / "checkpoints" / "study_id=tiny").iterdir()} == kept
 
 
 def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[Study, Path, Outcome]) -> None:
@@ -110,7 +110,7 @@ def test_a_trial_alone_gives_the_same_curve_as_inside_the_study(finished: tuple[
         next(row for row in rows if row["stage"] == "retrain" and row["weight_bits"] == bits) for bits in (4, 32)
     ):
         config = TrialConfig.from_dict(json.loads(row["params_json"]))
-        alone = list(train(config, init=checkpoint_path(results, start), test=True))
+        alone = list(train(config, init=checkpoint_path(results, "tiny", start), test=True))
         inside = last_epochs(results, "tiny", row["trial_key"])
         for name in ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric"):
             # Bit for bit: same backend, thread count and versions.
@@ -158,14 +158,14 @@ def test_a_driver_lost_while_it_ended_trials_is_made_up_for(
     as_started |= {"status": "running", "stop_reason": None, "finished_at": None, "epochs_run": None, "rung": None}
     write_rows(table_folder(copy, "trials", "tiny") / f"{stopped}.parquet", "trials", [as_started])
     for key in (stopped, ended):
-        checkpoint_path(copy, key).parent.mkdir()
-        checkpoint_path(copy, key).write_bytes(b"never read")
+        checkpoint_path(copy, "tiny", key).parent.mkdir()
+        checkpoint_path(copy, "tiny", key).write_bytes(b"never read")
     assert run(study, results=copy).complete
     after = {row["trial_key"]: row for row in read_rows(copy, "trials")}
     outcome = ("status", "stop_reason", "epochs_run", "rung", "val_metric", "n_restarts")
     assert [after[stopped][name] for name in outcome] == [rows[stopped][name] for name in outcome]
     assert {epoch["attempt"] for epoch in last_epochs(copy, "tiny", stopped)} == {1}, "it did not run again"
-    assert not checkpoint_path(copy, stopped).exists() and not checkpoint_path(copy, ended).exists()
+    assert not checkpoint_path(copy, "tiny", stopped).exists() and not checkpoint_path(copy, "tiny", ended).exists()
     assert after.keys() == rows.keys()
 
 
@@ -210,24 +210,46 @@ def test_a_dead_worker_process_goes_on_from_its_checkpoint(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_errors_in_trials_end_the_study_past_the_limit_and_keep_their_tracebacks(tmp_path: Path) -> None:
+def test_a_start_that_is_lost_while_the_study_runs_stops_it_and_the_next_run_makes_it_again(tmp_path: Path) -> None:
     @contextmanager
     def saboteur(searcher: Any, resources: Any) -> Iterator[None]:
         def listen(event: str, plan: Any, values: Any) -> None:
             if event == "ended" and plan.stage == "pretrain":
-                checkpoint_path(tmp_path, plan.trial_key).unlink()
+                checkpoint_path(tmp_path, "tiny", plan.trial_key).unlink()
 
         searcher.listen(listen)
         yield
 
-    study = tiny_study(
-        quantization={"bits": [[4, 4]]}, max_failed_trials=1, stages={"default": True, "search": 2, "retrain": 1}
-    )
-    with pytest.raises(TooManyFailures, match="max_failed_trials = 1"):
-        run(study, results=tmp_path, display=saboteur, max_concurrent=1)
-    failed = [row for row in read_rows(tmp_path, "trials") if row["status"] == "error"]
-    assert len(failed) >= 2
-    assert all("does not exist" in row["error_text"] for row in failed)
+    study = tiny_study(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 0, "retrain": 1})
+    with pytest.raises(StudyHalted, match=r"does not exist\. Every trial of the study begins from it\. Run the same"):
+        run(study, results=tmp_path, display=saboteur)
+    statuses = Counter(row["status"] for row in read_rows(tmp_path, "trials"))
+    assert statuses["completed"] == 1 and statuses["interrupted"] == statuses.total() - 1 >= 1
+    assert run(study, results=tmp_path).complete
+    assert_whole(tmp_path, {"pretrain": 1, "default": 2, "retrain": 2})
+
+
+@pytest.mark.slow
+def test_two_studies_in_one_folder_share_what_they_can(finished: tuple[Study, Path, Outcome], tmp_path: Path) -> None:
+    """The second with another search: its start, defaults and random trials, and whatever else it comes upon."""
+    study, results, _ = finished
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("study_id=tiny/**/*") if path.is_file()}
+    said = list[str]()
+    second = tiny_study(name="second", mode="joint", stages={"default": True, "random": 2, "search": 1, "retrain": 1})
+    assert run(second, results=copy, say=said.append).complete
+    rows = read_rows(copy, "trials", "second")
+    taken = Counter(row["stage"] for row in rows if row["taken_from"])
+    assert taken["pretrain"] == 1 and taken["default"] == 4 and taken.total() < len(rows)
+    known = sum(taken[stage] for stage in ("pretrain", "default", "random"))
+    assert said[0] == f"0 recorded, {known} taken over from tiny, {len(rows) - known} new"
+    assert {path: path.read_bytes() for path in before} == before
+    for row in rows:
+        assert [one["epoch"] for one in last_epochs(copy, "second", row["trial_key"])] == list(
+            range(1, row["epochs_run"] + 1)
+        )
+    assert run(second, results=copy).complete and run(study, results=copy).complete
 
 
 def test_the_same_name_on_other_data_is_refused_and_nothing_is_touched(finished: tuple[Study, Path, Outcome]) -> None:
@@ -311,7 +333,7 @@ def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Pa
     rows = read_rows(results, "trials")
     assert {row["backend"] for row in rows} == {"inductor"}
     assert all(0 < row["start_memory_mb"] <= row["peak_memory_mb"] for row in rows)
-    start = checkpoint_path(results, next(row["trial_key"] for row in rows if row["stage"] == "pretrain"))
+    start = checkpoint_path(results, "tiny", next(row["trial_key"] for row in rows if row["stage"] == "pretrain"))
     last = next(row for row in rows if row["stage"] == "retrain")
     alone = list(train(TrialConfig.from_dict(json.loads(last["params_json"])), init=start, backend="inductor"))
     inside = last_epochs(results, study.name, last["trial_key"])
@@ -320,5 +342,5 @@ def test_a_compiled_study_gives_the_curves_of_compiled_trials_alone(tmp_path: Pa
     # Running it again keeps the backend of the record.
     more = study.model_copy(update={"stages": study.stages.model_copy(update={"retrain": 2})})
     run(more, results=results, say=said.append, max_concurrent=1)
-    assert said[1:] == ["training steps are compiled by Inductor: as the recorded trials"]
+    assert said[1:] == ["3 recorded, 1 new", "training steps are compiled by Inductor: as the recorded trials"]
     assert {row["backend"] for row in read_rows(results, "trials")} == {"inductor"}

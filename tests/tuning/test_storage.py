@@ -60,7 +60,7 @@ def test_a_study_on_object_storage_survives_its_driver(bucket: Bucket, tmp_path:
     assert len(done.stderr.splitlines()) <= 5, done.stderr
     rows = read_rows(results, "trials")
     assert len({row["init_checkpoint_sha256"] for row in rows if row["stage"] != "pretrain"}) == 1
-    kept = {path.parent.name for path in (results / "checkpoints").glob("*/last.pt")}
+    kept = {path.parent.name for path in (results / "checkpoints").glob("study_id=small/*/last.pt")}
     assert kept == {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
     assert str(results) in done.stdout
     # Asked from elsewhere, and again with nothing left to do.
@@ -182,7 +182,7 @@ def test_the_trials_of_damaged_files_are_run_again_and_nothing_else(moved: Path,
 
 def test_a_damaged_start_is_trained_again_and_every_arm_stands(moved: Path, ended: tuple[Study, Path]) -> None:
     start = one_of(moved, "pretrain")
-    path = checkpoint_path(moved, start["trial_key"])
+    path = checkpoint_path(moved, "tiny", start["trial_key"])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = {one["trial_key"]: one["finished_at"] for one in read_rows(moved, "trials")}
     said = list[str]()
@@ -205,7 +205,7 @@ def test_a_damaged_checkpoint_of_a_cut_off_trial_is_set_aside(moved: Path, ended
         (path,) = (moved / table).rglob(f"{key}*.parquet")
         first = [one for one in read_rows(moved, table) if one["trial_key"] == key and one["epoch"] == 1]
         write_rows(path, table, [{name: one[name] for name in one if name != "study_id"} for one in first])
-    checkpoint = checkpoint_path(moved, key)
+    checkpoint = checkpoint_path(moved, "tiny", key)
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"no checkpoint")
     said = list[str]()

@@ -12,8 +12,13 @@ from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 
 
 def describe(study: Study, results: StoragePath) -> str:
-    """Return arms, ranges, stages and cost as text, with minutes if the record has trials of this workload."""
+    """Return arms, ranges, stages, cost, and what a record has of it, as text.
+
+    Minutes are known if the record has trials of this workload.
+    """
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
+    if recorded := _recorded(study, results):
+        blocks.append([f"in {results}/: {recorded[0]}", *(f"  {line}" for line in recorded[1:])])
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
@@ -65,6 +70,15 @@ def _stages(study: Study) -> list[str]:
     return lines
 
 
+def _recorded(study: Study, results: StoragePath) -> list[str]:
+    """Return how many trials are recorded, will be taken over and are new, and which do not fit any more, if any."""
+    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
+        return []
+    from tune_qat.tuning.outlook import outlook  # not at the top: it takes a second to import
+
+    return outlook(study, results)
+
+
 def _cost(study: Study, results: StoragePath) -> list[str]:
     epochs = trial_epochs(study)
     trials = sum(trials for _, trials, _ in study.trial_epochs())
@@ -85,6 +99,10 @@ def _seconds_per_epoch(study: Study, results: StoragePath) -> float | None:
     """Return the mean device seconds of an epoch over recorded trials of this workload; None if there are none."""
     if not any((results / "trials").glob(f"study_id=*/{FILES}")):
         return None
-    query = "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0"
+    # A trial that several studies have counts once.
+    query = (
+        "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0 "
+        "AND (taken_from IS NULL OR taken_from NOT IN (SELECT study_id || '/' || trial_key FROM trials))"
+    )
     row = connect(results).execute(query, [f"{study.workload.model}-{study.workload.dataset}"]).fetchone()
     return row[0] if row and row[0] else None

@@ -80,7 +80,8 @@ class Progress:
             self._running.discard(plan.trial_key)
         if event == "ended":
             self._count(plan, values)
-            self._epochs_saved += plan.config.epochs - (values.get("epochs_run") or 0)
+            ran = 0 if values.get("taken_from") else values.get("epochs_run") or 0
+            self._epochs_saved += plan.config.epochs - ran
 
     def __rich__(self) -> Group:
         return Group(self._headline(), self._table() if self._queue.arms else Text(self._start))

@@ -98,12 +98,31 @@ def _commands(study: Study, outcome: "Outcome", *, results: StoragePath, again: 
     folder = shlex.quote(str(results))
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
+        *_taken(outcome.results, study),
         *_export(outcome.results, study, folder),
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
         _widening(study, outcome.results, results),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
+        *_errors(outcome.results, study, again),
     ]
     return "\n".join(lines)
+
+
+def _taken(results: StoragePath, study: Study) -> list[str]:
+    """Return the line that says which trials other studies of the folder have run, if there are any."""
+    trials = analysis.frame(results, "SELECT study_id, taken_from FROM trials WHERE taken_from IS NOT NULL")
+    origins = trials[trials["study_id"] == study.name]["taken_from"].str.partition("/")[0].value_counts()
+    told = [f"{count} trials from {name}" for name, count in sorted(origins.items())]
+    return [f"taken    {', '.join(told)}, which had run them"] if told else []
+
+
+def _errors(results: StoragePath, study: Study, again: str) -> list[str]:
+    """Return the line that runs failed trials again, if there are any."""
+    failed = analysis.frame(results, "SELECT study_id FROM arm_trials WHERE status = 'error'")
+    count = int((failed["study_id"] == study.name).sum())
+    if not count or "--retry-errors" in again:
+        return []
+    return [f"retry    {again} --retry-errors    ({count} ended in an error)"]
 
 
 def _export(results: StoragePath, study: Study, folder: str) -> list[str]:

@@ -17,6 +17,8 @@ def describe(results: StoragePath) -> str:
             [study_id],
         ).fetchall()
         frame = connection.sql(read_sql(__file__, "status"), params=[study_id]).to_arrow_table().to_pandas()
+        if not frame["taken_over"].any():
+            frame = frame.drop(columns="taken_over")
         goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` continues it"
         state = "complete" if complete else f"not complete; {goes_on}"
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""

@@ -89,6 +89,9 @@ def run(
     storage_patience: Annotated[
         str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
     ] = "10m",
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Run trials again that ended in an error.")
+    ] = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Run a study, or continue it.
@@ -117,6 +120,7 @@ def run(
         budget=Budget(seconds=seconds, trials=trial_budget, gpu_hours=gpu_hours),
         backend=backend,
         storage_patience=read_seconds(storage_patience, "--storage-patience"),
+        retry_errors=retry_errors,
         say=lambda text: print(text, file=sys.stderr),
         display=display(live=not no_progress),
     )

@@ -1,6 +1,6 @@
 """Words of a trial: what it is, and what it gives back. Standard library only, so that every part may import it."""
 
-from tune_qat.config.errors import Interrupted, StorageRefused, TooManyFailures, TuneQatError, UsageError
+from tune_qat.config.errors import Interrupted, StorageRefused, StudyHalted, TooManyFailures, TuneQatError, UsageError
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
@@ -45,6 +45,7 @@ __all__ = [
     "STORAGE_OPTIONS",
     "Scheme",
     "StorageRefused",
+    "StudyHalted",
     "TooManyFailures",
     "TrialConfig",
     "TuneQatError",

@@ -7,8 +7,12 @@ class TuneQatError(Exception):
     exit_code = 1
 
 
-class StorageRefused(TuneQatError):
-    """A write of the record was refused for longer than is waited."""
+class StudyHalted(TuneQatError):
+    """What every trial of a study needs is gone or has changed: the study stops, and the same command goes on."""
+
+
+class StorageRefused(StudyHalted):
+    """Storage refused a write of the record for longer than is waited, or a checkpoint could not be read from it."""
 
 
 class UsageError(TuneQatError):

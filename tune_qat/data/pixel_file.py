@@ -22,7 +22,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.data.fingerprint import digest
 
 CACHE_VARIABLE = "TUNE_QAT_CACHE"
@@ -83,11 +83,11 @@ class PixelFile:
     def open(self) -> Pixels:
         """Return what `read` returns, for a file that has to be there.
 
-        Raises `TuneQatError` if the file is missing or incomplete.
+        Raises `StudyHalted` if the file is missing or incomplete: no trial on this machine can do without it.
         """
         pixels = self.read()
         if pixels is None:
-            raise TuneQatError(
+            raise StudyHalted(
                 f"The decoded images in {self.path} are not on this machine, or damaged: with in_memory = false each "
                 f"machine reads its own file.\nSet {CACHE_VARIABLE} to a folder that all nodes see, or use "
                 "in_memory = true, which sends the images to them. If this is the machine that decoded them, run "

@@ -19,11 +19,16 @@ from tune_qat.storage.paths import StoragePath
 class Choice:
     """A trial to export."""
 
+    study_id: str
     trial_key: str
+    stage: str
     words: str
     """Description of the trial, for people."""
     params_json: str
     """Configuration of the trial in the record."""
+    epochs: int
+    checkpoint_sha256: str | None
+    """Hash of what its checkpoint holds; None in records of earlier versions."""
 
 
 def choose(results: StoragePath, trial_key: str | None) -> Choice:
@@ -40,7 +45,17 @@ def choose(results: StoragePath, trial_key: str | None) -> Choice:
     row = _named(trials, key, best)
     metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
     words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"
-    return Choice(trial_key=key, words=words + metric, params_json=str(row.params_json))
+    sha256 = None if pd.isna(row.checkpoint_sha256) else str(row.checkpoint_sha256)
+    unknown = "" if sha256 else "; the record has no hash of its weights, of which only the epoch was checked"
+    return Choice(
+        study_id=str(row.study_id),
+        trial_key=key,
+        stage=str(row.stage),
+        words=words + metric + unknown,
+        params_json=str(row.params_json),
+        epochs=0 if pd.isna(row.epochs_run) else int(row.epochs_run),
+        checkpoint_sha256=sha256,
+    )
 
 
 def _best(best: pd.DataFrame, results: StoragePath) -> str:

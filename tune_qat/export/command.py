@@ -33,7 +33,7 @@ def export(results: StoragePath, trial_key: str | None, output: Path) -> str:
     from tune_qat.export.summary import described
     from tune_qat.export.trained import load_trained
 
-    trained = load_trained(results, choice.trial_key, choice.params_json)
+    trained = load_trained(results, choice)
     save = save_onnx if output.suffix == ".onnx" else save_state
     with naming(output):
         save(trained, output)

@@ -10,11 +10,12 @@ from torch import nn
 from tune_qat import models
 from tune_qat.config import TrialConfig, TuneQatError
 from tune_qat.data.spec import ModelInput
+from tune_qat.export.choice import Choice
 from tune_qat.quantization.model import quantize
 from tune_qat.quantization.oscillations.freezing import hold
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.layout import checkpoint_path, checkpoint_to_read
 from tune_qat.storage.paths import StoragePath
-from tune_qat.training.checkpoints import load_checkpoint
+from tune_qat.training.checkpoints import check_trained, load_checkpoint
 
 ANY_SIZE = 32
 """Height and width of the example if a model takes any."""
@@ -37,24 +38,28 @@ class Trained:
         return _example(self.model_input)
 
 
-def load_trained(results: StoragePath, trial_key: str, params_json: str) -> Trained:
-    """Load the model of a completed trial; `params_json` is its configuration in the record.
+def load_trained(results: StoragePath, choice: Choice) -> Trained:
+    """Load the model of a completed trial.
 
-    Raises `TuneQatError` where the checkpoint is missing, damaged, or does not say what the model's input is.
+    Raises `TuneQatError` where the checkpoint is missing, damaged, does not hold what the trial ended with, or does not
+    say what the model's input is.
     """
-    path = checkpoint_path(results, trial_key)
+    study_id, trial_key = choice.study_id, choice.trial_key
+    path = checkpoint_to_read(results, study_id, trial_key)
     if not path.exists():
         raise TuneQatError(
-            f"Trial {trial_key!r} is in the record, but its checkpoint is missing: {path}. To get it back, train the "
-            "trial again with another results folder (--results)."
+            f"Trial {trial_key!r} is in the record, but its checkpoint is missing: "
+            f"{checkpoint_path(results, study_id, trial_key)}. To get it back, train the trial again with another "
+            "results folder (--results)."
         )
     state = load_checkpoint(path)
+    check_trained(state, path, stage=choice.stage, sha256=choice.checkpoint_sha256, epochs=choice.epochs)
     if not {"model_input", "normalisation"} <= state.keys():
         raise TuneQatError(
             f"Checkpoint {path} does not say what its model takes as input: an earlier version of tune-qat wrote it. "
             "Run the study again with another results folder (--results)."
         )
-    config = TrialConfig.from_dict(json.loads(params_json))
+    config = TrialConfig.from_dict(json.loads(choice.params_json))
     return built(trial_key, config, state)
 
 

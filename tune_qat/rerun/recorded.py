@@ -9,7 +9,7 @@ from typing import Any
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import FAILED
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.layout import checkpoint_to_read
 from tune_qat.results.origin import refuse_imported
 from tune_qat.results.views import connect, read_sql
 from tune_qat.storage.paths import StoragePath, storage_path
@@ -98,7 +98,9 @@ class _Record:
         if row["init_checkpoint_sha256"] is None:
             return []
         shared = self.rows(read_sql(__file__, "starts"), [row["init_checkpoint_sha256"], row["study_id"]])
-        paths: list[StoragePath] = [checkpoint_path(self._results, one["trial_key"]) for one in shared]
+        paths: list[StoragePath] = [
+            checkpoint_to_read(self._results, row["study_id"], one["trial_key"]) for one in shared
+        ]
         likely = sum(one["same"] for one in shared)
         return [*paths[:likely], *([storage_path(init_path)] if init_path else []), *paths[likely:]]
 

@@ -19,6 +19,8 @@ from tune_qat.storage.paths import StoragePath, write_whole
 PER_TRIAL = ("epochs", "layers", "decisions", "trials")
 """Tables with a file for each trial. `trials` is last: once a trial's row is merged, its other rows are too."""
 SORTED_BY = ("trial_key", "epoch", "rung")
+ROWS_OF_A_PART = 122_880
+"""Rows of a part of a file that is read by itself, such as for one trial; DuckDB's own number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ def _merge(folder: StoragePath, table: str, ended: set[str]) -> None:
     target = folder / f"compact-{max(numbers, default=0) + 1}.parquet"
     merged = _last_of_each_key(read_files([*old, *own], table), table)
     # Sorted by trial, so that one trial's rows are found without reading the others.
-    write_whole(target, parquet(merged.sort_by([(name, "ascending") for name in KEYS[table] if name in SORTED_BY])))
+    ordered = merged.sort_by([(name, "ascending") for name in KEYS[table] if name in SORTED_BY])
+    write_whole(target, parquet(ordered, row_group_size=ROWS_OF_A_PART))
     if read_file(target).num_rows != len(merged):
         raise OSError(f"{target} does not hold what was written to it; nothing was removed.")
     # Earlier attempts first: if this is interrupted, no trial is left with its earlier attempts only.

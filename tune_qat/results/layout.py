@@ -65,9 +65,24 @@ def compact_number(path: StoragePath) -> int | None:
 
 
 @overload
-def checkpoint_path(results: Path, trial_key: str) -> Path: ...
+def checkpoint_path(results: Path, study_id: str, trial_key: str) -> Path: ...
 @overload
-def checkpoint_path(results: StoragePath, trial_key: str) -> StoragePath: ...
-def checkpoint_path(results: StoragePath, trial_key: str) -> StoragePath:
-    """Return the path of a trial's checkpoint: ours, not Ray's, so that any later run finds it."""
-    return results.absolute() / "checkpoints" / check_name(trial_key) / "last.pt"
+def checkpoint_path(results: StoragePath, study_id: str, trial_key: str) -> StoragePath: ...
+def checkpoint_path(results: StoragePath, study_id: str, trial_key: str) -> StoragePath:
+    """Return the path of a trial's checkpoint, which its study alone writes."""
+    return table_folder(results, "checkpoints", study_id) / check_name(trial_key) / "last.pt"
+
+
+@overload
+def checkpoint_to_read(results: Path, study_id: str, trial_key: str) -> Path: ...
+@overload
+def checkpoint_to_read(results: StoragePath, study_id: str, trial_key: str) -> StoragePath: ...
+def checkpoint_to_read(results: StoragePath, study_id: str, trial_key: str) -> StoragePath:
+    """Return the path to read a trial's checkpoint from: the study's own, if there is none that of earlier versions.
+
+    In earlier versions all studies of a folder wrote the same file, which may hold another study's epoch: whoever reads
+    it checks what it holds, and nobody writes, moves or removes it.
+    """
+    own = checkpoint_path(results, study_id, trial_key)
+    shared = results.absolute() / "checkpoints" / check_name(trial_key) / "last.pt"
+    return own if own.exists() or not shared.exists() else shared

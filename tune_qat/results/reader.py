@@ -75,6 +75,18 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
     return table
 
 
+def read_trial(path: StoragePath, trial_key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one trial's rows of a compacted file, as `read_file`, from the parts of the file that may have them."""
+    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        groups = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
+        holding = [
+            at for at, one in enumerate(groups) if one is None or not one.has_min_max or one.min <= trial_key <= one.max
+        ]
+        table = file.read_row_groups(holding, columns)
+    _check_metadata(path, table.schema.metadata)
+    return table.filter(pc.equal(table["trial_key"], trial_key))
+
+
 def check_file(path: StoragePath) -> None:
     """Check a whole file by reading it, one row group in memory at a time; errors as `read_file`."""
     with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
@@ -84,15 +96,16 @@ def check_file(path: StoragePath) -> None:
     _check_metadata(path, metadata)
 
 
-def last_epochs(results: StoragePath, study_id: str, trial_key: str) -> list[dict[str, Any]]:
-    """Return a trial's epochs in order, each from the last attempt that has it."""
-    folder = table_folder(results, "epochs", study_id)
-    found = while_compacted(partial(_epoch_rows, folder, trial_key))
-    rows: dict[int, dict[str, Any]] = {}
+def last_epochs(results: StoragePath, study_id: str, trial_key: str, table: str = "epochs") -> list[dict[str, Any]]:
+    """Return a trial's rows of `epochs`, or of `layers`, by epoch, each from the last attempt that has it."""
+    folder = table_folder(results, table, study_id)
+    found = while_compacted(partial(_rows_of_trial, folder, trial_key))
+    names = [name for name in KEYS[table] if name not in ("trial_key", "attempt")]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     # Sorting is stable: for one attempt, a trial's own file, which comes later, replaces a compacted one.
     for row in sorted(found, key=lambda row: row["attempt"]):
-        rows[row["epoch"]] = {"study_id": study_id, **row}
-    return [rows[epoch] for epoch in sorted(rows)]
+        rows[tuple(row[name] for name in names)] = {"study_id": study_id, **row}
+    return sorted(rows.values(), key=lambda row: row["epoch"])
 
 
 def while_compacted(read: Callable[[], T]) -> T:
@@ -137,8 +150,8 @@ def _check_file(path: StoragePath) -> None:
     _check_metadata(path, metadata)
 
 
-def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
-    """Return all rows of a trial's epochs. Compacted files, which are large, are read only if its own lack an epoch."""
+def _rows_of_trial(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
+    """Return all rows of a trial. Compacted files, which are large, are read only if its own lack an epoch."""
     own = [row for path in trial_files(folder, trial_key) for row in read_file(path).to_pylist()]
     epochs = {row["epoch"] for row in own}
     if own and len(epochs) == max(epochs):
@@ -146,8 +159,7 @@ def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in record_files(folder):
         if compact_number(path) is not None:
-            table = read_file(path)
-            rows += table.filter(pc.equal(table["trial_key"], trial_key)).to_pylist()
+            rows += read_trial(path, trial_key).to_pylist()
     return rows + own
 
 

@@ -17,6 +17,8 @@ from tune_qat.storage.paths import StoragePath, move, remove_folder
 
 ASIDE = "damaged"
 """Folder in the results for files that were set aside, with the layout of the record."""
+BEFORE_THE_ROW = ("epochs", "layers", "decisions")
+"""Tables whose files of a trial may be there before its final row."""
 _BEFORE_STATUS = TABLES["trials"].names[: TABLES["trials"].names.index("status")]
 PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STATUS or required(field)]
 """Columns of a trial that are known before it runs."""
@@ -29,27 +31,39 @@ def repair(results: StoragePath, study_id: str) -> list[str]:
         UsageError: a file has another schema version.
         OSError: a file cannot be moved.
     """
-    said, again = list[str](), set[str]()
+    said, again, begun, rows_lost = list[str](), set[str](), set[str](), False
     for table in TABLES:
-        folder = table_folder(results, table, study_id)
-        for path, cause in _damaged(record_files(folder)):
+        files = record_files(table_folder(results, table, study_id))
+        for path, cause in _damaged(files):
             said.append(f"{cause}\n  set aside in {set_aside(results, path)}")
             if "trial_key" in KEYS[table] and compact_number(path) is None:
-                again.add(path.name.partition(".")[0])
+                again.add(_key_of(path))
+            rows_lost |= table == "trials"
+        if table in BEFORE_THE_ROW:
+            begun |= {_key_of(path) for path in files if compact_number(path) is None}
     # Only these columns: a record may hold 100,000 trials.
     trials = read_rows(results, "trials", study_id, columns=("status", "epochs_run"))
+    left = set() if rows_lost else begun - {row["trial_key"] for row in trials} - again
     again |= _with_holes(trials, read_folder(table_folder(results, "epochs", study_id), "epochs", columns=("epoch",)))
-    if again:
+    if again or left:
         rows = {row["trial_key"]: row for row in read_rows(results, "trials", study_id)}
         # Not while another process merges these files.
         with claimed(results, study_id, "compact"):
             said += [_again(results, study_id, key, rows.get(key)) for key in sorted(again)]
+            for key in sorted(left):
+                _clear(results, study_id, key, BEFORE_THE_ROW)
+                said.append(f"trial {key} was being taken over when a run was cut off: what there was is set aside")
     return said
 
 
 def set_aside(results: StoragePath, path: StoragePath) -> StoragePath:
     """Move a file out of the record, to the same folder and name below `damaged`, and return its new path."""
-    target = results / ASIDE / path.parent.parent.name / path.parent.name / path.name
+    names, above = list[str](), path
+    while above != results.absolute():
+        names, above = [above.name, *names], above.parent
+    target = results / ASIDE
+    for name in names:
+        target = target / name
     move(path, target)
     return target
 
@@ -70,6 +84,11 @@ def _damaged(paths: Iterable[StoragePath]) -> list[tuple[StoragePath, str]]:
         return [(path, why) for path, why in pool.map(cause, paths) if why is not None]
 
 
+def _key_of(path: StoragePath) -> str:
+    """Return the trial that a file of its own belongs to."""
+    return path.name.partition(".")[0]
+
+
 def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]:
     """Return the keys of ended trials whose epochs are not all in the record."""
     # No epoch is missing if there are as many different ones as the number of the last.
@@ -85,13 +104,18 @@ def _again(results: StoragePath, study_id: str, key: str, row: dict[str, object]
     if row and row["stage"] == PRETRAIN and row["status"] == COMPLETED:
         # All arms started from its weights, which their hash checks.
         return f"trial {key}: the curve of the shared start is lost, but its weights are kept"
-    for table in ("epochs", "layers", "decisions", *(() if row else ("trials",))):
-        folder = table_folder(results, table, study_id)
-        for path in [*folder.glob(f"{key}.parquet"), *folder.glob(f"{key}.*.parquet")]:
-            set_aside(results, path)
-    remove_folder(checkpoint_path(results, key).parent)
+    _clear(results, study_id, key, (*BEFORE_THE_ROW, *(() if row else ("trials",))))
     if row:
         planned = {name: row[name] for name in PLANNED}
         path = table_folder(results, "trials", study_id) / f"{key}.parquet"
         write_rows(path, "trials", [{**planned, "status": INTERRUPTED}])
     return f"trial {key} will be run again"
+
+
+def _clear(results: StoragePath, study_id: str, key: str, tables: Iterable[str]) -> None:
+    """Set aside a trial's own files in these tables, and remove its checkpoint."""
+    for table in tables:
+        folder = table_folder(results, table, study_id)
+        for path in [*folder.glob(f"{key}.parquet"), *folder.glob(f"{key}.*.parquet")]:
+            set_aside(results, path)
+    remove_folder(checkpoint_path(results, study_id, key).parent)

@@ -177,7 +177,8 @@ TRIALS = pa.schema(
         _field("python_version", text, "version of Python"),
         _field("started_at", moment, "first start of the trial in the run that ended it"),
         _field("finished_at", moment, "time when the row of the ended trial was written"),
-        _field("checkpoint_sha256", text, "hash of the final weights; pretrain only"),
+        _field("checkpoint_sha256", text, "hash of what a completed pretrain or retrain trial's checkpoint holds"),
+        _field("taken_from", text, "STUDY/TRIAL_KEY that ran the trial, if this study only took it over; else NULL"),
     ]
 )
 

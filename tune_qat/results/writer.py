@@ -62,12 +62,14 @@ _OF_LAYER = [field.name for field in fields(LayerResult)]
 class EpochLog:
     """The two files of one attempt at a trial, `epochs` and `layers`, rewritten by the worker after each epoch."""
 
-    def __init__(self, results: StoragePath, study_id: str, trial_key: str, write: Write = write_whole) -> None:
-        """Start the attempt after the highest one on disk."""
+    def __init__(
+        self, results: StoragePath, study_id: str, trial_key: str, write: Write = write_whole, *, earlier: int = 0
+    ) -> None:
+        """Start the attempt after the highest one in files of the trial's own, and after number `earlier`."""
         self._write = write
         self._key = check_name(trial_key)
         self._folders = {table: table_folder(results, table, study_id) for table in ("epochs", "layers")}
-        self.attempt = 1 + max(_attempts(self._folders["epochs"], trial_key), default=0)
+        self.attempt = 1 + max([earlier, *_attempts(self._folders["epochs"], trial_key)])
         self._rows: dict[str, list[dict[str, Any]]] = {"epochs": [], "layers": []}
 
     def append(self, result: EpochResult) -> None:

@@ -75,7 +75,7 @@ class Simulation:
         known = None if self.study.training.init == "pretrain" else self.curves.init_sha256
         planner = Planner(study=self.study, work=self.curves, init_sha256=known)
         self.queue = StudyQueue(planner, rows, objective=self.curves.objective)
-        start = resume.recorded_start(self.queue, rows)
+        start = self.queue.recorded_start()
         if start is not None:
             self.queue.start_known(start["checkpoint_sha256"])
         self.searcher = StudySearcher(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_qat.config.statuses import RUNNING, WITH_METRIC
+from tune_qat.config.statuses import PRETRAIN, RUNNING, WITH_METRIC
 from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import PlannedTrial
 
@@ -46,8 +46,9 @@ class Memory:
         self.outcomes[plan.trial_key] = row
         return row
 
-    def weights_hash(self, plan: PlannedTrial) -> str:
-        return self.init_sha256 or ""
+    def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
+        # A simulated trial has no weights but those of the start; another kept one is named by its key.
+        return self.init_sha256 if plan.stage == PRETRAIN else plan.trial_key
 
     def decided(self, decision: Decision) -> None:
         self.decisions[decision.trial_key, decision.rung] = decision

@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config.statuses import PRETRAIN
 from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 
@@ -20,11 +22,25 @@ def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = 
 
 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:
-    """Read a checkpoint as plain data, never as code; raise `TuneQatError` naming the file if it cannot be read."""
+    """Read a checkpoint as plain data, never as code.
+
+    Raises:
+        TuneQatError: the file does not exist, or is damaged; the message names it.
+        StorageRefused: it could not be read, and may be whole.
+    """
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
+    except OSError as error:
+        raise StorageRefused(f"Checkpoint {path} cannot be read: {error.strerror or error}.") from error
+    return state_of(data, path)
+
+
+def state_of(data: bytes, path: StoragePath) -> dict[str, Any]:
+    """Read the bytes of a checkpoint as plain data; raise `TuneQatError` naming its file if that cannot be done."""
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         raise TuneQatError(
             f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
@@ -62,11 +78,65 @@ def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
         ) from error
 
 
-def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
-    """Hash names, types, shapes and values by SHA-256: equal for equal weights, however their file was written."""
+def check_start(path: StoragePath, sha256: str | None, advice: str) -> None:
+    """Raise `StudyHalted` with `advice` unless the checkpoint that trials begin from holds the weights of this hash."""
+    try:
+        found = weights_sha256(load_weights(path))
+    except TuneQatError as error:
+        raise StudyHalted(f"{error} Every trial of the study begins from it. {advice}") from error
+    if found != sha256:
+        raise StudyHalted(
+            f"Checkpoint {path}, which every trial of the study begins from, holds other weights ({found[:12]}) than "
+            f"when the study was started ({str(sha256)[:12]}). {advice}"
+        )
+
+
+def check_trained(state: Mapping[str, Any], path: StoragePath, *, stage: str, sha256: str | None, epochs: int) -> str:
+    """Check that a checkpoint holds what a completed trial ended with, and return the hash of that.
+
+    Args:
+        state: content of the checkpoint.
+        path: its file, for messages.
+        stage: stage of the trial.
+        sha256: recorded hash; None in records of earlier versions, where the number of epochs is all that is compared.
+        epochs: recorded number of epochs.
+
+    Raises `TuneQatError` that names the file if it holds anything else.
+    """
+    if not isinstance(state.get("model"), dict):
+        raise TuneQatError(f"Checkpoint {path} is not that of a trial: it holds no model.")
+    found, epoch = trained_sha256(state, stage), state.get("epoch")
+    if epoch != epochs or (sha256 is not None and found != sha256):
+        wanted = f"{sha256[:12]}, epoch {epochs}" if sha256 else f"epoch {epochs}"
+        raise TuneQatError(
+            f"Checkpoint {path} does not hold what its trial ended with: its weights are {found[:12]}, epoch {epoch}, "
+            f"and the record says {wanted}. Another study, or another program, has written the file since."
+        )
+    return found
+
+
+def trained_sha256(state: Mapping[str, Any], stage: str) -> str:
+    """Hash what the checkpoint of a completed trial holds, as the record has it.
+
+    Of a start it is the hash of the weights alone, which is in the keys of all trials that begin from it. Elsewhere it
+    covers all that an export reads: weights, quantizers, and what the model takes as input.
+    """
+    about = {} if stage == PRETRAIN else {name: state.get(name) for name in ("model_input", "normalisation")}
+    return weights_sha256({**state["model"], **about})
+
+
+def weights_sha256(weights: Mapping[str, Any]) -> str:
+    """Hash names, types, shapes and values by SHA-256: equal for equal weights, however their file was written.
+
+    Values that are no tensors, such as what a quantizer's calibration decided, are hashed as JSON.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
+        value = weights[name]
+        if not isinstance(value, torch.Tensor):
+            digest.update(f"{name} {json.dumps(value, sort_keys=True)}\n".encode())
+            continue
+        tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

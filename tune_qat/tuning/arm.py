@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -78,6 +78,11 @@ class ArmState:
         self.live.pop(plan.trial_key, None)
         self.cut_off[plan.trial_key] = plan
 
+    def ahead(self) -> list[PlannedTrial]:
+        """Plan the trials that depend on no result and have not begun."""
+        random = itertools.islice(self._unknown(RANDOM), max(0, self._planned[RANDOM] - self.begun(RANDOM)))
+        return [*self._unknown(DEFAULT), *random]
+
     def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
             return None
@@ -89,13 +94,13 @@ class ArmState:
         return None
 
     def next_default(self) -> PlannedTrial | None:
-        return self._next_ahead(DEFAULT, self._default_plans)
+        return next(self._unknown(DEFAULT), None)
 
     def next_random(self) -> PlannedTrial | None:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
-        return self._next_ahead(RANDOM, self._random_plans)
+        return next(self._unknown(RANDOM), None)
 
     def next_search(self) -> PlannedTrial | None:
         number = self.begun(SEARCH)
@@ -144,14 +149,14 @@ class ArmState:
     def _have_ended(self, stages: Sequence[str]) -> bool:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
-    def _next_ahead(self, stage: str, plans: Callable[[], Iterator[PlannedTrial]]) -> PlannedTrial | None:
-        """Return the next trial of a stage whose trials do not depend on results; all are planned once."""
+    def _unknown(self, stage: str) -> Iterator[PlannedTrial]:
+        """Yield the trials that have not begun of a stage that depends on no result; all are planned once."""
         if stage not in self._ahead:
-            self._ahead[stage] = deque(plans())
+            self._ahead[stage] = deque(self._default_plans() if stage == DEFAULT else self._random_plans())
         ahead = self._ahead[stage]
         while ahead and self.known(ahead[0].trial_key):
             ahead.popleft()
-        return ahead[0] if ahead else None
+        return (plan for plan in ahead if not self.known(plan.trial_key))
 
     def _default_plans(self) -> Iterator[PlannedTrial]:
         optimizers = self.arm.optimizers if self._planned[DEFAULT] else ()

@@ -21,6 +21,8 @@ class StudyQueue:
         self.study, self.planner, self.objective = planner.study, planner, objective
         self._record = record
         self.pretrain: PlannedTrial | None = None
+        self.start: Mapping[str, Any] | None = None
+        """Row of the completed start of all arms, once its checkpoint is known to be whole."""
         self._pretrain_live = False
         self.arms: dict[str, ArmState] = {}
         """Arms by id; empty until the starting weights are known."""
@@ -55,11 +57,35 @@ class StudyQueue:
             return sum(state.remaining() for state in self.arms.values())
         return sum(trials for _, trials, _ in self.study.trial_epochs())
 
-    def start_known(self, sha256: str) -> None:
-        """Open the arms, now that the pretrained checkpoint with this hash is there."""
+    def opened(self, sha256: str) -> "StudyQueue":
+        """Return another queue over the same record, as this one will be with weights of this hash to start from."""
+        other = StudyQueue(self.planner, self._record, objective=self.objective)
+        other.start_known(sha256)
+        return other
+
+    def to_go_on(self) -> list[PlannedTrial]:
+        """Return the trials that are in the record and have to be run on, or again."""
+        cut_off = [plan for state in self.arms.values() for plan in state.cut_off.values()]
+        return [*cut_off, self.pretrain] if self.pretrain and self.start is None else cut_off
+
+    def recorded_start(self) -> Mapping[str, Any] | None:
+        """Find the row of the completed start in the record; None without one."""
+        key = self.pretrain.trial_key if self.pretrain else None
+        whole = (row for row in self._record if row["trial_key"] == key and row["status"] == COMPLETED)
+        return next(whole, None)
+
+    def start_known(self, sha256: str, row: Mapping[str, Any] | None = None) -> None:
+        """Open the arms, now that the pretrained checkpoint with this hash is there; `row` is its trial's."""
+        self.start = row
         self.planner = replace(self.planner, init_sha256=sha256)
         self._pretrain_live = False
         self._open_arms()
+
+    def ahead(self) -> list[PlannedTrial]:
+        """Plan the trials that depend on no result and have not begun: the start, or those of all arms beyond it."""
+        if not self.arms:
+            return [self.pretrain] if self.pretrain and not self._pretrain_live else []
+        return [plan for state in self.arms.values() for plan in state.ahead()]
 
     def next(self) -> PlannedTrial | None:
         """Return the next trial to start; None if nothing can start now (see `finished`)."""
@@ -83,7 +109,7 @@ class StudyQueue:
             if row["status"] != COMPLETED:
                 self._fail(f"The pretrained start of the study ended as {row['status']}", row)
             else:
-                self.start_known(row["checkpoint_sha256"])
+                self.start_known(row["checkpoint_sha256"], row)
             return
         self.arms[plan.arm_id].end(plan, row)
         self._failures += row["status"] == ERROR

@@ -7,15 +7,19 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import FINAL, KEPT_STAGES, RUNNING
-from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file, read_folder, while_compacted
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, Write, remove_folder, write_whole
 from tune_qat.study import Arm, Study
-from tune_qat.training.checkpoints import load_weights, weights_sha256
+from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.plan import PlannedTrial
@@ -78,22 +82,40 @@ class Record:
             "finished_at": now(),
             "checkpoint_sha256": report.get("checkpoint_sha256"),
         }
+        self.write_ended(plan, row)
+        return row
+
+    def write_ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
+        """Write the row of a trial that is not running any more; remove its checkpoint unless it is kept."""
         self._write_trial(row)
-        if status in FINAL:
+        if row["status"] in FINAL:
             # After the row: with neither of them the trial would start from its first epoch.
             self.forget_checkpoint(plan)
             # Not needed any more; in a large study they would fill the memory.
             self._decisions.pop(plan.trial_key, None)
             self._started.pop(plan.trial_key, None)
-        return row
+
+    def forget_row(self, plan: PlannedTrial) -> int:
+        """Remove the row of a trial that this study has begun; return the number of the next attempt at it."""
+        if plan.trial_key not in self.restarts:
+            return 1
+        attempts = [row["attempt"] for row in self.epochs_of(plan.trial_key)]
+        self.path("trials", plan.trial_key).unlink(missing_ok=True)
+        return 1 + max(attempts, default=0)
 
     def forget_checkpoint(self, plan: PlannedTrial) -> None:
         """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
         if plan.stage not in KEPT_STAGES:
-            remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
+            remove_folder(checkpoint_path(self.results, self.study.name, plan.trial_key).parent)
 
-    def weights_hash(self, plan: PlannedTrial) -> str:
-        return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
+    def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
+        path = checkpoint_to_read(self.results, self.study.name, plan.trial_key)
+        try:
+            return check_trained(load_checkpoint(path), path, stage=plan.stage, sha256=None, epochs=epochs)
+        except StorageRefused:
+            raise
+        except TuneQatError:
+            return None
 
     def decided(self, decision: Decision) -> None:
         key = decision.trial_key
@@ -101,7 +123,7 @@ class Record:
             # A resumed trial has decisions of an earlier run.
             self._decisions[key] = self._decided(key)
         self._decisions[key].append({**asdict(decision), "decided_at": now()})
-        write_rows(self._path("decisions", key), "decisions", self._decisions[key], self.write)
+        write_rows(self.path("decisions", key), "decisions", self._decisions[key], self.write)
 
     def stopped_at(self, trial_key: str) -> int | None:
         return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
@@ -115,6 +137,18 @@ class Record:
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
+    def last_attempts(self, trial_keys: Iterable[str]) -> dict[str, int]:
+        """Find the number of the last recorded attempt at each of these trials that has an epoch."""
+        wanted = pa.array(trial_keys, pa.string())
+        if not len(wanted):
+            return {}
+        folder = table_folder(self.results, "epochs", self.study.name)
+        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=()))
+        last = (
+            epochs.filter(pc.is_in(epochs["trial_key"], wanted)).group_by("trial_key").aggregate([("attempt", "max")])
+        )
+        return dict(zip(last["trial_key"].to_pylist(), last["attempt_max"].to_pylist(), strict=True))
+
     def refuse(self, error: Exception) -> None:
         """Raise this error at every later write."""
 
@@ -124,7 +158,7 @@ class Record:
         self.write = refused
 
     def _decided(self, trial_key: str) -> list[dict[str, Any]]:
-        path = self._path("decisions", trial_key)
+        path = self.path("decisions", trial_key)
         return read_file(path).to_pylist() if path.exists() else []
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
@@ -140,7 +174,7 @@ class Record:
             }
             for arm in arms
         ]
-        write_rows(self._path("arms", "arms"), "arms", rows, self.write)
+        write_rows(self.path("arms", "arms"), "arms", rows, self.write)
 
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
         """Write the row of the study, at the start of a run and at its end `seconds` later."""
@@ -159,13 +193,14 @@ class Record:
             "command": command,
             "complete": complete,
         }
-        write_rows(self._path("studies", "study"), "studies", [row], self.write)
+        write_rows(self.path("studies", "study"), "studies", [row], self.write)
 
-    def _path(self, table: str, name: str) -> StoragePath:
+    def path(self, table: str, name: str) -> StoragePath:
+        """Return a file of this study in the folder of a table."""
         return table_folder(self.results, table, self.study.name) / f"{name}.parquet"
 
     def _write_trial(self, row: Mapping[str, Any]) -> None:
-        write_rows(self._path("trials", row["trial_key"]), "trials", [row], self.write)
+        write_rows(self.path("trials", row["trial_key"]), "trials", [row], self.write)
 
 
 def now() -> datetime:

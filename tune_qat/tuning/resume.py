@@ -1,20 +1,12 @@
 """State of a run from its record, for a study that is resumed and for a simulated one."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, RUNNING, SEARCH
+from tune_qat.config.statuses import COMPLETED, KEPT_STAGES, RUNNING, SEARCH
 from tune_qat.tuning.asha import STOPPED_BY_ASHA
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.trial_record import TrialRecord
-
-
-def recorded_start(queue: StudyQueue, record: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the row of the completed `pretrain` trial; None without one."""
-    key = queue.pretrain.trial_key if queue.pretrain else None
-    whole = (row for row in record if row["trial_key"] == key and row["status"] == COMPLETED)
-    return next(whole, None)
 
 
 def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
@@ -27,9 +19,14 @@ def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
             status, reason = epochs[-1]["status"], None
             if status == RUNNING and plan.stage == SEARCH and record.stopped_at(key) == epochs[-1]["epoch"]:
                 status, reason = STOPPED_BY_ASHA
+            report: dict[str, Any] = {}
+            if status == COMPLETED and plan.stage in KEPT_STAGES:
+                report["checkpoint_sha256"] = record.weights_hash(plan, epochs[-1]["epoch"])
+                if report["checkpoint_sha256"] is None:
+                    continue  # the model after the last epoch was not written: the trial goes on from what there is
             if status != RUNNING:
                 del state.cut_off[key]
-                queue.ended(plan, record.ended(plan, {}, status, reason))
+                queue.ended(plan, record.ended(plan, report, status, reason))
 
 
 def history(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int, float]]]:

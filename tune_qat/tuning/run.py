@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tune_qat.config import AUTO, check_backend
+from tune_qat.config.statuses import ERROR, INTERRUPTED
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
@@ -40,6 +41,7 @@ def run(
     budget: Budget = NO_LIMIT,
     backend: str = AUTO,
     storage_patience: float = 600.0,
+    retry_errors: bool = False,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Outcome:
@@ -58,12 +60,14 @@ def run(
         budget: limits of this run; no trial starts that would exceed one.
         backend: eager, inductor (compiled), or auto: compiled if the study is long enough to earn the compilation back.
         storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
+        retry_errors: run trials again that have ended in an error.
         display: called with the searcher, to which it may `listen`, and the resources; returns a context manager.
         say: called with a sentence for each decision that is made once for the whole study.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
+        StudyHalted: what every trial needs is gone, such as the checkpoint that they begin from.
         StorageRefused: the record could not be written for longer than `storage_patience`.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
             trials run ends the run with an `Outcome`.
@@ -79,7 +83,8 @@ def run(
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)
-        with _session(study, work, budget, meter, Patience(folder, storage_patience, say)) as session:
+        patience = Patience(folder, storage_patience, say)
+        with _session(study, work, budget, meter, patience, retry_errors) as session:
             if not session.complete:
                 with _connected(session, address, signals):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
@@ -101,7 +106,9 @@ def _checked(study: Study, data_dir: str | Path | None) -> Workload:
 
 
 @contextmanager
-def _session(study: Study, work: Workload, budget: Budget, meter: Meter, patience: Patience) -> Iterator[Session]:
+def _session(
+    study: Study, work: Workload, budget: Budget, meter: Meter, patience: Patience, retry_errors: bool
+) -> Iterator[Session]:
     """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
 
@@ -113,8 +120,12 @@ def _session(study: Study, work: Workload, budget: Budget, meter: Meter, patienc
         for found in repair(results, study.name):
             patience.say(found)
         check_same_study(study, work, results)
-        session = Session(study, work, read_rows(results, "trials", study.name), budget, meter, patience)
+        recorded = read_rows(results, "trials", study.name)
+        if retry_errors:
+            recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
+        session = Session(study, work, recorded, budget, meter, patience)
         sessions.append(session)
+        session.begin()
         yield session
         session.close()
 
@@ -138,9 +149,7 @@ def _allot(
     study, work, say = session.study, session.work, session.say
     given = hold(gpus=None if isinstance(gpus, str) else gpus)
     check_countable(budget, given.gpus)
-    chosen, why = choose(
-        study, work, backend, recorded=session.recorded, device=given.device, processes=given.concurrent
-    )
+    chosen, why = choose(study, work, backend, recorded=session.known, device=given.device, processes=given.concurrent)
     say(why)
     if gpus == AUTO:
         share, why = share_of_gpu(study, work, backend=chosen, cpus=given.cpus)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from ray.tune.search.optuna import OptunaSearch
 
 from tune_qat.config import SEEDS, Range
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, Dimensions
@@ -32,6 +31,8 @@ class ArmSampler:
 
         The seed depends on the length of the history, so that a resumed study does not propose the same points again.
         """
+        from ray.tune.search.optuna import OptunaSearch  # not at the top: what is only planned needs no Ray
+
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space_function(spaces)
         self._only = next(iter(spaces)) if len(spaces) == 1 else None

@@ -1,6 +1,6 @@
 """Scheduler with an ASHA for each arm: it stops trials of the search stage, and never compares two arms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -42,6 +42,17 @@ class StudyScheduler(FIFOScheduler):
         if arm_id in self.asha:
             for epoch, objective in self._history.get(trial_key, ()):
                 self.asha[arm_id].put(trial_key, epoch, objective)
+
+    def judge(self, arm_id: str, trial_key: str, epochs: Sequence[tuple[int, float]]) -> int | None:
+        """Judge (epoch, objective) of a search trial's recorded epochs; return the epoch at which ASHA stops it."""
+        self.refill(arm_id, trial_key)
+        for epoch, objective in epochs if arm_id in self.asha else ():
+            decision = self.asha[arm_id].put(trial_key, epoch, objective)
+            if decision is not None:
+                self._on_decision(decision)
+                if decision.stops:
+                    return epoch
+        return None
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         if self._asha_of(trial) is not None:

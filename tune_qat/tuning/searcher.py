@@ -1,5 +1,6 @@
 """Searcher of Ray Tune that takes trials from the queue, and writes results to the record."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,8 +8,8 @@ from typing import Any, TypeVar
 
 from ray.tune.search import Searcher
 
-from tune_qat.config import StorageRefused, TuneQatError
-from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, OOM, PRETRAIN, USER
+from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, USER
 from tune_qat.tuning.asha import STOPPED_BY_ASHA, Decision
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.objective import OBJECTIVE
@@ -19,6 +20,8 @@ from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.trial_record import TrialRecord
 from tune_qat.tuning.warm_up import WarmUps
 
+TAKE_S = 1.0
+"""Longest time that trials are taken over before Ray may look after the running ones again."""
 T = TypeVar("T")
 Listener = Callable[[str, PlannedTrial, Mapping[str, Any]], None]
 """Progress display, called with `started`, `epoch`, `lost` or `ended`, the plan, and the report or row."""
@@ -35,8 +38,13 @@ class StudySearcher(Searcher):
         budget: Budget,
         meter: Meter,
         on_loss: Callable[[PlannedTrial], None] = lambda plan: None,
+        take_over: Callable[[PlannedTrial], dict[str, Any] | None] = lambda plan: None,
     ) -> None:
-        """Start trials within `budget`; call `on_loss` for a trial that lost its process and will go on."""
+        """Start trials within `budget`.
+
+        `on_loss` is called for a trial that lost its process and will go on. `take_over` returns the row of a trial
+        that another study has completed, and None for one that has to be trained.
+        """
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
@@ -49,7 +57,7 @@ class StudySearcher(Searcher):
         """Whether the user has stopped the run."""
         self.refused: TuneQatError | None = None
         """Error of a record that cannot be written any more; the study stops, and the next run resumes it."""
-        self._record, self._budget, self._on_loss = record, budget, on_loss
+        self._record, self._budget, self._on_loss, self._take_over = record, budget, on_loss, take_over
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
         self._losses: Counter[str] = Counter()
@@ -76,12 +84,32 @@ class StudySearcher(Searcher):
         if not self.queue.closed:
             self.reached = self._budget.reached(self.meter.spent())
             self.queue.closed = self.reached is not None
-        plan = self.queue.next()
+        plan = self._next()
         if plan is None:
             return Searcher.FINISHED if self.queue.finished else None
         self.plans[trial_id] = plan
         self.meter.planned(plan.trial_key)
         return {"plan": plan.to_json(), "arm_id": plan.arm_id, "stage": plan.stage, "trial_key": plan.trial_key}
+
+    def _next(self) -> PlannedTrial | None:
+        """Return the next trial to train; trials that can be taken over are, on the way to it."""
+        until = time.monotonic() + TAKE_S
+        while (plan := self.queue.next()) is not None and self.take(plan):
+            if time.monotonic() > until:
+                return None
+        return plan
+
+    def take(self, plan: PlannedTrial) -> bool:
+        """Take a trial over if another study has completed it, and tell whether it need not be trained now."""
+        before = self.refused
+        row = self._write(lambda: self._take_over(plan))
+        self._stopping.discard(plan.trial_key)
+        if row is not None:
+            self.queue.ended(plan, row)
+            self.tell("ended", plan, row)
+        elif self.refused is not before:
+            self.queue.cut(plan)
+        return row is not None or self.refused is not before
 
     @property
     def _waiting(self) -> int:
@@ -155,11 +183,11 @@ class StudySearcher(Searcher):
         self.meter.end(plan.trial_key)
         status, reason = STOPPED_BY_ASHA if plan.trial_key in self._stopping else (report.get("status", ERROR), None)
         self._stopping.discard(plan.trial_key)
-        if plan.stage == PRETRAIN and status == COMPLETED:
-            report["checkpoint_sha256"] = self._record.weights_hash(plan)
+        if plan.stage in KEPT_STAGES and status == COMPLETED and "checkpoint_sha256" not in report:
+            report["checkpoint_sha256"] = self._record.weights_hash(plan, plan.config.epochs)
         row = self._write(lambda: self._record.ended(plan, report, status, reason))
         if row is None or status == INTERRUPTED:
-            self.give_up(self.refused or StorageRefused(report["error_text"]))
+            self.give_up(self.refused or StudyHalted(report["error_text"]))
             self.queue.cut(plan)
             return
         self.queue.ended(plan, row)

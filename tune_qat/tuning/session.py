@@ -14,11 +14,11 @@ from typing import Any
 from ray import tune
 from ray.exceptions import RayError
 
-from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
+from tune_qat.config import StorageRefused, TooManyFailures
 from tune_qat.config.statuses import BUDGET, USER
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.layout import table_folder
+from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
-from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
@@ -34,9 +34,14 @@ from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
+from tune_qat.tuning.shared_start import open_arms
 from tune_qat.tuning.signals import Stops
+from tune_qat.tuning.standing import expected, standing_of
+from tune_qat.tuning.take_over import TakeOver, columns_read
 from tune_qat.tuning.trainable import StudyTrial, TrialContext
 from tune_qat.tuning.tuner import tuner
+
+AGAIN = "Run the same command again: it makes the start again, and goes on."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +81,26 @@ class Session:
         self._patience_s = patience.seconds
         self.started_at = now()
         init_path = study.training.init_path
-        self._init_path = storage_path(init_path) if init_path else None
-        init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
+        self._start = storage_path(init_path) if init_path else None
+        """Checkpoint that trials begin from; None from scratch."""
+        init_sha256 = weights_sha256(load_weights(self._start)) if self._start else None
         planner = Planner(study=study, work=work, init_sha256=init_sha256)
         self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
         self._history: dict[str, list[tuple[int, float]]] = {}
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
+        self._others = OtherStudies(self.results, study.name, columns_read())
+        self._take_over = TakeOver(self._others, self.record, self.queue.objective)
+        self.searcher = StudySearcher(
+            self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall, take_over=self._take_over
+        )
         self._fitting = False
-        self._start_known()
+        if self.queue.pretrain:
+            self._start = open_arms(self.queue, self.results, self.say)
+
+    @property
+    def known(self) -> list[dict[str, Any]]:
+        """Rows of trials that are known before any is run: taken over, and last those that were recorded."""
+        done = [dict(row) for state in self.queue.arms.values() for _, row in state.done.values()]
+        return [*([dict(self.queue.start)] if self.queue.start else []), *done, *self.recorded]
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
@@ -91,6 +108,20 @@ class Session:
         self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
+
+    def begin(self) -> None:
+        """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
+
+        Raises `StorageRefused` if a row could not be written.
+        """
+        if any(plan.trial_key in self._others for plan in self.queue.ahead()):
+            self._write_study(complete=False)
+        while any([self.searcher.take(plan) for plan in self.queue.ahead() if plan.trial_key in self._others]):
+            pass  # with the start taken over, the trials of the arms are known
+        if self.searcher.refused:
+            raise self.searcher.refused
+        for line in standing_of(expected(self.queue), self.recorded, start=self.queue.start).lines():
+            self.say(line)
 
     def run(
         self, given: Resources, backend: str, display: Callable[[Any, Resources], Any] | None, stops: Stops
@@ -115,27 +146,39 @@ class Session:
 
     def _fit(self, given: Resources, backend: str) -> None:
         """Run all stages in one Tune run, so that worker processes are started once."""
-        resume.finish_rows(self.queue, self.record)
-        self._forget_checkpoints()
-        pretrain = self.queue.pretrain
-        context = TrialContext(
+        scheduler = self.scheduler()
+        self.searcher.meter.gpus = given.gpus
+        trial = tune.with_parameters(StudyTrial, work=self.work, context=self.context(given, backend))
+        trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
+        while not self._tune(trainable, scheduler, given):
+            pass
+
+    def context(self, given: Resources, backend: str) -> TrialContext:
+        """Return the settings of all trials of this run."""
+        start = self.queue.recorded_start()
+        return TrialContext(
             results=self.results,
             study_id=self.study.name,
-            init_path=checkpoint_path(self.results, pretrain.trial_key) if pretrain else self._init_path,
+            init_path=self._start,
+            advice=AGAIN if self.queue.pretrain else "Bring it back, and run the same command again.",
             given=given,
             backend=backend,
             versions=library_versions(),
             patience_s=self._patience_s,
             objective=self.queue.objective,
+            attempts=self.record.last_attempts(plan.trial_key for plan in self.queue.to_go_on()),
+            anew=start["trial_key"] if start and not self.queue.arms else None,
         )
+
+    def scheduler(self) -> StudyScheduler:
+        """Finish what earlier runs have left, and make the scheduler with the rungs of all recorded trials."""
+        resume.finish_rows(self.queue, self.record)
+        self._forget_checkpoints()
         self._history.update(resume.history(self.queue, self.record))
         scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue)
-        self.searcher.meter.gpus = given.gpus
-        trial = tune.with_parameters(StudyTrial, work=self.work, context=context)
-        trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
-        while not self._tune(trainable, scheduler, given):
-            pass
+        self._take_over.judge = lambda plan, epochs: scheduler.judge(plan.arm_id, plan.trial_key, epochs)
+        return scheduler
 
     def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:
         """Run Tune; False if it has given up all trials, which need another Tune run.
@@ -193,23 +236,9 @@ class Session:
             left=self.queue.remaining(),
         )
 
-    def _start_known(self) -> None:
-        """Open the arms if the pretrained start is recorded and its checkpoint has the recorded hash."""
-        plan, row = self.queue.pretrain, resume.recorded_start(self.queue, self.recorded)
-        if plan is None or row is None:
-            return
-        path = checkpoint_path(self.results, plan.trial_key)
-        try:
-            known = path.exists() and self.record.weights_hash(plan) == row["checkpoint_sha256"]
-        except TuneQatError as error:
-            self.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
-            return
-        if known:
-            self.queue.start_known(row["checkpoint_sha256"])
-
     def _forget_checkpoints(self) -> None:
         """Remove checkpoints of ended trials that a driver left behind when it died after writing the row."""
-        left = {folder.name for folder in self.results.glob("checkpoints/*")}
+        left = {folder.name for folder in table_folder(self.results, "checkpoints", self.study.name).glob("*")}
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])

@@ -10,9 +10,9 @@ from typing import Any
 
 from ray import tune
 
-from tune_qat.config import StorageRefused, TuneQatError
-from tune_qat.config.statuses import ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
+from tune_qat.results.layout import checkpoint_path, checkpoint_to_read
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
@@ -20,7 +20,7 @@ from tune_qat.storage.retry import Patience
 from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import Resources
-from tune_qat.tuning.cluster.nodes import OtherVersions, check_versions_here
+from tune_qat.tuning.cluster.nodes import check_versions_here
 from tune_qat.tuning.gpu.memory_share import memory_share
 from tune_qat.tuning.objective import OBJECTIVE, Objective
 from tune_qat.tuning.plan import WARM_UP, PlannedTrial
@@ -38,6 +38,8 @@ class TrialContext:
     study_id: str
     init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
+    advice: str
+    """What to do without that checkpoint, for the user."""
     given: Resources
     backend: str
     versions: Mapping[str, str | None]
@@ -45,6 +47,10 @@ class TrialContext:
     patience_s: float
     """Seconds for which refused writes are tried again."""
     objective: Objective
+    attempts: Mapping[str, int]
+    """Number of the last recorded attempt at each trial that goes on."""
+    anew: str | None
+    """Key of a completed start whose checkpoint was refused: it begins at its first epoch."""
 
 
 class StudyTrial(tune.Trainable):
@@ -73,8 +79,8 @@ class StudyTrial(tune.Trainable):
         """Train one epoch. A failure of the trial is a result, never a failure of the study."""
         try:
             report = next(self._reports)
-        except (StorageRefused, OtherVersions) as error:
-            # Not the trial's fault: the next run resumes it.
+        except StudyHalted as error:
+            # Not the trial's fault, and no other trial would fare better: the next run resumes it.
             report = self._failed(INTERRUPTED, error, str(error))
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
@@ -126,35 +132,25 @@ def _epochs(
     from tune_qat.results.writer import EpochLog
     from tune_qat.training.checkpoints import save_checkpoint
     from tune_qat.training.device import peak_memory_mb, thread_count
-    from tune_qat.training.loop import Training
 
     check_versions_here(context.versions)
     restart_peak()
     about["start_memory_mb"], given = resident_mb(), context.given
     write = Patience(context.results, context.patience_s).write_whole
-    path = checkpoint_path(context.results, plan.trial_key)
-    log = EpochLog(context.results, context.study_id, plan.trial_key, write)
-
-    def begin() -> Training:
-        init = None if plan.stage == PRETRAIN else context.init_path
-        return Training(plan.config, work, device=given.device, init=init, task=task(), backend=context.backend)
-
+    path = checkpoint_path(context.results, context.study_id, plan.trial_key)
+    earlier = context.attempts.get(plan.trial_key, 0)
+    log = EpochLog(context.results, context.study_id, plan.trial_key, write, earlier=earlier)
     with thread_count(given.threads), memory_share(given.device, given.gpus):
         about.update(_about(given.device))
-        training = begin()
-        if path.exists():
-            try:
-                _go_on(training, plan, context)
-            except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
-                if is_out_of_memory(error):
-                    raise
-                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
-                training = begin()
+        training = _started(plan, work, task, context, about)
         if training.epoch == 0:
             log.forget_earlier()
         if training.status != RUNNING:
             # The trial ended before its row was written: nothing is left to train, and the record has every epoch.
-            yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
+            if plan.stage in KEPT_STAGES and not path.exists():  # it was read from where an earlier version kept it
+                save_checkpoint(training.state_dict(), path, write)
+            ended = {"epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
+            yield {**about, **ended, **_kept(training, plan)}
         for result in training.epochs(test=plan.stage == RETRAIN):
             # The record first, so that no checkpoint is ahead of it.
             log.append(result)
@@ -163,14 +159,58 @@ def _epochs(
                 save_checkpoint(training.state_dict(), path, write)
             of_epoch = {"peak_memory_mb": peak_memory_mb(given.device), "backend": training.backend}
             of_epoch |= {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
+            of_epoch |= _kept(training, plan)
             yield {**about, **of_epoch, OBJECTIVE: context.objective.of(result.val_metric)}
 
 
-def _go_on(training: Any, plan: PlannedTrial, context: TrialContext) -> None:
+def _started(
+    plan: PlannedTrial, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+) -> Any:
+    """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
+    from tune_qat.training.checkpoints import check_start
+    from tune_qat.training.loop import Training
+
+    path = checkpoint_path(context.results, context.study_id, plan.trial_key)
+    at = (
+        path
+        if plan.trial_key == context.anew
+        else checkpoint_to_read(context.results, context.study_id, plan.trial_key)
+    )
+    init = None if plan.stage == PRETRAIN else context.init_path
+    if init is not None:
+        check_start(init, plan.init_checkpoint_sha256, context.advice)
+
+    def begin() -> Training:
+        return Training(plan.config, work, device=context.given.device, init=init, task=task(), backend=context.backend)
+
+    training = begin()
+    if at.exists():
+        try:
+            _go_on(training, at, plan, context)
+        except StorageRefused:
+            raise
+        except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            if at == path:  # one that an earlier version wrote may be another study's, and stays
+                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
+            training = begin()
+    return training
+
+
+def _kept(training: Any, plan: PlannedTrial) -> dict[str, Any]:
+    """Return the column that a completed trial whose checkpoint is kept reports: the hash of what that holds."""
+    from tune_qat.training.checkpoints import trained_sha256
+
+    if training.status != COMPLETED or plan.stage not in KEPT_STAGES:
+        return {}
+    return {"checkpoint_sha256": trained_sha256(training.state_dict(), plan.stage)}
+
+
+def _go_on(training: Any, path: StoragePath, plan: PlannedTrial, context: TrialContext) -> None:
     """Load the trial's checkpoint; raise an error if it is damaged, or ahead of the recorded epochs."""
     from tune_qat.training.checkpoints import load_checkpoint
 
-    path = checkpoint_path(context.results, plan.trial_key)
     training.load_state_dict(load_checkpoint(path))
     recorded = {row["epoch"] for row in last_epochs(context.results, context.study_id, plan.trial_key)}
     if not recorded.issuperset(range(1, training.epoch + 1)):

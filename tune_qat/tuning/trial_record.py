@@ -21,8 +21,8 @@ class TrialRecord(Protocol):
     def decided(self, decision: Decision) -> None:
         """Write a decision of ASHA."""
 
-    def weights_hash(self, plan: PlannedTrial) -> str:
-        """Return the hash of a trial's final weights."""
+    def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
+        """Return the hash of what a trial's checkpoint holds; None without one from after this number of epochs."""
 
     def epochs_of(self, trial_key: str) -> Sequence[Mapping[str, Any]]:
         """Read a trial's epochs in order, each as its last attempt left it."""

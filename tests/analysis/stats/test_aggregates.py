@@ -122,13 +122,48 @@ def test_algoperf_score_by_hand() -> None:
         for optimizer, score in zip(("adam", "sgd", "lion"), scores, strict=True)
     ]
     rows.append(board(optimizer="muon", workload="v", score=1.0))
-    found = time_to_target_scores(Told(time_to_target=pd.DataFrame(rows)))
+    found = time_to_target_scores(Told(time_to_target=pd.DataFrame(rows).assign(copied=False)))
     assert found["optimizer"].tolist() == ["sgd", "adam", "lion"]  # muon was not run on w
     assert found["score"].tolist() == pytest.approx([5 / 6, 0.5, 0.25], abs=EXACT)
     assert found["boards"].tolist() == [2, 2, 2]
 
 
 def test_no_retrain_makes_empty_tables() -> None:
-    told = Told(retrain_scores=retrain([]), time_to_target=pd.DataFrame([board(score=1.0)])[:0])
+    told = Told(retrain_scores=retrain([]), time_to_target=pd.DataFrame([board(score=1.0, copied=False)])[:0])
     for table in (interquartile_means, probabilities_of_improvement, time_to_target_scores):
         assert not len(table(told))
+
+
+class TestTrialsThatAnotherStudyHasRun:
+    """Two studies of one folder: runs that the second has taken over from the first count once."""
+
+    RUNS: dict[str, Any] = {"adam": [0.5, 0.6, 0.7], "sgd": [0.4, 0.5, 0.6]}
+
+    def studies(self, *, copied: bool) -> pd.DataFrame:
+        of_first = [retrain(runs, study_id="first", optimizer=name) for name, runs in self.RUNS.items()]
+        of_second = [
+            retrain(runs, study_id="second", optimizer=name, copied=copied) for name, runs in self.RUNS.items()
+        ]
+        control = [retrain([0.9], study_id=name, **CONTROL) for name in ("first", "second")]
+        return pd.concat([*of_first, *of_second, *control])
+
+    def test_in_interquartile_means(self) -> None:
+        found = {
+            copied: interquartile_means(Told(retrain_scores=self.studies(copied=copied))).set_index("optimizer")
+            for copied in (False, True)
+        }
+        assert [found[copied].loc["sgd", ["workloads", "n"]].tolist() for copied in (False, True)] == [[2, 6], [1, 3]]
+
+    def test_in_probabilities_of_improvement_but_beside_what_is_new(self) -> None:
+        own = retrain([0.8], study_id="second", optimizer="lion")
+        scores = pd.concat([self.studies(copied=True), own])
+        found = probabilities_of_improvement(Told(retrain_scores=scores)).set_index(["a", "b"])
+        assert found["workloads"].to_dict() == {("adam", "lion"): 1, ("adam", "sgd"): 1, ("lion", "sgd"): 1}
+
+    def test_in_scores_of_time_to_target(self) -> None:
+        rows = [
+            board(study_id=name, score=score, copied=name == "second")
+            for name, score in (("first", 1.0), ("second", 0.5))
+        ]
+        found = time_to_target_scores(Told(time_to_target=pd.DataFrame(rows)))
+        assert found[["boards", "score"]].values.tolist() == [[1, 1.0]]

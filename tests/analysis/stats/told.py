@@ -67,6 +67,7 @@ def retrain(scores: Sequence[float], **values: Any) -> pd.DataFrame:
         n_test=1000,
         learning_rate=1e-3,
         batch_size=32,
+        copied=False,
     )
     return pd.DataFrame({**known, **values, "score": list(scores)})
 

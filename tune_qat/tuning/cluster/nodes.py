@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.results.provenance import library_versions, other_versions
 from tune_qat.storage.paths import StoragePath, write_whole
 from tune_qat.storage.probe import probe
@@ -25,7 +25,7 @@ SHARE = "Use a folder that all nodes see (NFS, a mounted volume), or object stor
 SAME_VERSIONS = "Install the same versions everywhere (constraints.txt names them), and run again."
 
 
-class OtherVersions(TuneQatError):
+class OtherVersions(StudyHalted):
     """Error of a node whose libraries differ from the driver's."""
 
 
