@@ -83,10 +83,6 @@ class TestLettingIn:
         assert [line.split()[1] for line in failed] == ["ray", "data"]
         assert "RAY_AUTH_TOKEN_PATH" in failed[0] and "--data-dir" in failed[1]
 
-<<<<<<< HEAD
-    def test_the_token_lets_in(self, nodes: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in mine(nodes).items():
-=======
     def test_the_doctor_looks_at_each_node_of_an_address_that_several_have(self, nodes: Raylets) -> None:
         alive = "sum(node['Alive'] for node in ray.nodes())"
         nodes.keep(0)
@@ -103,21 +99,6 @@ class TestLettingIn:
 
     def test_the_token_lets_in(self, nodes: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in mine(nodes).items():
-=======
-    def test_the_doctor_looks_at_each_node_of_an_address_that_several_have(self, head: Raylets) -> None:
-        head.start(2, cpus=0, address="127.0.0.1")
-        head.ask_until("sum(node['Alive'] for node in ray.nodes()) == 2")
-        said = tune_qat("doctor", "--address", head.address, **mine(head)).stdout
-        head.kill(2)
-        (cpus,) = (line for line in said.splitlines() if line.split()[1] == "cpus")
-        named = r"[0-9.]+ \(node [0-9a-f]{8}\): "  # Ray puts the machine's address in place of 127.0.0.1
-        found = re.findall(named + "([01]) CPUs for trials", cpus)
-        assert cpus.startswith("ok") and sorted(found) == ["0", "1"], said
-        assert "2 nodes, after" in said and ", on all 2 nodes" in said
-
-    def test_the_token_lets_in(self, head: Raylets, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in mine(head).items():
->>>>>>> numbers
             monkeypatch.setenv(name, value)
         check_reachable(nodes.address)
 
