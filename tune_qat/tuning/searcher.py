@@ -27,16 +27,8 @@ Listener = Callable[[str, PlannedTrial, Mapping[str, Any]], None]
 class StudySearcher(Searcher):
     """Searcher for one run, over all arms and stages: the queue decides which trial is next."""
 
-    def __init__(
-        self,
-        queue: StudyQueue,
-        record: TrialRecord,
-        *,
-        budget: Budget,
-        meter: Meter,
-        on_loss: Callable[[PlannedTrial], None] = lambda plan: None,
-    ) -> None:
-        """Start trials within `budget`; call `on_loss` for a trial that lost its process and will go on."""
+    def __init__(self, queue: StudyQueue, record: TrialRecord, *, budget: Budget, meter: Meter) -> None:
+        """Start trials within `budget`."""
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
@@ -49,7 +41,9 @@ class StudySearcher(Searcher):
         """Whether the user has stopped the run."""
         self.refused: TuneQatError | None = None
         """Error of a record that cannot be written any more; the study stops, and the next run resumes it."""
-        self._record, self._budget, self._on_loss = record, budget, on_loss
+        self.on_loss: Callable[[PlannedTrial], Any] = lambda plan: None
+        """Called for a trial that has lost its process, whose last recorded epoch may not have been judged."""
+        self._record, self._budget = record, budget
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
         self._losses: Counter[str] = Counter()
@@ -109,7 +103,7 @@ class StudySearcher(Searcher):
             self.tell("started", plan, {})
 
     def lost(self, trial_id: str, failure: ProcessFailure) -> None:
-        """Run a trial again whose process is gone; end it if it used up the memory or was lost too often.
+        """Run a trial again whose process is gone; end it if ASHA stops it, or if it took all memory or was lost often.
 
         Ray's own `max_failures` does not tell these cases apart, and gives a trial up at once if its process dies
         between two trials.
@@ -118,16 +112,17 @@ class StudySearcher(Searcher):
         plan = self.plans.get(trial_id)
         if plan is None:
             return
-        self._stopping.discard(plan.trial_key)
         self._losses[plan.trial_key] += not failure.excused
-        if failure.out_of_memory:
+        self.on_loss(plan)
+        if plan.trial_key in self._stopping:
+            self._end(trial_id, {})
+        elif failure.out_of_memory:
             self._end(trial_id, {"status": OOM, "error_type": "OutOfMemoryError", "error_text": failure.reason})
         elif self._losses[plan.trial_key] > MAX_RESTARTS:
             self._end(trial_id, {"status": ERROR, "error_type": "WorkerDied", "error_text": failure.reason})
         else:
             self._forget(trial_id)
             self.meter.lose(plan.trial_key)
-            self._on_loss(plan)
             self.queue.again.append(plan)
             self.tell("lost", plan, {})
 

@@ -18,6 +18,7 @@ from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
 from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.provenance import library_versions
+from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
@@ -27,8 +28,9 @@ from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
+from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
@@ -79,16 +81,17 @@ class Session:
         self._init_path = storage_path(init_path) if init_path else None
         init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
         planner = Planner(study=study, work=work, init_sha256=init_sha256)
-        self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
-        self._history: dict[str, list[tuple[int, float]]] = {}
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
+        self._earlier = earlier_spaces(study, read_rows(self.results, "arms", study.name), recorded)
+        objective = Objective(task.sign, task.worst_metric)
+        self.queue = StudyQueue(planner, recorded, objective=objective, earlier=self._earlier)
+        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
         self._fitting = False
         self._start_known()
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
-        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256)
+        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256, self._earlier)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
@@ -128,9 +131,9 @@ class Session:
             patience_s=self._patience_s,
             objective=self.queue.objective,
         )
-        self._history.update(resume.history(self.queue, self.record))
-        scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
-        resume.refill(scheduler, self.queue)
+        scheduler = StudyScheduler(self.study, self.searcher.decided, self.searcher.warm_ups.over)
+        resume.refill(scheduler, self.queue, self.record)
+        self.searcher.on_loss = partial(resume.judge_lost, scheduler, self.queue, self.record)
         self.searcher.meter.gpus = given.gpus
         trial = tune.with_parameters(StudyTrial, work=self.work, context=context)
         trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
@@ -213,11 +216,6 @@ class Session:
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
-
-    def _recall(self, plan: PlannedTrial) -> None:
-        """Read a lost trial's epochs from the record, which may have one more than was reported."""
-        epochs = self.record.epochs_of(plan.trial_key)
-        self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:
