@@ -11,6 +11,7 @@ import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from tune_qat.training import workload
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.points import random_points
 from tune_qat.tuning.record import Record
 from tune_qat.tuning.rows import outcome_columns, planned_columns
-from tune_qat.tuning.sampler import random_points
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PER_TRIAL = ("trials", "epochs", "layers", "decisions")
@@ -59,8 +60,8 @@ class BigRecord:
         if study.stages.default:
             config = study.default_config(arm, optimizer)
             plans.append(self.planner.of_config(config, arm.arm_id, "default", {}, source="default"))
-        points = random_points(study.dimensions(optimizer), searched, seed)
-        for number, values in enumerate(points):
+        points = random_points(study.dimensions(optimizer), seed)
+        for number, values in enumerate(islice(points, searched)):
             random = number < study.stages.random
             plans.append(
                 self.planner.plan(

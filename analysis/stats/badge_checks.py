@@ -47,12 +47,24 @@ def inside_range(asked: Answers, study_id: str) -> Finding:
     edges = _of(asked.frame("edge_of_range"), study_id)
     if edges.empty:
         return UNKNOWN, "No tuning trial has been completed yet: the best values are not known."
-    near = edges[edges["edge"] != "none"]
-    if near.empty:
-        return GOOD, "No arm's best learning rate or batch size lies near an edge of its range."
-    which = [f"{row['dimension'].replace('_', ' ')} of {_arm(row)} ({row['edge']})" for _, row in near.iterrows()]
-    count = f"{len(near)} of {counted(len(edges), 'best value')} near an edge of its range"
-    return BAD, f"{count}; better ones may lie beyond it: {_listed(which)}. `tune-qat widen` writes the wider study."
+    near = edges[(edges["edge"] != "none") & ~edges["failed_again"]]
+    values = counted(len(edges), "best value")
+    if not near.empty:
+        which = [f"{_dimension(row)} ({row['edge']})" for _, row in near.iterrows()]
+        found = f"{len(near)} of {values} near an edge of its range; better ones may lie beyond it: {_listed(which)}."
+        return BAD, f"{found} `tune-qat widen` writes the wider study."
+    untried = edges[(edges["untried"] != "none") & ~edges["failed_again"]]
+    failed = edges[(edges["edge"] != "none") & edges["failed_again"]]
+    said = []
+    if not untried.empty:
+        which = [f"{_dimension(row)} ({row['untried']})" for _, row in untried.iterrows()]
+        said.append(f"Well beyond {len(untried)} of {values} no trial has ended yet: {_listed(which)}.")
+    if not failed.empty:
+        which = [f"{_dimension(row)} ({row['edge']})" for _, row in failed.iterrows()]
+        said.append(f"At an edge, but failed again with fresh seeds, so that nothing lies beyond: {_listed(which)}.")
+    if said:
+        return UNKNOWN, " ".join(said)
+    return GOOD, "No arm's best value of a searched dimension lies near an edge of its range, or of what was tried."
 
 
 def enough_seeds(asked: Answers, study_id: str) -> Finding:
@@ -168,6 +180,10 @@ def _differing(arms: pd.DataFrame) -> str:
 
 def _arm(row: pd.Series) -> str:
     return f"{row['optimizer']} at {_bits(row)}"
+
+
+def _dimension(row: pd.Series) -> str:
+    return f"{row['dimension'].replace('_', ' ')} of {_arm(row)}"
 
 
 def _bits(row: pd.Series) -> str:

@@ -1,3 +1,4 @@
+import json
 import math
 import statistics
 from pathlib import Path
@@ -148,6 +149,166 @@ class TestEdgeOfRange:
         # Within half a decade of adam's 0.1, but not of sgd's 1.0.
         assert found.loc["learning_rate"]["edge"].to_dict() == {"adam": "high", "sgd": "none"}
         assert found.loc["learning_rate"]["high"].to_dict() == {"adam": 0.1, "sgd": 1.0}
+
+    @pytest.mark.parametrize(
+        ("lower", "higher", "untried"),
+        [
+            (3.1e-4, 3.2e-3, "none"),  # half a decade on either side, and more
+            (3.2e-4, 3.2e-3, "low"),
+            (3.1e-4, 3.1e-3, "high"),
+            (9e-4, 1.1e-3, "both"),
+        ],
+    )
+    def test_an_edge_is_clear_once_trials_have_ended_beyond_the_best(
+        self, tmp_path: Path, lower: float, higher: float, untried: str
+    ) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "search", val_metric=0.9, learning_rate=1e-3)
+        study.trial(arm, "search", "stopped", val_metric=0.6, learning_rate=lower, batch_size=16)
+        study.trial(arm, "random", "diverged", learning_rate=higher, batch_size=64)
+        # None of these says anything: not of this arm, not ended, of no configuration's doing, not for tuning.
+        study.trial(study.arm("sgd"), "search", val_metric=0.5, learning_rate=1e-5)
+        for rate in (1e-5, 1e-1):
+            for status in ("running", "interrupted", "error"):
+                study.trial(arm, "search", status, learning_rate=rate)
+            study.retrain(arm, 0.9, learning_rate=rate)
+        found = analysis.frame(tmp_path, "edge_of_range").set_index(["optimizer", "dimension"]).loc["adam"]
+        assert found["untried"].to_dict() == {"learning_rate": untried, "batch_size": "none"}
+        assert set(found["edge"]) == {"none"}
+
+    def test_a_range_that_was_widened_is_not_clear_before_a_trial_has_ended_in_its_new_part(
+        self, tmp_path: Path
+    ) -> None:
+        """Lion: the best lay at 1e-3, the end of the range; 1e-2 is far away now, and nothing is known above 1e-3."""
+        space = {"lion": {"learning_rate": {"low": 1e-7, "high": 1e-2, "log": True}}}
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("lion", space_json=json.dumps(space))
+        for rate, metric in ((1e-6, 0.5), (1e-5, 0.6), (1e-4, 0.7), (9e-4, 0.8)):
+            study.trial(arm, "search", val_metric=metric, learning_rate=rate)
+        row = self.rows(tmp_path, write=False).loc["learning_rate"]
+        assert (row["edge"], row["untried"]) == ("none", "high")
+        study.trial(arm, "search", val_metric=0.75, learning_rate=4e-3)
+        assert self.rows(tmp_path, write=False).loc["learning_rate", "untried"] == "none"
+
+    def test_where_nothing_can_be_tried_nothing_is_untried(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        space = {"adam": {"batch_size": {"low": 1, "high": 64}}}
+        study.trial(
+            study.arm("adam", n_train=127, space_json=json.dumps(space)), "search", val_metric=0.9, batch_size=64
+        )
+        assert self.rows(tmp_path, write=False).loc["batch_size", "untried"] == "low"
+        study.trial("adam-w4a4", "search", val_metric=0.95, batch_size=1)
+        assert self.rows(tmp_path, write=False).loc["batch_size", "untried"] == "none"
+
+    OPTIONS: dict[str, dict[str, Any]] = {
+        "momentum": {"low": 0.5, "high": 0.99, "log": False},
+        "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+        "max_norm": {"low": 0.5, "high": 8.0, "log": True},
+        "gamma": {"low": 1.0, "high": 9.0, "log": False},
+        "quantizer_lr_multiplier": {"low": 0.01, "high": 1.0, "log": True},
+        "bits": {"low": 0, "high": 2, "log": False},
+    }
+
+    @pytest.mark.parametrize(
+        ("dimension", "value", "edge", "wide"),
+        [
+            # The weight of an average: its distance to one counts, in factors of two.
+            ("momentum", 0.985, "high", (0.5, 0.995)),
+            ("momentum", 0.975, "none", (0.5, 0.99)),
+            ("momentum", 0.55, "low", (0.3775, 0.99)),  # an eighth of 0.49 is near, and a quarter the step
+            ("momentum", 0.57, "none", (0.5, 0.99)),
+            ("weight_decay", 4e-3, "high", (1e-6, 0.1)),  # half a decade is an eighth of four
+            ("weight_decay", 3e-3, "none", (1e-6, 1e-2)),
+            ("max_norm", 6.0, "high", (0.5, 16.0)),  # 16 ** (1 / 8) is 1.41, and its square 2
+            ("max_norm", 5.0, "none", (0.5, 8.0)),
+            ("max_norm", 0.6, "low", (0.25, 8.0)),
+            ("gamma", 8.5, "high", (1.0, 11.0)),
+            ("gamma", 1.5, "low", (0.5, 9.0)),  # not below zero
+            ("quantizer_lr_multiplier", 0.9, "high", (0.01, 10**0.5)),
+            ("quantizer_lr_multiplier", 0.3, "none", (0.01, 1.0)),
+        ],
+    )
+    def test_every_searched_dimension_has_edges(
+        self, tmp_path: Path, dimension: str, value: float, edge: str, wide: tuple[float, float]
+    ) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam", space_json=json.dumps({"adam": self.OPTIONS}))
+        self.option_trial(
+            study, arm, {"momentum": 0.8, "weight_decay": 1e-4, "max_norm": 2.0, "gamma": 5.0, dimension: value}
+        )
+        found = self.rows(tmp_path, write=False)
+        assert set(found.index) == self.OPTIONS.keys() - {"bits"}, "positions in a list have no edges"
+        assert found["edge"].drop(dimension).eq("none").all()
+        row = found.loc[dimension]
+        assert (row["best"], row["edge"]) == (value, edge)
+        assert (row["wide_low"], row["wide_high"]) == pytest.approx(wide, rel=EXACT)
+
+    @staticmethod
+    def option_trial(study: SmallStudy, arm: str, options: dict[str, float], **values: Any) -> None:
+        multiplier = options.pop("quantizer_lr_multiplier", 0.1)
+        scheme = {"ste": "clip_then_round", "first_last_bits": 8}
+        params = json.dumps({"scheme": scheme, "optimizer_options": options})
+        known = {"val_metric": 0.9, "params_json": params, "quantizer_lr_multiplier": multiplier}
+        study.trial(arm, "search", **{**known, **values})
+
+    def test_options_are_untried_where_no_trial_has_ended_beyond(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam", space_json=json.dumps({"adam": self.OPTIONS}))
+        middle = {"momentum": 0.8, "weight_decay": 1e-4, "max_norm": 2.0, "gamma": 5.0}
+        self.option_trial(study, arm, dict(middle))
+        assert set(self.rows(tmp_path, write=False)["untried"]) == {"both"}
+        self.option_trial(
+            study, arm, {"momentum": 0.9, "weight_decay": 1e-3, "max_norm": 3.0, "gamma": 6.0}, val_metric=0.5
+        )
+        self.option_trial(
+            study, arm, {"momentum": 0.74, "weight_decay": 2e-5, "max_norm": 1.4, "gamma": 4.0}, val_metric=0.5
+        )
+        # 0.8 to 0.9 halves the distance to one; 0.74 is an eighth of the range away, and 1.4 less than 2 / 1.41.
+        assert self.rows(tmp_path, write=False)["untried"].to_dict() == {
+            "momentum": "low",
+            "weight_decay": "none",
+            "max_norm": "none",
+            "gamma": "none",
+            "quantizer_lr_multiplier": "both",
+        }
+
+    def test_a_rate_of_quantizers_is_none_of_floating_point(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam", 32, space_json=json.dumps({"adam": self.OPTIONS}))
+        self.option_trial(study, arm, {"momentum": 0.8}, quantizer_lr_multiplier=1.0)
+        assert "quantizer_lr_multiplier" not in self.rows(tmp_path, write=False).index
+
+    @pytest.mark.parametrize(
+        ("seeds", "failed"),
+        [
+            ((None, None, None), True),
+            ((None, None, 0.9), True),
+            ((None, 0.9, 0.9), False),
+            ((0.9, 0.9, 0.9), False),
+            ((), False),
+        ],
+    )
+    def test_what_failed_with_fresh_seeds_calls_for_nothing_in_its_direction(
+        self, tmp_path: Path, seeds: tuple[float | None, ...], failed: bool
+    ) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "search", val_metric=0.9, learning_rate=0.09, batch_size=64, config_id="best")
+        study.retrain(arm, *seeds, learning_rate=0.09)
+        found = self.rows(tmp_path, write=False)
+        assert set(found["edge"]) == {"high"} and set(found["failed_again"]) == {failed}
+        assert found["wide_high"].to_dict() == {
+            "learning_rate": 0.1 if failed else 1.0,
+            "batch_size": 64 if failed else 128,
+        }
+
+    def test_a_run_that_learned_nothing_has_failed_too(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        arm = study.arm("adam")
+        study.trial(arm, "search", val_metric=0.9, learning_rate=0.09, config_id="best")
+        study.retrain(arm, 0.1, 0.1, learned=False, learning_rate=0.09)
+        assert self.rows(tmp_path, write=False).loc["learning_rate", "failed_again"]
 
     @staticmethod
     def rows(results: Path, *, write: bool = True, **values: Any) -> pd.DataFrame:

@@ -154,6 +154,11 @@ class TestPlan:
     def test_a_mistake_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...], parts: list[str]) -> None:
         assert_refused(tune_qat("plan", *arguments), 2, *parts)
 
+    def test_a_training_batch_of_one_that_batch_norm_cannot_take_is_a_mistake(self, tune_qat: Any, small: str) -> None:
+        normed = ("--set", 'workload.model="lenet5_bn"', "--set", "space.batch_size.low=1")
+        assert_refused(tune_qat("plan", small, *normed), 2, "space.batch_size.low = 1: Layer 'norm3'", "Use 2 or more.")
+        assert tune_qat("plan", small, *normed[2:]).code == 0
+
 
 class TestRun:
     """Without Ray: `tests/tuning` runs studies."""

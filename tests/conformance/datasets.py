@@ -60,6 +60,17 @@ class DatasetConformance:
             assert len(set(names)) == len(names)
             assert {split: len(members) for split, members in dataset.names.items()} == dataset.sizes
 
+    def test_the_table_knows_its_images(self, dataset: Dataset, task: Task) -> None:
+        if dataset.spec.image is None:
+            return
+        known, found = data.known_input(self.name, dataset.options), dataset.model_input
+        assert known is not None and (known.task, known.channels, known.scale) == (
+            found.task,
+            found.channels,
+            found.scale,
+        )
+        assert task.batch(0, 1, torch.arange(1))[0].shape == (1, known.channels, known.height, known.width)
+
     def test_arrays_are_as_described(self, dataset: Dataset) -> None:
         for split in dataset.splits.values():
             if isinstance(split, LabelledImages):

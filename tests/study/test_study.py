@@ -248,13 +248,12 @@ class TestRungs:
 
         def actions(scheduler: Any, name: str, values: list[float]) -> list[str]:
             trial = SimpleNamespace(trial_id=name, config={"arm_id": arm_id, "stage": "search", "trial_key": name})
-            scheduler.on_trial_add(None, trial)
             reports = [{"epoch": epoch, OBJECTIVE: value} for epoch, value in enumerate(values, 1)]
             return [scheduler.on_trial_result(None, trial, report) for report in reports]
 
         stopped = []
         for epoch in range(1, epochs):
-            scheduler = StudyScheduler(study, {}, lambda decision: None)
+            scheduler = StudyScheduler(study, lambda decision: None)
             actions(scheduler, "good", [1.0] * epochs)
             # As good as the other until it falls behind: stopped then if, and only if, somebody looks.
             if actions(scheduler, "falls", [1.0] * (epoch - 1) + [0.0])[-1] == "STOP":

@@ -21,7 +21,8 @@ from tests.helpers.trials import (
 )
 from tests.training.test_loop import dropping
 from tune_qat.config import UsageError
-from tune_qat.training.batch_norm import norms, reestimate
+from tune_qat.data import classification
+from tune_qat.training.batch_norm import check_values, norms, reestimate
 
 NORMED: dict[str, Any] = {"model": "lenet5_bn"}
 
@@ -130,3 +131,75 @@ class TestTrial:
     def test_a_number_below_zero_is_refused(self) -> None:
         with pytest.raises(UsageError, match="bn_reestimation_batches must be at least 0"):
             tiny_trial(bn_reestimation_batches=-1)
+
+
+class TestOneValue:
+    """Batches so small that a channel has one value, of which torch takes no variance."""
+
+    @pytest.mark.parametrize(
+        ("layers", "named"),
+        [
+            ([nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)], None),  # 4 x 4 values
+            ([nn.Conv2d(2, 4, 6), nn.BatchNorm2d(4)], "1"),  # 1 x 1
+            ([nn.Flatten(), nn.Linear(72, 5), nn.BatchNorm1d(5)], "2"),
+            ([nn.Conv2d(2, 4, 6), nn.GroupNorm(1, 4)], None),
+            ([nn.Flatten(), nn.Linear(72, 5), nn.LayerNorm(5)], None),
+        ],
+    )
+    def test_is_found_by_running_the_model(self, layers: list[nn.Module], named: str | None) -> None:
+        model = nn.Sequential(*layers)
+        (one,) = batches(1, 1)
+        if named is None:
+            check_values(model, one, training=True)
+            model.train()(one)
+        else:
+            with pytest.raises(
+                UsageError, match=f"Layer '{named}' is trained on one value per channel in a batch of 1"
+            ):
+                check_values(model, one, training=True)
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                model.train()(one)
+        check_values(model, batches(1, 2)[0], training=True)
+        check_values(model, one, training=False)
+
+    def test_is_a_mistake_of_a_norm_without_statistics_in_evaluation_too(self) -> None:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.BatchNorm1d(5, track_running_stats=False))
+        with pytest.raises(UsageError, match="Layer '2' is evaluated, which it keeps no statistics for, on one value"):
+            check_values(model, batches(1, 1)[0], training=False)
+        check_values(model, batches(1, 2)[0], training=False)
+
+    def test_leaves_the_model_and_the_random_numbers_alone(self) -> None:
+        model = nn.Sequential(network(), nn.Dropout(0.5)).eval()
+        before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+        check_values(model, batches(1, 2)[0], training=True)
+        assert torch.equal(random, torch.get_rng_state())
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert not any(module.training for module in model.modules())
+        assert not any(module._forward_pre_hooks for module in model.modules())
+
+    def test_another_mistake_of_a_model_is_its_own(self) -> None:
+        with pytest.raises(RuntimeError):
+            check_values(network(), torch.zeros(1, 3, 6, 6), training=True)
+
+    def test_a_trial_says_so_before_it_trains(self) -> None:
+        with pytest.raises(UsageError, match="Layer 'norm3' is trained on one value per channel in a batch of 1"):
+            training_of(tiny_trial(**NORMED, batch_size=1))
+        assert training_of(tiny_trial(batch_size=1)).status == "running", "a model without batch norm"
+
+    def test_the_last_batch_of_an_evaluation_may_have_one_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        training = training_of(tiny_trial(**NORMED, epochs=1, bn_reestimation_batches=1))
+        list(training.epochs())
+        training.model.eval()
+        whole = training.task.evaluate(training.model, "val")
+        sizes: list[int] = []
+
+        def counting(images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return training.model(images)
+
+        monkeypatch.setattr(classification, "EVALUATION_BATCH", whole.n - 1)
+        with torch.no_grad():
+            parts = training.task.evaluate(counting, "val")
+        assert sizes == [whole.n - 1, 1]
+        assert (parts.metric, parts.n, parts.correct) == (whole.metric, whole.n, whole.correct)
+        assert parts.loss == pytest.approx(whole.loss, rel=1e-5)  # float32 sums

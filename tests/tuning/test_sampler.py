@@ -1,15 +1,15 @@
 """The sampler of an arm: its space, its history and its seeds."""
 
 import math
-import warnings
+from itertools import islice
 from typing import Any
 
 import pytest
-from ray.tune.search.optuna import optuna_search
 
 from tests.helpers.studies import tiny_study
 from tune_qat.config import Range
-from tune_qat.tuning.sampler import ArmSampler, random_points
+from tune_qat.tuning.points import random_points
+from tune_qat.tuning.sampler import ArmSampler
 
 SPACES = {
     "adam": {"learning_rate": Range(low=1e-5, high=1e-1), "batch_size": Range(low=8, high=64)},
@@ -26,12 +26,16 @@ def sampler(names: tuple[str, ...] = ("adam",), *, kind: str = "tpe", seed: int 
     return ArmSampler(spaces, sampler=kind, seed=seed, startup_trials=3, history=history)
 
 
-def proposals(one: ArmSampler, count: int) -> list[tuple[str, dict[str, float]]]:
+def score(values: dict[str, float]) -> float:
+    return -abs(math.log10(values["learning_rate"]) + 3)
+
+
+def proposals(one: ArmSampler, count: int, *, first: int = 0) -> list[tuple[str, dict[str, float]]]:
     found = []
-    for index in range(count):
+    for index in range(first, count):
         optimizer, values = one.propose(str(index))
         found.append((optimizer, values))
-        one.tell(str(index), -abs(math.log10(values["learning_rate"]) + 3))
+        one.tell(str(index), score(values))
     return found
 
 
@@ -59,26 +63,16 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     assert sum(late) / len(late) < 0.6
 
 
-def test_a_slow_sampler_says_nothing_about_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_search, "DEFINE_BY_RUN_WARN_THRESHOLD_S", -1.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        sampler().propose("0")
-
-
-def test_history_counts_as_startup_and_moves_the_seed_on() -> None:
-    first = proposals(sampler(), 6)
-    history = [(optimizer, values, -abs(math.log10(values["learning_rate"]) + 3)) for optimizer, values in first]
-    again = proposals(sampler(history=history), 6)
-    assert not {v["learning_rate"] for _, v in first} & {v["learning_rate"] for _, v in again}
-
-
-def test_a_random_sampler_with_a_history_draws_none_of_its_points_again() -> None:
-    # TPE draws otherwise as soon as it has a history; here only the seed can tell.
-    first = proposals(sampler(kind="random"), 6)
-    history = [(optimizer, values, 0.5) for optimizer, values in first]
-    again = proposals(sampler(kind="random", history=history), 6)
-    assert not {v["learning_rate"] for _, v in first} & {v["learning_rate"] for _, v in again}
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+@pytest.mark.parametrize("names", [("adam",), ("adam", "nesterov")])
+def test_a_sampler_that_begins_with_a_history_goes_on_as_if_it_had_proposed_it(
+    kind: str, names: tuple[str, ...]
+) -> None:
+    whole = proposals(sampler(names, kind=kind), 30)
+    known = [(optimizer, values, score(values)) for optimizer, values in whole[:17]]
+    again = sampler(names, kind=kind, history=known)
+    assert proposals(again, 30, first=17) == whole[17:]
+    assert len({values["learning_rate"] for _, values in whole}) == 30
 
 
 def test_history_of_a_joint_arm_names_the_optimizer() -> None:
@@ -96,10 +90,9 @@ def test_a_failed_proposal_does_no_harm() -> None:
     assert len(proposals(one, 5)) == 5
 
 
-def test_a_longer_random_sequence_begins_like_the_shorter_one() -> None:
+def test_random_points_are_uniform_on_each_axis() -> None:
     dimensions = tiny_study().dimensions("sgd_clip")
-    assert random_points(dimensions, 5, seed=1)[:3] == random_points(dimensions, 3, seed=1)
-    points = random_points(dimensions, 2_000, seed=0)
+    points = list(islice(random_points(dimensions, seed=0), 2_000))
     rates = [math.log10(point["learning_rate"]) for point in points]
     # Uniform on -4..0: mean -2, standard error 1.155 / sqrt(2000) = 0.026; six of them.
     assert abs(sum(rates) / len(rates) + 2) < 6 * 0.026

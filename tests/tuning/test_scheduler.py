@@ -23,13 +23,12 @@ def trial(name: str, arm: str, stage: str = "search") -> Any:
     return SimpleNamespace(trial_id=name, config={"arm_id": arm, "stage": stage, "trial_key": name})
 
 
-def scheduler(decisions: list[Decision], history: dict[str, list[tuple[int, float]]] | None = None) -> StudyScheduler:
-    return StudyScheduler(study(), history or {}, decisions.append)
+def scheduler(decisions: list[Decision]) -> StudyScheduler:
+    return StudyScheduler(study(), decisions.append)
 
 
 def run_one(asha: StudyScheduler, one: Any, curve: list[float]) -> int:
     """Epochs until it is stopped, or all of them."""
-    asha.on_trial_add(NO_CONTROLLER, one)
     for epoch, value in enumerate(curve, start=1):
         if asha.on_trial_result(NO_CONTROLLER, one, {"epoch": epoch, OBJECTIVE: value}) == "STOP":
             return epoch
@@ -103,25 +102,43 @@ def test_refilled_rungs_decide_like_those_that_never_stopped(curves: dict[str, l
     whole = scheduler([])
     lasted = {name: run_one(whole, trial(name, "adam-w4a4"), curve) for name, curve in curves.items()}
     names = list(curves)
-    history = {
-        name: [(epoch, value) for epoch, value in enumerate(curves[name][: lasted[name]], start=1)]
-        for name in names[:20]
-    }
-    again = scheduler([], history)
+    again = scheduler([])
     for name in names[:20]:
-        again.refill("adam-w4a4", name)
+        again.refill("adam-w4a4", name, enumerate(curves[name][: lasted[name]], start=1))
     for name in names[20:]:
         assert run_one(again, trial(f"again-{name}", "adam-w4a4"), curves[name]) == lasted[name]
 
 
-def test_a_trial_that_goes_on_is_in_the_rungs_it_has_passed() -> None:
+def test_what_was_recorded_and_never_judged_is_judged_as_if_it_had_been_reported(
+    curves: dict[str, list[float]],
+) -> None:
     decisions: list[Decision] = []
-    asha = scheduler(decisions, {"cut": [(1, 0.5), (2, 0.6), (3, 0.7)]})
+    expected: list[Decision] = []
+    reported, judged = scheduler(expected), scheduler(decisions)
+    for name, curve in curves.items():
+        lasted = run_one(reported, trial(name, "adam-w4a4"), curve)
+        assert judged.judge("adam-w4a4", name, list(enumerate(curve, start=1))) == (lasted if lasted < 27 else None)
+    assert decisions == expected, "what follows a stop is in no rung"
+
+
+def test_a_rung_that_holds_a_trial_does_not_judge_it_again() -> None:
+    decisions: list[Decision] = []
+    asha = scheduler(decisions)
+    for number in range(3):
+        run_one(asha, trial(f"t{number}", "adam-w4a4"), [0.5 + number / 10] * 2)
+    asha.refill("adam-w4a4", "cut", [(1, 0.1)])
+    before = len(decisions)
+    assert not asha.judge("adam-w4a4", "cut", [(1, 0.1), (2, 0.9), (3, 0.9)]), "an earlier decision let it go on"
+    assert [(one.trial_key, one.rung, one.n_in_rung) for one in decisions[before:]] == [("cut", 3, 0)]
     one = trial("cut", "adam-w4a4")
-    asha.on_trial_add(NO_CONTROLLER, one)
-    asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 4, OBJECTIVE: 0.8})
-    assert decisions == []
-    assert run_one(asha, trial("next", "adam-w4a4"), [0.4] * 27) == 1
+    assert asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 3, OBJECTIVE: 0.9}) == "CONTINUE"
+    assert len(decisions) == before + 1
+
+
+def test_without_asha_nothing_is_judged() -> None:
+    decisions: list[Decision] = []
+    asha = StudyScheduler(tiny_study(asha={"enabled": False}), decisions.append)
+    assert not asha.judge("adam-w4a4", "t", [(1, 0.1)]) and not decisions
 
 
 def test_a_worst_value_in_a_rung_harms_nobody_else() -> None:
@@ -129,7 +146,6 @@ def test_a_worst_value_in_a_rung_harms_nobody_else() -> None:
     worst = Objective(1, 0.0).of(None)
     for index in range(2):
         one = trial(f"diverged{index}", "adam-w4a4")
-        asha.on_trial_add(NO_CONTROLLER, one)
         asha.on_trial_result(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: worst})
     assert run_one(asha, trial("fine", "adam-w4a4"), [0.5] * 27) == 27
     assert run_one(asha, trial("poor", "adam-w4a4"), [0.1] * 27) == 1
@@ -140,7 +156,6 @@ def test_cutoffs_recorded_after_a_divergence_at_a_rung_are_those_that_asha_used(
     asha = scheduler(decisions)
     for index, value in enumerate((0.5, 0.4)):
         one = trial(f"diverged{index}", "adam-w4a4")
-        asha.on_trial_add(NO_CONTROLLER, one)
         # Ray tells a scheduler of a trial's last report by its end alone.
         asha.on_trial_complete(NO_CONTROLLER, one, {"epoch": 1, OBJECTIVE: value})
     run_one(asha, trial("next", "adam-w4a4"), [0.45] * 27)
@@ -163,7 +178,6 @@ def test_a_report_without_an_epoch_is_no_decision() -> None:
     decisions: list[Decision] = []
     asha = scheduler(decisions)
     one = trial("broken", "adam-w4a4")
-    asha.on_trial_add(NO_CONTROLLER, one)
     assert asha.on_trial_result(NO_CONTROLLER, one, {OBJECTIVE: 0.0, "status": "error"}) == "CONTINUE"
     assert decisions == []
 
@@ -178,27 +192,3 @@ def test_cutoff_of_an_empty_rung_is_none() -> None:
 )
 def test_the_objective_is_always_finite(metric: float | None, sign: int, expected: float) -> None:
     assert Objective(sign, 0.0).of(metric) == expected
-
-
-def test_a_trial_that_goes_on_under_another_name_of_rays_is_in_its_rungs_once() -> None:
-    arm = study().arms()[0].arm_id
-    decisions: list[Decision] = []
-    history: dict[str, list[tuple[int, float]]] = {"unknown": []}
-    asha = scheduler(decisions, history)
-    for number in range(4):
-        run_one(asha, trial(f"t{number}", arm), [0.5 + number / 10] * 3)
-    lost = trial("lost", arm)
-    asha.on_trial_add(NO_CONTROLLER, lost)
-    asha.on_trial_result(NO_CONTROLLER, lost, {"epoch": 1, OBJECTIVE: 0.9})
-    # Epoch 3 is in the record, and was never reported.
-    history["lost"] = [(1, 0.9), (2, 0.9), (3, 0.9)]
-    again = SimpleNamespace(trial_id="another name", config=lost.config)
-    before = len(decisions)
-    asha.on_trial_add(NO_CONTROLLER, again)
-    assert asha.on_trial_result(NO_CONTROLLER, again, {"epoch": 3, OBJECTIVE: 0.9}) == "CONTINUE"
-    assert asha.on_trial_result(NO_CONTROLLER, again, {"epoch": 4, OBJECTIVE: 0.9}) == "CONTINUE"
-    assert len(decisions) == before, "it is judged at a rung once"
-    last = trial("last", arm)
-    run_one(asha, last, [0.95] * 3)
-    assert [(row.rung, row.n_in_rung) for row in decisions[before:]] == [(1, 5), (3, 5)]
-    assert decisions[-1].cutoff == cutoff([0.5, 0.6, 0.7, 0.8, 0.9], 3)

@@ -213,13 +213,21 @@ def test_a_trial_is_stopped_by_the_decision_and_not_by_what_it_reports() -> None
         assert [(row["status"], row["reason"]) for row in queue.rows] == [expected]
 
 
-def test_a_decision_to_stop_does_not_outlive_a_lost_process() -> None:
+@pytest.mark.parametrize("failure", [ProcessFailure(reason="killed"), ProcessFailure(reason="", out_of_memory=True)])
+def test_a_trial_that_asha_has_stopped_is_not_gone_on_with_when_its_process_is_lost(failure: ProcessFailure) -> None:
     searcher, queue = running("t")
     searcher.decided(decision("stop"))
-    searcher.lost("t", ProcessFailure(reason="killed"))
-    assert searcher.suggest("again")["trial_key"] == "t"
-    searcher.on_trial_complete("again", {"status": "completed"})
-    assert queue.rows[0]["status"] == "completed"
+    searcher.lost("t", failure)
+    assert [(row["status"], row["reason"]) for row in queue.rows] == [("stopped", "asha")] and not queue.again
+
+
+def test_what_a_lost_process_had_recorded_may_end_its_trial() -> None:
+    searcher, queue = running("t", "other")
+    searcher.on_loss = lambda plan: searcher.decided(decision("stop")) if plan.trial_key == "t" else None
+    for name in ("t", "other"):
+        searcher.lost(name, ProcessFailure(reason="killed"))
+    assert [(row["status"], row["reason"]) for row in queue.rows] == [("stopped", "asha")]
+    assert [plan.trial_key for plan in queue.again] == ["other"]
 
 
 def test_everyone_who_listens_is_told_in_turn() -> None:

@@ -22,7 +22,7 @@ def test_arms_at_an_edge_come_first_with_what_is_wide_enough(study: Study, tmp_p
     said = describe(tmp_path / "r")
     title, _, heads, _, *rows = said.splitlines()
     assert title == "study small (comparison mode): 4 best values lie near an edge of their ranges."
-    assert heads.split() == ["arm", "searched", "best", "range", "near", "wide", "enough"]
+    assert heads.split() == ["arm", "searched", "best", "range", "untried", "near", "wide", "enough"]
     assert [row.split()[-2:] for row in rows[:4]] == [["high", "1e-05..1"], ["low", "4..64"]] * 2
     assert all(row.split()[-2:] == ["-", "-"] for row in rows[4:8])
     assert rows[-1] == f"widen    tune-qat widen {tmp_path}/r -o wide.toml"
@@ -33,6 +33,26 @@ def test_nothing_at_an_edge_is_said_plainly(study: Study, tmp_path: Path) -> Non
     said = describe(tmp_path / "r")
     assert said.startswith("study small (comparison mode): no best value lies near an edge of its range.")
     assert "tune-qat widen" not in said
+
+
+def test_what_was_not_tried_is_said_and_goes_with_more_trials(study: Study, tmp_path: Path) -> None:
+    record = full(study, tmp_path / "r")
+    assert "Well beyond 8 best values inside their ranges no trial has ended" in describe(tmp_path / "r")
+    for arm in record.arm_ids:
+        for rate, size in ((1e-4, 16), (1.0, 64)):
+            record.trial(arm, "search", "stopped", val_metric=0.1, learning_rate=rate, batch_size=size)
+    assert "no trial has ended" not in describe(tmp_path / "r")
+
+
+def test_what_failed_again_with_fresh_seeds_is_not_widened(study: Study, tmp_path: Path) -> None:
+    record = full(study, tmp_path / "r", {"adam": {"learning_rate": 0.09, "config_id": "best"}})
+    for arm in ("adam-w32a32", "adam-w4a4"):
+        record.retrain(arm, None, None, None, learning_rate=0.09)
+    said = describe(tmp_path / "r")
+    assert said.startswith("study small (comparison mode): no best value lies near an edge of its range.")
+    assert "2 best values near an edge failed again with fresh seeds: a wider range is no answer." in said
+    rows = [row.split()[-3:] for row in said.splitlines() if row.split()[:3:2] == ["adam-w4a4", "rate"]]
+    assert rows == [["high", "failed", "again"]] and "tune-qat widen" not in said
 
 
 def test_a_study_without_a_completed_trial_has_no_best(study: Study, tmp_path: Path) -> None:

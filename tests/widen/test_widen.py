@@ -1,5 +1,6 @@
 """The wider study: its ranges, its trials, its file."""
 
+import json
 import math
 import tomllib
 from pathlib import Path
@@ -18,6 +19,13 @@ from tune_qat.widen.file import document
 from tune_qat.widen.ranges import Wanted, widen
 
 AT_EDGES = {"adam": {"learning_rate": 0.09, "batch_size": 8}, "nesterov": {"learning_rate": 2e-4}}
+
+
+MORE_SEARCHED = """\
+batch_size = { low = 8, high = 64 }
+quantizer_lr_multiplier = { low = 0.01, high = 1.0 }
+per_optimizer.adam.beta1 = { low = 0.5, high = 0.95 }
+per_optimizer.nesterov.momentum = { low = 0.3, high = 0.9 }"""
 
 
 @pytest.fixture
@@ -80,6 +88,38 @@ class TestRanges:
         assert "Batch sizes end at 256: the training split has 300 samples." in widened.notes
         with pytest.raises(UsageError, match="an epoch has 300 samples, which does not fill a batch of 512"):
             widen(tmp_path / "r", None, Wanted(batch_size=(512, 4096)))
+
+    def test_every_searched_dimension_is_widened(self, tmp_path: Path) -> None:
+        text = changed("batch_size = { low = 8, high = 64 }", MORE_SEARCHED)
+        study = Study.load(write(tmp_path, text))
+        record = record_of(study, tmp_path / "r")
+        scheme = {"ste": "clip_then_round", "first_last_bits": 8}
+        for arm in ("adam-w4a4", "nesterov-w4a4"):
+            options = {"beta1": 0.94} if arm.startswith("adam") else {"momentum": 0.6}
+            params = json.dumps({"scheme": scheme, "optimizer_options": options})
+            known: dict[str, Any] = {"val_metric": 0.9, "learning_rate": 1e-2, "batch_size": 32, "params_json": params}
+            record.trial(arm, "search", **known, quantizer_lr_multiplier=0.011)
+        widened = widen(tmp_path / "r", None, Wanted())
+        wide = {name: widened.study.dimensions(name) for name in ("adam", "nesterov")}
+        assert (wide["adam"]["beta1"].low, wide["adam"]["beta1"].high) == (0.5, 0.975)
+        assert wide["nesterov"]["momentum"] == study.dimensions("nesterov")["momentum"]
+        # Two decades: an eighth of them is near, a quarter the step.
+        assert wide["adam"]["quantizer_lr_multiplier"].low == pytest.approx(0.01 / 10**0.5, rel=1e-5)
+        assert widened.notes[:2] == [
+            "beta1 of adam: 0.5..0.95 -> 0.5..0.975",
+            "quantizer lr multiplier: 0.01..1 -> 0.00316228..1",
+        ]
+        # log10(0.975 / 0.5) / log10(0.95 / 0.5) is 1.040, 2.5 of 2 decades 1.25: together 0.3006 more of 6.
+        assert widened.study.stages.search == 6 + 2
+        again = Study.load(write(tmp_path, document(widened, Path("r"), None), "wide.toml"))
+        assert again == widened.study
+
+    def test_what_failed_with_fresh_seeds_moves_nothing(self, study: Study, tmp_path: Path) -> None:
+        record = full(study, tmp_path / "r", {"adam": {"learning_rate": 0.09, "config_id": "best"}})
+        for arm in ("adam-w32a32", "adam-w4a4"):
+            record.retrain(arm, None, None, None, learning_rate=0.09)
+        with pytest.raises(UsageError, match="near an edge failed again with fresh seeds"):
+            widen(tmp_path / "r", None, Wanted())
 
     def test_an_optimizer_that_finds_its_own_rate_gets_none(self, tmp_path: Path) -> None:
         own = Study.load(write(tmp_path, changed('["adam", "nesterov"]', '["adam", "prodigy"]')))

@@ -9,6 +9,7 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.used_up import used_up
 
 
 def describe(study: Study, results: StoragePath) -> str:
@@ -67,7 +68,7 @@ def _stages(study: Study) -> list[str]:
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
-    return lines
+    return [*lines, *(f"  {sentence}" for sentence in used_up(study))]
 
 
 def _recorded(study: Study, results: StoragePath) -> list[str]:

@@ -20,7 +20,8 @@ OneStudy = Annotated[str | None, typer.Option("--study", metavar="NAME", help="O
 def edges(results: Results, study: OneStudy = None) -> None:
     """Show best values that lie near an edge of their range.
 
-    Lists the best learning rate and batch size of each arm, those near an edge first, and a range wide enough.
+    Lists the best value of each searched dimension of each arm, those near an edge first, a range wide enough, and the
+    side on which no trial has ended well beyond the best.
     """
     from tune_qat.widen.edges import describe
 

@@ -9,7 +9,7 @@ import analysis
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.text.tables import cell, table_text
-from tune_qat.widen.edges import recorded_studies, widen_command
+from tune_qat.widen.edges import calling, recorded_studies, reserves, widen_command
 
 if TYPE_CHECKING:
     from tune_qat.tuning.session import Outcome
@@ -142,9 +142,10 @@ def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
 def _widening(study: Study, results: StoragePath, shown: StoragePath) -> str:
     """Return the line that widens ranges with best values near an edge, if there are any."""
     edges = analysis.frame(results, "edge_of_range")
-    count = int((edges[edges["study_id"] == study.name]["edge"] != "none").sum())
+    edges = edges[edges["study_id"] == study.name]
+    count = int(calling(edges).sum())
     if not count:
-        return "widen    no best value lies near an edge of its range"
+        return " ".join(["widen    no best value lies near an edge of its range.", *reserves(edges)]).rstrip(".")
     alone = bool(recorded_studies(results, study.name)["alone"].all())
     lie = "a best value lies" if count == 1 else f"{count} best values lie"
     return f"widen    {widen_command(shown, study.name, alone=alone)}    ({lie} near an edge of the range)"

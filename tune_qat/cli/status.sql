@@ -16,7 +16,10 @@ counted AS (
            max(t.val_metric * p.sign) FILTER (t.status = 'completed' AND t.tuning) AS best
     FROM planned p LEFT JOIN arm_trials t ON t.study_id = p.study_id AND t.arm_id = p.arm_id AND t.stage = p.stage
     GROUP BY ALL)
+-- Of a complete study nothing is left, also where an arm has no completed trial to train again.
 SELECT arm_id, sum(done)::INT AS done, sum(running)::INT AS running, sum(interrupted)::INT AS interrupted,
-       sum(greatest(0, planned - done - running))::INT AS "left", sum(stopped_early)::INT AS stopped_early,
-       sum(diverged)::INT AS diverged, sum(failed)::INT AS failed, sum(taken_over)::INT AS taken_over, max(best) * any_value(sign) AS best_val
+       sum(CASE WHEN (SELECT complete FROM studies WHERE study_id = ?) THEN 0
+                ELSE greatest(0, planned - done - running) END)::INT AS "left",
+       sum(stopped_early)::INT AS stopped_early, sum(diverged)::INT AS diverged, sum(failed)::INT AS failed,
+       sum(taken_over)::INT AS taken_over, max(best) * any_value(sign) AS best_val
 FROM counted GROUP BY arm_id ORDER BY arm_id

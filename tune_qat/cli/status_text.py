@@ -16,11 +16,18 @@ def describe(results: StoragePath) -> str:
             "SELECT status FROM trials WHERE study_id = ? AND stage = 'pretrain' ORDER BY started_at DESC LIMIT 1",
             [study_id],
         ).fetchall()
-        frame = connection.sql(read_sql(__file__, "status"), params=[study_id]).to_arrow_table().to_pandas()
+        frame = connection.sql(read_sql(__file__, "status"), params=[study_id, study_id]).to_arrow_table().to_pandas()
         if not frame["taken_over"].any():
             frame = frame.drop(columns="taken_over")
         goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` continues it"
         state = "complete" if complete else f"not complete; {goes_on}"
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
-        blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}")
+        spaces = connection.sql(read_sql(__file__, "used_up"), params=[study_id]).fetchall()
+        notes = "".join(f"\n{_used(*space)}" for space in spaces)
+        blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}{notes}")
     return "\n\n".join(blocks)
+
+
+def _used(arm: str, points: int, used: int) -> str:
+    count = "1 point" if points == 1 else f"{points} points"
+    return f"the space of {arm} has {count}, {'all' if used >= points else used} used"

@@ -60,7 +60,12 @@ def plan(
     """
     from tune_qat.cli.plan_text import describe
 
-    print(describe(read_study(space, overrides, trials), storage_path(results)))
+    study = read_study(space, overrides, trials)
+    if study.batches_of_one:  # otherwise, torch is not needed
+        from tune_qat.tuning.checks import check_batches_of_one
+
+        check_batches_of_one(study)
+    print(describe(study, storage_path(results)))
 
 
 @app.command()

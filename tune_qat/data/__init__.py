@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config.lookup import Table, check_options, resolve, wrong_option
-from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec
+from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
 from tune_qat.data.task import Dataset
 
 DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
@@ -62,6 +62,7 @@ _SPECS = (
         summary="9 colour photographs of 8 scenes from scikit-image and scikit-learn; nothing to download",
         loader="tune_qat.data.photos:load_photos",
         options=_paired(split_seed=PHOTOS_SPLIT_SEED, evaluation_crop=192),
+        image=(1, "patch_size"),
     ),
     DatasetSpec(
         name="div2k",
@@ -70,6 +71,7 @@ _SPECS = (
         summary="DIV2K, 800 + 100 photographs of about 2K; evaluated on whole images",
         loader="tune_qat.data.div2k:load_div2k",
         options=_paired(split_seed=0, evaluation_crop=0),
+        image=(1, "patch_size"),
         folders=(("DIV2K_train_HR",), ("DIV2K_valid_HR",)),
         layout="DATA_DIR/DIV2K_train_HR/*.png and DATA_DIR/DIV2K_valid_HR/*.png",
         how_to_get="unpack DIV2K_train_HR.zip and DIV2K_valid_HR.zip from https://data.vision.ee.ethz.ch/cvl/DIV2K/",
@@ -80,6 +82,7 @@ _SPECS = (
         summary="1,797 handwritten digits from scikit-learn, enlarged to 28 x 28; nothing to download",
         loader="tune_qat.data.digits:load_digits",
         options=_labelled(augment="none"),
+        image=(1, 28),
     ),
     DatasetSpec(
         name="mnist",
@@ -87,6 +90,7 @@ _SPECS = (
         summary="MNIST, 60,000 + 10,000 handwritten digits of 28 x 28",
         loader="tune_qat.data.torchvision_sets:load_mnist",
         options=_labelled(augment="none"),
+        image=(1, 28),
         folders=(("MNIST/raw",),),
         layout="DATA_DIR/MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
         how_to_get=_torchvision_download("MNIST"),
@@ -97,6 +101,7 @@ _SPECS = (
         summary="Fashion-MNIST, 60,000 + 10,000 pictures of clothing of 28 x 28",
         loader="tune_qat.data.torchvision_sets:load_fashion_mnist",
         options=_labelled(augment="none"),
+        image=(1, 28),
         folders=(("FashionMNIST/raw",),),
         layout="DATA_DIR/FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
         how_to_get=_torchvision_download("FashionMNIST"),
@@ -107,6 +112,7 @@ _SPECS = (
         summary="CIFAR-10, 50,000 + 10,000 colour pictures of 32 x 32",
         loader="tune_qat.data.torchvision_sets:load_cifar10",
         options=_labelled(augment="crop_flip"),
+        image=(3, 32),
         folders=(("cifar-10-batches-py",),),
         layout="DATA_DIR/cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}",
         how_to_get=_torchvision_download("CIFAR10"),
@@ -117,6 +123,7 @@ _SPECS = (
         summary="Tsinghua Dogs, 65,228 + 5,200 photographs of 130 breeds",
         loader="tune_qat.data.tsinghua_dogs:load_tsinghua_dogs",
         options=_labelled(augment="crop_flip", image_size=224, use_boxes=False, in_memory=True),
+        image=(3, "image_size"),
         folders=(("low-resolution",),),
         layout=(
             "DATA_DIR/low-resolution/<breed>/*.jpg, DATA_DIR/TrainAndValList/{train,validation}.lst and, "
@@ -131,6 +138,7 @@ _SPECS = (
         summary="ImageNet, 1,281,167 + 50,000 photographs of 1,000 classes; or any folders of images by class",
         loader="tune_qat.data.imagenet:load_imagenet",
         options=_labelled(augment="crop_flip", image_size=224, in_memory=False),
+        image=(3, "image_size"),
         folders=(("imagenet/train", "train"), ("imagenet/val", "val")),
         layout="DATA_DIR/imagenet/{train,val}/<class>/*.JPEG, or DATA_DIR/{train,val}/<class>/*.JPEG",
         how_to_get="download ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
@@ -152,6 +160,18 @@ def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, An
     """
     check_options("dataset", spec.name, given, spec.options)
     return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
+
+
+def known_input(name: str, options: Mapping[str, Any]) -> ModelInput | None:
+    """Return the input of models as the table knows it, without the files: the number of classes is a stand-in."""
+    spec, given = get_spec(name), resolve_options(get_spec(name), options)
+    if spec.image is None:
+        return None
+    channels, side = spec.image
+    pixels = given[side] if isinstance(side, str) else side
+    return ModelInput(
+        task=spec.task, channels=channels, height=pixels, width=pixels, classes=10, scale=given.get("scale")
+    )
 
 
 def load(

@@ -30,6 +30,9 @@ class DatasetSpec:
     how_to_get: str = ""
     metric: str = "accuracy"
     """`accuracy` (fraction) or `psnr` (dB). Both are maximised."""
+    image: tuple[int, int | str] | None = None
+    """Channels and side, in pixels or as the option that sets it, of its square images (super-resolution: of patches).
+    None where it takes the files to know."""
 
 
 @dataclass(frozen=True, kw_only=True)

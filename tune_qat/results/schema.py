@@ -97,6 +97,8 @@ ARMS = pa.schema(
         _required("planned_retrain", small, "planned number of retrain trials, one for each seed"),
         _required("space_json", text, "JSON object of the searched ranges, by optimizer and dimension"),
         _required("space_hash", text, "hash of space_json"),
+        _field("space_points", integer, "points of the search space; NULL where a dimension is continuous"),
+        _field("earlier_space_json", text, "as space_json, of an earlier run with other ranges; NULL without one"),
         _required("prereg_hash", text, "hash of the fixed rules of judgement, as in studies"),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
     ]

@@ -7,6 +7,7 @@ simulated time: the time of a sampler does not count, so that the seed determine
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,9 +83,9 @@ class Simulation:
             self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
         )
         resume.finish_rows(self.queue, self.memory)
-        history = resume.history(self.queue, self.memory)
-        self.scheduler = StudyScheduler(self.study, history, self.searcher.decided)
-        resume.refill(self.scheduler, self.queue)
+        self.scheduler = StudyScheduler(self.study, self.searcher.decided)
+        resume.refill(self.scheduler, self.queue, self.memory)
+        self.searcher.on_loss = partial(resume.judge_lost, self.scheduler, self.queue, self.memory)
 
     def run(self) -> "Simulation":
         """Run to the end, and return the simulation itself."""
@@ -123,7 +124,6 @@ class Simulation:
         done = len(self.memory.epochs.get(plan.trial_key, ()))
         trial = SimpleNamespace(trial_id=name, config=config)
         self._waiting = Run(trial=trial, plan=plan, curve=self.curves.curve(plan), first=done, epoch=done)
-        self.scheduler.on_trial_add(_NO_CONTROLLER, trial)
 
     def _schedule(self, run: Run) -> None:
         # A trial whose last epoch was recorded before its row has nothing left to train.

@@ -74,6 +74,5 @@ class Memory:
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
         return self.epochs.get(trial_key, [])
 
-    def stopped_at(self, trial_key: str) -> int | None:
-        stops = (one for one in self.decisions.values() if one.trial_key == trial_key and one.stops)
-        return next((decision.epoch for decision in stops), None)
+    def decisions_of(self, trial_key: str) -> dict[int, str]:
+        return {rung: one.action for (key, rung), one in self.decisions.items() if key == trial_key}

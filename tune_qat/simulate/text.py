@@ -10,6 +10,7 @@ from tune_qat.simulate import summary
 from tune_qat.simulate.compare import Setting, choose
 from tune_qat.simulate.loop import Simulation
 from tune_qat.simulate.source import Source
+from tune_qat.study.used_up import used_up
 from tune_qat.text.tables import table_text
 
 SOURCES = {
@@ -50,6 +51,7 @@ def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
         f"  search   {study.search.sampler}, {asha if study.rungs else 'nothing is stopped early'}",
         f"  workers  {done.workers}{why}",
         f"  seed     {study.seed}",
+        *(f"  space    {sentence}" for sentence in used_up(study)),
     ]
     return "\n".join(lines)
 

@@ -1,14 +1,18 @@
 """Dimensions that are searched for an optimizer, and their ranges."""
 
+import math
 from collections.abc import Sequence
+from itertools import product
 
 from tune_qat import optimizers
 from tune_qat.config import Range
 from tune_qat.study.mistakes import reported_at, rule_error
 from tune_qat.study.sections import RangeOverride, SpaceSection
 
+RATE = "learning_rate"
 BATCH_SIZE = "batch_size"
 BITS_INDEX = "bits"
+MULTIPLIER = "quantizer_lr_multiplier"
 Dimensions = dict[str, Range]
 """Ranges by name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the
 study's list of pairs; the others on their own axis."""
@@ -71,9 +75,32 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
         if option != "learning_rate" and option not in space.fixed.get(optimizer, {}):
             found[option] = _range(spec.searched.get(option), (own.get(option),), f"{where}.{option}", optimizer)
     if space.quantizer_lr_multiplier is not None:
-        multiplier = "quantizer_lr_multiplier"
-        found[multiplier] = _range(None, (space.quantizer_lr_multiplier,), f"space.{multiplier}", optimizer)
+        found[MULTIPLIER] = _range(None, (space.quantizer_lr_multiplier,), f"space.{MULTIPLIER}", optimizer)
     return found
+
+
+def points(dimensions: Dimensions) -> list[dict[str, float]] | None:
+    """Return every point of a search space; None for one with a continuous dimension, which has no end of them."""
+    if set(dimensions) - {BATCH_SIZE, BITS_INDEX}:
+        return None
+    axes = [_axis(name, int(bounds.low), int(bounds.high)) for name, bounds in dimensions.items()]
+    return [dict(zip(dimensions, point, strict=True)) for point in product(*axes)]
+
+
+def width(name: str, low: float, high: float, *, log: bool) -> float:
+    """Return the length of an interval on its dimension's axis; below zero or, for batch sizes, zero if it is empty.
+
+    It is in decades for a logarithmic axis. A batch size counts its powers of two, both ends included.
+    """
+    if name == BATCH_SIZE:
+        return math.log2(high / low) + 1
+    return math.log10(high / low) if log else high - low
+
+
+def _axis(name: str, low: int, high: int) -> list[int]:
+    if name == BITS_INDEX:
+        return list(range(low, high + 1))
+    return [2**power for power in range(low.bit_length() - 1, high.bit_length())]
 
 
 def _range(base: Range | None, bounds: Sequence[RangeOverride | None], where: str, optimizer: str) -> Range:

@@ -15,7 +15,7 @@ from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.rules import SEEDS_APART
 from tune_qat.study.sections import Count, Section
-from tune_qat.study.space import BITS_INDEX, Dimensions, check_space, dimensions
+from tune_qat.study.space import BITS_INDEX, MULTIPLIER, Dimensions, check_space, dimensions, points
 
 
 class Study(Section):
@@ -85,6 +85,14 @@ class Study(Section):
         return tuple(rungs)
 
     @property
+    def batches_of_one(self) -> list[str]:
+        """Keys with which a training batch has a single sample."""
+        sizes = {"space.batch_size.low": self.space.batch_size.low}
+        if self.training.init == "pretrain" and self.pretrain is not None:
+            sizes["pretrain.batch_size"] = self.pretrain.batch_size
+        return [key for key, size in sizes.items() if size == 1]
+
+    @property
     def prereg_hash(self) -> str:
         """Hash of what is judged: metric, margin, alpha and the retrain seeds."""
         seeds = sorted({seed for arm in self.arms() for seed in self.retrain_seeds(arm)})
@@ -95,18 +103,32 @@ class Study(Section):
         joint = self.mode == "joint"
         return list(arms_of(self.quantization, self.space.optimizers, joint=joint, repeats=self.repeats))
 
-    def dimensions(self, optimizer: str) -> Dimensions:
-        """Collect what is searched for one optimizer: its dimensions by name."""
+    def dimensions(self, optimizer: str, scheme: Scheme | None = None) -> Dimensions:
+        """Collect what is searched for one optimizer, by name: at 32/32 the quantizers' learning rate is nothing."""
         bits = {BITS_INDEX: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
-        return dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
+        found = dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
+        if scheme is not None and scheme.is_float:
+            found.pop(MULTIPLIER, None)
+        return found
+
+    def points(self, arm: Arm) -> list[tuple[str, dict[str, float]]] | None:
+        """Return each point of the arm's search space, as optimizer and values; None if there is no end of them."""
+        found = []
+        for optimizer in arm.optimizers:
+            own = points(self.dimensions(optimizer, arm.scheme))
+            if own is None:
+                return None
+            found += [(optimizer, values) for values in own]
+        return found
 
     def planned(self, arm: Arm) -> dict[str, int]:
-        """Count the trials of each stage, the same for every arm."""
-        stages = self.stages
+        """Count the trials of each stage: the same for every arm, but no more than the points of its search space."""
+        stages, whole = self.stages, self.points(arm)
+        most = stages.random + stages.search if whole is None else len(whole)
         return {
             DEFAULT: len(arm.optimizers) if stages.default else 0,
-            RANDOM: stages.random,
-            SEARCH: stages.search,
+            RANDOM: min(stages.random, most),
+            SEARCH: min(stages.search, most),
             RETRAIN: stages.retrain,
         }
 

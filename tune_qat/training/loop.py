@@ -73,6 +73,8 @@ class Training:
             replace_modules(model)
         teacher = teacher_of(config, model.to(self.device), self.task.model_input.task, start=init)
         first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
+        if config.batch_size == 1:
+            batch_norm.check_values(model, first_batch, training=True)
         self.model = quantize(model, config.scheme, first_batch[:1])
         calibrate(self.model, first_batch)
         self.steps_per_epoch = self.task.train_size // config.batch_size

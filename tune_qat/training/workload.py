@@ -72,6 +72,20 @@ def finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
+def without_files(model: str, dataset: str, *, options: Mapping[str, Any]) -> "tuple[nn.Module, torch.Tensor] | None":
+    """Build a model and a black image, float32 of shape (1, channels, height, width), as the table knows the dataset.
+
+    None if it takes the files to know. The number of classes is a stand-in.
+    """
+    import torch
+
+    known = data.known_input(dataset, options)
+    if known is None:
+        return None
+    image = torch.zeros(1, known.channels, known.height or 0, known.width or 0)
+    return models.build(model, known, init_seed=0), image
+
+
 def load(
     model: str,
     dataset: str,

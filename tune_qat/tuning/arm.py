@@ -1,18 +1,22 @@
 """One arm of a running study: its trials, the stages that they belong to, and its sampler."""
 
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES
+from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES, STAGES
 from tune_qat.study import Arm
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial, Planner
-from tune_qat.tuning.sampler import ArmSampler, random_points
+from tune_qat.tuning.points import NewPart, Point, Spaces, others, random_sequence
+from tune_qat.tuning.sampler import ArmSampler
 
+ATTEMPTS = 20
+"""Proposals of known points after which a sampler is not asked again."""
 Done = tuple[PlannedTrial, Mapping[str, Any]]
 """Plan and row of a trial that has ended."""
 
@@ -20,7 +24,8 @@ Done = tuple[PlannedTrial, Mapping[str, Any]]
 class ArmState:
     """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective) -> None:
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces) -> None:
+        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges."""
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, PlannedTrial] = {}
@@ -32,9 +37,14 @@ class ArmState:
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
         self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
+        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme) for optimizer in arm.optimizers}
+        self._new_part = NewPart(self._spaces, earlier)
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
-        self._ahead: dict[str, deque[PlannedTrial]] = {}
+        self._ahead = {
+            DEFAULT: (deque[PlannedTrial](), self._default_plans()),
+            RANDOM: (deque[PlannedTrial](), self._random_plans()),
+        }
         self._retrain: tuple[str, list[PlannedTrial]] = ("", [])
 
     def ended(self, stage: str) -> int:
@@ -44,6 +54,9 @@ class ArmState:
         """Count the trials of a stage that are done, running, or waiting to go on."""
         begun = [*self.cut_off.values(), *self.live.values()]
         return self.ended(stage) + sum(plan.stage == stage for plan in begun)
+
+    def _begun_plans(self) -> list[PlannedTrial]:
+        return [*self.cut_off.values(), *self.live.values(), *(plan for plan, _ in self.done.values())]
 
     def known(self, trial_key: str) -> bool:
         return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
@@ -57,7 +70,11 @@ class ArmState:
 
     def remaining(self) -> int:
         """Count the planned trials that have not ended, those of `retrain` included."""
-        return sum(max(0, planned - self.ended(stage)) for stage, planned in self._planned.items())
+        searched = sum(max(0, self._planned[stage] - self.ended(stage)) for stage in SEARCHED_STAGES)
+        if not self._have_ended(SEARCHED_STAGES):
+            return searched + self._planned[RETRAIN]
+        # An arm without a completed trial has nothing to train again.
+        return sum(plan.trial_key not in self.done for plan in self._retrain_plans())
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Add a recorded trial if it fits today's study: to `done`, or to `cut_off` if it has not ended."""
@@ -79,9 +96,9 @@ class ArmState:
         self.cut_off[plan.trial_key] = plan
 
     def ahead(self) -> list[PlannedTrial]:
-        """Plan the trials that depend on no result and have not begun."""
-        random = itertools.islice(self._unknown(RANDOM), max(0, self._planned[RANDOM] - self.begun(RANDOM)))
-        return [*self._unknown(DEFAULT), *random]
+        """Plan the trials that depend on no result and have not begun; of a wider range, where to begin does."""
+        missing = 0 if self._new_part.share else max(0, self._planned[RANDOM] - self.begun(RANDOM))
+        return [*self._unknown(DEFAULT), *itertools.islice(self._unknown(RANDOM), missing)]
 
     def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
@@ -100,28 +117,45 @@ class ArmState:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
-        return next(self._unknown(RANDOM), None)
+        return self._in_new_part(RANDOM) or next(self._unknown(RANDOM), None)
 
     def next_search(self) -> PlannedTrial | None:
-        number = self.begun(SEARCH)
-        if number >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
+        if self.begun(SEARCH) >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
             return None
         if self.sampler is None:
             self.sampler = self._make_sampler()
-        for attempt in itertools.count():
+        return self._in_new_part(SEARCH) or self._proposed(self.sampler) or self._any_left()
+
+    def _in_new_part(self, stage: str) -> PlannedTrial | None:
+        """Plan a trial in the new part of ranges, while that has fewer of the stage's trials than is its share."""
+        if not self._new_part.share:
+            return None
+        plans = [plan for plan in self._begun_plans() if plan.stage == stage]
+        there = sum(self._new_part.holds(plan.config.optimizer, plan.values) for plan in plans)
+        if there >= math.ceil(round(self._new_part.share * self._planned[stage], 6)):
+            return None
+        return self._first(self._drawn(stage, self._new_part.points(self.begun(stage), self._seed)))
+
+    def _proposed(self, sampler: ArmSampler) -> PlannedTrial | None:
+        """Plan what the sampler proposes; None if it repeats known points, although it knows their results."""
+        number = self.begun(SEARCH)
+        for attempt in range(ATTEMPTS):
             proposal = f"{number}-{attempt}"
-            optimizer, values = self.sampler.propose(proposal)
+            optimizer, values = sampler.propose(proposal)
             plan = self._plan(SEARCH, optimizer, values, number, "sampler")
             if not self.known(plan.trial_key):
                 self.proposals[plan.trial_key] = proposal
                 return plan
-            # The sampler repeats a configuration: it gets the recorded result, and no budget is spent.
-            known = self.done.get(plan.trial_key)
-            self.sampler.tell(proposal, self._objective.of_row(known[1]) if known else None)
+            # It has the trial's result already, or will get it.
+            sampler.tell(proposal, None)
         return None
 
+    def _any_left(self) -> PlannedTrial | None:
+        number = self.begun(SEARCH)
+        return self._first(self._drawn(SEARCH, others(self._spaces, [self._seed, number])))
+
     def next_retrain(self) -> PlannedTrial | None:
-        return next((plan for plan in self._retrain_plans() if not self.known(plan.trial_key)), None)
+        return self._first(iter(self._retrain_plans()))
 
     def _note(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._counts[plan.stage] += plan.trial_key not in self.done
@@ -150,13 +184,19 @@ class ArmState:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
     def _unknown(self, stage: str) -> Iterator[PlannedTrial]:
-        """Yield the trials that have not begun of a stage that depends on no result; all are planned once."""
-        if stage not in self._ahead:
-            self._ahead[stage] = deque(self._default_plans() if stage == DEFAULT else self._random_plans())
-        ahead = self._ahead[stage]
-        while ahead and self.known(ahead[0].trial_key):
-            ahead.popleft()
-        return (plan for plan in ahead if not self.known(plan.trial_key))
+        """Yield the trials that have not begun of a stage that depends on no result; each is planned once."""
+        seen, more = self._ahead[stage]
+        while seen and self.known(seen[0].trial_key):
+            seen.popleft()
+        yield from (plan for plan in [*seen] if not self.known(plan.trial_key))
+        for plan in more:
+            seen.append(plan)
+            if not self.known(plan.trial_key):
+                yield plan
+
+    def _first(self, plans: Iterator[PlannedTrial]) -> PlannedTrial | None:
+        """Return the first of these trials that has not begun; None if there is none."""
+        return next((plan for plan in plans if not self.known(plan.trial_key)), None)
 
     def _default_plans(self) -> Iterator[PlannedTrial]:
         optimizers = self.arm.optimizers if self._planned[DEFAULT] else ()
@@ -166,11 +206,14 @@ class ArmState:
             yield self._planner.of_config(config, self.arm.arm_id, DEFAULT, values, number=number, source="default")
 
     def _random_plans(self) -> Iterator[PlannedTrial]:
-        optimizers, count = self.arm.optimizers, self._planned[RANDOM]
-        points = {one: random_points(self._planner.dimensions(one), count, self._seed) for one in optimizers}
-        for number in range(count):
-            optimizer = optimizers[number % len(optimizers)]
-            yield self._plan(RANDOM, optimizer, points[optimizer][number], number, "random")
+        points = random_sequence(self._spaces, self._study.stages.random, self._seed)
+        for number, (optimizer, values) in enumerate(points):
+            yield self._plan(RANDOM, optimizer, values, number, "random")
+
+    def _drawn(self, stage: str, points: Iterator[Point]) -> Iterator[PlannedTrial]:
+        """Plan points that no sampler proposed as the stage's next trial."""
+        number = self.begun(stage)
+        return (self._plan(stage, optimizer, values, number, "random") for optimizer, values in points)
 
     def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> PlannedTrial:
         return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
@@ -188,13 +231,14 @@ class ArmState:
 
     def _make_sampler(self) -> ArmSampler:
         """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
+        known = sorted(self.done.values(), key=lambda done: (STAGES.index(done[0].stage), done[0].number))
         history = [
             (plan.config.optimizer, plan.values, self._objective.of_row(row))
-            for plan, row in self.done.values()
+            for plan, row in known
             if plan.stage in SEARCHED_STAGES and row["status"] != ERROR and self._planner.in_range(plan)
         ]
         return ArmSampler(
-            {optimizer: self._planner.dimensions(optimizer) for optimizer in self.arm.optimizers},
+            self._spaces,
             sampler=self._study.search.sampler,
             seed=self._seed,
             startup_trials=self._study.search.startup_trials,

@@ -3,10 +3,10 @@
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tune_qat.config.statuses import ASHA, STOPPED
 
+CONTINUE, STOP = "continue", "stop"
 STOPPED_BY_ASHA = (STOPPED, ASHA)
 """Status and stop reason of a trial that ASHA stopped."""
 
@@ -24,11 +24,12 @@ class Decision:
     """Value to reach; None for the first trial of a rung, which always goes on."""
     n_in_rung: int
     """Number of values in the rung before this one."""
-    action: Literal["continue", "stop"]
+    action: str
+    """continue or stop."""
 
     @property
     def stops(self) -> bool:
-        return self.action == "stop"
+        return self.action == STOP
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Asha:
             value=value,
             cutoff=limit,
             n_in_rung=len(rung.values),
-            action="continue" if limit is None or value >= limit else "stop",
+            action=CONTINUE if limit is None or value >= limit else STOP,
         )
         rung.trials.add(trial_key)
         insort(rung.values, value)

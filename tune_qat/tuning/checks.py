@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.quantization.model import quantize
@@ -11,7 +12,7 @@ from tune_qat.results.reader import check_version, read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
-from tune_qat.training import workload
+from tune_qat.training import batch_norm, workload
 from tune_qat.training.workload import Workload
 
 
@@ -59,8 +60,32 @@ def check_batch_sizes(study: Study, work: Workload) -> None:
         raise workload.batch_too_large(largest, train_size, work.dataset.spec.name)
 
 
+def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
+    """Raise `UsageError` where a training batch of one is too small for a layer of the model, as for batch norm.
+
+    Without `work` the images are as the table of datasets knows them; if it does not, nothing is checked.
+    """
+    if not study.batches_of_one:
+        return
+    wanted = study.workload
+    found: tuple[nn.Module, torch.Tensor] | None
+    if work is not None:
+        found = work.build_model(init_seed=0), work.task().batch(0, 1, torch.arange(1))[0]
+    else:
+        found = workload.without_files(wanted.model, wanted.dataset, options=wanted.options)
+    try:
+        if found is not None:
+            batch_norm.check_values(*found, training=True)
+    except UsageError as error:
+        raise UsageError(f"{study.batches_of_one[0]} = 1: {error} Use 2 or more.") from None
+
+
 def check_schemes(study: Study, work: Workload) -> None:
-    """Raise `UsageError` for a scheme that does not fit the model, such as one that names a layer it lacks."""
+    """Raise `UsageError` for a scheme that does not fit the model, such as one that names a layer it lacks.
+
+    A model that cannot evaluate a single sample is refused, too: the last batch of a split may be one.
+    """
     example, _ = work.task().batch(0, 1, torch.arange(1))
+    batch_norm.check_values(work.build_model(init_seed=0), example, training=False)
     for scheme in study.schemes:
         quantize(work.build_model(init_seed=0), scheme, example)

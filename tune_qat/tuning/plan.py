@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tune_qat.config import TrialConfig
+from tune_qat.config import Scheme, TrialConfig
 from tune_qat.config.statuses import DEFAULT, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import BITS_INDEX, Dimensions
@@ -60,13 +60,14 @@ class Planner:
     work: Keys
     init_sha256: str | None = None
     """Hash of the weights that trials start from; None from scratch, and while the start is not known yet."""
-    _dimensions: dict[str, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _dimensions: dict[Any, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def dimensions(self, optimizer: str) -> Dimensions:
+    def dimensions(self, optimizer: str, scheme: Scheme | None = None) -> Dimensions:
         """Return the search space of one optimizer, computed once."""
-        if optimizer not in self._dimensions:
-            self._dimensions[optimizer] = self.study.dimensions(optimizer)
-        return self._dimensions[optimizer]
+        key = optimizer, scheme is not None and scheme.is_float
+        if key not in self._dimensions:
+            self._dimensions[key] = self.study.dimensions(optimizer, scheme)
+        return self._dimensions[key]
 
     def plan(
         self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
@@ -117,12 +118,12 @@ class Planner:
 
     def in_range(self, plan: PlannedTrial) -> bool:
         """Tell whether all values of the plan lie within the searched ranges."""
-        ranges = self.dimensions(plan.config.optimizer)
+        ranges = self.dimensions(plan.config.optimizer, plan.config.scheme)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
         """Pick the values of a configuration that the study searches."""
-        searched, found = self.dimensions(config.optimizer), option_values(config)
+        searched, found = self.dimensions(config.optimizer, config.scheme), option_values(config)
         if BITS_INDEX in searched:
             found[BITS_INDEX] = self.study.schemes.index(config.scheme)
         return {name: found[name] for name in searched}

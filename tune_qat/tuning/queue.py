@@ -8,6 +8,7 @@ from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PRETRAIN_ARM, PlannedTrial, Planner
+from tune_qat.tuning.points import Spaces
 
 
 class StudyQueue:
@@ -16,10 +17,20 @@ class StudyQueue:
     The stages of one arm follow each other; an arm does not wait for the other arms.
     """
 
-    def __init__(self, planner: Planner, record: list[dict[str, Any]], *, objective: Objective) -> None:
-        """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet."""
+    def __init__(
+        self,
+        planner: Planner,
+        record: list[dict[str, Any]],
+        *,
+        objective: Objective,
+        earlier: Mapping[str, Spaces] | None = None,
+    ) -> None:
+        """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet.
+
+        `earlier` holds the ranges that an arm's trials were searched in before, by arm, where they were others.
+        """
         self.study, self.planner, self.objective = planner.study, planner, objective
-        self._record = record
+        self._record, self._earlier = record, earlier or {}
         self.pretrain: PlannedTrial | None = None
         self.start: Mapping[str, Any] | None = None
         """Row of the completed start of all arms, once its checkpoint is known to be whole."""
@@ -131,7 +142,7 @@ class StudyQueue:
 
     def _open_arms(self) -> None:
         for arm in self.study.arms():
-            self.arms[arm.arm_id] = ArmState(arm, self.planner, self.objective)
+            self.arms[arm.arm_id] = ArmState(arm, self.planner, self.objective, self._earlier.get(arm.arm_id, {}))
         for row in self._record:
             if row["arm_id"] in self.arms:
                 self.arms[row["arm_id"]].take(row)

@@ -22,7 +22,9 @@ from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.asha import Decision
+from tune_qat.tuning.earlier import to_json
 from tune_qat.tuning.plan import PlannedTrial
+from tune_qat.tuning.points import Spaces
 from tune_qat.tuning.rows import arm_columns, last_rung, outcome_columns, planned_columns
 
 FROM_WORKER = (
@@ -125,8 +127,8 @@ class Record:
         self._decisions[key].append({**asdict(decision), "decided_at": now()})
         write_rows(self.path("decisions", key), "decisions", self._decisions[key], self.write)
 
-    def stopped_at(self, trial_key: str) -> int | None:
-        return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
+    def decisions_of(self, trial_key: str) -> dict[int, str]:
+        return {row["rung"]: row["action"] for row in self._decided(trial_key)}
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
         return last_epochs(self.results, self.study.name, trial_key)
@@ -161,8 +163,15 @@ class Record:
         path = self.path("decisions", trial_key)
         return read_file(path).to_pylist() if path.exists() else []
 
-    def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
-        """Write all arms of the study; `best` holds the id of the chosen configuration by arm."""
+    def arms(
+        self,
+        arms: Sequence[Arm],
+        best: Mapping[str, str | None],
+        init_sha256: str | None,
+        earlier: Mapping[str, Spaces] | None = None,
+    ) -> None:
+        """Write all arms of the study; by arm, `best` is the id of the chosen configuration, `earlier` other ranges."""
+        before = {arm_id: to_json(spaces) for arm_id, spaces in (earlier or {}).items()}
         points = dict(self.reference_points)
         shared = {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
         rows = [
@@ -171,6 +180,7 @@ class Record:
                 **shared,
                 "init_checkpoint_sha256": init_sha256,
                 "best_config_id": best.get(arm.arm_id),
+                "earlier_space_json": before.get(arm.arm_id),
             }
             for arm in arms
         ]

@@ -1,9 +1,11 @@
 """State of a run from its record, for a study that is resumed and for a simulated one."""
 
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, KEPT_STAGES, RUNNING, SEARCH
-from tune_qat.tuning.asha import STOPPED_BY_ASHA
+from tune_qat.config.statuses import COMPLETED, FAILED, KEPT_STAGES, RUNNING, SEARCH
+from tune_qat.tuning.asha import STOP, STOPPED_BY_ASHA
+from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.trial_record import TrialRecord
@@ -17,7 +19,7 @@ def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
             if not epochs:
                 continue
             status, reason = epochs[-1]["status"], None
-            if status == RUNNING and plan.stage == SEARCH and record.stopped_at(key) == epochs[-1]["epoch"]:
+            if status == RUNNING and plan.stage == SEARCH and STOP in record.decisions_of(key).values():
                 status, reason = STOPPED_BY_ASHA
             report: dict[str, Any] = {}
             if status == COMPLETED and plan.stage in KEPT_STAGES:
@@ -25,11 +27,41 @@ def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
                 if report["checkpoint_sha256"] is None:
                     continue  # the model after the last epoch was not written: the trial goes on from what there is
             if status != RUNNING:
-                del state.cut_off[key]
-                queue.ended(plan, record.ended(plan, report, status, reason))
+                _end(queue, record, plan, status, reason, report)
 
 
-def history(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int, float]]]:
+def refill(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord) -> None:
+    """Put the recorded objectives of the search stage into the rungs, and judge trials that were cut off.
+
+    First the values of ended trials, then those that were judged before, so that each epoch without a decision is
+    judged against all that came before it. Of several cut-off trials the older one is judged first. A stop ends the
+    trial.
+    """
+    recorded = _objectives(queue, record)
+    for state in queue.arms.values():
+        for key, (plan, row) in state.done.items():
+            # The last epoch of a trial that failed may never have been reported.
+            judged = record.decisions_of(key) if row["status"] in FAILED else None
+            scheduler.refill(plan.arm_id, key, _only(recorded.get(key, ()), judged))
+        cut = sorted((plan for key, plan in state.cut_off.items() if key in recorded), key=_age)
+        for plan in cut:
+            judged = record.decisions_of(plan.trial_key)
+            scheduler.refill(plan.arm_id, plan.trial_key, _only(recorded[plan.trial_key], judged))
+        for plan in cut:
+            if scheduler.judge(plan.arm_id, plan.trial_key, recorded[plan.trial_key]) is not None:
+                _end(queue, record, plan, *STOPPED_BY_ASHA, {})
+
+
+def judge_lost(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord, plan: PlannedTrial) -> None:
+    """Ask ASHA about epochs that a trial recorded and could not report, because it lost its process."""
+    if plan.stage == SEARCH:
+        # One that has diverged will do so again, and end by itself.
+        going_on = [row for row in record.epochs_of(plan.trial_key) if row["status"] == RUNNING]
+        values = [(row["epoch"], queue.objective.of(row["val_metric"])) for row in going_on]
+        scheduler.judge(plan.arm_id, plan.trial_key, values)
+
+
+def _objectives(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int, float]]]:
     """Read (epoch, objective) of the recorded epochs of the search stage, by trial key."""
     found: dict[str, dict[int, float]] = {}
     for state in queue.arms.values():
@@ -41,9 +73,23 @@ def history(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int,
     return {key: sorted(of_trial.items()) for key, of_trial in found.items()}
 
 
-def refill(scheduler: StudyScheduler, queue: StudyQueue) -> None:
-    """Put the objectives of ended trials into the rungs; those of a resumed trial follow when Tune adds it."""
-    for state in queue.arms.values():
-        for key, (plan, _) in state.done.items():
-            if plan.stage == SEARCH:
-                scheduler.refill(plan.arm_id, key)
+def _only(values: Iterable[tuple[int, float]], rungs: Container[int] | None) -> list[tuple[int, float]]:
+    """Return the values at these rungs; all of them for None."""
+    return [value for value in values if rungs is None or value[0] in rungs]
+
+
+def _age(plan: PlannedTrial) -> tuple[int, str]:
+    return plan.number, plan.trial_key
+
+
+def _end(
+    queue: StudyQueue,
+    record: TrialRecord,
+    plan: PlannedTrial,
+    status: str,
+    reason: str | None,
+    report: Mapping[str, Any],
+) -> None:
+    """End a trial that was cut off, before anything runs."""
+    del queue.arms[plan.arm_id].cut_off[plan.trial_key]
+    queue.ended(plan, record.ended(plan, report, status, reason))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from tune_qat.config import stable_hash
@@ -10,6 +9,7 @@ from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
 
 OPTION_COLUMNS = ("momentum", "max_norm", "clip_factor")
@@ -77,11 +77,7 @@ def last_rung(study: Study, plan: PlannedTrial, epochs: Sequence[Mapping[str, An
 
 def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
     """Return the columns of an arm: its data, its method, and its search."""
-    dataset = work.dataset
-    space = {
-        optimizer: {name: asdict(bounds) for name, bounds in study.dimensions(optimizer).items()}
-        for optimizer in arm.optimizers
-    }
+    dataset, points, space = work.dataset, study.points(arm), to_json(spaces_of(study, arm))
     return {
         "arm_id": arm.arm_id,
         "mode": study.mode,
@@ -112,7 +108,8 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "grace_epochs": study.first_rung,
         "reduction_factor": float(study.asha.reduction_factor),
         **{f"planned_{stage}": count for stage, count in study.planned(arm).items()},
-        "space_json": json.dumps(space, sort_keys=True),
-        "space_hash": stable_hash(space),
+        "space_json": space,
+        "space_hash": stable_hash(json.loads(space)),
+        "space_points": None if points is None else len(points),
         "prereg_hash": study.prereg_hash,
     }

@@ -15,12 +15,19 @@ from tune_qat.results.repair import repair
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
+from tune_qat.study.used_up import used_up
 from tune_qat.training import workload
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
-from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
+from tune_qat.tuning.checks import (
+    check_batch_sizes,
+    check_batches_of_one,
+    check_results_folder,
+    check_same_study,
+    check_schemes,
+)
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
@@ -83,6 +90,8 @@ def run(
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)
+        for sentence in used_up(study):
+            say(sentence)
         patience = Patience(folder, storage_patience, say)
         with _session(study, work, budget, meter, patience, retry_errors) as session:
             if not session.complete:
@@ -101,6 +110,7 @@ def _checked(study: Study, data_dir: str | Path | None) -> Workload:
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
     check_batch_sizes(study, work)
+    check_batches_of_one(study, work)
     check_schemes(study, work)
     return work
 

@@ -1,16 +1,15 @@
 """Optuna sampler of one arm: its search space, the history it starts from, its proposals and their results."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import optuna
+from optuna.trial import TrialState
 
-from tune_qat.config import SEEDS, Range
+from tune_qat.config import SEEDS, stable_hash
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, Dimensions
-from tune_qat.tuning.objective import OBJECTIVE
 
 OPTIMIZER = "optimizer"
 
@@ -27,44 +26,34 @@ class ArmSampler:
         startup_trials: int,
         history: Sequence[tuple[str, Mapping[str, float], float]],
     ) -> None:
-        """Start from `history`: (optimizer, values, objective) of the recorded trials.
-
-        The seed depends on the length of the history, so that a resumed study does not propose the same points again.
-        """
-        from ray.tune.search.optuna import OptunaSearch  # not at the top: what is only planned needs no Ray
-
+        """Start from `history`: (optimizer, values, objective) of recorded trials, in the order of their numbers."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space_function(spaces)
         self._only = next(iter(spaces)) if len(spaces) == 1 else None
-        storage = optuna.storages.InMemoryStorage()
-        self._study = optuna.create_study(storage=storage, study_name="arm", direction="maximize")
+        self._seeded = partial(_sampler, sampler, seed, startup_trials)
+        self._study = optuna.create_study(direction="maximize")
+        self._asked: dict[str, optuna.Trial] = {}
         for optimizer, values, objective in history:
             self.add(optimizer, values, objective)
-        self._search = OptunaSearch(
-            space=self._space,
-            metric=OBJECTIVE,
-            mode="max",
-            sampler=_sampler(sampler, (seed + 1_000_003 * len(history)) % SEEDS, startup_trials),
-            storage=storage,
-            study_name="arm",
-        )
 
     def add(self, optimizer: str, values: Mapping[str, float], objective: float) -> None:
         """Add a trial that this sampler did not propose."""
         self._study.add_trial(_finished(self._space, optimizer, values, objective, joint=self._only is None))
 
     def propose(self, proposal: str) -> tuple[str, dict[str, float]]:
-        """Propose an optimizer and values under the name `proposal`."""
-        with warnings.catch_warnings():
-            # Ray warns of a slow space function, but measures the sampler too, which is slow on a busy machine.
-            warnings.filterwarnings("ignore", message="Define-by-run function")
-            parameters = self._search.suggest(proposal) or {}
-        return _values(parameters, self._only)
+        """Propose an optimizer and values under the name `proposal`.
+
+        They depend on the seed, the name and the results so far alone: a resumed study proposes what it would have.
+        """
+        self._study.sampler = self._seeded(proposal)
+        trial = self._asked[proposal] = self._study.ask()
+        self._space(trial)
+        return _values(trial.params, self._only)
 
     def tell(self, proposal: str, objective: float | None) -> None:
-        """Tell the sampler the result of a proposal; None if the trial failed without one."""
-        result = None if objective is None else {OBJECTIVE: objective}
-        self._search.on_trial_complete(proposal, result, error=objective is None)
+        """Tell the sampler the result of a proposal; None if there is none to learn from."""
+        state = TrialState.FAIL if objective is None else TrialState.COMPLETE
+        self._study.tell(self._asked.pop(proposal), objective, state=state)
 
 
 def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
@@ -86,22 +75,6 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
                 trial.suggest_float(f"{prefix}{name}", bounds.low, bounds.high, log=bounds.log)
 
     return define
-
-
-def random_points(dimensions: Dimensions, count: int, seed: int) -> list[dict[str, float]]:
-    """Draw the first `count` points of a random sequence that the seed fixes: a longer one begins with the same."""
-    generator = np.random.default_rng(seed)
-    return [{name: _draw(name, bounds, generator) for name, bounds in dimensions.items()} for _ in range(count)]
-
-
-def _draw(name: str, bounds: Range, generator: np.random.Generator) -> float:
-    if name == BATCH_SIZE:
-        return 2 ** int(generator.integers(int(math.log2(bounds.low)), int(math.log2(bounds.high)), endpoint=True))
-    if name == BITS_INDEX:
-        return int(generator.integers(int(bounds.low), int(bounds.high), endpoint=True))
-    if bounds.log:
-        return float(np.exp(generator.uniform(math.log(bounds.low), math.log(bounds.high))))
-    return float(generator.uniform(bounds.low, bounds.high))
 
 
 def _values(parameters: Mapping[str, Any], only: str | None) -> tuple[str, dict[str, float]]:
@@ -127,7 +100,8 @@ def _finished(
     return optuna.trial.create_trial(params=fixed.params, distributions=fixed.distributions, value=objective)
 
 
-def _sampler(name: str, seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+def _sampler(name: str, seed: int, startup_trials: int, proposal: str) -> optuna.samplers.BaseSampler:
+    own = int(stable_hash([seed, proposal]), 16) % SEEDS
     if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup_trials)
+        return optuna.samplers.RandomSampler(seed=own)
+    return optuna.samplers.TPESampler(seed=own, n_startup_trials=startup_trials)

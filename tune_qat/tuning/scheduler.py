@@ -1,6 +1,6 @@
 """Scheduler with an ASHA for each arm: it stops trials of the search stage, and never compares two arms."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -11,6 +11,9 @@ from tune_qat.tuning.asha import Asha, Decision
 from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import WARM_UP
 
+Values = Iterable[tuple[int, float]]
+"""Epochs of a trial in their order, each with its objective."""
+
 
 class StudyScheduler(FIFOScheduler):
     """Scheduler that asks the arm's ASHA about trials of the search stage; other trials run to their end."""
@@ -18,17 +21,12 @@ class StudyScheduler(FIFOScheduler):
     def __init__(
         self,
         study: Study,
-        history: Mapping[str, list[tuple[int, float]]],
         on_decision: Callable[[Decision], None],
         warm: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Set up ASHA for every arm, if the study has it.
-
-        `history` holds (epoch, objective) of recorded epochs by trial key, and may grow: it is read whenever a trial is
-        added, also one that has lost its process. `warm` tells whether warm-ups may end.
-        """
+        """Set up ASHA for every arm, if the study has it; `warm` tells whether warm-ups may end."""
         super().__init__()
-        self._history, self._on_decision, self._warm = history, on_decision, warm
+        self._on_decision, self._warm = on_decision, warm
         factor = study.asha.reduction_factor
         judged = study.arms() if study.asha.enabled else ()
         self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
@@ -37,16 +35,20 @@ class StudyScheduler(FIFOScheduler):
         # Ray's default would set a metric; ASHA always reads the objective.
         return True
 
-    def refill(self, arm_id: str, trial_key: str) -> None:
-        """Put a recorded trial's values into its arm's rungs."""
+    def refill(self, arm_id: str, trial_key: str, values: Values) -> None:
+        """Put values of a search trial into its arm's rungs, without a decision."""
         if arm_id in self.asha:
-            for epoch, objective in self._history.get(trial_key, ()):
+            for epoch, objective in values:
                 self.asha[arm_id].put(trial_key, epoch, objective)
 
-    def judge(self, arm_id: str, trial_key: str, epochs: Sequence[tuple[int, float]]) -> int | None:
-        """Judge (epoch, objective) of a search trial's recorded epochs; return the epoch at which ASHA stops it."""
-        self.refill(arm_id, trial_key)
-        for epoch, objective in epochs if arm_id in self.asha else ():
+    def judge(self, arm_id: str, trial_key: str, values: Values) -> int | None:
+        """Put values of a search trial into its arm's rungs, with a decision at each; return the epoch of a stop.
+
+        A rung that holds the trial already does not decide again, and what follows a stop is left out.
+        """
+        if arm_id not in self.asha:
+            return None
+        for epoch, objective in values:
             decision = self.asha[arm_id].put(trial_key, epoch, objective)
             if decision is not None:
                 self._on_decision(decision)
@@ -54,27 +56,19 @@ class StudyScheduler(FIFOScheduler):
                     return epoch
         return None
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        if self._asha_of(trial) is not None:
-            self.refill(trial.config["arm_id"], trial.config["trial_key"])
-
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        asha = self._asha_of(trial)
-        if asha is None:
-            warmed = trial.config["stage"] == WARM_UP and self._warm()
-            return TrialScheduler.STOP if warmed else TrialScheduler.CONTINUE
-        # A failure has no epoch.
-        decision = asha.put(trial.config["trial_key"], result.get("epoch", 0), result[OBJECTIVE])
-        if decision is None:
-            return TrialScheduler.CONTINUE
-        self._on_decision(decision)
-        return TrialScheduler.STOP if decision.stops else TrialScheduler.CONTINUE
+        if trial.config["stage"] == SEARCH:
+            # A failure has no epoch.
+            values = [(result.get("epoch", 0), result[OBJECTIVE])]
+            stops = self.judge(trial.config["arm_id"], trial.config["trial_key"], values) is not None
+        else:
+            stops = trial.config["stage"] == WARM_UP and self._warm()
+        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        asha = self._asha_of(trial)
-        if asha is not None and "epoch" in result:
+        if trial.config["stage"] == SEARCH and "epoch" in result:
             # The value of a trial that ended by itself at a rung (diverged) counts there without a decision.
-            asha.put(trial.config["trial_key"], result["epoch"], result[OBJECTIVE])
+            self.refill(trial.config["arm_id"], trial.config["trial_key"], [(result["epoch"], result[OBJECTIVE])])
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles its scheduler for a restore, which is not used: rungs are refilled from the record.
@@ -82,6 +76,3 @@ class StudyScheduler(FIFOScheduler):
 
     def debug_string(self) -> str:
         return f"ASHA for each of {len(self.asha)} arms"
-
-    def _asha_of(self, trial: Any) -> Asha | None:
-        return self.asha.get(trial.config["arm_id"]) if trial.config["stage"] == SEARCH else None

@@ -30,21 +30,8 @@ Listener = Callable[[str, PlannedTrial, Mapping[str, Any]], None]
 class StudySearcher(Searcher):
     """Searcher for one run, over all arms and stages: the queue decides which trial is next."""
 
-    def __init__(
-        self,
-        queue: StudyQueue,
-        record: TrialRecord,
-        *,
-        budget: Budget,
-        meter: Meter,
-        on_loss: Callable[[PlannedTrial], None] = lambda plan: None,
-        take_over: Callable[[PlannedTrial], dict[str, Any] | None] = lambda plan: None,
-    ) -> None:
-        """Start trials within `budget`.
-
-        `on_loss` is called for a trial that lost its process and will go on. `take_over` returns the row of a trial
-        that another study has completed, and None for one that has to be trained.
-        """
+    def __init__(self, queue: StudyQueue, record: TrialRecord, *, budget: Budget, meter: Meter) -> None:
+        """Start trials within `budget`."""
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
@@ -57,7 +44,11 @@ class StudySearcher(Searcher):
         """Whether the user has stopped the run."""
         self.refused: TuneQatError | None = None
         """Error of a record that cannot be written any more; the study stops, and the next run resumes it."""
-        self._record, self._budget, self._on_loss, self._take_over = record, budget, on_loss, take_over
+        self.on_loss: Callable[[PlannedTrial], Any] = lambda plan: None
+        """Called for a trial that has lost its process, whose last recorded epoch may not have been judged."""
+        self.take_over: Callable[[PlannedTrial], dict[str, Any] | None] = lambda plan: None
+        """Returns the row of a trial that another study has completed, and None for one that has to be trained."""
+        self._record, self._budget = record, budget
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
         self._losses: Counter[str] = Counter()
@@ -102,7 +93,7 @@ class StudySearcher(Searcher):
     def take(self, plan: PlannedTrial) -> bool:
         """Take a trial over if another study has completed it, and tell whether it need not be trained now."""
         before = self.refused
-        row = self._write(lambda: self._take_over(plan))
+        row = self._write(lambda: self.take_over(plan))
         self._stopping.discard(plan.trial_key)
         if row is not None:
             self.queue.ended(plan, row)
@@ -137,7 +128,7 @@ class StudySearcher(Searcher):
             self.tell("started", plan, {})
 
     def lost(self, trial_id: str, failure: ProcessFailure) -> None:
-        """Run a trial again whose process is gone; end it if it used up the memory or was lost too often.
+        """Run a trial again whose process is gone; end it if ASHA stops it, or if it took all memory or was lost often.
 
         Ray's own `max_failures` does not tell these cases apart, and gives a trial up at once if its process dies
         between two trials.
@@ -146,16 +137,17 @@ class StudySearcher(Searcher):
         plan = self.plans.get(trial_id)
         if plan is None:
             return
-        self._stopping.discard(plan.trial_key)
         self._losses[plan.trial_key] += not failure.excused
-        if failure.out_of_memory:
+        self.on_loss(plan)
+        if plan.trial_key in self._stopping:
+            self._end(trial_id, {})
+        elif failure.out_of_memory:
             self._end(trial_id, {"status": OOM, "error_type": "OutOfMemoryError", "error_text": failure.reason})
         elif self._losses[plan.trial_key] > MAX_RESTARTS:
             self._end(trial_id, {"status": ERROR, "error_type": "WorkerDied", "error_text": failure.reason})
         else:
             self._forget(trial_id)
             self.meter.lose(plan.trial_key)
-            self._on_loss(plan)
             self.queue.again.append(plan)
             self.tell("lost", plan, {})
 

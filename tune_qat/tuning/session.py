@@ -19,6 +19,7 @@ from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import table_folder
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
+from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
@@ -27,8 +28,9 @@ from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
+from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
@@ -85,13 +87,13 @@ class Session:
         """Checkpoint that trials begin from; None from scratch."""
         init_sha256 = weights_sha256(load_weights(self._start)) if self._start else None
         planner = Planner(study=study, work=work, init_sha256=init_sha256)
-        self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
-        self._history: dict[str, list[tuple[int, float]]] = {}
+        self._earlier = earlier_spaces(study, read_rows(self.results, "arms", study.name), recorded)
+        objective = Objective(task.sign, task.worst_metric)
+        self.queue = StudyQueue(planner, recorded, objective=objective, earlier=self._earlier)
         self._others = OtherStudies(self.results, study.name, columns_read())
-        self._take_over = TakeOver(self._others, self.record, self.queue.objective)
-        self.searcher = StudySearcher(
-            self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall, take_over=self._take_over
-        )
+        self._take_over = TakeOver(self._others, self.record, objective)
+        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
+        self.searcher.take_over = self._take_over
         self._fitting = False
         if self.queue.pretrain:
             self._start = open_arms(self.queue, self.results, self.say)
@@ -105,7 +107,7 @@ class Session:
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
-        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256)
+        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256, self._earlier)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
@@ -174,9 +176,9 @@ class Session:
         """Finish what earlier runs have left, and make the scheduler with the rungs of all recorded trials."""
         resume.finish_rows(self.queue, self.record)
         self._forget_checkpoints()
-        self._history.update(resume.history(self.queue, self.record))
-        scheduler = StudyScheduler(self.study, self._history, self.searcher.decided, self.searcher.warm_ups.over)
-        resume.refill(scheduler, self.queue)
+        scheduler = StudyScheduler(self.study, self.searcher.decided, self.searcher.warm_ups.over)
+        resume.refill(scheduler, self.queue, self.record)
+        self.searcher.on_loss = partial(resume.judge_lost, scheduler, self.queue, self.record)
         self._take_over.judge = lambda plan, epochs: scheduler.judge(plan.arm_id, plan.trial_key, epochs)
         return scheduler
 
@@ -242,11 +244,6 @@ class Session:
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])
-
-    def _recall(self, plan: PlannedTrial) -> None:
-        """Read a lost trial's epochs from the record, which may have one more than was reported."""
-        epochs = self.record.epochs_of(plan.trial_key)
-        self._history[plan.trial_key] = [(row["epoch"], self.queue.objective.of(row["val_metric"])) for row in epochs]
 
 
 def _command() -> str:

@@ -30,5 +30,5 @@ class TrialRecord(Protocol):
     def searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
         """Read trial, epoch and metric of every epoch, in the order of their attempts."""
 
-    def stopped_at(self, trial_key: str) -> int | None:
-        """Find the epoch at which ASHA decided to stop a trial; None if it did not."""
+    def decisions_of(self, trial_key: str) -> Mapping[int, str]:
+        """Read what ASHA decided about a trial, `continue` or `stop`, by rung."""

@@ -1,4 +1,4 @@
-"""Best learning rates and batch sizes near an edge of their range, as text."""
+"""Best values of searched dimensions near an edge of their range, as text."""
 
 import shlex
 
@@ -10,7 +10,14 @@ from tune_qat.config.lookup import did_you_mean
 from tune_qat.storage.paths import StoragePath
 from tune_qat.text.tables import table_text
 
-WORDS = {"learning_rate": "learning rate", "batch_size": "batch size"}
+
+def words(dimension: str) -> str:
+    return dimension.replace("_", " ")
+
+
+def calling(edges: pd.DataFrame) -> pd.Series:
+    """Return which edges call for a wider range: those near a best value that did not fail again with fresh seeds."""
+    return (edges["edge"] != "none") & ~edges["failed_again"]
 
 
 def describe(results: StoragePath, study: str | None = None) -> str:
@@ -59,26 +66,41 @@ def _block(study: "pd.Series", edges: pd.DataFrame, results: StoragePath) -> str
         return f"{title}: imported from {study.origin}, which did not record its ranges."
     if not len(edges):
         return f"{title}: no trial has been completed yet, so no best value is known."
-    count = int((edges["edge"] != "none").sum())
-    if not count:
-        return f"{title}: no best value lies near an edge of its range.\n\n{_table(edges, study.mode)}"
-    lie = "best value lies near an edge of its range" if count == 1 else "best values lie near an edge of their ranges"
-    found = f"{title}: {count} {lie}.\n\n{_table(edges, study.mode)}"
-    if not pd.isna(study.origin):
-        return found  # its own tool has to widen it
-    return f"{found}\n\nwiden    {widen_command(results, study.study_id, alone=study.alone)}"
+    count = int(calling(edges).sum())
+    lie = "best value lies near an edge of its range" if count <= 1 else "best values lie near an edge of their ranges"
+    blocks = [f"{title}: {count or 'no'} {lie}.", _table(edges, study.mode), *reserves(edges)]
+    if count and pd.isna(study.origin):  # the tool that an imported study comes from has to widen it
+        blocks.append(f"widen    {widen_command(results, study.study_id, alone=study.alone)}")
+    return "\n\n".join(blocks)
+
+
+def reserves(edges: pd.DataFrame) -> list[str]:
+    """Say of how many best values nothing is known beyond, and which near an edge call for no wider range."""
+    untried = int(((edges["edge"] == "none") & (edges["untried"] != "none")).sum())
+    failed = int(((edges["edge"] != "none") & edges["failed_again"]).sum())
+    said = []
+    if untried:
+        said.append(f"Well beyond {_counted(untried)} inside their ranges no trial has ended: more search trials tell.")
+    if failed:
+        said.append(f"{_counted(failed)} near an edge failed again with fresh seeds: a wider range is no answer.")
+    return said
+
+
+def _counted(count: int) -> str:
+    return "1 best value" if count == 1 else f"{count} best values"
 
 
 def _table(edges: pd.DataFrame, mode: str) -> str:
-    near = edges["edge"] != "none"
+    near, wide = edges["edge"] != "none", pd.Series(map(span, edges["wide_low"], edges["wide_high"]), index=edges.index)
     optimizer = {"optimizer": edges["optimizer"]} if mode == "joint" else {}
     shown = {
         "arm": edges["arm_id"],
         **optimizer,
-        "searched": edges["dimension"].map(WORDS),
+        "searched": edges["dimension"].map(words),
         "best": [f"{value:.4g}" for value in edges["best"]],
         "range": list(map(span, edges["low"], edges["high"])),
+        "untried": edges["untried"].where(edges["untried"] != "none", "-"),
         "near": edges["edge"].where(near, "-"),
-        "wide enough": pd.Series(map(span, edges["wide_low"], edges["wide_high"]), index=edges.index).where(near, "-"),
+        "wide enough": wide.where(calling(edges), "-").mask(near & edges["failed_again"], "failed again"),
     }
     return table_text(pd.DataFrame(shown), count=False)

@@ -1,24 +1,28 @@
 """Notes on a wider study, for its file and for the screen."""
 
 from tune_qat.study import Study
-from tune_qat.study.space import BATCH_SIZE
-from tune_qat.widen.area import RATE
-from tune_qat.widen.edges import WORDS, span
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER
+from tune_qat.widen.edges import span, words
 
 
 def moves(old: Study, new: Study) -> list[str]:
     """Return a line for each range that moved, with its old and new ends, and for the search trials."""
-    lines = []
+    lines, of_study = list[str](), list[str]()
     for optimizer in old.space.optimizers:
         was, now = old.dimensions(optimizer), new.dimensions(optimizer)
-        if RATE in was and was[RATE] != now[RATE]:
-            moved = f"{span(was[RATE].low, was[RATE].high)} -> {span(now[RATE].low, now[RATE].high)}"
-            lines.append(f"{WORDS[RATE]} of {optimizer}: {moved}")
-    sizes, wide = old.space.batch_size, new.space.batch_size
-    if (sizes.low, sizes.high) != (wide.low, wide.high):
-        lines.append(f"{WORDS[BATCH_SIZE]}: {span(sizes.low, sizes.high)} -> {span(wide.low, wide.high)}")
+        for name in [name for name in was if name != BITS_INDEX and was[name] != now[name]]:
+            moved = f"{span(was[name].low, was[name].high)} -> {span(now[name].low, now[name].high)}"
+            if name in (BATCH_SIZE, MULTIPLIER):
+                of_study.append(f"{words(name)}: {moved}")
+            else:
+                lines.append(f"{words(name)} of {optimizer}: {moved}")
     before, after = old.stages.search, new.stages.search
-    return [*lines, f"search trials of an arm: {f'{before} -> ' if before != after else ''}{after}"]
+    # What belongs to the study is the same for each optimizer.
+    return [
+        *lines,
+        *dict.fromkeys(of_study),
+        f"search trials of an arm: {f'{before} -> ' if before != after else ''}{after}",
+    ]
 
 
 def kept(old: Study, new: Study, lost: int) -> list[str]:

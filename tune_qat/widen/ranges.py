@@ -1,7 +1,5 @@
 """A study with wider ranges: derived from best values near an edge, or given by the user."""
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +16,14 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.study.file import recorded_values
 from tune_qat.study.sections import BatchSizes
-from tune_qat.study.space import BATCH_SIZE, Dimensions
-from tune_qat.widen.area import RATE, growth
-from tune_qat.widen.edges import recorded_studies
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER, RATE
+from tune_qat.widen.edges import calling, recorded_studies, reserves
 from tune_qat.widen.notes import kept, moves
+from tune_qat.widen.trials import planned, recorded
 
 Span = tuple[float, float]
+OF_THE_STUDY = {BATCH_SIZE, BITS_INDEX, MULTIPLIER}
+"""Dimensions whose ranges do not belong to one optimizer."""
 LARGEST_BATCH = 1_000_000
 """Largest batch size that a study file allows."""
 
@@ -54,14 +54,14 @@ class Widened:
 def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     """Return the study as it was last run, with wider ranges and more search trials.
 
-    The name stays, since trials only count in a study of their name. The range of the learning rate belongs to an
-    optimizer, and so to all its arms; that of the batch size belongs to the study. The `default` stage keeps its batch
-    size.
+    The name stays, since trials only count in a study of their name. The ranges of the learning rate and of options
+    belong to an optimizer, and so to all its arms; those of the batch size and the quantizers' learning rate belong to
+    the study. The `default` stage keeps its batch size.
 
-    If the number of search trials is not given, it grows with the searched area (log learning rate x powers of two), so
-    that the new part gets as many trials for its size as the old one has, rounded up. Arms have equal budgets, so the
-    arm that grows most decides; in joint mode, the mean over the optimizers of an arm. The number of random trials does
-    not grow: the new part is left to the search.
+    If the number of search trials is not given, it grows with the searched area (log learning rate x powers of two x
+    the axes of what else is searched), so that the new part gets as many trials for its size as the old one has,
+    rounded up: the study begins with them. Arms have equal budgets, so the arm that grows most decides; in joint mode,
+    the mean over the optimizers of an arm. The number of random trials does not grow.
 
     Raises:
         UsageError: several studies and no name; an unknown study or arm; ranges that do not move; a number of trials
@@ -74,14 +74,16 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     arms = _chosen(study, wanted.arms)
     edges = analysis.frame(results, "edge_of_range")
     edges = edges[(edges["study_id"] == study.name) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
-    rates = _learning_rates(study, arms, edges, wanted.learning_rate)
+    own = _of_optimizers(study, arms, edges, wanted.learning_rate)
+    multiplier = _widest(edges[edges["dimension"] == MULTIPLIER])
     sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(results, study.name))
-    if not rates and not sizes:
-        raise UsageError(_nothing_moves(study, wanted, clipped))
-    _set_ranges(values, study, rates, sizes)
+    if not own and not sizes and not multiplier:
+        raise UsageError(_nothing_moves(study, wanted, clipped, edges))
+    _set_ranges(values, own, multiplier)
+    _set_sizes(values, study, sizes)
     wide = Study.model_validate(values)
-    fit, lost = _recorded(results, study, wide)
-    values["stages"]["search"] = _trials(study, wide, wanted.trials, fit, lost)
+    fit, lost = recorded(results, study, wide)
+    values["stages"]["search"] = planned(study, wide, wanted.trials, fit, lost)
     wide = Study.model_validate(values)
     return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
 
@@ -118,17 +120,20 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Arm]:
     return [arm for arm in arms.values() if not names or arm.arm_id in names]
 
 
-def _learning_rates(study: Study, arms: Sequence[Arm], edges: pd.DataFrame, given: Span | None) -> dict[str, Span]:
-    """Return the new ranges that differ from the old, by optimizer; one that finds its own rate has none."""
-    old = {o: study.dimensions(o).get(RATE) for o in dict.fromkeys(name for arm in arms for name in arm.optimizers)}
-    if given is not None and not any(old.values()):
+def _of_optimizers(
+    study: Study, arms: Sequence[Arm], edges: pd.DataFrame, rate: Span | None
+) -> dict[str, dict[str, Span]]:
+    """Return the ranges that move, by optimizer; one that finds its own rate gets no given `rate`."""
+    old = {o: study.dimensions(o) for o in dict.fromkeys(name for arm in arms for name in arm.optimizers)}
+    if rate is not None and not any(RATE in ranges for ranges in old.values()):
         raise UsageError(f"--learning-rate: {', '.join(old)} is searched without a learning rate.")
-    moved = {}
-    for optimizer, bounds in old.items():
-        rows = edges[(edges["optimizer"] == optimizer) & (edges["dimension"] == RATE)]
-        new = given or _widest(rows)
-        if bounds is not None and new is not None and new != (bounds.low, bounds.high):
-            moved[optimizer] = new
+    moved: dict[str, dict[str, Span]] = {}
+    for optimizer, ranges in old.items():
+        for name in ranges.keys() - OF_THE_STUDY:
+            rows = edges[(edges["optimizer"] == optimizer) & (edges["dimension"] == name)]
+            new = (rate if name == RATE else None) or _widest(rows)
+            if new is not None and new != (ranges[name].low, ranges[name].high):
+                moved.setdefault(optimizer, {})[name] = new
     return moved
 
 
@@ -149,8 +154,8 @@ def _batch_sizes(
 
 
 def _widest(edges: pd.DataFrame) -> Span | None:
-    """Return a range wide enough for all of these rows; None if none of them is at an edge."""
-    if not (edges["edge"] != "none").any():
+    """Return a range wide enough for all of these rows; None if none of them calls for one."""
+    if not calling(edges).any():
         return None
     # Six digits: in floats, a tenth of 1e-5 is a little more than 1e-6.
     return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
@@ -162,63 +167,35 @@ def _train_size(results: StoragePath, study: str) -> int:
     return int(found[found["study_id"] == study]["n"].max())
 
 
-def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str]) -> str:
+def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str], edges: pd.DataFrame) -> str:
     of = f" of {', '.join(wanted.arms)}" if wanted.arms else ""
     if wanted.learning_rate or wanted.batch_size:
         why = f"These are the ranges that study {study.name!r} has already."
     else:
         why = f"Study {study.name!r}: no best value{of} lies near an edge of its range. See `tune-qat edges`."
+        clipped = [*clipped, *reserves(edges)]
     return " ".join(
         [why, *clipped, "Other ranges: --learning-rate LOW:HIGH, --batch-size LOW:HIGH. More trials: tune-qat run."]
     )
 
 
-def _set_ranges(values: dict[str, Any], study: Study, rates: Mapping[str, Span], sizes: tuple[int, int] | None) -> None:
-    """Write the new ranges into the values of a study file."""
+def _set_ranges(values: dict[str, Any], own: Mapping[str, Mapping[str, Span]], multiplier: Span | None) -> None:
+    """Write new ranges into the values of a study file: those of optimizers, and that of the quantizers' rate."""
     space = values["space"]
-    for optimizer, (low, high) in rates.items():
-        own = space.setdefault("per_optimizer", {}).setdefault(optimizer, {})
-        own[RATE] = {"low": low, "high": high}
+    for optimizer, ranges in own.items():
+        written = space.setdefault("per_optimizer", {}).setdefault(optimizer, {})
+        written.update({name: {"low": low, "high": high} for name, (low, high) in sorted(ranges.items())})
+    if multiplier is not None:
+        space[MULTIPLIER] = {"low": multiplier[0], "high": multiplier[1]}
+
+
+def _set_sizes(values: dict[str, Any], study: Study, sizes: tuple[int, int] | None) -> None:
+    """Write a new range of batch sizes into the values of a study file."""
     if sizes is None:
         return
     low, high = sizes
-    space["batch_size"] = {"low": low, "high": high}
+    values["space"][BATCH_SIZE] = {"low": low, "high": high}
     # Keep the default batch size, and so the default trials, if it is in the new range.
     before = study.space.batch_size.middle
     if low <= before <= high and BatchSizes(low=low, high=high).middle != before:
-        space["batch_size"]["default"] = before
-
-
-def _recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
-    """Return the ended search trials of each arm that still fit, and the trials of each stage that no longer do."""
-    trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
-    fit, lost = {arm.arm_id: 0 for arm in new.arms()}, Counter[str]()
-    for row in trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)].itertuples():
-        if not _lies_in(old.dimensions(row.optimizer), row):
-            continue
-        if not _lies_in(new.dimensions(row.optimizer), row):
-            lost[row.stage] += 1
-        elif row.stage == "search":
-            fit[row.arm_id] += 1
-    return fit, lost
-
-
-def _lies_in(ranges: Dimensions, row: Any) -> bool:
-    at = ((ranges.get(RATE), row.learning_rate), (ranges[BATCH_SIZE], row.batch_size))
-    return all(bounds is None or bounds.low <= value <= bounds.high for bounds, value in at)
-
-
-def _trials(old: Study, new: Study, given: int | None, fit: Mapping[str, int], lost: Mapping[str, int]) -> int:
-    """Return the number of search trials of an arm in the wider study; see `widen`."""
-    planned = old.stages.search
-    if given is None and not planned:
-        raise UsageError("The study plans no search trials, which would fill the new ranges. Say how many: --trials N.")
-    trials = planned + math.ceil(round(planned * growth(old, new), 6)) if given is None else given
-    # Recorded trials that no longer fit are replaced by others.
-    least = planned if not lost else min(fit.values()) if lost.get("search") else 0
-    if trials <= least:
-        raise UsageError(
-            f"Arms have {least} search trials already, so that nothing new would be run with {trials}. Ask for more: "
-            "--trials N."
-        )
-    return trials
+        values["space"][BATCH_SIZE]["default"] = before

@@ -32,6 +32,13 @@ def whole(study: SmallStudy, optimizer: str, *scores: float | None, bits: int = 
     return arm
 
 
+def tried(study: SmallStudy, arm: str, rate: float) -> None:
+    """The best at this rate, and trials on all sides of it."""
+    study.trial(arm, "search", val_metric=0.5, learning_rate=rate)
+    for batch_size, factor in ((16, 0.1), (64, 10)):
+        study.trial(arm, "search", "stopped", val_metric=0.4, learning_rate=factor * rate, batch_size=batch_size)
+
+
 def test_each_has_a_question_that_is_bundled(tmp_path: Path) -> None:
     whole(SmallStudy(tmp_path, "s"), "adam", *ADAM)
     given = badges(tmp_path)
@@ -55,7 +62,7 @@ def test_of_a_joint_search_only_what_does_not_compare(tmp_path: Path) -> None:
 def test_several_studies_have_their_own(tmp_path: Path) -> None:
     for name, rate in (("one", 1e-3), ("two", 1e-5)):
         study = SmallStudy(tmp_path, name)
-        study.trial(study.arm("adam"), "search", val_metric=0.5, learning_rate=rate)
+        tried(study, study.arm("adam"), rate)
     states = {badge.study_id: badge.state for badge in badges(tmp_path) if badge.name == "best inside its range"}
     assert states == {"one": GOOD, "two": BAD}
 
@@ -98,6 +105,27 @@ def test_best_values_at_an_edge_are_named(tmp_path: Path) -> None:
     state, sentence = finding(tmp_path, "best inside its range")
     assert state == BAD and sentence.startswith("1 of 2 best values near an edge of its range")
     assert "learning rate of adam at 4/4 (low)" in sentence
+
+
+def test_a_best_value_beyond_which_nothing_was_tried_is_not_inside(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    study.trial(study.arm("adam"), "search", val_metric=0.5, learning_rate=1e-3)
+    state, sentence = finding(tmp_path, "best inside its range")
+    assert state == UNKNOWN and sentence.startswith("Well beyond 2 of 2 best values no trial has ended yet")
+    assert "learning rate of adam at 4/4 (both)" in sentence
+    tried(study, "adam-w4a4", 1e-3)
+    assert finding(tmp_path, "best inside its range")[0] == GOOD
+
+
+def test_a_best_value_at_an_edge_that_failed_again_calls_for_no_wider_range(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    arm = study.arm("adam")
+    study.trial(arm, "search", val_metric=0.5, learning_rate=0.09, config_id="best")
+    study.retrain(arm, None, None, learning_rate=0.09)
+    state, sentence = finding(tmp_path, "best inside its range")
+    assert state == UNKNOWN and "`tune-qat widen`" not in sentence
+    assert sentence.startswith("At an edge, but failed again with fresh seeds")
+    assert "learning rate of adam at 4/4 (high)" in sentence
 
 
 class TestEnoughSeeds:
