@@ -87,7 +87,7 @@ def run(
     ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     storage_patience: Annotated[
-        str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
+        str, typer.Option(help="How long storage (a full disk, a lost share) is asked again.")
     ] = "10m",
     no_progress: NoProgress = False,
 ) -> None:
@@ -118,6 +118,7 @@ def run(
         backend=backend,
         storage_patience=read_seconds(storage_patience, "--storage-patience"),
         say=lambda text: print(text, file=sys.stderr),
+        again=f"resume   {again}",
         display=display(live=not no_progress),
     )
     print(ending(study, outcome, results=folder, again=again))

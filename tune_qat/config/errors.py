@@ -8,7 +8,11 @@ class TuneQatError(Exception):
 
 
 class StorageRefused(TuneQatError):
-    """A write of the record was refused for longer than is waited."""
+    """Storage that did not take a file of the record, or did not give it, for longer than is waited."""
+
+
+class NotRead(StorageRefused):
+    """Storage that did not give a file, which may be whole: it may be asked again."""
 
 
 class UsageError(TuneQatError):

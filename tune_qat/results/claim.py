@@ -28,6 +28,8 @@ SILENT_S = 60.0
 """Seconds without a rewrite after which a claim from another host is taken over."""
 LOOK_S = 0.5
 """Seconds between two checks of other claims."""
+DEAD = "ZXx"
+"""States in /proc of a process that has ended, though its parent has not asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,7 @@ class _Claim:
 
     def __init__(self, folder: StoragePath, lost: Callable[[str], Any]) -> None:
         self.folder, self._lost = folder, lost
+        self._watch = _Watch(lambda text: None)
         self.ours = _ourselves()
         self._path = folder / f"{self.ours.token}.json"
         self._stop = threading.Event()
@@ -118,13 +121,24 @@ class _Claim:
 
     def _keep(self) -> None:
         while not self._stop.wait(BEAT_S):
-            # A refused write is reported where the record is written. A claim that is gone was taken over.
-            with suppress(OSError), self._writing:
-                if not self._path.exists():
-                    self._lost("another process took the study over while this one was suspended")
+            # A refused write is reported where the record is written.
+            with suppress(OSError, TuneQatError), self._writing:
+                if not self._path.exists() and not self._may_return():
+                    continue
+                if self._stop.is_set():
                     return
                 self.ours = replace(self.ours, beat=self.ours.beat + 1)
                 self._write()
+
+    def _may_return(self) -> bool:
+        """Tell whether our claim, which is gone, may be written again; stop if another process has the study now."""
+        if isinstance(self.folder, Path) and not self.folder.exists():
+            return False  # the storage is gone with it: on an empty mount point a claim would be lost
+        alive = [(self._watch.alive(other), other.holding) for _, other in _others(self)]
+        if any(one or (one is None and holding) for one, holding in alive):
+            self._stop.set()
+            self._lost("another process took the study over while this one was suspended")
+        return all(one is False for one, _ in alive)
 
     def _write(self) -> None:
         write_whole(self._path, json.dumps(asdict(self.ours)).encode())
@@ -210,7 +224,8 @@ def _process(pid: int) -> str | None:
     """Return the start time of the process with this number; None if there is none, "" if the time is unknown."""
     try:
         # Fields are counted after the name, which may contain blanks and brackets.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in DEAD else fields[18]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():

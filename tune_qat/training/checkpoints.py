@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import TuneQatError
-from tune_qat.storage.paths import StoragePath, Write, write_whole
+from tune_qat.storage.paths import StoragePath, Write, read_whole, write_whole
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
@@ -20,11 +20,18 @@ def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = 
 
 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:
-    """Read a checkpoint as plain data, never as code; raise `TuneQatError` naming the file if it cannot be read."""
+    """Read a checkpoint as plain data, never as code.
+
+    Raises:
+        NotRead: storage does not give the file, which may be whole.
+        TuneQatError: it does not exist, or is no checkpoint; the message names it.
+    """
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        content = read_whole(path)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise TuneQatError(
             f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."

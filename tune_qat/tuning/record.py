@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from tune_qat.config.statuses import FINAL, KEPT_STAGES, RUNNING
-from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.layout import checkpoint_path, study_file, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file, read_folder, while_compacted
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, Write, remove_folder, write_whole
+from tune_qat.storage.retry import Read, at_once
 from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
@@ -45,6 +46,8 @@ class Record:
     reference_points: Mapping[str, Any]
     sign: int
     write: Write = write_whole
+    read: Read = at_once
+    """Function that makes each read, and may repeat it."""
     restarts: dict[str, int] = field(default_factory=dict)
     """Number of restarts so far, by key, of trials that have been started before."""
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -90,10 +93,10 @@ class Record:
     def forget_checkpoint(self, plan: PlannedTrial) -> None:
         """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
         if plan.stage not in KEPT_STAGES:
-            remove_folder(checkpoint_path(self.results, plan.trial_key).parent)
+            self.read(partial(remove_folder, checkpoint_path(self.results, plan.trial_key).parent))
 
     def weights_hash(self, plan: PlannedTrial) -> str:
-        return weights_sha256(load_weights(checkpoint_path(self.results, plan.trial_key)))
+        return weights_sha256(self.read(partial(load_weights, checkpoint_path(self.results, plan.trial_key))))
 
     def decided(self, decision: Decision) -> None:
         key = decision.trial_key
@@ -107,11 +110,12 @@ class Record:
         return next((row["epoch"] for row in self._decided(trial_key) if row["action"] == "stop"), None)
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
-        return last_epochs(self.results, self.study.name, trial_key)
+        return self.read(partial(last_epochs, self.results, self.study.name, trial_key))
 
     def searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
         folder = table_folder(self.results, "epochs", self.study.name)
-        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
+        read = partial(read_folder, folder, "epochs", columns=("epoch", "val_metric"))
+        epochs = self.read(partial(while_compacted, read))
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
@@ -125,7 +129,7 @@ class Record:
 
     def _decided(self, trial_key: str) -> list[dict[str, Any]]:
         path = self._path("decisions", trial_key)
-        return read_file(path).to_pylist() if path.exists() else []
+        return self.read(lambda: read_file(path).to_pylist() if path.exists() else [])
 
     def arms(self, arms: Sequence[Arm], best: Mapping[str, str | None], init_sha256: str | None) -> None:
         """Write all arms of the study; `best` holds the id of the chosen configuration by arm."""
@@ -159,7 +163,7 @@ class Record:
             "command": command,
             "complete": complete,
         }
-        write_rows(self._path("studies", "study"), "studies", [row], self.write)
+        write_rows(study_file(self.results, self.study.name), "studies", [row], self.write)
 
     def _path(self, table: str, name: str) -> StoragePath:
         return table_folder(self.results, table, self.study.name) / f"{name}.parquet"

@@ -49,6 +49,7 @@ class StudySearcher(Searcher):
         """Whether the user has stopped the run."""
         self.refused: TuneQatError | None = None
         """Error of a record that cannot be written any more; the study stops, and the next run resumes it."""
+        self.on_give_up: Callable[[], None] = lambda: None
         self._record, self._budget, self._on_loss = record, budget, on_loss
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
@@ -127,7 +128,7 @@ class StudySearcher(Searcher):
         else:
             self._forget(trial_id)
             self.meter.lose(plan.trial_key)
-            self._on_loss(plan)
+            self._write(lambda: self._on_loss(plan))
             self.queue.again.append(plan)
             self.tell("lost", plan, {})
 
@@ -155,32 +156,39 @@ class StudySearcher(Searcher):
         self.meter.end(plan.trial_key)
         status, reason = STOPPED_BY_ASHA if plan.trial_key in self._stopping else (report.get("status", ERROR), None)
         self._stopping.discard(plan.trial_key)
-        if plan.stage == PRETRAIN and status == COMPLETED:
-            report["checkpoint_sha256"] = self._record.weights_hash(plan)
-        row = self._write(lambda: self._record.ended(plan, report, status, reason))
+        if status == INTERRUPTED:
+            self.give_up(StorageRefused(report["error_text"]))
+        row = self._write(lambda: self._last_row(plan, report, status, reason))
         if row is None or status == INTERRUPTED:
-            self.give_up(self.refused or StorageRefused(report["error_text"]))
             self.queue.cut(plan)
             return
         self.queue.ended(plan, row)
         self.tell("ended", plan, row)
+
+    def _last_row(
+        self, plan: PlannedTrial, report: dict[str, Any], status: str, reason: str | None
+    ) -> Mapping[str, Any]:
+        if plan.stage == PRETRAIN and status == COMPLETED:
+            report["checkpoint_sha256"] = self._record.weights_hash(plan)
+        return self._record.ended(plan, report, status, reason)
 
     def _forget(self, trial_id: str) -> PlannedTrial:
         self._begun.discard(trial_id)
         return self.plans.pop(trial_id)
 
     def _write(self, write: Callable[[], T]) -> T | None:
-        """Return the result of `write`; None if storage refuses it, because Ray cannot handle the error."""
+        """Return the result of `write`; None if the record refuses it, because Ray would end the trial alone."""
         try:
             return write()
-        except StorageRefused as error:
+        except TuneQatError as error:
             self.give_up(error)
             return None
 
     def give_up(self, error: TuneQatError) -> None:
-        """Start no more trials; the study ends with this error."""
+        """Start no more trials; the study ends with the first such error."""
         self.refused = self.refused or error
         self.queue.closed = True
+        self.on_give_up()
 
     def stop(self) -> None:
         """Start no more trials: the user has stopped the run."""
@@ -190,7 +198,9 @@ class StudySearcher(Searcher):
         """Write rows of trials that were running, or waiting to go on, when the run ended."""
         begun = [self.plans[trial_id] for trial_id in self._begun]
         for plan in [*begun, *self.queue.again]:
-            self._write(partial(self._record.ended, plan, {}, INTERRUPTED, USER if self.stopped else None))
+            last_row = partial(self._record.ended, plan, {}, INTERRUPTED, USER if self.stopped else None)
+            if self._write(last_row) is None:
+                return  # storage refuses the other rows, too, which are resumed as they are
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: a resumed study starts from the record."""

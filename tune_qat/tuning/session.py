@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures, TuneQatError
 from tune_qat.config.statuses import BUDGET, USER
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.layout import checkpoint_path, study_file
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath, storage_path
@@ -72,8 +72,10 @@ class Session:
         task = work.task()
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(self.results, study, work, points, task.sign, patience.write_whole, restarts)
-        self._patience_s = patience.seconds
+        self.record = Record(
+            self.results, study, work, points, task.sign, patience.write_whole, patience.read, restarts
+        )
+        self._patience = patience
         self.started_at = now()
         init_path = study.training.init_path
         self._init_path = storage_path(init_path) if init_path else None
@@ -82,6 +84,7 @@ class Session:
         self.queue = StudyQueue(planner, recorded, objective=Objective(task.sign, task.worst_metric))
         self._history: dict[str, list[tuple[int, float]]] = {}
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter, on_loss=self._recall)
+        self.searcher.on_give_up = self._hurry
         self._fitting = False
         self._start_known()
 
@@ -97,11 +100,11 @@ class Session:
     ) -> None:
         """Run the missing trials under the display; the first Ctrl-C stops cleanly, with all rows written."""
         self._write_study(complete=False)
+        self._patience.landmark = study_file(self.results, self.study.name)
 
         def stop() -> None:
             self.searcher.stop()
-            # Ray Tune ends its loop at this signal, after the current step.
-            os.kill(os.getpid(), signal.SIGUSR1)
+            self._hurry()
 
         try:
             with nullcontext() if display is None else display(self.searcher, given):
@@ -125,7 +128,7 @@ class Session:
             given=given,
             backend=backend,
             versions=library_versions(),
-            patience_s=self._patience_s,
+            patience_s=self._patience.seconds,
             objective=self.queue.objective,
         )
         self._history.update(resume.history(self.queue, self.record))
@@ -163,6 +166,10 @@ class Session:
         error = StorageRefused(f"Stopped: {why}.")
         self.record.refuse(error)
         self.searcher.give_up(error)
+
+    def _hurry(self) -> None:
+        """End the Tune run after its current step, and wait for storage no more."""
+        self._patience.spent = True
         if self._fitting:
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -200,16 +207,19 @@ class Session:
             return
         path = checkpoint_path(self.results, plan.trial_key)
         try:
-            known = path.exists() and self.record.weights_hash(plan) == row["checkpoint_sha256"]
+            known = self._patience.read(path.exists) and self.record.weights_hash(plan) == row["checkpoint_sha256"]
+        except StorageRefused:
+            raise
         except TuneQatError as error:
-            self.say(f"{error} It is set aside in {set_aside(self.results, path)}.")
+            aside = self._patience.read(partial(set_aside, self.results, path))
+            self.say(f"{error} It is set aside in {aside}.")
             return
         if known:
             self.queue.start_known(row["checkpoint_sha256"])
 
     def _forget_checkpoints(self) -> None:
         """Remove checkpoints of ended trials that a driver left behind when it died after writing the row."""
-        left = {folder.name for folder in self.results.glob("checkpoints/*")}
+        left = self._patience.read(lambda: {folder.name for folder in self.results.glob("checkpoints/*")})
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])

@@ -6,17 +6,18 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray import tune
 
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
-from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.layout import checkpoint_path, study_file
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
-from tune_qat.storage.retry import Patience
+from tune_qat.storage.retry import Patience, Read
 from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import Resources
@@ -43,7 +44,7 @@ class TrialContext:
     versions: Mapping[str, str | None]
     """Versions of the libraries that must be the same on every node."""
     patience_s: float
-    """Seconds for which refused writes are tried again."""
+    """Seconds for which refused reads and writes are tried again."""
     objective: Objective
 
 
@@ -131,9 +132,10 @@ def _epochs(
     check_versions_here(context.versions)
     restart_peak()
     about["start_memory_mb"], given = resident_mb(), context.given
-    write = Patience(context.results, context.patience_s).write_whole
-    path = checkpoint_path(context.results, plan.trial_key)
-    log = EpochLog(context.results, context.study_id, plan.trial_key, write)
+    landmark = study_file(context.results, context.study_id)
+    patience = Patience(context.results, context.patience_s, landmark=landmark)
+    path, write = checkpoint_path(context.results, plan.trial_key), patience.write_whole
+    log = patience.read(lambda: EpochLog(context.results, context.study_id, plan.trial_key, write))
 
     def begin() -> Training:
         init = None if plan.stage == PRETRAIN else context.init_path
@@ -142,16 +144,17 @@ def _epochs(
     with thread_count(given.threads), memory_share(given.device, given.gpus):
         about.update(_about(given.device))
         training = begin()
-        if path.exists():
+        if patience.read(path.exists):
             try:
-                _go_on(training, plan, context)
+                _go_on(training, plan, context, patience.read)
             except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or isinstance(error, StorageRefused):
                     raise
-                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
+                aside = patience.read(partial(set_aside, context.results, path))
+                about["set_aside"] = f"{error} It is set aside in {aside}."
                 training = begin()
         if training.epoch == 0:
-            log.forget_earlier()
+            patience.read(log.forget_earlier)
         if training.status != RUNNING:
             # The trial ended before its row was written: nothing is left to train, and the record has every epoch.
             yield {**about, "epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
@@ -166,13 +169,14 @@ def _epochs(
             yield {**about, **of_epoch, OBJECTIVE: context.objective.of(result.val_metric)}
 
 
-def _go_on(training: Any, plan: PlannedTrial, context: TrialContext) -> None:
+def _go_on(training: Any, plan: PlannedTrial, context: TrialContext, read: Read) -> None:
     """Load the trial's checkpoint; raise an error if it is damaged, or ahead of the recorded epochs."""
     from tune_qat.training.checkpoints import load_checkpoint
 
     path = checkpoint_path(context.results, plan.trial_key)
-    training.load_state_dict(load_checkpoint(path))
-    recorded = {row["epoch"] for row in last_epochs(context.results, context.study_id, plan.trial_key)}
+    training.load_state_dict(read(partial(load_checkpoint, path)))
+    rows = read(partial(last_epochs, context.results, context.study_id, plan.trial_key))
+    recorded = {row["epoch"] for row in rows}
     if not recorded.issuperset(range(1, training.epoch + 1)):
         raise TuneQatError(f"Checkpoint {path} is at epoch {training.epoch}, but the record lacks epochs up to it.")
 

@@ -3,10 +3,12 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from tune_qat.tuning.cluster.leftovers import SCRATCH, held, remove_left
 from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
@@ -17,7 +19,8 @@ def tuner(
     trainable: Any, searcher: StudySearcher, scheduler: StudyScheduler, reports: Reports, limit: int | None
 ) -> Iterator[tune.Tuner]:
     """Yield a Tune run that is ready to start, of at most `limit` trials at once; its own files are temporary."""
-    with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
+    remove_left(Path(tempfile.gettempdir()), SCRATCH)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch, held(Path(scratch)):
         yield tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
