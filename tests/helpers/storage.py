@@ -27,10 +27,9 @@ class Trouble:
     """`503` refuses every request, `half` gives half of each body, `silent` does not answer; None is no trouble."""
     only: str = ""
     """Part of the paths that it is for."""
-    requests: int = 0
+    since: float = 0.0
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        self.requests += 1
         if self.only not in environ["PATH_INFO"]:
             return self.server(environ, start)
         while self.kind == "silent":

@@ -126,7 +126,8 @@ def test_a_holder_that_stood_still_learns_that_it_lost(tmp_path: Path, where: st
         if where == "elsewhere":
             theirs = stranger(tmp_path)
         else:
-            theirs = rewrite(ours.with_name("0.json"), {**asdict(claim._ourselves()), "holding": True})
+            parent = {"pid": os.getppid(), "process": claim._process(os.getppid()), "holding": True}
+            theirs = rewrite(folder_of(tmp_path) / "0.json", {**asdict(claim._ourselves()), **parent})
         ours.unlink()
         wait_until(lambda: lost)
     assert len(lost) == 1 and "took the study over" in lost[0]
@@ -160,11 +161,24 @@ def test_a_dead_claim_does_not_take_over(tmp_path: Path) -> None:
     lost = list[str]()
     with claimed(tmp_path, "study", "run", lost=lost.append):
         (ours,) = folder_of(tmp_path).glob("*.json")
-        rewrite(ours.with_name("0.json"), {**asdict(claim._ourselves()), "holding": True, "process": "an earlier start"})
+        rewrite(
+            ours.with_name("0.json"), {**asdict(claim._ourselves()), "holding": True, "process": "an earlier start"}
+        )
         ours.unlink()
         wait_until(ours.exists)
         assert ours.exists() and not lost
-        (ours.with_name("0.json")).unlink()
+        (folder_of(tmp_path) / "0.json").unlink()
+
+
+def test_a_claim_that_storage_kept_does_not_hold_up_its_own_process(bucket: Bucket) -> None:
+    """A study that ends because storage refuses everything cannot remove its claim; it may be run again from here."""
+    results = storage_path(f"{bucket.uri}/kept")
+    with claimed(results, "study", "run"):
+        bucket.trouble.kind = "503"
+    bucket.trouble.kind = None
+    assert len(list(folder_of(results).glob("*.json"))) == 1
+    with claimed(results, "study", "run"):
+        assert len(list(folder_of(results).glob("*.json"))) == 1
 
 
 def test_a_process_that_nobody_reaps_is_dead(tmp_path: Path) -> None:

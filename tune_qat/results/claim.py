@@ -28,6 +28,8 @@ SILENT_S = 60.0
 """Seconds without a rewrite after which a claim from another host is taken over."""
 LOOK_S = 0.5
 """Seconds between two checks of other claims."""
+_HERE: set[str] = set()
+"""Tokens of the claims of this process: storage may have kept the file of one that has ended."""
 DEAD = "ZXx"
 """States in /proc of a process that has ended, though its parent has not asked for it."""
 
@@ -105,12 +107,14 @@ class _Claim:
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def __enter__(self) -> None:
+        _HERE.add(self.ours.token)
         self._write()
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
+        _HERE.discard(self.ours.token)
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -154,7 +158,8 @@ class _Watch:
     def alive(self, other: Holder) -> bool | None:
         """Return whether the process of a claim is alive; None while that is unknown."""
         if other.machine == _machine():
-            return _process(other.pid) == other.process
+            here = other.pid != os.getpid() or other.token in _HERE
+            return here and _process(other.pid) == other.process
         if other.token not in self._first:
             self._first[other.token] = (other.beat, time.monotonic())
             self._say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still running")

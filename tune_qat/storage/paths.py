@@ -108,7 +108,9 @@ def storage_path(named: str | StoragePath) -> StoragePath:
     parts = urlsplit(named)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{named} names the host {parts.netloc!r}: a file:// URI of this machine has three slashes.")
+            raise UsageError(
+                f"{named} names the host {parts.netloc!r}: a file:// URI of this machine has three slashes."
+            )
         return Path(unquote(parts.path)).absolute()
     if parts.password is not None:
         shown = urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))

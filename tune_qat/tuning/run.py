@@ -149,8 +149,7 @@ def _connected(session: Session, address: str, signals: Stops, again: str) -> It
         end_process(f"error: {error}\n{again}", error.exit_code)
 
     name = "The Ray session on this machine" if address == "local" else f"The head of the Ray cluster at {address}"
-    with watched(name, say=session.say, lost=session.searcher.give_up, end=end) as watch, cluster(address):
-        watch(head())
+    with cluster(address), watched(head(), name, say=session.say, lost=session.searcher.give_up, end=end):
         signals.install()
         if address != "local":
             check_versions()

@@ -66,7 +66,7 @@ class Session:
         meter: Meter,
         patience: Patience,
     ) -> None:
-        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries refused writes."""
+        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses."""
         self.study, self.work, self.recorded = study, work, recorded
         self.results, self.say = patience.results, patience.say
         task = work.task()

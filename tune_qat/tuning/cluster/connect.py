@@ -80,7 +80,7 @@ def cluster(address: str) -> Iterator[None]:
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": usable_cpus()}
     options = local if address == "local" else {}
     try:
-        started = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        started: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise no_cluster(address, reason) from error

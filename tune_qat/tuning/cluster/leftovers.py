@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,21 @@ def held(folder: Path) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         new.rename(folder / LOCK)  # locked from its first moment on
         yield
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a temporary folder that is held, and removed in the end; a later run removes what is written to it then."""
+    remove_left(Path(tempfile.gettempdir()), SCRATCH)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    try:
+        with held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            if folder.exists():
+                (folder / LOCK).touch()
 
 
 def remove_left(place: Path, prefix: str) -> None:

@@ -33,15 +33,17 @@ def patience_s() -> float:
 
 @contextmanager
 def watched(
+    address: str,
     name: str,
     *,
     say: Callable[[str], Any],
     lost: Callable[[ClusterLost], Any],
     end: Callable[[ClusterLost], Any],
-) -> Iterator[Callable[[str], None]]:
-    """Watch a head from the call of what is yielded, with its host:port, until the block ends.
+) -> Iterator[None]:
+    """Watch a head while the block runs.
 
     Args:
+        address: host:port of the head.
         name: name of the cluster in messages.
         say: function that is told, from another thread, that the head does not answer.
         lost: function that gives the study up, called from another thread.
@@ -49,14 +51,13 @@ def watched(
     """
     over = threading.Event()
 
-    def watch(address: str) -> None:
-        host, _, port = address.rpartition(":")
+    def watch() -> None:
         seen, said = time.monotonic(), False
         while not over.wait(LOOK_S):
-            if _answers(host.strip("[]"), int(port)):
+            if _answers(address):
                 seen, said = time.monotonic(), False
                 continue
-            if not said:
+            if not said and not over.is_set():
                 say(f"{name} does not answer; waiting up to {patience_s():.0f} s for it")
                 said = True
             if time.monotonic() - seen > patience_s():
@@ -69,18 +70,17 @@ def watched(
                     end(error)
                 return
 
-    def begin(address: str) -> None:
-        threading.Thread(target=watch, args=(address,), daemon=True).start()
-
+    threading.Thread(target=watch, daemon=True).start()
     try:
-        yield begin
+        yield
     finally:
         over.set()
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, port), timeout=LOOK_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_S).close()
     except OSError:
         return False
     return True
