@@ -161,9 +161,8 @@ def test_a_dead_claim_does_not_take_over(tmp_path: Path) -> None:
     lost = list[str]()
     with claimed(tmp_path, "study", "run", lost=lost.append):
         (ours,) = folder_of(tmp_path).glob("*.json")
-        rewrite(
-            ours.with_name("0.json"), {**asdict(claim._ourselves()), "holding": True, "process": "an earlier start"}
-        )
+        dead = replace(claim._ourselves(), holding=True, process="an earlier start", pid=os.getppid())
+        rewrite(folder_of(tmp_path) / "0.json", asdict(dead))
         ours.unlink()
         wait_until(ours.exists)
         assert ours.exists() and not lost

@@ -1,5 +1,6 @@
 """Storage that goes in the middle of a study, for shorter and for longer than it is waited for."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.namespaces import in_namespaces
-from tests.helpers.runs import assert_whole, command, study_file
+from tests.helpers.runs import assert_whole, begun, command, study_file, wait_for
 from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.storage import Bucket
 from tests.helpers.studies import SMALL, small
@@ -17,6 +18,7 @@ from tune_qat.config import StorageRefused
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
+from tune_qat.tuning.signals import STOPPING
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
 
@@ -126,6 +128,17 @@ class TestObjectStorageThatFails:
         assert str(stopped.value).endswith("run the same command again.\nresume")
         assert not run(small(), results=str(results), budget=Budget(trials=1), max_concurrent=1).complete
         assert not list((results / "damaged").glob("*")), "what is not given is not damaged"
+
+    def test_one_ctrl_c_ends_the_wait(self, bucket: Bucket, tmp_path: Path) -> None:
+        results = storage_path(f"{bucket.uri}/stopped")
+        with begun(study_file(tmp_path, small()), results) as process:
+            wait_for(results, 2, process)
+            with bucket.failing("503"):
+                time.sleep(3.0)
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+        assert process.returncode in (1, 4), errors
+        assert STOPPING in errors and "resume   tune-qat run" in errors and "Traceback" not in errors
 
 
 @contextmanager

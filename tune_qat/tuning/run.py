@@ -21,9 +21,9 @@ from tune_qat.tuning.backend_choice import choose
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import check_batch_sizes, check_results_folder, check_same_study, check_schemes
 from tune_qat.tuning.cluster.address import check_address, check_reachable
-from tune_qat.tuning.cluster.connect import Resources, cluster, head, resources
+from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
-from tune_qat.tuning.cluster.watch import ClusterLost, watched
+from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.gpu.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
 from tune_qat.tuning.signals import Stops, end_process, stops
@@ -148,8 +148,7 @@ def _connected(session: Session, address: str, signals: Stops, again: str) -> It
     def end(error: ClusterLost) -> None:
         end_process(f"error: {error}\n{again}", error.exit_code)
 
-    name = "The Ray session on this machine" if address == "local" else f"The head of the Ray cluster at {address}"
-    with cluster(address), watched(head(), name, say=session.say, lost=session.searcher.give_up, end=end):
+    with cluster(address), watched(needed(address), say=session.say, lost=session.searcher.give_up, end=end):
         signals.install()
         if address != "local":
             check_versions()

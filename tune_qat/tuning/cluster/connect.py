@@ -121,13 +121,6 @@ def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows:
     return Resources(cpus=cpus, gpus=gpus, room=fits, limit=limit)
 
 
-def head() -> str:
-    """Return host:port of the connected cluster's head."""
-    import ray
-
-    return str(ray.get_runtime_context().gcs_address)
-
-
 def room(cpus: float, gpus: float) -> int:
     """Count the trials that the living nodes have room for."""
     return sum(_trials_on(node, cpus, gpus) for node in nodes())

@@ -1,4 +1,4 @@
-"""What a Ray session on this machine needs. Without it Ray fails late or never, and does not name the cause."""
+"""Needs of a Ray session on this machine. Without them Ray fails late or never, and does not name the cause."""
 
 import os
 import socket
