@@ -19,3 +19,18 @@ def tiny_study(**changes: Any) -> Study:
         "judgement": {"metric": "accuracy", "margin": 0.01},
     }
     return Study.model_validate({**values, **changes})
+
+
+SMALL = {"pretrain": 1, "default": 1, "search": 3, "retrain": 2}
+"""Trials of the study `small`, by stage."""
+
+
+def small(epochs: int = 4) -> Study:
+    """One arm, without random trials."""
+    return tiny_study(
+        name="small",
+        quantization={"bits": [[4, 4]]},
+        training={"epochs": epochs},
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
+        stages={"search": 3, "retrain": 2},
+    )

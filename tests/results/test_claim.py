@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -111,16 +112,88 @@ def test_a_later_process_with_the_same_number_is_another_one(tmp_path: Path) -> 
         assert not path.exists()
 
 
-def test_a_holder_that_stood_still_learns_that_it_lost(tmp_path: Path) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + 10
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_holder_that_stood_still_learns_that_it_lost(tmp_path: Path, where: str) -> None:
     lost = list[str]()
     with claimed(tmp_path, "study", "run", lost=lost.append):
-        for path in folder_of(tmp_path).glob("*.json"):
-            path.unlink()
-        until = time.monotonic() + 10
-        while not lost and time.monotonic() < until:
-            time.sleep(0.01)
+        (ours,) = folder_of(tmp_path).glob("*.json")
+        if where == "elsewhere":
+            theirs = stranger(tmp_path)
+        else:
+            parent = {"pid": os.getppid(), "process": claim._process(os.getppid()), "holding": True}
+            theirs = rewrite(folder_of(tmp_path) / "0.json", {**asdict(claim._ourselves()), **parent})
+        ours.unlink()
+        wait_until(lambda: lost)
     assert len(lost) == 1 and "took the study over" in lost[0]
-    assert not list(tmp_path.rglob("*.json"))
+    assert list(tmp_path.rglob("*.json")) == [theirs]
+
+
+@pytest.mark.parametrize("in_its_place", ["nothing", "an empty folder"])
+def test_a_claim_outlives_a_lost_folder(tmp_path: Path, in_its_place: str) -> None:
+    """As at a mount that goes and comes back: nobody has taken the study over, and nothing is written elsewhere."""
+    results, lost = tmp_path / "results", list[str]()
+    results.mkdir()
+    with claimed(results, "study", "run", lost=lost.append):
+        results.rename(tmp_path / "away")
+        if in_its_place != "nothing":
+            results.mkdir()
+        time.sleep(0.3)
+        assert not lost and results.exists() == (in_its_place != "nothing")
+        if results.exists():
+            results.rmdir()  # nothing was written there
+        (tmp_path / "away").rename(results)
+        (path,) = folder_of(results).glob("*.json")
+        before = json.loads(path.read_bytes())["beat"]
+        wait_until(lambda: json.loads(path.read_bytes())["beat"] > before + 1)
+        assert json.loads(path.read_bytes())["beat"] > before + 1
+        path.unlink()  # a folder that came back as it was before our claim
+        wait_until(path.exists)
+        assert path.exists() and not lost
+
+
+def test_a_dead_claim_does_not_take_over(tmp_path: Path) -> None:
+    lost = list[str]()
+    with claimed(tmp_path, "study", "run", lost=lost.append):
+        (ours,) = folder_of(tmp_path).glob("*.json")
+        dead = replace(claim._ourselves(), holding=True, process="an earlier start", pid=os.getppid())
+        rewrite(folder_of(tmp_path) / "0.json", asdict(dead))
+        ours.unlink()
+        wait_until(ours.exists)
+        assert ours.exists() and not lost
+        (folder_of(tmp_path) / "0.json").unlink()
+
+
+def test_a_claim_that_storage_kept_does_not_hold_up_its_own_process(bucket: Bucket) -> None:
+    """A study that ends because storage refuses everything cannot remove its claim; it may be run again from here."""
+    results = storage_path(f"{bucket.uri}/kept")
+    with claimed(results, "study", "run"):
+        bucket.trouble.kind = "503"
+    bucket.trouble.kind = None
+    assert len(list(folder_of(results).glob("*.json"))) == 1
+    with claimed(results, "study", "run"):
+        assert len(list(folder_of(results).glob("*.json"))) == 1
+
+
+def test_a_process_that_nobody_reaps_is_dead(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        holder = replace(claim._ourselves(), pid=child.pid, process=claim._process(child.pid) or "", holding=True)
+        path = rewrite(folder_of(tmp_path) / "0.json", asdict(holder))
+        with pytest.raises(TuneQatError, match=f"process {child.pid}"), claimed(tmp_path, "study", "run"):
+            raise AssertionError("two holders")
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+        with claimed(tmp_path, "study", "run"):
+            assert not path.exists()
+    finally:
+        child.kill()
+        child.wait()
 
 
 @pytest.mark.parametrize("others_hosts", [False, True])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.rows import epoch_result, filled, layer_result, write
-from tune_qat.config import UsageError
+from tests.helpers.storage import Bucket
+from tune_qat.config import NotRead, UsageError
 from tune_qat.results.compaction import compact
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import read_rows
@@ -13,7 +14,7 @@ from tune_qat.results.repair import repair
 from tune_qat.results.schema import TABLES
 from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog, parquet
-from tune_qat.storage.paths import write_whole
+from tune_qat.storage.paths import storage_path, write_whole
 
 
 @pytest.fixture
@@ -34,6 +35,15 @@ def results(tmp_path: Path) -> Path:
 
 def files(results: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_a_file_that_storage_does_not_give_is_not_damaged(bucket: Bucket) -> None:
+    root = storage_path(f"{bucket.uri}/not given")
+    write(root, "study", "arms", "arms", filled("arms"))
+    before = bucket.objects()
+    with bucket.failing("503", only=".parquet"), pytest.raises(NotRead, match="arms.parquet cannot be read"):
+        repair(root, "study")
+    assert repair(root, "study") == [] and bucket.objects() == before
 
 
 def flip(path: Path, where: int) -> None:

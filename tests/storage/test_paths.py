@@ -4,15 +4,19 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.storage import Bucket
-from tune_qat.config import StorageRefused, UsageError
+from tune_qat.config import NotRead, StorageRefused, UsageError
+from tune_qat.results.claim import claimed
 from tune_qat.storage import retry as patience_module
-from tune_qat.storage.paths import StoragePath, move, remove_folder, storage_path, write_whole
+from tune_qat.storage.paths import StoragePath, move, read_whole, remove_folder, storage_path, write_whole
+from tune_qat.storage.probe import probe
 from tune_qat.storage.retry import Patience
 
 pytestmark = pytest.mark.xdist_group("s3")
@@ -64,6 +68,35 @@ def test_files_and_folders_are_moved_and_removed(root: StoragePath) -> None:
     assert not (root / "a" / "two").exists()
 
 
+def test_nothing_is_left_of_what_is_removed_from_object_storage(bucket: Bucket) -> None:
+    root = storage_path(f"{bucket.uri}/{uuid.uuid4().hex}")
+    before = bucket.objects()
+    for name in ("kept/a", "folder/one", "folder/inside/two", "single"):
+        write_whole(root / name, b"x")
+    with claimed(root, "study", "run"), probe(root):
+        pass
+    remove_folder(root / "folder")
+    (root / "single").unlink()
+    move(root / "kept/a", root / "moved/b")
+    left = {key: size for key, size in bucket.objects().items() if key not in before}
+    assert list(left.values()) == [1] and next(iter(left)).endswith("/moved/b")
+
+
+@pytest.mark.slow  # of waiting
+def test_storage_that_does_not_answer_fails_within_seconds(bucket: Bucket) -> None:
+    """It may be asked again: a call that goes on for minutes holds the study, and Ctrl-C with it."""
+    path = storage_path(f"{bucket.uri}/{uuid.uuid4().hex}/a")
+    write_whole(path, b"x" * 1000)
+    for kind in ("503", "half", "silent"):
+        began = time.monotonic()
+        with bucket.failing(kind), pytest.raises(OSError):
+            path.read_bytes()
+        assert time.monotonic() - began < 20.0, kind
+    with bucket.failing("503"), pytest.raises(OSError, match="a cannot be removed"):
+        path.unlink(missing_ok=True)
+    assert path.read_bytes() == b"x" * 1000
+
+
 def test_a_path_is_its_name_and_travels_to_other_processes(bucket: Bucket) -> None:
     path = storage_path(f"{bucket.uri}/r/") / "a"
     write_whole(path, b"here")
@@ -77,6 +110,7 @@ def test_paths_stay_as_typed_and_home_is_known(monkeypatch: pytest.MonkeyPatch, 
     assert storage_path("results") == Path("results")
     assert storage_path("~/results") == tmp_path / "home" / "results"
     assert storage_path(f"file://{tmp_path}/x") == tmp_path / "x"
+    assert storage_path("file:///a%20b/c%23d") == Path("/a b/c#d")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +120,7 @@ def test_paths_stay_as_typed_and_home_is_known(monkeypatch: pytest.MonkeyPatch, 
         ("sftp://nowhere/b", UsageError, "no file system for it is known"),
         ("s3://key:secret@bucket/a", UsageError, "holds a password"),
         ("s3:///nobucket", UsageError, "names no bucket"),
+        ("file://results/a", UsageError, "names the host 'results'"),
     ],
 )
 def test_a_uri_that_leads_nowhere_is_named(uri: str, error: type[UsageError], words: str) -> None:
@@ -118,6 +153,55 @@ class TestPatience:
         with pytest.raises(StorageRefused):
             patience.write_whole(tmp_path / "gone" / "b", b"x")
         assert not (tmp_path / "gone").exists()
+
+    def test_a_read_waits_as_a_write_does(self, tmp_path: Path) -> None:
+        results, said, answers = tmp_path, list[str](), iter([OSError(errno.EIO, "Input/output error"), NotRead("a")])
+
+        def read() -> str:
+            for error in answers:
+                raise error
+            return "there"
+
+        assert Patience(results, 60.0, said.append).read(read) == "there"
+        assert len(said) == 1 and "cannot be read: Input/output error" in said[0]
+        with pytest.raises(StorageRefused, match="cannot be read: Is a directory.*run the same command again"):
+            Patience(results, 0.0).read(lambda: read_whole(tmp_path))
+
+    def test_an_empty_mount_point_is_not_the_results_folder(self, tmp_path: Path) -> None:
+        """What is read there would say that nothing has run, and what is written would be lost."""
+        results = tmp_path / "results"
+        write_whole(results / "row", b"x")
+        results.rename(tmp_path / "away")
+        results.mkdir()
+        patience = Patience(results, 0.05, landmark=results / "row")
+        with pytest.raises(StorageRefused, match="the results folder is gone"):
+            patience.read(lambda: list(results.iterdir()))
+        with pytest.raises(StorageRefused, match="the results folder is gone"):
+            patience.write_whole(results / "a", b"x")
+        assert list(results.iterdir()) == []
+
+    def test_a_folder_that_is_lost_while_it_is_read_is_read_again(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        write_whole(results / "row", b"x")
+
+        def say(text: str) -> None:
+            (tmp_path / "away").rename(results)
+
+        def read() -> list[str]:
+            if said:
+                results.rename(tmp_path / said.pop())
+            return [path.name for path in results.glob("*")]
+
+        said = ["away"]
+        assert Patience(results, 60.0, say).read(read) == ["row"]
+
+    def test_a_wait_ends_once_the_study_is_to_stop(self, tmp_path: Path) -> None:
+        patience = Patience(tmp_path / "gone", 600.0)
+        threading.Timer(0.2, lambda: setattr(patience, "spent", True)).start()
+        began = time.monotonic()
+        with pytest.raises(StorageRefused):
+            patience.write_whole(tmp_path / "gone" / "a", b"x")
+        assert time.monotonic() - began < 10.0
 
     def test_a_full_disk_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path, real = tmp_path / "a", os.fsync

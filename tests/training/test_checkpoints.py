@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.storage import Bucket
 from tests.helpers.trials import FLOAT, PHOTOS, tiny_trial, training_of
-from tune_qat.config import TuneQatError
+from tune_qat.config import NotRead, TuneQatError
+from tune_qat.storage.paths import storage_path
 from tune_qat.training.checkpoints import load_checkpoint, load_weights, save_checkpoint, weights_sha256
 from tune_qat.training.loop import train
 
@@ -62,6 +64,14 @@ class TestLoading:
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(TuneQatError, match=re.escape(f"{tmp_path / 'none.pt'} does not exist")):
             load_checkpoint(tmp_path / "none.pt")
+
+    def test_a_file_that_storage_does_not_give_is_not_damaged(self, bucket: Bucket) -> None:
+        """It may be asked for again; a damaged one is set aside, and its trial begins anew."""
+        path = storage_path(f"{bucket.uri}/last.pt")
+        save_checkpoint({"a": torch.ones(2)}, path)
+        with bucket.failing("503"), pytest.raises(NotRead, match="last.pt cannot be read"):
+            load_checkpoint(path)
+        assert load_checkpoint(path)["a"].tolist() == [1.0, 1.0]
 
     def test_a_folder_is_no_checkpoint(self, tmp_path: Path) -> None:
         with pytest.raises(TuneQatError, match=re.escape(str(tmp_path))):

@@ -4,6 +4,7 @@ Deaths at every step of a study are those of tests/simulate/test_resume.py, with
 """
 
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,16 @@ def moments() -> Iterator[float]:
         yield generator.uniform(0.0, LONGEST_S)
 
 
-def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of temporary files: sockets lie in it, so that its path must be short."""
+    with tempfile.TemporaryDirectory(prefix="tq", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        yield Path(folder)
+
+
+def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
     results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 15 trials in all.
     study = tiny_study(
@@ -70,6 +80,9 @@ def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path) 
     assert_whole(results, PLANNED)
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)
+    # Each run has removed what the one before it left.
+    assert len([path for path in (temporary / "ray").glob("session_*") if not path.is_symlink()]) == 1
+    assert not list(temporary.glob("tune_qat-*"))
 
 
 def assert_attempts_follow_one_another(results: Path) -> None:

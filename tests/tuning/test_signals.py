@@ -19,7 +19,7 @@ from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.tuning.run import run
-from tune_qat.tuning.signals import STOPS, stops
+from tune_qat.tuning.signals import STOPPING, STOPS, stops
 
 OWN_S = 60.0
 
@@ -65,6 +65,42 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     assert seen == before
 
 
+BUSY = """
+import hashlib, sys
+from tune_qat.tuning import signals
+signals.END_S = 1.0
+with signals.stops("resume   the command") as handler:
+    handler.clean = lambda: None
+    print("ready", flush=True)
+    while True:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)  # minutes in C: no handler of Python's runs meanwhile
+"""
+
+
+def test_a_signal_is_acknowledged_at_once_and_two_end_a_process_that_does_not_return() -> None:
+    """As a call of Ray to a head that is gone, or of storage that does not answer."""
+    begun = [sys.executable, "-c", BUSY]
+    with subprocess.Popen(begun, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)  # until it is in C
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr.readline() == f"{STOPPING}\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 4
+            assert process.stderr.read() == "error: ended by a second signal\nresume   the command\n"
+        finally:
+            process.kill()
+
+
+def test_the_signal_that_ends_a_tune_run_is_harmless_before_one() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with stops():
+        signal.raise_signal(signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     return study_file(tmp_path, tiny_study(quantization={"bits": [[4, 4]]}))
@@ -107,10 +143,11 @@ def test_sigterm_stops_with_everything_recorded_and_a_second_signal_does_not_wai
     with begun(space, results) as process:
         wait_for(results, 6, process)
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # two of one kind may arrive as one
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 4, errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors and STOPPING in errors
+    assert errors.splitlines()[-1].startswith(f"resume   tune-qat run {space}"), errors
     assert run(Study.load(str(space)), results=results, max_concurrent=1).complete
     assert_whole(results, PLANNED)
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from tests.helpers import quota_files
+from tests.helpers.namespaces import in_namespaces
 from tests.helpers.quota_files import LIMIT
 from tests.helpers.runs import assert_whole, begun, command, finish, study_file, wait_for
 from tests.helpers.storage import Bucket
-from tests.helpers.studies import tiny_study
+from tests.helpers.studies import SMALL as PLANNED
+from tests.helpers.studies import small
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.results.layout import checkpoint_path, table_folder
 from tune_qat.results.reader import last_epochs, read_rows
@@ -27,20 +29,8 @@ from tune_qat.tuning.run import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
 
-PLANNED = {"pretrain": 1, "default": 1, "search": 3, "retrain": 2}
 OF_ENDED = {"pretrain": 1, "default": 2, "random": 2, "search": 8, "retrain": 4}
 """Trials of the study `ended`."""
-
-
-def small(epochs: int = 4) -> Study:
-    """One arm, without random trials."""
-    return tiny_study(
-        name="small",
-        quantization={"bits": [[4, 4]]},
-        training={"epochs": epochs},
-        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
-        stages={"search": 3, "retrain": 2},
-    )
 
 
 @pytest.fixture
@@ -63,6 +53,7 @@ def test_a_study_on_object_storage_survives_its_driver(bucket: Bucket, tmp_path:
     kept = {path.parent.name for path in (results / "checkpoints").glob("study_id=small/*/last.pt")}
     assert kept == {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
     assert str(results) in done.stdout
+    assert all(bucket.objects().values()), "an object without content, as of a folder's name"
     # Asked from elsewhere, and again with nothing left to do.
     asked = [sys.executable, "-m", "tune_qat", "query", str(results), "SELECT count(*) AS n FROM epochs"]
     asked += ["--format", "csv"]
@@ -123,11 +114,7 @@ class TestFullDisk:
         {inside} > {tmp_path}/second 2>&1; echo $? >> {tmp_path}/second
         cp -r {tmp_path}/disk/results {tmp_path}/copy
         """
-        if shutil.which("unshare") is None:
-            pytest.skip("there is no unshare here")
-        done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=300)
-        if done.returncode == 77 or "unshare" in done.stderr:
-            pytest.skip(f"no file system may be mounted here: {done.stderr}")
+        in_namespaces(script)
         first, second = (tmp_path / "first").read_text(), (tmp_path / "second").read_text()
         assert "cannot be written: No space left on device" in first and first.endswith("\n1\n"), first
         assert "run the same command again" in first and "Traceback" not in first
@@ -239,11 +226,7 @@ def test_results_that_cannot_be_written_are_read(moved: Path, ended: tuple[Study
     {typed("status", str(moved))} && {typed("query", str(moved), "leaderboard")} || exit 78
     {" ".join(command(space, moved))}
     """
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare here")
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=120)
-    if done.returncode == 77 or "unshare" in done.stderr:
-        pytest.skip(f"no file system may be mounted here: {done.stderr}")
+    done = in_namespaces(script)
     assert done.returncode == 1, done.stderr
     assert "study tiny: complete" in done.stdout
     assert f"{moved} cannot be written to" in done.stderr and "Traceback" not in done.stderr

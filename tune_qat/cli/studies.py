@@ -92,7 +92,7 @@ def run(
     ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     storage_patience: Annotated[
-        str, typer.Option(help="How long refused writes (a full disk, a lost share) are tried again.")
+        str, typer.Option(help="How long storage (a full disk, a lost share) is asked again.")
     ] = "10m",
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run trials again that ended in an error.")
@@ -127,6 +127,7 @@ def run(
         storage_patience=read_seconds(storage_patience, "--storage-patience"),
         retry_errors=retry_errors,
         say=lambda text: print(text, file=sys.stderr),
+        again=f"resume   {again}",
         display=display(live=not no_progress),
     )
     print(ending(study, outcome, results=folder, again=again))

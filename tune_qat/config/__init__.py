@@ -1,6 +1,14 @@
 """Words of a trial: what it is, and what it gives back. Standard library only, so that every part may import it."""
 
-from tune_qat.config.errors import Interrupted, StorageRefused, StudyHalted, TooManyFailures, TuneQatError, UsageError
+from tune_qat.config.errors import (
+    Interrupted,
+    NotRead,
+    StorageRefused,
+    StudyHalted,
+    TooManyFailures,
+    TuneQatError,
+    UsageError,
+)
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
@@ -36,6 +44,7 @@ __all__ = [
     "INDUCTOR",
     "Interrupted",
     "LayerResult",
+    "NotRead",
     "PLAIN_NAME",
     "QuantizerOptimizer",
     "Range",

@@ -8,11 +8,15 @@ class TuneQatError(Exception):
 
 
 class StudyHalted(TuneQatError):
-    """What every trial of a study needs is gone or has changed: the study stops, and the same command goes on."""
+    """A thing that every trial of a study needs is gone or has changed: it stops, and the same command goes on."""
 
 
 class StorageRefused(StudyHalted):
-    """Storage refused a write of the record for longer than is waited, or a checkpoint could not be read from it."""
+    """Storage that did not take a file of the record, or did not give it, for longer than is waited."""
+
+
+class NotRead(StorageRefused):
+    """Storage that did not give a file, which may be whole: it may be asked again."""
 
 
 class UsageError(TuneQatError):

@@ -28,6 +28,10 @@ SILENT_S = 60.0
 """Seconds without a rewrite after which a claim from another host is taken over."""
 LOOK_S = 0.5
 """Seconds between two checks of other claims."""
+_HERE: set[str] = set()
+"""Tokens of the claims of this process: storage may have kept the file of one that has ended."""
+DEAD = "ZXx"
+"""States in /proc of a process that has ended, though its parent has not asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,7 @@ class _Claim:
 
     def __init__(self, folder: StoragePath, lost: Callable[[str], Any]) -> None:
         self.folder, self._lost = folder, lost
+        self._watch = _Watch(lambda text: None)
         self.ours = _ourselves()
         self._path = folder / f"{self.ours.token}.json"
         self._stop = threading.Event()
@@ -102,12 +107,14 @@ class _Claim:
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def __enter__(self) -> None:
+        _HERE.add(self.ours.token)
         self._write()
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
+        _HERE.discard(self.ours.token)
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -118,13 +125,24 @@ class _Claim:
 
     def _keep(self) -> None:
         while not self._stop.wait(BEAT_S):
-            # A refused write is reported where the record is written. A claim that is gone was taken over.
-            with suppress(OSError), self._writing:
-                if not self._path.exists():
-                    self._lost("another process took the study over while this one was suspended")
+            # A refused write is reported where the record is written.
+            with suppress(OSError, TuneQatError), self._writing:
+                if not self._path.exists() and not self._may_return():
+                    continue
+                if self._stop.is_set():
                     return
                 self.ours = replace(self.ours, beat=self.ours.beat + 1)
                 self._write()
+
+    def _may_return(self) -> bool:
+        """Tell whether our claim, which is gone, may be written again; stop if another process has the study now."""
+        if isinstance(self.folder, Path) and not self.folder.exists():
+            return False  # the storage is gone with it: on an empty mount point a claim would be lost
+        alive = [(self._watch.alive(other), other.holding) for _, other in _others(self)]
+        if any(one or (one is None and holding) for one, holding in alive):
+            self._stop.set()
+            self._lost("another process took the study over while this one was suspended")
+        return all(one is False for one, _ in alive)
 
     def _write(self) -> None:
         write_whole(self._path, json.dumps(asdict(self.ours)).encode())
@@ -140,7 +158,8 @@ class _Watch:
     def alive(self, other: Holder) -> bool | None:
         """Return whether the process of a claim is alive; None while that is unknown."""
         if other.machine == _machine():
-            return _process(other.pid) == other.process
+            here = other.pid != os.getpid() or other.token in _HERE
+            return here and _process(other.pid) == other.process
         if other.token not in self._first:
             self._first[other.token] = (other.beat, time.monotonic())
             self._say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still running")
@@ -210,7 +229,8 @@ def _process(pid: int) -> str | None:
     """Return the start time of the process with this number; None if there is none, "" if the time is unknown."""
     try:
         # Fields are counted after the name, which may contain blanks and brackets.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in DEAD else fields[18]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():

@@ -58,6 +58,11 @@ def trial_files(folder: StoragePath, trial_key: str) -> list[StoragePath]:
     return list(folder.glob(f"{prefix}*.parquet"))
 
 
+def study_file(results: StoragePath, study_id: str) -> StoragePath:
+    """Return the file of a study's row, which is there from the first trial on."""
+    return table_folder(results, "studies", study_id) / "study.parquet"
+
+
 def compact_number(path: StoragePath) -> int | None:
     """Return the number of a compacted file; None for the file of a single trial."""
     match = COMPACT.fullmatch(path.name)

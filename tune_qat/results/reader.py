@@ -1,8 +1,7 @@
 """The record as rows, for the process that runs a study; it only reads. Queries of users go through `views.py`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
-from tune_qat.storage.paths import StoragePath, open_input
+from tune_qat.storage.paths import StoragePath, open_input, read_whole
 
 AGAIN = 20
 """Largest number of further attempts to read a folder whose files vanish because another process compacts it."""
@@ -30,7 +29,8 @@ def read_rows(
     They have the given `columns` and those of the table's key, or all columns if `columns` is None.
 
     Raises:
-        TuneQatError: a file cannot be read; the message names it.
+        NotRead: storage does not give a file.
+        TuneQatError: a file is damaged; the message names it.
         UsageError: a file has another schema version.
     """
     folders = [table_folder(results, table, study_id)] if study_id else study_folders(results, table)
@@ -66,34 +66,49 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        TuneQatError, UsageError: as `read_rows`.
+        NotRead, TuneQatError, UsageError: as `read_rows`.
     """
-    # ParquetFile, not read_table, which would make a column of the folder's name.
-    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-        table = file.read(columns)
+
+    def rows(source: Any) -> pa.Table:
+        # ParquetFile, not read_table, which would make a column of the folder's name.
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            return file.read(columns)
+
+    table = _parsed(path, rows)
     _check_metadata(path, table.schema.metadata)
     return table
 
 
 def read_trial(path: StoragePath, trial_key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one trial's rows of a compacted file, as `read_file`, from the parts of the file that may have them."""
-    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-        groups = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
-        holding = [
-            at for at, one in enumerate(groups) if one is None or not one.has_min_max or one.min <= trial_key <= one.max
-        ]
-        table = file.read_row_groups(holding, columns)
+
+    def rows(source: Any) -> pa.Table:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            return file.read_row_groups(_groups_with(file, trial_key), columns)
+
+    table = _parsed(path, rows)
     _check_metadata(path, table.schema.metadata)
     return table.filter(pc.equal(table["trial_key"], trial_key))
 
 
+def _groups_with(file: pq.ParquetFile, trial_key: str) -> list[int]:
+    """Return the row groups that may have rows of a trial; the first column is its key."""
+    groups = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
+    return [
+        at for at, one in enumerate(groups) if one is None or not one.has_min_max or one.min <= trial_key <= one.max
+    ]
+
+
 def check_file(path: StoragePath) -> None:
     """Check a whole file by reading it, one row group in memory at a time; errors as `read_file`."""
-    with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-        for group in range(file.num_row_groups):
-            file.read_row_group(group)
-        metadata = file.schema_arrow.metadata
-    _check_metadata(path, metadata)
+
+    def metadata(source: Any) -> Mapping[bytes, bytes] | None:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+            return file.schema_arrow.metadata
+
+    _check_metadata(path, _parsed(path, metadata))
 
 
 def last_epochs(results: StoragePath, study_id: str, trial_key: str, table: str = "epochs") -> list[dict[str, Any]]:
@@ -145,9 +160,7 @@ def _check_files(folder: StoragePath, check: Callable[[StoragePath], Any], only:
 
 
 def _check_file(path: StoragePath) -> None:
-    with _opened(path) as source:
-        metadata = pq.read_metadata(source).metadata
-    _check_metadata(path, metadata)
+    _check_metadata(path, _parsed(path, lambda source: pq.read_metadata(source).metadata))
 
 
 def _rows_of_trial(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
@@ -172,14 +185,24 @@ def _check_metadata(path: StoragePath, metadata: Mapping[bytes, bytes] | None) -
         )
 
 
-@contextmanager
-def _opened(path: StoragePath) -> Iterator[Any]:
-    """Open a file for pyarrow, and turn the errors of the block into a `TuneQatError`, except `FileNotFoundError`."""
+def _parsed(path: StoragePath, parse: Callable[[Any], T]) -> T:
+    """Return what `parse` makes of a file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        NotRead: storage does not give the file, which may be whole.
+        TuneQatError: the file is damaged; the message names it.
+    """
     try:
         with open_input(path) as source:
-            yield source
+            return parse(source)
     except FileNotFoundError:
         raise
+    except (pa.ArrowException, OSError):
+        # Damage and a failure of storage may raise the same error: all bytes, once read, tell them apart.
+        whole = read_whole(path)
+    try:
+        return parse(pa.BufferReader(whole))
     except (pa.ArrowException, OSError) as error:
         cause = str(error).partition("\n")[0]
         raise TuneQatError(

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import NotRead, TuneQatError, UsageError
 from tune_qat.config.statuses import COMPLETED, FINAL, INTERRUPTED, PRETRAIN
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
@@ -14,6 +15,7 @@ from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_
 from tune_qat.results.schema import KEYS, TABLES, required
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, move, remove_folder
+from tune_qat.storage.retry import Read, at_once
 
 ASIDE = "damaged"
 """Folder in the results for files that were set aside, with the layout of the record."""
@@ -24,34 +26,37 @@ PLANNED = [field.name for field in TABLES["trials"] if field.name in _BEFORE_STA
 """Columns of a trial that are known before it runs."""
 
 
-def repair(results: StoragePath, study_id: str) -> list[str]:
+def repair(results: StoragePath, study_id: str, read: Read = at_once) -> list[str]:
     """Read the whole record of a study, set damaged files aside, and return a sentence for each file and trial.
+
+    `read` makes each step, and may repeat it.
 
     Raises:
         UsageError: a file has another schema version.
-        OSError: a file cannot be moved.
+        OSError, NotRead: a file cannot be read, and may be whole, or cannot be moved.
     """
     said, again, begun, rows_lost = list[str](), set[str](), set[str](), False
     for table in TABLES:
-        files = record_files(table_folder(results, table, study_id))
-        for path, cause in _damaged(files):
-            said.append(f"{cause}\n  set aside in {set_aside(results, path)}")
+        folder = table_folder(results, table, study_id)
+        for path, cause in read(partial(_damaged, folder)):
+            said.append(f"{cause}\n  set aside in {read(partial(set_aside, results, path))}")
             if "trial_key" in KEYS[table] and compact_number(path) is None:
                 again.add(_key_of(path))
             rows_lost |= table == "trials"
         if table in BEFORE_THE_ROW:
-            begun |= {_key_of(path) for path in files if compact_number(path) is None}
+            begun |= read(partial(_with_files, folder))
     # Only these columns: a record may hold 100,000 trials.
-    trials = read_rows(results, "trials", study_id, columns=("status", "epochs_run"))
+    trials = read(partial(read_rows, results, "trials", study_id, columns=("status", "epochs_run")))
     left = set() if rows_lost else begun - {row["trial_key"] for row in trials} - again
-    again |= _with_holes(trials, read_folder(table_folder(results, "epochs", study_id), "epochs", columns=("epoch",)))
+    folder = table_folder(results, "epochs", study_id)
+    again |= _with_holes(trials, read(partial(read_folder, folder, "epochs", columns=("epoch",))))
     if again or left:
-        rows = {row["trial_key"]: row for row in read_rows(results, "trials", study_id)}
+        rows = {row["trial_key"]: row for row in read(partial(read_rows, results, "trials", study_id))}
         # Not while another process merges these files.
         with claimed(results, study_id, "compact"):
-            said += [_again(results, study_id, key, rows.get(key)) for key in sorted(again)]
+            said += [read(partial(_again, results, study_id, key, rows.get(key))) for key in sorted(again)]
             for key in sorted(left):
-                _clear(results, study_id, key, BEFORE_THE_ROW)
+                read(partial(_clear, results, study_id, key, BEFORE_THE_ROW))
                 said.append(f"trial {key} was being taken over when a run was cut off: what there was is set aside")
     return said
 
@@ -68,11 +73,13 @@ def set_aside(results: StoragePath, path: StoragePath) -> StoragePath:
     return target
 
 
-def _damaged(paths: Iterable[StoragePath]) -> list[tuple[StoragePath, str]]:
+def _damaged(folder: StoragePath) -> list[tuple[StoragePath, str]]:
+    """Return the damaged files of a table's folder, each with a sentence on its damage."""
+
     def cause(path: StoragePath) -> tuple[StoragePath, str | None]:
         try:
             check_file(path)
-        except UsageError:
+        except (UsageError, NotRead):
             raise
         except FileNotFoundError:
             return path, None  # compacted meanwhile
@@ -81,12 +88,17 @@ def _damaged(paths: Iterable[StoragePath]) -> list[tuple[StoragePath, str]]:
         return path, None
 
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        return [(path, why) for path, why in pool.map(cause, paths) if why is not None]
+        return [(path, why) for path, why in pool.map(cause, record_files(folder)) if why is not None]
 
 
 def _key_of(path: StoragePath) -> str:
     """Return the trial that a file of its own belongs to."""
     return path.name.partition(".")[0]
+
+
+def _with_files(folder: StoragePath) -> set[str]:
+    """Return the trials that have a file of their own in the folder."""
+    return {_key_of(path) for path in record_files(folder) if compact_number(path) is None}
 
 
 def _with_holes(rows: Iterable[dict[str, object]], epochs: pa.Table) -> set[str]:

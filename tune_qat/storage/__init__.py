@@ -1,1 +1,1 @@
-"""Local and remote paths, files written atomically, and refused writes repeated."""
+"""Local and remote paths, files written atomically, and what is refused repeated."""

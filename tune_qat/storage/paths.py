@@ -1,5 +1,6 @@
 """Paths of files: local ones, and URIs on any file system of pyarrow or fsspec, used alike."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,9 +10,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import NotRead, TuneQatError, UsageError
+from tune_qat.storage import s3
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
 """Schemes of object storage, without folders; an uploaded file appears there once it is complete."""
@@ -59,6 +61,11 @@ class RemotePath:
 
     def unlink(self, missing_ok: bool = False) -> None:
         files, path = self._found()
+        if _is_s3(self.uri):
+            if not missing_ok and not self.exists():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.uri)
+            s3.remove(files, [path])
+            return
         try:
             files.delete_file(path)
         except FileNotFoundError:
@@ -100,7 +107,11 @@ def storage_path(named: str | StoragePath) -> StoragePath:
         raise TypeError(f"a URI must be a str, because a Path drops one of its slashes: {named}")
     parts = urlsplit(named)
     if parts.scheme == "file":
-        return Path(parts.path).absolute()
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(
+                f"{named} names the host {parts.netloc!r}: a file:// URI of this machine has three slashes."
+            )
+        return Path(unquote(parts.path)).absolute()
     if parts.password is not None:
         shown = urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))
         raise UsageError(
@@ -122,6 +133,21 @@ def open_input(path: StoragePath) -> Any:
         return OSFile(str(path))
     files, name = path._found()
     return files.open_input_file(name)
+
+
+def read_whole(path: StoragePath) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        NotRead: storage does not give it.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise NotRead(f"{path} cannot be read: {cause_of(error)}.") from error
 
 
 def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
@@ -149,6 +175,11 @@ def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def cause_of(error: OSError) -> str:
+    """Return an error of a file system in a few words."""
+    return error.strerror or str(error).partition("\n")[0].removesuffix(".")
 
 
 @contextmanager
@@ -180,6 +211,12 @@ def remove_folder(folder: StoragePath) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     files, path = folder._found()
+    if _is_s3(folder.uri):
+        from pyarrow.fs import FileSelector, FileType
+
+        inside = files.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+        s3.remove(files, [one.path for one in inside if one.type == FileType.File])
+        return
     with suppress(FileNotFoundError):
         files.delete_dir(path)
 
@@ -201,7 +238,8 @@ def _file_system(root: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
     try:
-        return FileSystem.from_uri(root)
+        files, path = FileSystem.from_uri(root)
+        return s3.limited(files), path
     except OSError as error:
         raise TuneQatError(f"{root} cannot be reached: {error}") from None
     except (ArrowException, ValueError) as error:
@@ -218,6 +256,10 @@ def _file_system(root: str) -> tuple[Any, str]:
             "gs://; others come with the fsspec package for them."
         ) from None
     return PyFileSystem(FSSpecHandler(files)), path.rstrip("/")
+
+
+def _is_s3(uri: str) -> bool:
+    return urlsplit(uri).scheme == "s3"
 
 
 def _split(uri: str) -> tuple[str, str, str]:

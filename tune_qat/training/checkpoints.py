@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config import NotRead, StudyHalted, TuneQatError
 from tune_qat.config.statuses import PRETRAIN
-from tune_qat.storage.paths import StoragePath, Write, write_whole
+from tune_qat.storage.paths import StoragePath, Write, read_whole, write_whole
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
@@ -25,15 +25,15 @@ def load_checkpoint(path: StoragePath) -> dict[str, Any]:
     """Read a checkpoint as plain data, never as code.
 
     Raises:
-        TuneQatError: the file does not exist, or is damaged; the message names it.
-        StorageRefused: it could not be read, and may be whole.
+        NotRead: storage does not give the file, which may be whole.
+        TuneQatError: it does not exist, or is no checkpoint; the message names it.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
-    except OSError as error:
-        raise StorageRefused(f"Checkpoint {path} cannot be read: {error.strerror or error}.") from error
+    except NotRead as error:
+        raise NotRead(f"Checkpoint {error}") from error
     return state_of(data, path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import NotRead, TuneQatError, UsageError
 from tune_qat.quantization.model import quantize
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.storage.paths import StoragePath
@@ -28,7 +28,7 @@ def check_results_folder(results: StoragePath) -> None:
             pass
     try:
         check_version(results)
-    except UsageError:
+    except (UsageError, NotRead):
         raise
     except TuneQatError:
         pass  # a damaged file: `repair` sets it aside later

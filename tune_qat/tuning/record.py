@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import FINAL, KEPT_STAGES, RUNNING
-from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, table_folder
+from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file, table_folder
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file, read_folder, while_compacted
 from tune_qat.results.schema import SCHEMA_VERSION
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, Write, remove_folder, write_whole
+from tune_qat.storage.retry import Read, at_once
 from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.training.workload import Workload
@@ -51,6 +52,8 @@ class Record:
     reference_points: Mapping[str, Any]
     sign: int
     write: Write = write_whole
+    read: Read = at_once
+    """Function that makes each read, and may repeat it."""
     restarts: dict[str, int] = field(default_factory=dict)
     """Number of restarts so far, by key, of trials that have been started before."""
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -102,18 +105,21 @@ class Record:
         if plan.trial_key not in self.restarts:
             return 1
         attempts = [row["attempt"] for row in self.epochs_of(plan.trial_key)]
-        self.path("trials", plan.trial_key).unlink(missing_ok=True)
+        self.read(partial(self.path("trials", plan.trial_key).unlink, missing_ok=True))
         return 1 + max(attempts, default=0)
 
     def forget_checkpoint(self, plan: PlannedTrial) -> None:
         """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
         if plan.stage not in KEPT_STAGES:
-            remove_folder(checkpoint_path(self.results, self.study.name, plan.trial_key).parent)
+            self.read(partial(remove_folder, checkpoint_path(self.results, self.study.name, plan.trial_key).parent))
 
     def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
-        path = checkpoint_to_read(self.results, self.study.name, plan.trial_key)
-        try:
+        def found() -> str:
+            path = checkpoint_to_read(self.results, self.study.name, plan.trial_key)
             return check_trained(load_checkpoint(path), path, stage=plan.stage, sha256=None, epochs=epochs)
+
+        try:
+            return self.read(found)
         except StorageRefused:
             raise
         except TuneQatError:
@@ -131,11 +137,12 @@ class Record:
         return {row["rung"]: row["action"] for row in self._decided(trial_key)}
 
     def epochs_of(self, trial_key: str) -> list[dict[str, Any]]:
-        return last_epochs(self.results, self.study.name, trial_key)
+        return self.read(partial(last_epochs, self.results, self.study.name, trial_key))
 
     def searched_epochs(self) -> Iterable[tuple[str, int, float | None]]:
         folder = table_folder(self.results, "epochs", self.study.name)
-        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=("epoch", "val_metric")))
+        read = partial(read_folder, folder, "epochs", columns=("epoch", "val_metric"))
+        epochs = self.read(partial(while_compacted, read))
         ordered = epochs.sort_by("attempt").select(["trial_key", "epoch", "val_metric"])
         return zip(*(column.to_pylist() for column in ordered.columns), strict=True)
 
@@ -145,7 +152,7 @@ class Record:
         if not len(wanted):
             return {}
         folder = table_folder(self.results, "epochs", self.study.name)
-        epochs = while_compacted(partial(read_folder, folder, "epochs", columns=()))
+        epochs = self.read(partial(while_compacted, partial(read_folder, folder, "epochs", columns=())))
         last = (
             epochs.filter(pc.is_in(epochs["trial_key"], wanted)).group_by("trial_key").aggregate([("attempt", "max")])
         )
@@ -161,7 +168,7 @@ class Record:
 
     def _decided(self, trial_key: str) -> list[dict[str, Any]]:
         path = self.path("decisions", trial_key)
-        return read_file(path).to_pylist() if path.exists() else []
+        return self.read(lambda: read_file(path).to_pylist() if path.exists() else [])
 
     def arms(
         self,
@@ -203,7 +210,7 @@ class Record:
             "command": command,
             "complete": complete,
         }
-        write_rows(self.path("studies", "study"), "studies", [row], self.write)
+        write_rows(study_file(self.results, self.study.name), "studies", [row], self.write)
 
     def path(self, table: str, name: str) -> StoragePath:
         """Return a file of this study in the folder of a table."""

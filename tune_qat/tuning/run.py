@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_qat.config import AUTO, check_backend
+from tune_qat.config import AUTO, StorageRefused, check_backend
 from tune_qat.config.statuses import ERROR, INTERRUPTED
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import refuse_imported
@@ -31,9 +31,10 @@ from tune_qat.tuning.checks import (
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
+from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.gpu.probe import share_of_gpu
 from tune_qat.tuning.session import Outcome, Session
-from tune_qat.tuning.signals import Stops, stops
+from tune_qat.tuning.signals import Stops, end_process, stops
 
 
 def run(
@@ -51,6 +52,7 @@ def run(
     retry_errors: bool = False,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
+    again: str = "",
 ) -> Outcome:
     """Run the missing trials of a study: a second call resumes the study, or does nothing if it is complete.
 
@@ -66,16 +68,19 @@ def run(
             memory of the largest trials, and packs as many on a GPU as fit.
         budget: limits of this run; no trial starts that would exceed one.
         backend: eager, inductor (compiled), or auto: compiled if the study is long enough to earn the compilation back.
-        storage_patience: seconds for which refused writes (a full disk, a lost share) are tried again.
+        storage_patience: seconds for which refused reads and writes (a full disk, a lost share) are tried again.
         retry_errors: run trials again that have ended in an error.
         display: called with the searcher, to which it may `listen`, and the resources; returns a context manager.
         say: called with a sentence for each decision that is made once for the whole study.
+        again: line that says how to go on, the last one of every error below that ends a study in its middle.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
         TooManyFailures: more trials failed than `max_failed_trials`.
         StudyHalted: what every trial needs is gone, such as the checkpoint that they begin from.
-        StorageRefused: the record could not be written for longer than `storage_patience`.
+        StorageRefused: the record could not be read or written for longer than `storage_patience`.
+        ClusterLost: the cluster's head did not answer for longer than Ray waits for it. If calls to Ray do not return,
+            the process ends with the error's text on standard error.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
             trials run ends the run with an `Outcome`.
     """
@@ -84,7 +89,7 @@ def run(
     check_address(address)
     hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
     folder = storage_path(results).absolute()
-    with stops() as signals:
+    with _ending_with(again), stops(again) as signals:
         check_results_folder(folder)
         refuse_imported(folder, study.name, "run")
         # Before data is decoded, which may take hours.
@@ -95,10 +100,26 @@ def run(
         patience = Patience(folder, storage_patience, say)
         with _session(study, work, budget, meter, patience, retry_errors) as session:
             if not session.complete:
-                with _connected(session, address, signals):
+                with _connected(session, address, signals, again):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
                     session.run(given, chosen, display, signals)
     return session.outcome()
+
+
+@contextmanager
+def _ending_with(again: str) -> Iterator[None]:
+    """Add a line to errors that end a study in its middle; one of storage that is not expected is such an error."""
+    try:
+        yield
+    except (StorageRefused, ClusterLost) as error:
+        raise type(error)(f"{error}\n{again}".rstrip()) from error
+    except BrokenPipeError:
+        raise  # whoever reads our output has left
+    except OSError as error:
+        text = f"The study cannot go on: {error}. Nothing recorded is lost: run the same command again."
+        raise StorageRefused(f"{text}\n{again}".rstrip()) from error
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"{stopped or 'stopped by Ctrl-C'}\n{again}".rstrip()) from None
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
@@ -127,10 +148,10 @@ def _session(
             one.lost(why)
 
     with claimed(results, study.name, "run", say=patience.say, lost=lost):
-        for found in repair(results, study.name):
+        for found in repair(results, study.name, patience.read):
             patience.say(found)
-        check_same_study(study, work, results)
-        recorded = read_rows(results, "trials", study.name)
+        patience.read(partial(check_same_study, study, work, results))
+        recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
         session = Session(study, work, recorded, budget, meter, patience)
@@ -141,9 +162,13 @@ def _session(
 
 
 @contextmanager
-def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]:
+def _connected(session: Session, address: str, signals: Stops, again: str) -> Iterator[None]:
     """Start or join a cluster, and check that all its nodes have what the study's trials need."""
-    with cluster(address):
+
+    def end(error: ClusterLost) -> None:
+        end_process(f"error: {error}\n{again}", error.exit_code)
+
+    with cluster(address), watched(needed(address), say=session.say, lost=session.searcher.give_up, end=end):
         signals.install()
         if address != "local":
             check_versions()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ray.tune.search import Searcher
 
-from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, USER
 from tune_qat.tuning.asha import STOPPED_BY_ASHA, Decision
 from tune_qat.tuning.budget import Budget, Meter
@@ -48,6 +48,7 @@ class StudySearcher(Searcher):
         """Called for a trial that has lost its process, whose last recorded epoch may not have been judged."""
         self.take_over: Callable[[PlannedTrial], dict[str, Any] | None] = lambda plan: None
         """Returns the row of a trial that another study has completed, and None for one that has to be trained."""
+        self.on_give_up: Callable[[], None] = lambda: None
         self._record, self._budget = record, budget
         self._listeners: list[Listener] = []
         self._begun: set[str] = set()
@@ -138,7 +139,7 @@ class StudySearcher(Searcher):
         if plan is None:
             return
         self._losses[plan.trial_key] += not failure.excused
-        self.on_loss(plan)
+        self._write(lambda: self.on_loss(plan))
         if plan.trial_key in self._stopping:
             self._end(trial_id, {})
         elif failure.out_of_memory:
@@ -175,32 +176,39 @@ class StudySearcher(Searcher):
         self.meter.end(plan.trial_key)
         status, reason = STOPPED_BY_ASHA if plan.trial_key in self._stopping else (report.get("status", ERROR), None)
         self._stopping.discard(plan.trial_key)
-        if plan.stage in KEPT_STAGES and status == COMPLETED and "checkpoint_sha256" not in report:
-            report["checkpoint_sha256"] = self._record.weights_hash(plan, plan.config.epochs)
-        row = self._write(lambda: self._record.ended(plan, report, status, reason))
+        if status == INTERRUPTED:
+            self.give_up(StudyHalted(report["error_text"]))
+        row = self._write(lambda: self._last_row(plan, report, status, reason))
         if row is None or status == INTERRUPTED:
-            self.give_up(self.refused or StudyHalted(report["error_text"]))
             self.queue.cut(plan)
             return
         self.queue.ended(plan, row)
         self.tell("ended", plan, row)
+
+    def _last_row(
+        self, plan: PlannedTrial, report: dict[str, Any], status: str, reason: str | None
+    ) -> Mapping[str, Any]:
+        if plan.stage in KEPT_STAGES and status == COMPLETED and "checkpoint_sha256" not in report:
+            report["checkpoint_sha256"] = self._record.weights_hash(plan, plan.config.epochs)
+        return self._record.ended(plan, report, status, reason)
 
     def _forget(self, trial_id: str) -> PlannedTrial:
         self._begun.discard(trial_id)
         return self.plans.pop(trial_id)
 
     def _write(self, write: Callable[[], T]) -> T | None:
-        """Return the result of `write`; None if storage refuses it, because Ray cannot handle the error."""
+        """Return the result of `write`; None if the record refuses it, because Ray would end the trial alone."""
         try:
             return write()
-        except StorageRefused as error:
+        except TuneQatError as error:
             self.give_up(error)
             return None
 
     def give_up(self, error: TuneQatError) -> None:
-        """Start no more trials; the study ends with this error."""
+        """Start no more trials; the study ends with the first such error."""
         self.refused = self.refused or error
         self.queue.closed = True
+        self.on_give_up()
 
     def stop(self) -> None:
         """Start no more trials: the user has stopped the run."""
@@ -210,7 +218,9 @@ class StudySearcher(Searcher):
         """Write rows of trials that were running, or waiting to go on, when the run ended."""
         begun = [self.plans[trial_id] for trial_id in self._begun]
         for plan in [*begun, *self.queue.again]:
-            self._write(partial(self._record.ended, plan, {}, INTERRUPTED, USER if self.stopped else None))
+            last_row = partial(self._record.ended, plan, {}, INTERRUPTED, USER if self.stopped else None)
+            if self._write(last_row) is None:
+                return  # storage refuses the other rows, too, which are resumed as they are
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: a resumed study starts from the record."""

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from tune_qat.config import StorageRefused, TooManyFailures
 from tune_qat.config.statuses import BUDGET, USER
-from tune_qat.results.layout import table_folder
+from tune_qat.results.layout import study_file, table_folder
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.reader import read_rows
@@ -73,30 +73,34 @@ class Session:
         meter: Meter,
         patience: Patience,
     ) -> None:
-        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries refused writes."""
+        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses."""
         self.study, self.work, self.recorded = study, work, recorded
         self.results, self.say = patience.results, patience.say
         task = work.task()
         points = {**work.reference_points(), "unit": task.unit}
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(self.results, study, work, points, task.sign, patience.write_whole, restarts)
-        self._patience_s = patience.seconds
+        self.record = Record(
+            self.results, study, work, points, task.sign, patience.write_whole, patience.read, restarts
+        )
+        self._patience = patience
         self.started_at = now()
         init_path = study.training.init_path
         self._start = storage_path(init_path) if init_path else None
         """Checkpoint that trials begin from; None from scratch."""
         init_sha256 = weights_sha256(load_weights(self._start)) if self._start else None
         planner = Planner(study=study, work=work, init_sha256=init_sha256)
-        self._earlier = earlier_spaces(study, read_rows(self.results, "arms", study.name), recorded)
+        earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
+        self._earlier = earlier_spaces(study, earlier_arms, recorded)
         objective = Objective(task.sign, task.worst_metric)
         self.queue = StudyQueue(planner, recorded, objective=objective, earlier=self._earlier)
-        self._others = OtherStudies(self.results, study.name, columns_read())
+        self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
         self.searcher.take_over = self._take_over
+        self.searcher.on_give_up = self._hurry
         self._fitting = False
         if self.queue.pretrain:
-            self._start = open_arms(self.queue, self.results, self.say)
+            self._start = open_arms(self.queue, patience)
 
     @property
     def known(self) -> list[dict[str, Any]]:
@@ -130,11 +134,11 @@ class Session:
     ) -> None:
         """Run the missing trials under the display; the first Ctrl-C stops cleanly, with all rows written."""
         self._write_study(complete=False)
+        self._patience.landmark = study_file(self.results, self.study.name)
 
         def stop() -> None:
             self.searcher.stop()
-            # Ray Tune ends its loop at this signal, after the current step.
-            os.kill(os.getpid(), signal.SIGUSR1)
+            self._hurry()
 
         try:
             with nullcontext() if display is None else display(self.searcher, given):
@@ -166,7 +170,7 @@ class Session:
             given=given,
             backend=backend,
             versions=library_versions(),
-            patience_s=self._patience_s,
+            patience_s=self._patience.seconds,
             objective=self.queue.objective,
             attempts=self.record.last_attempts(plan.trial_key for plan in self.queue.to_go_on()),
             anew=start["trial_key"] if start and not self.queue.arms else None,
@@ -208,6 +212,10 @@ class Session:
         error = StorageRefused(f"Stopped: {why}.")
         self.record.refuse(error)
         self.searcher.give_up(error)
+
+    def _hurry(self) -> None:
+        """End the Tune run after its current step, and wait for storage no more."""
+        self._patience.spent = True
         if self._fitting:
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -240,7 +248,8 @@ class Session:
 
     def _forget_checkpoints(self) -> None:
         """Remove checkpoints of ended trials that a driver left behind when it died after writing the row."""
-        left = {folder.name for folder in table_folder(self.results, "checkpoints", self.study.name).glob("*")}
+        folder = table_folder(self.results, "checkpoints", self.study.name)
+        left = self._patience.read(lambda: {one.name for one in folder.glob("*")})
         for state in self.queue.arms.values():
             for key in left & state.done.keys():
                 self.record.forget_checkpoint(state.done[key][0])

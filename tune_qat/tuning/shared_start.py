@@ -1,37 +1,41 @@
 """The shared start of a study's arms: its checkpoint, which opens the arms if it holds the recorded weights."""
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import PRETRAIN
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.retry import Patience
 from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.tuning.queue import StudyQueue
 
 
-def open_arms(queue: StudyQueue, results: StoragePath, say: Callable[[str], Any]) -> StoragePath | None:
+def open_arms(queue: StudyQueue, patience: Patience) -> StoragePath | None:
     """Open the arms if the pretrained start is recorded and whole; return the path of its checkpoint, there or to come.
 
-    A damaged checkpoint of this study is set aside, and `say` is told. Raises `StorageRefused` if it cannot be read.
+    A damaged checkpoint of this study is set aside, and said. Raises `StorageRefused` if it cannot be read.
     """
-    plan, study_id = queue.pretrain, queue.study.name
+    plan, study_id, results = queue.pretrain, queue.study.name, patience.results
     if plan is None:
         return None
     own = checkpoint_path(results, study_id, plan.trial_key)
     row = queue.recorded_start()
     if row is None:
         return own
-    path, sha256 = checkpoint_to_read(results, study_id, plan.trial_key), row["checkpoint_sha256"]
+    path = patience.read(partial(checkpoint_to_read, results, study_id, plan.trial_key))
+    sha256 = row["checkpoint_sha256"]
     try:
-        check_trained(load_checkpoint(path), path, stage=PRETRAIN, sha256=sha256, epochs=plan.config.epochs)
+        state = patience.read(partial(load_checkpoint, path))
+        check_trained(state, path, stage=PRETRAIN, sha256=sha256, epochs=plan.config.epochs)
     except StorageRefused:
         raise
     except TuneQatError as error:
-        aside = f" It is set aside in {set_aside(results, path)}." if path == own and path.exists() else ""
-        say(f"{error}{aside} The start of the study is made again.")
+        aside = ""
+        if path == own and patience.read(path.exists):
+            aside = f" It is set aside in {patience.read(partial(set_aside, results, path))}."
+        patience.say(f"{error}{aside} The start of the study is made again.")
         return own
     queue.start_known(sha256, row)
     return path

@@ -6,17 +6,18 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray import tune
 
-from tune_qat.config import StorageRefused, StudyHalted, TuneQatError
+from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
-from tune_qat.results.layout import checkpoint_path, checkpoint_to_read
+from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
-from tune_qat.storage.retry import Patience
+from tune_qat.storage.retry import Patience, Read
 from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import Resources
@@ -39,13 +40,13 @@ class TrialContext:
     init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
     advice: str
-    """What to do without that checkpoint, for the user."""
+    """Advice for the user where that checkpoint is gone."""
     given: Resources
     backend: str
     versions: Mapping[str, str | None]
     """Versions of the libraries that must be the same on every node."""
     patience_s: float
-    """Seconds for which refused writes are tried again."""
+    """Seconds for which refused reads and writes are tried again."""
     objective: Objective
     attempts: Mapping[str, int]
     """Number of the last recorded attempt at each trial that goes on."""
@@ -136,15 +137,16 @@ def _epochs(
     check_versions_here(context.versions)
     restart_peak()
     about["start_memory_mb"], given = resident_mb(), context.given
-    write = Patience(context.results, context.patience_s).write_whole
-    path = checkpoint_path(context.results, context.study_id, plan.trial_key)
+    landmark = study_file(context.results, context.study_id)
+    patience = Patience(context.results, context.patience_s, landmark=landmark)
+    path, write = checkpoint_path(context.results, context.study_id, plan.trial_key), patience.write_whole
     earlier = context.attempts.get(plan.trial_key, 0)
-    log = EpochLog(context.results, context.study_id, plan.trial_key, write, earlier=earlier)
+    log = patience.read(lambda: EpochLog(context.results, context.study_id, plan.trial_key, write, earlier=earlier))
     with thread_count(given.threads), memory_share(given.device, given.gpus):
         about.update(_about(given.device))
-        training = _started(plan, work, task, context, about)
+        training = _started(plan, work, task, context, about, patience.read)
         if training.epoch == 0:
-            log.forget_earlier()
+            patience.read(log.forget_earlier)
         if training.status != RUNNING:
             # The trial ended before its row was written: nothing is left to train, and the record has every epoch.
             if plan.stage in KEPT_STAGES and not path.exists():  # it was read from where an earlier version kept it
@@ -164,36 +166,39 @@ def _epochs(
 
 
 def _started(
-    plan: PlannedTrial, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+    plan: PlannedTrial,
+    work: Workload,
+    task: Callable[[], Any],
+    context: TrialContext,
+    about: dict[str, Any],
+    read: Read,
 ) -> Any:
     """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
     from tune_qat.training.checkpoints import check_start
     from tune_qat.training.loop import Training
 
-    path = checkpoint_path(context.results, context.study_id, plan.trial_key)
-    at = (
-        path
-        if plan.trial_key == context.anew
-        else checkpoint_to_read(context.results, context.study_id, plan.trial_key)
-    )
+    path = own = checkpoint_path(context.results, context.study_id, plan.trial_key)
+    if plan.trial_key != context.anew:
+        path = read(partial(checkpoint_to_read, context.results, context.study_id, plan.trial_key))
     init = None if plan.stage == PRETRAIN else context.init_path
     if init is not None:
-        check_start(init, plan.init_checkpoint_sha256, context.advice)
+        read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
 
     def begin() -> Training:
         return Training(plan.config, work, device=context.given.device, init=init, task=task(), backend=context.backend)
 
     training = begin()
-    if at.exists():
+    if read(path.exists):
         try:
-            _go_on(training, at, plan, context)
-        except StorageRefused:
+            _go_on(training, path, plan, context, read)
+        except StudyHalted:
             raise
         except (TuneQatError, RuntimeError, KeyError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            if at == path:  # one that an earlier version wrote may be another study's, and stays
-                about["set_aside"] = f"{error} It is set aside in {set_aside(context.results, path)}."
+            if path == own:  # one that an earlier version wrote may be another study's, and stays
+                aside = read(partial(set_aside, context.results, path))
+                about["set_aside"] = f"{error} It is set aside in {aside}."
             training = begin()
     return training
 
@@ -207,12 +212,13 @@ def _kept(training: Any, plan: PlannedTrial) -> dict[str, Any]:
     return {"checkpoint_sha256": trained_sha256(training.state_dict(), plan.stage)}
 
 
-def _go_on(training: Any, path: StoragePath, plan: PlannedTrial, context: TrialContext) -> None:
+def _go_on(training: Any, path: StoragePath, plan: PlannedTrial, context: TrialContext, read: Read) -> None:
     """Load the trial's checkpoint; raise an error if it is damaged, or ahead of the recorded epochs."""
     from tune_qat.training.checkpoints import load_checkpoint
 
-    training.load_state_dict(load_checkpoint(path))
-    recorded = {row["epoch"] for row in last_epochs(context.results, context.study_id, plan.trial_key)}
+    training.load_state_dict(read(partial(load_checkpoint, path)))
+    rows = read(partial(last_epochs, context.results, context.study_id, plan.trial_key))
+    recorded = {row["epoch"] for row in rows}
     if not recorded.issuperset(range(1, training.epoch + 1)):
         raise TuneQatError(f"Checkpoint {path} is at epoch {training.epoch}, but the record lacks epochs up to it.")
 

@@ -1,12 +1,12 @@
 """Ray Tune's settings for a study: our searcher and scheduler, and no copy of what the record has."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
+from tune_qat.tuning.cluster.leftovers import scratch
 from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
@@ -17,7 +17,7 @@ def tuner(
     trainable: Any, searcher: StudySearcher, scheduler: StudyScheduler, reports: Reports, limit: int | None
 ) -> Iterator[tune.Tuner]:
     """Yield a Tune run that is ready to start, of at most `limit` trials at once; its own files are temporary."""
-    with tempfile.TemporaryDirectory(prefix="tune_qat-") as scratch:
+    with scratch() as folder:
         yield tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -32,7 +32,7 @@ def tuner(
             ),
             run_config=tune.RunConfig(
                 name="study",
-                storage_path=scratch,
+                storage_path=str(folder),
                 verbose=0,
                 # A lost trial goes on under another trial id of Ray's: see `StudySearcher.lost`.
                 failure_config=tune.FailureConfig(max_failures=0),

@@ -52,6 +52,8 @@ def check_reachable(address: str) -> None:
 
 
 def no_cluster(address: str, reason: str) -> TuneQatError:
+    if address == "local":
+        return TuneQatError(f"Ray does not start on this machine: {reason}\nCheck the machine with: tune-qat doctor")
     return TuneQatError(f"No Ray cluster at --address {address}: {reason}\n{START_ONE}")
 
 

@@ -5,12 +5,16 @@ import os
 import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.tuning.cluster.address import no_cluster
+from tune_qat.tuning.cluster.leftovers import SESSION, held, remove_left
+from tune_qat.tuning.cluster.local import check_local, ray_folder
+from tune_qat.tuning.cluster.machine import usable_cpus
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
@@ -65,22 +69,27 @@ def cluster(address: str) -> Iterator[None]:
         # A token for this session: otherwise Ray leaves a token file in the home folder. The mode stays unset: Ray
         # read it at import, and turns authentication on by itself for a cluster that it starts.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if address == "local":
+        check_local()
+        remove_left(ray_folder(), SESSION)
     # Errors of trials are in the record, and errors of the driver are raised.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
-    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": usable_cpus()}
     options = local if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        started: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise no_cluster(address, reason) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    ours = held(Path(started.address_info["session_dir"])) if address == "local" else nullcontext()
+    with ours:
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows: bool = False) -> Resources:

@@ -3,13 +3,15 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tune_qat.results.provenance import library_versions
+from tune_qat.tuning.cluster.local import ray_folder
 
 CGROUP = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -31,21 +33,56 @@ def describe(results: str | None) -> dict[str, Any]:
     return {name: _answered(question) for name, question in questions.items()}
 
 
-def cpu_limit(root: Path = CGROUP) -> float | None:
-    """Return the number of CPUs that the control group of a container or job allows; None without a limit."""
-    modern, old = root / "cpu.max", root / "cpu/cpu.cfs_quota_us"
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may use: those it may run on, within its control group's limit."""
+    allowed, limit = len(os.sched_getaffinity(0)), cpu_limit()
+    return allowed if limit is None else max(1, min(allowed, int(limit)))
+
+
+def cpu_limit(root: Path = CGROUP, own: Path = OWN_GROUPS) -> float | None:
+    """Return the number of CPUs that the control groups of a container or job allow; None without a limit.
+
+    A group is limited by each of those that it lies in. `root` is where they are mounted, and `own` tells this
+    process's group in every hierarchy; a container may see its own group as the root.
+    """
+    limits = [_limit(group) for hierarchy, path in _groups(root, own) for group in _within(hierarchy, path)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _groups(root: Path, own: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the mount of each hierarchy with a CPU controller, and the path of this process's group below it."""
+    lines = own.read_text().splitlines() if own.exists() else ["0::/", "1:cpu:/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2; beside version 1 its controllers are mounted apart
+            yield root, path
+            yield root / "unified", path
+        elif "cpu" in controllers.split(","):
+            yield root / "cpu", path
+            yield root / controllers, path
+
+
+def _within(hierarchy: Path, path: str) -> Iterator[Path]:
+    """Yield a group and those that it lies in."""
+    inside = PurePosixPath(path.removeprefix("/"))
+    for part in (inside, *inside.parents):
+        yield hierarchy / part
+
+
+def _limit(group: Path) -> float | None:
+    modern, old = group / "cpu.max", group / "cpu.cfs_quota_us"
     if modern.exists():
         quota, period = modern.read_text().split()
         return None if quota == "max" else int(quota) / int(period)
     if old.exists():
         microseconds = int(old.read_text())
-        return None if microseconds <= 0 else microseconds / int((root / "cpu/cpu.cfs_period_us").read_text())
+        return None if microseconds <= 0 else microseconds / int((group / "cpu.cfs_period_us").read_text())
     return None
 
 
 def disks(results: str | None) -> dict[str, tuple[int, int]]:
     """Return free and total bytes of the disks that a study fills, by folder."""
-    folders = [Path(os.environ.get("RAY_TMPDIR") or "/tmp")]
+    folders = [ray_folder().parent]
     if results is not None:
         folder = Path(results).expanduser().absolute()
         folders.append(next(path for path in (folder, *folder.parents) if path.exists()))
