@@ -26,7 +26,7 @@ class Launch:
     needs: str
     """Program that must be installed to submit."""
     afterwards: str = ""
-    """Advice for after it is submitted; empty where there is none."""
+    """Sentence for whoever has submitted it; empty where there is nothing to say."""
 
 
 def launch(target: str, request: Request, where: Where, file: str = "cluster.yaml") -> Launch:
