@@ -66,11 +66,10 @@ def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
     """
     if not study.batches_of_one:
         return
+    wanted = study.workload
+    found = workload.without_files(wanted.model, wanted.dataset, options=wanted.options) if work is None else None
     if work is not None:
         found = work.build_model(init_seed=0), work.task().batch(0, 1, torch.arange(1))[0]
-    else:
-        wanted = study.workload
-        found = workload.without_files(wanted.model, wanted.dataset, options=wanted.options)
     try:
         if found is not None:
             batch_norm.check_values(*found, training=True)
