@@ -1,5 +1,6 @@
 """How far a study is, from its files."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,38 @@ def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
     assert raised.value.exit_code == 1
     with pytest.raises(TuneQatError, match=f"{tmp_path} holds no record"):
         describe(tmp_path)
+
+
+def test_of_a_complete_study_nothing_is_left_also_where_nothing_was_trained_again(tmp_path: Path) -> None:
+    study_row(tmp_path, "s", complete=True)
+    study = SmallStudy(tmp_path, "s")
+    arm = study.arm("adam", planned_default=1, planned_random=0, planned_search=0)
+    study.trial(arm, "default", "diverged")
+    assert line_of(describe(tmp_path), arm)["left"] == "0"
+    study_row(tmp_path, "s")
+    assert line_of(describe(tmp_path), arm)["left"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("asked", "points", "ended", "said"),
+    [
+        ({"random": 0, "search": 8}, 3, 3, "the space of prodigy-w4a4 has 3 points, all used"),
+        ({"random": 0, "search": 8}, 3, 2, "the space of prodigy-w4a4 has 3 points, 2 used"),
+        ({"random": 0, "search": 8}, 1, 1, "the space of prodigy-w4a4 has 1 point, all used"),
+        ({"random": 4, "search": 8}, 3, 3, "the space of prodigy-w4a4 has 3 points, 0 used"),  # at random, none
+        ({"random": 0, "search": 3}, 3, 3, None),
+        ({"random": 0, "search": 8}, None, 3, None),
+    ],
+)
+def test_a_space_with_few_points_is_said_to_be_used_up(
+    tmp_path: Path, asked: dict[str, int], points: int | None, ended: int, said: str | None
+) -> None:
+    definition = json.dumps({"stages": asked})
+    write(tmp_path, "s", "studies", "study", filled("studies", complete=True, definition_json=definition))
+    study = SmallStudy(tmp_path, "s")
+    arm = study.arm("prodigy", space_points=points)
+    study.arm("adam")
+    for _ in range(ended):
+        study.trial(arm, "search", val_metric=0.5)
+    text = describe(tmp_path)
+    assert [line for line in text.splitlines() if line.startswith("the space")] == ([said] if said else [])

@@ -167,6 +167,90 @@ def test_a_trial_that_asha_had_stopped_is_ended_and_not_gone_on_with() -> None:
     assert_rungs(study, again)
 
 
+def cut_off(study: Study, *, epochs: int = 60) -> Memory:
+    """A record of trials that ran side by side until their driver died, several of them in the search."""
+    memory = Memory(init_sha256="stand-in")
+    Simulation(study=study, curves=ClosedForm.of(study), workers=4, memory=memory, cut=dies_after(epochs)).run()
+    return memory
+
+
+ONE_ARM: dict[str, Any] = {
+    "space": {"optimizers": ["sgd_clip"], "batch_size": {"low": 16, "high": 64}},
+    "quantization": {"bits": [[4, 4]]},
+}
+
+
+def test_of_several_trials_that_were_cut_off_the_older_is_judged_first_however_they_are_recorded() -> None:
+    study = small(**ONE_ARM)
+    found = []
+    for backwards in (False, True):
+        memory = cut_off(study)
+        running = [key for key, row in memory.outcomes.items() if row["status"] == "running"]
+        assert len(running) > 2 and {memory.plans[key].stage for key in running} == {"search"}
+        # Reports of all of them were lost at their first rung.
+        memory.decisions = {place: one for place, one in memory.decisions.items() if place[0] not in running}
+        for key in running:
+            memory.epochs[key] = memory.epochs.get(key, [])[:1]
+        if backwards:
+            memory.plans = dict(reversed(memory.plans.items()))
+            memory.epochs = dict(reversed(memory.epochs.items()))
+        before = len(memory.decisions)
+        Simulation(study=study, curves=ClosedForm.of(study), workers=1, memory=memory)
+        found.append([one for one in memory.decisions.values()][before:])
+    assert found[0] == found[1] and len(found[0]) > 2
+    numbers = [memory.plans[one.trial_key].number for one in found[0]]
+    assert numbers == sorted(numbers)
+    places = [one.n_in_rung for one in found[0]]
+    assert places == list(range(places[0], places[0] + len(places)))
+
+
+def test_what_an_earlier_decision_let_go_on_counts_before_what_was_not_judged() -> None:
+    study = small(**ONE_ARM)
+    memory = cut_off(study)
+    judged = [plan for key, plan in memory.plans.items() if (key, 1) in memory.decisions]
+    running = [plan for plan in judged if memory.outcomes[plan.trial_key]["status"] == "running"]
+    running.sort(key=lambda plan: plan.number)
+    assert len(running) > 1
+    older, younger = running[0].trial_key, running[-1].trial_key
+    kept = memory.decisions[younger, 1]
+    memory.decisions = {place: one for place, one in memory.decisions.items() if place[0] != older}
+    Simulation(study=study, curves=ClosedForm.of(study), workers=1, memory=memory)
+    assert memory.decisions[younger, 1] == kept, "never judged again"
+    in_rung = [key for key, epochs in memory.epochs.items() if epochs and memory.plans[key].stage == "search"]
+    assert memory.decisions[older, 1].n_in_rung == len(in_rung) - 1
+
+
+def test_a_trial_that_ran_on_past_a_rung_without_a_decision_is_judged_there_first() -> None:
+    """As versions before left them: the epochs of a trial that was cut off went into the rungs unjudged."""
+    study = small(**ONE_ARM)
+    memory = cut_off(study)
+    worst = next(
+        key for key, row in memory.outcomes.items() if row["status"] == "running" and (key, 1) in memory.decisions
+    )
+    template = memory.epochs[worst][0]
+    memory.epochs[worst] = [{**template, "epoch": epoch, "val_metric": 0.01} for epoch in (1, 2, 3)]
+    memory.decisions = {place: one for place, one in memory.decisions.items() if place[0] != worst}
+    again = Simulation(study=study, curves=ClosedForm.of(study), workers=1, memory=memory)
+    decided = [one for place, one in memory.decisions.items() if place[0] == worst]
+    assert [(one.rung, one.action) for one in decided] == [(1, "stop")]
+    row = memory.outcomes[worst]
+    assert (row["status"], row["stop_reason"], row["epochs_run"]) == ("stopped", "asha", 3), "before anything runs"
+    assert worst not in {run.plan.trial_key for run in again.run().runs}
+
+
+def test_an_epoch_that_a_failed_trial_did_not_report_is_in_no_rung() -> None:
+    study = small(**ONE_ARM)
+    memory = cut_off(study)
+    failed = next(
+        key for key, row in memory.outcomes.items() if row["status"] == "running" and (key, 1) in memory.decisions
+    )
+    memory.outcomes[failed]["status"] = "error"
+    memory.decisions = {place: one for place, one in memory.decisions.items() if place[0] != failed}
+    again = Simulation(study=study, curves=ClosedForm.of(study), workers=1, memory=memory)
+    (asha,) = again.scheduler.asha.values()
+    assert failed not in asha.rungs[1].trials and (failed, 1) not in memory.decisions
+
+
 @pytest.mark.parametrize("lost", ["refill", "_objectives"])
 def test_these_checks_see_what_a_resume_forgets(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, lost, lambda *args: {})

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,6 +62,8 @@ def test_a_widened_study_runs_only_its_new_part(
     new = [row for key, row in rows.items() if key not in before]
     assert Counter(row["stage"] for row in new if row["stage"] != "retrain") == {"search": 2 * 2}
     assert_plan_is_met(results, wide)
+    searched = [row for row in new if row["stage"] == "search"]
+    assert all(outside(row, before) for row in searched), "most of the wider space is new"
 
     for arm in wide.arms():
         old = [row for row in before.values() if row["arm_id"] == arm.arm_id and row["stage"] != "retrain"]
@@ -70,6 +73,14 @@ def test_a_widened_study_runs_only_its_new_part(
         assert sorted(value for *_, value in history) == sorted(r["val_metric"] or 0.0 for r in old)
     assert not run(wide, results=results).stopped_by
     assert {row["trial_key"]: row for row in read_rows(results, "trials")} == rows, "once more does nothing"
+
+
+def outside(row: dict[str, Any], before: Mapping[str, dict[str, Any]]) -> bool:
+    """Whether a trial lies beyond all that its arm had tried in its ranges of before."""
+    known = [old for old in before.values() if (old["arm_id"], old["stage"]) == (row["arm_id"], "search")]
+    names = ("learning_rate", "batch_size")
+    spans = [(min(old[name] for old in known), max(old[name] for old in known)) for name in names]
+    return any(not low <= row[name] <= high for name, (low, high) in zip(names, spans, strict=True))
 
 
 def assert_plan_is_met(results: Path, study: Study) -> None:
