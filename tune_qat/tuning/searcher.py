@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ray.tune.search import Searcher
 
-from tune_qat.config import StudyHalted, TuneQatError
+from tune_qat.config import NotRead, StorageRefused, StudyHalted, TuneQatError
 from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, USER
 from tune_qat.tuning.asha import STOPPED_BY_ASHA, Decision
 from tune_qat.tuning.budget import Budget, Meter
