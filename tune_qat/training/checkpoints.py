@@ -10,6 +10,7 @@ from torch import nn
 
 from tune_qat.config import TuneQatError
 from tune_qat.storage.paths import StoragePath, Write, write_whole
+from tune_qat.training.checkpoint_sizes import check_declared, check_tensors
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
@@ -22,9 +23,13 @@ def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:
     """Read a checkpoint as plain data, never as code; raise `TuneQatError` naming the file if it cannot be read."""
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+        check_declared(data, path)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
+    except TuneQatError:
+        raise
     except Exception as error:
         raise TuneQatError(
             f"Checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint of weights."
@@ -48,6 +53,7 @@ def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
             f"Checkpoint {path} holds more than floating-point weights ({', '.join(map(str, other[:3]))}). "
             "Training cannot start from a quantized model: give a checkpoint of a 32/32 model, or a plain state dict."
         )
+    check_tensors(weights, path)
     return weights
 
 

@@ -13,6 +13,7 @@ from ray import tune
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
 from tune_qat.results.layout import checkpoint_path
+from tune_qat.results.publishable import publishable
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
@@ -78,7 +79,8 @@ class StudyTrial(tune.Trainable):
             report = self._failed(INTERRUPTED, error, str(error))
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
-            text = "".join(traceback.format_exception(error))[-4000:]
+            # Here and not only there: Ray writes reports down, too.
+            text = publishable("".join(traceback.format_exception(error)))[-4000:]
             report = self._failed(OOM if is_out_of_memory(error) else ERROR, error, text)
         return pack(report)
 
@@ -140,7 +142,7 @@ def _epochs(
         return Training(plan.config, work, device=given.device, init=init, task=task(), backend=context.backend)
 
     with thread_count(given.threads), memory_share(given.device, given.gpus):
-        about.update(_about(given.device))
+        about.update(_about(given.device, context.study_id))
         training = begin()
         if path.exists():
             try:
@@ -186,7 +188,7 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
         time.sleep(WARM_UP_PAUSE_S)
 
 
-def _about(device: str) -> dict[str, Any]:
+def _about(device: str, study_id: str) -> dict[str, Any]:
     import torch
 
     from tune_qat.results.provenance import host_hash
@@ -194,7 +196,7 @@ def _about(device: str) -> dict[str, Any]:
     from tune_qat.training.device import hardware
 
     return {
-        "host_hash": host_hash(),
+        "host_hash": host_hash(study_id),
         "threads": torch.get_num_threads(),
         "precision": set_precision(device),
         **hardware(device),

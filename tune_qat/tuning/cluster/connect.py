@@ -11,6 +11,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.tuning.cluster.address import no_cluster
+from tune_qat.tuning.cluster.secrecy import private_folder
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
@@ -71,7 +72,7 @@ def cluster(address: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         import ray
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
-    options = local if address == "local" else {}
+    options = local | {"_temp_dir": str(private_folder() / "ray")} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:
