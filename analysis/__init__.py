@@ -13,6 +13,7 @@ import pyarrow as pa
 from analysis.answers import Answers, Results, answers, paths_of
 from analysis.bundled import queries, query_text, sql_of
 from analysis.connection import answer, explained, open, to_pandas
+from analysis.reading_only import lock
 from tune_qat.config import TuneQatError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def arrow(paths: Results, query: str) -> pa.Table:
 
     def ask() -> pa.Table:
         with open(*folders, follow=False) as connection:
+            lock(connection)
             return answer(connection, text)
 
     return explained(ask, folders)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from analysis.bundled import HERE, query_text, read, sql_of
 from analysis.connection import answer, explained, open, to_pandas
+from analysis.reading_only import lock
 from tune_qat.results.views import scattered
 from tune_qat.storage.paths import StoragePath, storage_path
 
@@ -48,6 +49,7 @@ class Answers:
             connection.execute(f"CREATE TEMP TABLE {table} AS FROM memory.main.{table}")
         # Most questions read from this view: it is computed once.
         connection.execute(f"CREATE TEMP TABLE arm_trials AS {read(HERE / 'arm_trials.sql')}")
+        lock(connection)
         return connection
 
     def _answer(self, text: str) -> pa.Table:

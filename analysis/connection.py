@@ -10,6 +10,7 @@ import pyarrow as pa
 from scipy.special import stdtrit
 
 from analysis.bundled import HERE, read
+from analysis.reading_only import check_reads_only
 from tune_qat.config import UsageError
 from tune_qat.results.reader import AGAIN, check_files
 from tune_qat.results.views import connect, vanished
@@ -45,7 +46,7 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
 
 def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     """Run one SQL statement that only reads; `UsageError` if it is more than that, DuckDB's own errors otherwise."""
-    _check_reads_only(connection.extract_statements(text))
+    check_reads_only(connection, text)
     found = connection.sql(text).to_arrow_table()
     # Sums of integers are decimals in DuckDB; pandas has none.
     fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in found.schema]
@@ -87,18 +88,6 @@ def _again(ask: Callable[[], T]) -> T:
 def _student_t() -> pa.Table:
     df = np.arange(1, _LARGEST_DF + 1)
     return pa.table({"df": df, "t": stdtrit(df, 0.975)})
-
-
-def _check_reads_only(statements: Sequence[duckdb.Statement]) -> None:
-    # FROM, WITH, VALUES, DESCRIBE, SUMMARIZE and SHOW are SELECT too; MULTI is a PIVOT that looks up its values.
-    # EXPLAIN is left out: EXPLAIN ANALYZE does what it explains, such as writing a file.
-    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
-    if len(statements) != 1:
-        raise UsageError(f"A query must be one SQL statement, but got {len(statements)}.")
-    if statements[0].type not in reading:
-        raise UsageError(
-            f"A query only reads, but got {statements[0].type.name}. Use SELECT; -o FILE writes the answer to a file."
-        )
 
 
 def _refused(error: duckdb.Error) -> UsageError:

@@ -9,6 +9,7 @@ from analysis.answers import Answers
 from analysis.report.cells import cell
 from analysis.report.studies import studies
 from analysis.stats import what_seeds_varied
+from tune_qat.results.publishable import publishable
 from tune_qat.results.views import read_sql
 
 
@@ -36,7 +37,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
     facts = {
         "state": "complete" if study["complete"] else "not complete",
         "trials": f"{study['ended']} of {cell(study['planned'])} planned have ended",
-        "command": study["command"],
+        "command": publishable(study["command"]) if isinstance(study["command"], str) else None,
         "run": f"{cell(study['started_at'])} to {cell(study['finished_at'])}",
         "tune_qat": f"{study['tune_qat_version']}, commit {cell(study['git_commit'])}",
         "imported from": study["origin"],
@@ -67,6 +68,6 @@ def _unknown(value: Any) -> bool:
 
 def _pretty(definition: Any) -> str:
     try:
-        return json.dumps(json.loads(definition), indent=2)
+        return publishable(json.dumps(json.loads(definition), indent=2, ensure_ascii=False))
     except (TypeError, ValueError):
-        return str(definition)
+        return publishable(str(definition))

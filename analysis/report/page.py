@@ -22,6 +22,7 @@ from analysis.report.made import made
 from analysis.report.studies import Scope, notices, scopes, studies
 from analysis.report.verdict import verdict
 from analysis.stats import badges
+from tune_qat.results.publishable import publishable
 
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
@@ -55,7 +56,7 @@ def page(results: Any, *, live: str | None = None) -> str:
         badges=badges(asked),
         configurations=configurations(asked),
         studies=made(asked),
-        paths=[str(path) for path in asked.paths],
+        paths=[publishable(str(path)) for path in asked.paths],
         live=live,
     )
 

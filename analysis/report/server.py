@@ -1,18 +1,15 @@
 """Server of the page on loopback; it rebuilds the page while the record grows."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from analysis.report.loopback import LOOPBACK, Body, Server
 from analysis.report.page import empty_page, page
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.storage.paths import StoragePath
 
-LOOPBACK = "127.0.0.1"
 PAUSE_S = 2.0
 """Seconds between two looks at the record."""
 REST = 2.0
@@ -28,8 +25,12 @@ class Watched:
 
     def __init__(self, paths: Sequence[StoragePath]) -> None:
         self._paths, self._seen, self._next, self._failures = paths, "", 0.0, 0
-        self.html, self.version = "", "0"
+        self._served: dict[str, Body] = {}
         self.look()
+
+    def find(self, path: str) -> Body | None:
+        """Return what a path of the server names: the page, or its version."""
+        return self._served.get(path)
 
     def look(self) -> None:
         """Build the page again if the record has changed and the last build is long enough ago."""
@@ -52,7 +53,8 @@ class Watched:
             built = empty_page(str(error), live=version)
         else:
             self._failures = 0
-        self.html, self.version, self._seen = built, version, seen
+        self._served = {"/": Body.of("text/html", built), "/version": Body("text/plain", version.encode())}
+        self._seen = seen
         now = time.monotonic()
         self._next = now + REST * (now - started)
 
@@ -90,13 +92,10 @@ def serve(paths: Sequence[StoragePath], port: int, say: Callable[[str], None]) -
     """
     watched = Watched(paths)
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), _handler(watched))
+        server = Server(port, watched.find)
     except OSError as error:
         raise TuneQatError(f"Port {port} of {LOOPBACK} cannot be used ({error}). Choose another with --port.") from None
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    say(f"http://{LOOPBACK}:{server.server_address[1]}/")
+    say(f"http://{LOOPBACK}:{server.port}/")
     try:
         while True:
             time.sleep(PAUSE_S)
@@ -104,33 +103,4 @@ def serve(paths: Sequence[StoragePath], port: int, say: Callable[[str], None]) -
     except KeyboardInterrupt:
         return
     finally:
-        server.shutdown()
-        server.server_close()
-
-
-def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            # Protection against DNS rebinding: a page of another origin reaches this address under its own host name.
-            if self.headers.get("Host", "").partition(":")[0] not in (LOOPBACK, "localhost"):
-                self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is served only to this machine.")
-            elif self.path == "/":
-                self._answer(HTTPStatus.OK, "text/html", watched.html)
-            elif self.path == "/version":
-                self._answer(HTTPStatus.OK, "text/plain", watched.version)
-            else:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain", "There is one page: /")
-
-        def _answer(self, status: HTTPStatus, kind: str, text: str) -> None:
-            body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: a browser asks every few seconds."""
-
-    return Handler
+        server.close()

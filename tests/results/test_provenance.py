@@ -1,10 +1,12 @@
 """Versions, known without importing what they are of."""
 
+import hashlib
 import re
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def test_versions_are_those_that_run() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from tune_qat.results import provenance as p; p.versions(); p.host_hash();"
+        "import sys; from tune_qat.results import provenance as p; p.versions(); p.host_hash('a');"
         "print([name for name in ('torch', 'ray', 'optuna') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
@@ -38,9 +40,36 @@ def test_a_package_that_is_not_there_has_no_version() -> None:
     assert provenance._version("a-package-that-nobody-has") is None
 
 
-def test_a_host_is_known_but_not_named() -> None:
-    assert re.fullmatch("[0-9a-f]{12}", provenance.host_hash())
-    assert socket.gethostname() not in provenance.host_hash()
+class TestHost:
+    @pytest.fixture(autouse=True)
+    def anew(self) -> Iterator[None]:
+        provenance.host_hash.cache_clear()
+        yield
+        provenance.host_hash.cache_clear()
+
+    def test_is_known_again_in_its_study_and_nowhere_else(self) -> None:
+        here = provenance.host_hash("study")
+        assert here is not None and re.fullmatch("[0-9a-f]{12}", here)
+        provenance.host_hash.cache_clear()
+        assert provenance.host_hash("study") == here != provenance.host_hash("other")
+
+    def test_cannot_be_looked_up_by_its_name(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Two machines of one name, which somebody could guess, have different hashes."""
+        monkeypatch.setattr(socket, "gethostname", lambda: "gpu-01")
+        found = set()
+        for number in range(3):
+            (tmp_path / str(number)).write_text(f"{number}" * 32)
+            monkeypatch.setattr(provenance, "MACHINE_ID", tmp_path / str(number))
+            monkeypatch.setattr(provenance, "BOOT_ID", tmp_path / str(number))
+            provenance.host_hash.cache_clear()
+            found.add(provenance.host_hash("study"))
+        assert len(found) == 3
+        assert hashlib.sha256(b"gpu-01").hexdigest()[:12] not in found
+
+    def test_is_unknown_without_a_secret(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("MACHINE_ID", "BOOT_ID"):
+            monkeypatch.setattr(provenance, name, tmp_path / "none")
+        assert provenance.host_hash("study") is None
 
 
 class TestCommit:

@@ -85,6 +85,17 @@ class Raises(StudyTrial):
         raise ZeroDivisionError("a bug in somebody's dataset")
 
 
+class Talks(StudyTrial):
+    """Ends in an error whose text holds addresses with their passwords, and where it happened."""
+
+    def _shared_task(self) -> Any:
+        from tests.project.planted import URLS
+
+        if _optimizer(self.config) != VICTIM:
+            return super()._shared_task()
+        raise ConnectionError(f"{' and '.join(URLS)} are away; see {Path.home()}/logs/last.txt")
+
+
 class Starved(StudyTrial):
     """Its process may not grow by more than a few megabytes: torch's allocator really fails."""
 

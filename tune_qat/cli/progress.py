@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config.statuses import DIVERGED, ERROR, OOM, PRETRAIN, STOPPED
+from tune_qat.text.printable import exact, printable
 
 if TYPE_CHECKING:
     from tune_qat.tuning.cluster.connect import Resources
@@ -32,7 +33,7 @@ def display(*, live: bool) -> Callable[["StudySearcher", "Resources"], Any]:
     def show(searcher: "StudySearcher", resources: "Resources") -> Iterator[None]:
         progress = Progress(searcher)
         searcher.listen(progress.listen)
-        console = Console(file=sys.stderr)
+        console = Console(file=exact(sys.stderr))  # it draws with escapes of its own
         if live and console.is_terminal:
             with Live(progress, console=console, refresh_per_second=4, transient=True):
                 yield
@@ -134,7 +135,7 @@ class Progress:
             counts = self._by_arm.get(arm_id, Counter())
             best = self._best.get(arm_id)
             table.add_row(
-                arm_id,
+                printable(arm_id),
                 str(len(state.done)),
                 str(len(state.live)),
                 str(counts[STOPPED]),

@@ -107,13 +107,14 @@ def run(
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
+    folder = storage_path(results)
     _check_no_client(study.name, address, space, results)
     from tune_qat.cli.progress import display
     from tune_qat.cli.run_summary import ending
     from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
-    again, folder = f"tune-qat {shlex.join(sys.argv[1:])}", storage_path(results)
+    again = f"tune-qat {shlex.join(sys.argv[1:])}"
     outcome = run_study(
         study,
         results=folder,

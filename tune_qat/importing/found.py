@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeGuard
 
 from tune_qat.config import Range
+from tune_qat.config.secrets import hide_secrets
 from tune_qat.config.statuses import INTERRUPTED
 
 
@@ -50,13 +51,17 @@ class FoundStudy:
     version: str | None
     name: str
     found_in: str
-    """Where it was found, without passwords."""
+    """Where it was found, without passwords and queries: a part of every trial's key, and shown by `shown_in` alone."""
     metric: str
     sign: int
     """1 where a larger metric is better, -1 where a smaller one is."""
     trials: Sequence[FoundTrial]
     planned: int
     """Number of trials that the study created, including those that never started."""
+
+    @property
+    def shown_in(self) -> str:
+        return hide_secrets(self.found_in)
 
     @property
     def origin(self) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.secrets import hide_secrets, without_secrets_of
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
 
@@ -38,8 +39,8 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
     import optuna
 
     with _readable(storage):
-        opened, shown, version = _open(storage)
-        study = optuna.load_study(study_name=_name(opened, shown, name), storage=opened)
+        opened, found_in, version = _open(storage)
+        study = optuna.load_study(study_name=_name(opened, hide_secrets(found_in), name), storage=opened)
         index, called, sign = _objective(study, metric)
         trials = study.get_trials(deepcopy=False)
     first = min((step for trial in trials for step in trial.intermediate_values), default=0)
@@ -48,7 +49,7 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
         tool="optuna",
         version=version,
         name=study.study_name,
-        found_in=shown,
+        found_in=found_in,
         metric=called,
         sign=sign,
         # Steps begin at 0 or 1, epochs at 1.
@@ -67,20 +68,20 @@ def _readable(storage: str) -> Iterator[None]:
     except TuneQatError:
         raise
     except ImportError as error:
-        raise TuneQatError(f"The storage needs a database driver that is not installed: {error}") from None
+        missing = without_secrets_of(storage, str(error))
+        raise TuneQatError(f"The storage needs a database driver that is not installed: {missing}") from None
     except RuntimeError as error:  # another version's tables: Optuna says what to do
-        raise TuneQatError(f"Optuna cannot read the storage. {error}") from None
+        raise TuneQatError(f"Optuna cannot read the storage. {without_secrets_of(storage, str(error))}") from None
     except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        cause = str(error).partition("\n")[0]
-        where = storage if "@" not in storage else "The storage"  # a URL may hold a password
+        cause = without_secrets_of(storage, str(error).partition("\n")[0])
         raise TuneQatError(
-            f"{where} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
+            f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
             f"A storage is {_KINDS}. Check that this is one, and that it is complete."
         ) from None
 
 
 def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
-    """Return the storage, its name without a password, and the Optuna version that made it (SQLite only)."""
+    """Return the storage, its name without query and password, and the Optuna version that made it (SQLite only)."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
     from sqlalchemy.engine import make_url
@@ -97,9 +98,10 @@ def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
     url = make_url(storage)
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
-            raise UsageError(f"{storage} does not name a file. A storage is {_KINDS}.")
+            raise UsageError(f"{hide_secrets(storage)} does not name a file. A storage is {_KINDS}.")
         return _open_sqlite(_file(Path(url.database)))
-    return RDBStorage(storage, skip_table_creation=True), url.render_as_string(hide_password=True), None
+    named = url.set(query={}).render_as_string(hide_password=True)
+    return RDBStorage(storage, skip_table_creation=True), named, None
 
 
 def _open_sqlite(path: Path) -> "tuple[BaseStorage, str, str | None]":
@@ -125,7 +127,7 @@ def _open_sqlite(path: Path) -> "tuple[BaseStorage, str, str | None]":
 
 def _file(path: Path) -> Path:
     if not path.is_file():
-        raise TuneQatError(f"There is no storage {path}. A storage is {_KINDS}.")
+        raise TuneQatError(f"There is no storage {hide_secrets(str(path))}. A storage is {_KINDS}.")
     return path
 
 

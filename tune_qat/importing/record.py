@@ -1,7 +1,7 @@
 """Writer of an imported study's rows: it replaces an earlier import of the same study, never anything else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from tune_qat.importing.rows import UNKNOWN, Rows
 from tune_qat.results.claim import claimed
 from tune_qat.results.layout import FILES, check_name, table_folder
 from tune_qat.results.provenance import versions
+from tune_qat.results.publishable import publishable
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES
 from tune_qat.results.writer import write_rows
@@ -46,7 +47,7 @@ def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping
     }
     try:
         with claimed(root, study_id, "run"):
-            before = _imported_before(root, study_id, study)
+            before = _imported_before(root, study_id, study, {row["trial_key"] for row in rows.trials})
             for table, name in _FILES.items():
                 path = table_folder(root, table, study_id) / f"{name}.parquet"
                 write_rows(path, table, found[table], imported=True)
@@ -55,16 +56,24 @@ def write(results: StoragePath, study_id: str, study: FoundStudy, taken: Mapping
     return before
 
 
-def _imported_before(root: StoragePath, study_id: str, study: FoundStudy) -> bool:
-    """Return whether the same study was imported before; raise `UsageError` if another study has the name."""
+def _imported_before(root: StoragePath, study_id: str, study: FoundStudy, keys: Set[str]) -> bool:
+    """Return whether the same study was imported before; raise `UsageError` if another study has the name.
+
+    The place in the record is not the whole one: of two alike, the trials of the same study have the same `keys`.
+    """
     used = [table for table in TABLES if any(table_folder(root, table, study_id).glob(FILES))]
     if not used:
         return False
     known: Sequence[Mapping[str, Any]] = read_rows(root, "studies", study_id)
     source = json.loads(known[0]["definition_json"]).get("imported", {}) if known and known[0]["origin"] else {}
-    if source and all(source.get(name) == value for name, value in _source(study).items()):
-        return True
-    other = f"one imported from {source['tool']}, {source['place']}" if source else "one that tune-qat ran"
+    place = source.get("place", "")
+    told = {**source, "place": publishable(place)}
+    if source and all(told.get(name) == value for name, value in _source(study).items()):
+        same = any(row["trial_key"] in keys for row in read_rows(root, "trials", study_id, columns=()))
+        # An earlier version recorded a whole query, and made it a part of the keys.
+        if same or ("?" in place and place != publishable(place)):
+            return True
+    other = f"one imported from {source['tool']}, {publishable(place)}" if source else "one that tune-qat ran"
     raise UsageError(
         f"{root} already holds a study {study_id!r}, {other}, which is not overwritten. "
         "Give this one another name, --as NAME, or use another --results folder."
@@ -72,7 +81,7 @@ def _imported_before(root: StoragePath, study_id: str, study: FoundStudy) -> boo
 
 
 def _source(study: FoundStudy) -> dict[str, Any]:
-    return {"tool": study.tool, "place": study.found_in, "study": study.name}
+    return {"tool": study.tool, "place": publishable(study.shown_in), "study": study.name}
 
 
 def _study_row(study: FoundStudy, taken: Mapping[str, Taken], rows: Rows) -> dict[str, Any]:

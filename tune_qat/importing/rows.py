@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import UsageError, stable_hash
+from tune_qat.config.secrets import HIDDEN, names_secret
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING, SEARCH
 from tune_qat.importing.found import FoundStudy, FoundTrial, is_number
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
 from tune_qat.results.provenance import versions
+from tune_qat.results.publishable import publishable
 
 UNKNOWN = "unknown"
 ARM = "joint"
@@ -45,7 +47,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
     if not placed:
-        raise UsageError(f"Study {study.name!r} in {study.found_in} has no trial that could be imported.")
+        raise UsageError(f"Study {study.name!r} in {study.shown_in} has no trial that could be imported.")
     longest = max(max(trial.reports, default=1) for trial, _ in placed)
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {
@@ -74,7 +76,7 @@ def _key(study: FoundStudy, trial: FoundTrial) -> str:
 def _trial(
     study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken], values: Mapping[str, Any], trivial: float | None
 ) -> dict[str, Any]:
-    named = {name: _plain(value) for name, value in trial.named.items()}
+    named = _plain(trial.named)
     roles = {one.name_in(trial) for one in taken.values()}
     others = {name: value for name, value in named.items() if name in trial.parameters and name not in roles}
     config = {
@@ -160,10 +162,10 @@ def _space(
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold: anything it cannot becomes its text."""
+    """Return a value that JSON can hold and that may be published: anything that JSON cannot hold becomes its text."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): HIDDEN if names_secret(str(name)) else _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if known else str(value)
+    known = value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else publishable(str(value))

@@ -37,7 +37,7 @@ def summary(
         lines["optimizer"] += f" ({', '.join(f'{theirs} is {ours}' for theirs, ours in spelt.items())})"
     width = max(map(len, lines))
     done = "imported again" if again else "imported"
-    title = f"study {study_id}: {done} from {study.origin}, {study.name!r} in {study.found_in}"
+    title = f"study {study_id}: {done} from {study.origin}, {study.name!r} in {study.shown_in}"
     body = [f"  {name:{width}}  {line}" for name, line in lines.items() if line]
     ask = f"tune-qat query {shlex.quote(str(results))} learning_rate"
     return "\n".join([title, *body, "", f"ask      {ask}"])

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.config.secrets import hide_secrets
 from tune_qat.launch.request import Request, Where, check_object, check_shared, check_word, is_uri
 from tune_qat.launch.yaml_text import yaml_text
 
@@ -45,8 +46,8 @@ def manifest(request: Request, where: Where) -> str:
         check_object(option, value)
     if where.claim is None and not is_uri(request.results):
         raise UsageError(
-            f"--results {request.results}: pods share no folder. Name a volume claim that many nodes may write to "
-            f"(--claim NAME, mounted at {SHARED}), or use object storage (s3://bucket/folder, gs://bucket/folder)."
+            f"--results {hide_secrets(request.results)}: pods share no folder. Name a volume claim that many nodes may "
+            f"write to (--claim NAME, mounted at {SHARED}), or use object storage (s3://bucket/folder, gs://bucket/folder)."
         )
     check_shared("--results", request.results, below=SHARED if where.claim else None)
     of = {"namespace": where.namespace} if where.namespace else {}

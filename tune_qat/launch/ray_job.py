@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from tune_qat.config import UsageError
+from tune_qat.config.secrets import hide_secrets
 from tune_qat.launch.request import Request, Where, check_shared
 from tune_qat.launch.shell_text import heredoc
 from tune_qat.study.file import bundled
@@ -27,7 +28,8 @@ def job_server(address: str | None) -> str | None:
         return f"http://{client['host']}:{DASHBOARD_PORT}"
     if address is not None and not _ADDRESS.fullmatch(address):
         raise UsageError(
-            f"--address takes the cluster's job server, such as http://HEAD:{DASHBOARD_PORT}, but got {address!r}."
+            f"--address takes the cluster's job server, such as http://HEAD:{DASHBOARD_PORT}, but got "
+            f"{hide_secrets(address)!r}."
         )
     return address
 

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from tune_qat.config import UsageError
+from tune_qat.config.secrets import hide_secrets, may_hold_secret
 
 NAME_LENGTH = 47
 """KubeRay's limit for the name of a RayJob; its clusters and pods have this name and a suffix."""
@@ -72,7 +72,8 @@ class Request:
     def __post_init__(self) -> None:
         for text in (self.space, self.results, self.data_dir or "", *self.overrides):
             if not text.isprintable():
-                raise UsageError(f"{text!r} must be one line of printable characters: it becomes part of a script.")
+                shown = hide_secrets(text)
+                raise UsageError(f"{shown!r} must be one line of printable characters: it becomes part of a script.")
 
     def run_options(self) -> list[str]:
         """Return the options of the `tune-qat run` that the cluster executes."""
@@ -150,26 +151,29 @@ def check_shared(option: str, path: str, *, below: str | None = None) -> None:
         path: a path, or a URI of object storage.
         below: the only folder that all nodes see, or None if any may be shared.
     """
-    use = "object storage (s3://bucket/folder, gs://bucket/folder)"
+    shown, use = hide_secrets(path), "object storage (s3://bucket/folder, gs://bucket/folder)"
     if is_uri(path):
-        if urlsplit(path).password is not None:
-            raise UsageError(f"{option} contains a password, which does not belong in a file.")
+        if may_hold_secret(path):
+            raise UsageError(
+                f"{option} {shown} holds a password, or an option that may be one, which does not belong "
+                "in a file. Give it to the nodes by their environment or configuration."
+            )
         if path.startswith("file:"):
-            raise UsageError(f"{option} {path}: give a path without file://, which all nodes see, or {use}.")
+            raise UsageError(f"{option} {shown}: give a path without file://, which all nodes see, or {use}.")
         return
     parts = PurePosixPath(path)
     if not parts.is_absolute() or ".." in parts.parts:
         raise UsageError(
-            f"{option} {path}: each node of a cluster would take this for another folder. Give the absolute path of a "
+            f"{option} {shown}: each node of a cluster would take this for another folder. Give the absolute path of a "
             f"folder that all nodes see{f' (below {below})' if below else ''}, or {use}."
         )
     if is_of_one_machine(path):
         raise UsageError(
-            f"{option} {path}: every node has a folder of its own there. Give one that all nodes see, or {use}."
+            f"{option} {shown}: every node has a folder of its own there. Give one that all nodes see, or {use}."
         )
     if below is not None and (not parts.is_relative_to(below) or parts == PurePosixPath(below)):
         raise UsageError(
-            f"{option} {path}: what the pods share is mounted at {below}. Give a folder below it, or {use}."
+            f"{option} {shown}: what the pods share is mounted at {below}. Give a folder below it, or {use}."
         )
 
 

@@ -3,6 +3,7 @@
 from pathlib import PurePosixPath
 
 from tune_qat.config import UsageError
+from tune_qat.config.secrets import hide_secrets
 from tune_qat.data import get_spec
 from tune_qat.study import Study
 from tune_qat.study.file import bundled, merged
@@ -25,4 +26,6 @@ def check_paths(study: Study, data_dir: str | None) -> None:
         )
     for name, path in ((option, folder), ("training.init_path", study.training.init_path)):
         if path is not None and not PurePosixPath(path).is_absolute():
-            raise UsageError(f"{name} {path}: give the absolute path, as the nodes of the cluster see it.")
+            raise UsageError(
+                f"{name} {hide_secrets(path)}: give the absolute path, as the nodes of the cluster see it."
+            )

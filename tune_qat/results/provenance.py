@@ -1,13 +1,19 @@
 """The provenance of a trial's numbers: versions and host, as the record keeps them."""
 
 import hashlib
+import hmac
+import os
 import platform
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+MACHINE_ID = Path("/etc/machine-id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @cache
@@ -38,10 +44,30 @@ def other_versions(theirs: Mapping[str, str | None], ours: Mapping[str, str | No
     return ", ".join(f"{name} {theirs.get(name)} ({where} {ours[name]})" for name in other)
 
 
+_INITIAL_PROCESSES = "pid:[4026531836]"
+"""Linux's namespace of process numbers outside of containers."""
+
+
 @cache
-def host_hash() -> str:
-    """Return a hash of the host's name, which does not belong in a published table."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
+def host_hash(study_id: str) -> str | None:
+    """Return a hash that is the same for all trials of a study on this host, and tells nobody else which host it is.
+
+    A hash of the name alone could be looked up by hashing likely names, and one host would be known again in every
+    published study. None where the host has no secret to make it of.
+    """
+    secret = _host_secret()
+    known = f"{study_id} {socket.gethostname()}".encode()
+    return hmac.new(secret, known, hashlib.sha256).hexdigest()[:12] if secret else None
+
+
+def _host_secret() -> bytes:
+    """Return the random number of this machine or, in a container, whose image may hold one, of its last start."""
+    with suppress(OSError):
+        if os.readlink("/proc/self/ns/pid") == _INITIAL_PROCESSES and (found := MACHINE_ID.read_bytes().strip()):
+            return found
+    with suppress(OSError):
+        return BOOT_ID.read_bytes().strip()
+    return b""
 
 
 @cache

@@ -166,7 +166,7 @@ TRIALS = pa.schema(
         _field("backend", text, "backend of the training steps: eager or inductor (compiled)"),
         _field("precision", text, "number format of float32 products: float32, or tf32 on a GPU"),
         _field("examples_per_s", number, "training samples a second of wall_s"),
-        _field("host_hash", text, "hash of the host's name"),
+        _field("host_hash", text, "keyed hash of the host within its study; NULL where the host has no key"),
         _field("device", text, "model name of the processor or GPU"),
         _field("cuda_version", text, "version of CUDA; NULL on a CPU"),
         _field("threads", small, "number of CPU threads of the trial"),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import check_name, table_folder, trial_files
+from tune_qat.results.publishable import RECORDED
 from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
 from tune_qat.storage.paths import StoragePath, Write, write_whole
 
@@ -32,7 +33,8 @@ def write_rows(
 ) -> None:
     """Replace `path` by a file with these rows: a reader finds the old or the new file, never a part of one.
 
-    In rows of an `imported` study, some columns may be NULL that are required otherwise.
+    In rows of an `imported` study, some columns may be NULL that are required otherwise. Commands, errors and
+    definitions are written without secrets, and without names of users, hosts and folders (`RECORDED`).
 
     Raises:
         ValueError: an unknown column, a required one without a value, a value of another type, or a number that is not
@@ -104,6 +106,8 @@ def _attempts(folder: StoragePath, trial_key: str) -> list[int]:
 def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]], imported: bool) -> pa.Array:
     """Return one column of the table, typed and checked."""
     values = [row.get(field.name) for row in rows]
+    if field.name in RECORDED:
+        values = [RECORDED[field.name](value) if isinstance(value, str) else value for value in values]
     try:
         if pa.types.is_integer(field.type):
             # Arrow would cut 1.5 down to 1.

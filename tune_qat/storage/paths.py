@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from tune_qat.config import NotRead, TuneQatError, UsageError
+from tune_qat.config.secrets import hide_secrets, may_hold_secret
 from tune_qat.storage import s3
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
@@ -99,8 +100,13 @@ Write = Callable[[StoragePath, bytes | memoryview], None]
 def storage_path(named: str | StoragePath) -> StoragePath:
     """Return the path of a string from the command line or a caller; a local path keeps its form, with ~ expanded.
 
-    Raises `UsageError` for a URI that has no known file system, names no bucket, or holds a password.
+    Raises `UsageError` for a URI that has no known file system, names no bucket, or holds a secret.
     """
+    if isinstance(named, str) and may_hold_secret(named):
+        raise UsageError(
+            f"{hide_secrets(named)} holds a password, or an option that may be one, which would end up in the record. "
+            "Give it by the environment variables or the configuration of the file system."
+        )
     if isinstance(named, RemotePath) or "://" not in str(named):
         return named if isinstance(named, RemotePath) else Path(named).expanduser()
     if isinstance(named, Path):
@@ -112,12 +118,6 @@ def storage_path(named: str | StoragePath) -> StoragePath:
                 f"{named} names the host {parts.netloc!r}: a file:// URI of this machine has three slashes."
             )
         return Path(unquote(parts.path)).absolute()
-    if parts.password is not None:
-        shown = urlunsplit(parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]))
-        raise UsageError(
-            f"{shown} holds a password, which would end up in the record. Give it by the environment variables or the "
-            "configuration of the file system."
-        )
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
     root, path, query = _split(named)

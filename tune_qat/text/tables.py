@@ -3,9 +3,10 @@
 import numbers
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.text.printable import exact, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
     if len(twice) and form in ("json", "parquet"):
         raise UsageError(f"Two columns are called {twice[0]!r}, which {form} cannot hold. Rename one: ... AS NAME.")
     if output is None:
-        print(_text(frame, form))
+        # To a terminal printable; a pipe or a file gets the values as they are.
+        stream = sys.stdout if form == "table" or sys.stdout.isatty() else exact(sys.stdout)
+        print(_text(frame, form), file=stream)
         return
     content = frame.to_parquet(index=False) if form == "parquet" else f"{_text(frame, form)}\n".encode()
     try:
@@ -56,11 +59,12 @@ def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     # By position: two columns may have the same name.
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        table.add_column(Text(str(name)), justify="right" if dtype.kind in "iufb" else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if dtype.kind in "iufb" else "left"
+        table.add_column(Text(printable(str(name))), justify=side, overflow="fold")
     for row in frame.head(MOST_ROWS).itertuples(index=False):
-        table.add_row(*(Text(cell(value)) for value in row))
-    # Without a terminal, lines are not folded to its width.
-    console = Console(width=None if sys.stdout.isatty() else 1_000, no_color=not sys.stdout.isatty())
+        table.add_row(*(Text(printable(cell(value))) for value in row))
+    # Without a terminal, lines are not folded to its width. Nothing is bold: what is printed has no escapes.
+    console = Console(width=None if sys.stdout.isatty() else 1_000, color_system=None)
     with console.capture() as capture:
         console.print(table)
         if count:

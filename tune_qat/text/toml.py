@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tune_qat.text.printable import CONTROLS
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _WIDTH = 100
 """Length of a line above which a list gets a line for each entry."""
@@ -61,5 +63,5 @@ def _value(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    # TOML has JSON's escapes, and also requires one for DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # TOML has JSON's escapes, and also requires one for DEL; other characters that a terminal obeys get one, too.
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))

@@ -12,6 +12,7 @@ from torch import nn
 from tune_qat.config import NotRead, StudyHalted, TuneQatError
 from tune_qat.config.statuses import PRETRAIN
 from tune_qat.storage.paths import StoragePath, Write, read_whole, write_whole
+from tune_qat.training.checkpoint_sizes import check_declared, check_tensors
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
@@ -39,6 +40,7 @@ def load_checkpoint(path: StoragePath) -> dict[str, Any]:
 
 def state_of(data: bytes, path: StoragePath) -> dict[str, Any]:
     """Read the bytes of a checkpoint as plain data; raise `TuneQatError` naming its file if that cannot be done."""
+    check_declared(data, path)
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
@@ -64,6 +66,7 @@ def load_weights(path: StoragePath) -> dict[str, torch.Tensor]:
             f"Checkpoint {path} holds more than floating-point weights ({', '.join(map(str, other[:3]))}). "
             "Training cannot start from a quantized model: give a checkpoint of a 32/32 model, or a plain state dict."
         )
+    check_tensors(weights, path)
     return weights
 
 

@@ -1,7 +1,6 @@
 """Session of one run of a study: its queue, its record and its Tune runs."""
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import study_file, table_folder
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
+from tune_qat.results.publishable import publishable_command
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
@@ -256,6 +256,6 @@ class Session:
 
 
 def _command() -> str:
-    """Return the command line as it would be typed, without the folder of the program: the table may be published."""
+    """Return the command line as it would be typed, without folders, users and hosts: the table may be published."""
     name = Path(sys.argv[0]).name
-    return shlex.join(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
+    return publishable_command(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])

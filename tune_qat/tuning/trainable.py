@@ -14,6 +14,7 @@ from ray import tune
 from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file
+from tune_qat.results.publishable import publishable
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
@@ -85,7 +86,8 @@ class StudyTrial(tune.Trainable):
             report = self._failed(INTERRUPTED, error, str(error))
         except Exception as error:
             # A bug in a model or dataset ends this trial only; the traceback goes into the record.
-            text = "".join(traceback.format_exception(error))[-4000:]
+            # Here and not only there: Ray writes reports down, too.
+            text = publishable("".join(traceback.format_exception(error)))[-4000:]
             report = self._failed(OOM if is_out_of_memory(error) else ERROR, error, text)
         return pack(report)
 
@@ -143,7 +145,7 @@ def _epochs(
     earlier = context.attempts.get(plan.trial_key, 0)
     log = patience.read(lambda: EpochLog(context.results, context.study_id, plan.trial_key, write, earlier=earlier))
     with thread_count(given.threads), memory_share(given.device, given.gpus):
-        about.update(_about(given.device))
+        about.update(_about(given.device, context.study_id))
         training = _started(plan, work, task, context, about, patience.read)
         if training.epoch == 0:
             patience.read(log.forget_earlier)
@@ -232,7 +234,7 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
         time.sleep(WARM_UP_PAUSE_S)
 
 
-def _about(device: str) -> dict[str, Any]:
+def _about(device: str, study_id: str) -> dict[str, Any]:
     import torch
 
     from tune_qat.results.provenance import host_hash
@@ -240,7 +242,7 @@ def _about(device: str) -> dict[str, Any]:
     from tune_qat.training.device import hardware
 
     return {
-        "host_hash": host_hash(),
+        "host_hash": host_hash(study_id),
         "threads": torch.get_num_threads(),
         "precision": set_precision(device),
         **hardware(device),

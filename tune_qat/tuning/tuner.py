@@ -7,6 +7,7 @@ from typing import Any
 from ray import tune
 
 from tune_qat.tuning.cluster.leftovers import scratch
+from tune_qat.tuning.cluster.secrecy import keep_credentials
 from tune_qat.tuning.reports import Reports
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
@@ -17,6 +18,7 @@ def tuner(
     trainable: Any, searcher: StudySearcher, scheduler: StudyScheduler, reports: Reports, limit: int | None
 ) -> Iterator[tune.Tuner]:
     """Yield a Tune run that is ready to start, of at most `limit` trials at once; its own files are temporary."""
+    keep_credentials()
     with scratch() as folder:
         yield tune.Tuner(
             trainable,

@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.secrets import hide_secrets
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
 """Longest wait for `ray status`, which takes a second."""
 CLIENT = "ray://"
 """Scheme of Ray Client."""
-_HOST_PORT = re.compile(r"\[?(?P<host>[^\[\]/]+)\]?:(?P<port>\d{1,5})")
+_HOST_PORT = re.compile(r"\[?(?P<host>[^\[\]/@]+)\]?:(?P<port>\d{1,5})")
 START_ONE = "Use --address local for this machine, or start one with: RAY_AUTH_MODE=token ray start --head"
 
 
@@ -27,11 +28,12 @@ def check_address(address: str) -> None:
     """Raise `UsageError` for an address of Ray Client, and for one that is malformed."""
     if address.startswith(CLIENT):
         raise UsageError(
-            f"--address {address}: Ray Client would keep the study's driver on this machine, outside of the cluster, "
-            "where it is lost with the connection. Submit the study as a job: tune-qat launch SPACE --on ray"
+            f"--address {hide_secrets(address)}: Ray Client would keep the study's driver on this machine, outside of "
+            "the cluster, and lose it with the connection. Submit the study as a job: tune-qat launch SPACE --on ray"
         )
     if address not in ("local", "auto") and not _HOST_PORT.fullmatch(address):
-        raise UsageError(f"--address takes local, auto, or host:port of a Ray cluster, but got {address!r}.")
+        shown = hide_secrets(address)
+        raise UsageError(f"--address takes local, auto, or host:port of a Ray cluster, but got {shown!r}.")
 
 
 def check_reachable(address: str) -> None:

@@ -15,6 +15,7 @@ from tune_qat.tuning.cluster.address import no_cluster
 from tune_qat.tuning.cluster.leftovers import SESSION, held, remove_left
 from tune_qat.tuning.cluster.local import check_local, ray_folder
 from tune_qat.tuning.cluster.machine import usable_cpus
+from tune_qat.tuning.cluster.secrecy import private_folder
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent setting
@@ -71,14 +72,15 @@ def cluster(address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     if address == "local":
         check_local()
+        private_folder()
         remove_left(ray_folder(), SESSION)
     # Errors of trials are in the record, and errors of the driver are raised.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
-    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": usable_cpus()}
-    options = local if address == "local" else {}
+    local = {"include_dashboard": False, "num_cpus": usable_cpus(), "_temp_dir": str(ray_folder())}
+    options: dict[str, Any] = local if address == "local" else {}
     try:
         started: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tune_qat.config import TuneQatError
 from tune_qat.storage.paths import cause_of
+from tune_qat.tuning.cluster.secrecy import private_path
 
 LONGEST_NAME = 107
 """Longest path of a socket, in bytes."""
@@ -19,7 +20,7 @@ LOOPBACK_S = 5.0
 
 def ray_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder in which Ray makes one for each of its sessions."""
-    return Path(environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp") / "ray"
+    return private_path(environment) / "ray"
 
 
 def check_local() -> None:
