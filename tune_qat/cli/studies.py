@@ -59,8 +59,12 @@ def plan(
     Lists arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
     """
     from tune_qat.cli.plan_text import describe
+    from tune_qat.results.views import naming_damage
 
-    print(describe(read_study(space, overrides, trials), storage_path(results)))
+    study, folder = read_study(space, overrides, trials), storage_path(results)
+    with naming_damage(folder):
+        text = describe(study, folder)
+    print(text)
 
 
 @app.command()
@@ -143,5 +147,9 @@ def _check_no_client(study_name: str, address: str, space: str, results: str) ->
 def status(results: Results) -> None:
     """Show what is done, running and left, from the record's files."""
     from tune_qat.cli.status_text import describe
+    from tune_qat.results.views import naming_damage
 
-    print(describe(storage_path(results)))
+    folder = storage_path(results)
+    with naming_damage(folder):
+        text = describe(folder)
+    print(text)

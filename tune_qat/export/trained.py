@@ -1,6 +1,5 @@
 """The trained model of a trial, built again from the record and its checkpoint; the data is not needed."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +53,7 @@ def load_trained(results: StoragePath, trial_key: str, params_json: str) -> Trai
             f"Checkpoint {path} does not say what its model takes as input: an earlier version of tune-qat wrote it. "
             "Run the study again with another results folder (--results)."
         )
-    config = TrialConfig.from_dict(json.loads(params_json))
+    config = TrialConfig.of_record(trial_key, params_json)
     return built(trial_key, config, state)
 
 

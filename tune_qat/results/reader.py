@@ -1,6 +1,6 @@
 """The record as rows, for the process that runs a study; it only reads. Queries of users go through `views.py`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import TuneQatError
+from tune_qat.config.shown import cut
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
-from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.results.schema import KEYS, TABLES
+from tune_qat.results.soundness import DAMAGED, check_count, check_folder, check_rows, check_schema
 from tune_qat.storage.paths import StoragePath, open_input
 
 AGAIN = 20
@@ -70,18 +72,19 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
     """
     # ParquetFile, not read_table, which would make a column of the folder's name.
     with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        check_schema(path, file.schema_arrow)
         table = file.read(columns)
-    _check_metadata(path, table.schema.metadata)
+    check_count(path, table.num_rows)
     return table
 
 
 def check_file(path: StoragePath) -> None:
     """Check a whole file by reading it, one row group in memory at a time; errors as `read_file`."""
     with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        check_schema(path, file.schema_arrow)
+        check_count(path, file.metadata.num_rows)
         for group in range(file.num_row_groups):
-            file.read_row_group(group)
-        metadata = file.schema_arrow.metadata
-    _check_metadata(path, metadata)
+            check_rows(path, file.read_row_group(group))
 
 
 def last_epochs(results: StoragePath, study_id: str, trial_key: str) -> list[dict[str, Any]]:
@@ -116,6 +119,7 @@ def check_version(results: StoragePath) -> None:
     """
     for table in TABLES:
         for folder in study_folders(results, table):
+            check_folder(folder)
             while_compacted(partial(_check_files, folder, _check_file, only=1))
 
 
@@ -123,6 +127,7 @@ def check_files(results: StoragePath) -> None:
     """Check every file of the record; raise the error of `check_file` for the first that is damaged."""
     for table in TABLES:
         for folder in study_folders(results, table):
+            check_folder(folder)
             while_compacted(partial(_check_files, folder, check_file))
 
 
@@ -133,8 +138,9 @@ def _check_files(folder: StoragePath, check: Callable[[StoragePath], Any], only:
 
 def _check_file(path: StoragePath) -> None:
     with _opened(path) as source:
-        metadata = pq.read_metadata(source).metadata
-    _check_metadata(path, metadata)
+        metadata = pq.read_metadata(source)
+        check_schema(path, metadata.schema.to_arrow_schema())
+    check_count(path, metadata.num_rows)
 
 
 def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
@@ -151,26 +157,14 @@ def _epoch_rows(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
     return rows + own
 
 
-def _check_metadata(path: StoragePath, metadata: Mapping[bytes, bytes] | None) -> None:
-    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise UsageError(
-            f"{path} was written with schema version {found}, but this program reads version {SCHEMA_VERSION}. "
-            "Use another results folder (--results), or the version of tune-qat that wrote it."
-        )
-
-
 @contextmanager
 def _opened(path: StoragePath) -> Iterator[Any]:
     """Open a file for pyarrow, and turn the errors of the block into a `TuneQatError`, except `FileNotFoundError`."""
     try:
         with open_input(path) as source:
             yield source
-    except FileNotFoundError:
+    except (FileNotFoundError, TuneQatError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name of a column that is no UTF-8
         cause = str(error).partition("\n")[0]
-        raise TuneQatError(
-            f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "
-            "`tune-qat run` sets it aside and runs its trial again."
-        ) from None
+        raise TuneQatError(f"{path} cannot be read as Parquet ({cut(cause)}). {DAMAGED}") from None

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.regular import check_regular
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
 """Schemes of object storage, without folders; an uploaded file appears there once it is complete."""
@@ -119,9 +120,17 @@ def open_input(path: StoragePath) -> Any:
     from pyarrow import OSFile
 
     if isinstance(path, Path):
+        check_regular(path)
         return OSFile(str(path))
     files, name = path._found()
     return files.open_input_file(name)
+
+
+def read_whole(path: StoragePath) -> bytes:
+    """Return the content of a file; `TuneQatError` where it is no regular one, `OSError` where it cannot be read."""
+    if isinstance(path, Path):
+        check_regular(path)
+    return path.read_bytes()
 
 
 def write_whole(path: StoragePath, data: bytes | memoryview) -> None:

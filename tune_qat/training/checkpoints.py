@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import TuneQatError
-from tune_qat.storage.paths import StoragePath, Write, write_whole
+from tune_qat.storage.paths import StoragePath, Write, read_whole, write_whole
 
 
 def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = write_whole) -> None:
@@ -22,7 +22,7 @@ def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:
     """Read a checkpoint as plain data, never as code; raise `TuneQatError` naming the file if it cannot be read."""
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(read_whole(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except Exception as error:
