@@ -1,5 +1,6 @@
 """Connection to results folders through DuckDB, with its errors turned into messages."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,12 +13,16 @@ from scipy.special import stdtrit
 from analysis.bundled import HERE, read
 from analysis.reading_only import check_reads_only
 from tune_qat.config import UsageError
-from tune_qat.results.reader import AGAIN, check_files
-from tune_qat.results.views import connect, vanished
+from tune_qat.config.shown import cut
+from tune_qat.results.reader import AGAIN
+from tune_qat.results.views import check_damage, connect, vanished
 from tune_qat.storage.paths import StoragePath, storage_path
 
 _LARGEST_DF = 1000
 """Most degrees of freedom in `student_t`; from there on, the normal quantile is at most 0.12 % smaller."""
+_NOT_HELD = re.compile(r"\b(INTERVAL|MAP|UNION|VARIANT|BIT|BLOB|BIGNUM|TIME_NS|GEOMETRY)\b")
+"""Types of DuckDB that not all formats and frames of `tune-qat query` have."""
+_NESTED = re.compile(r"[(\[]")
 T = TypeVar("T")
 
 
@@ -47,15 +52,50 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
 def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     """Run one SQL statement that only reads; `UsageError` if it is more than that, DuckDB's own errors otherwise."""
     check_reads_only(connection, text)
-    found = connection.sql(text).to_arrow_table()
+    found = _as_held(connection, text)
     # Sums of integers are decimals in DuckDB; pandas has none.
     fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in found.schema]
     return found.cast(pa.schema(fields))
 
 
+def _as_held(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+    """Return the rows; as text those types that JSON, Parquet, pandas or polars do not have, nested ones as JSON."""
+    found = connection.sql(text)
+    kinds = [str(kind) for kind in found.types]
+    if not any(map(_NOT_HELD.search, kinds)):
+        return found.to_arrow_table()
+    # By position: two columns may have the same name.
+    columns = [_as_text(f"#{place}", kind) for place, kind in enumerate(kinds, start=1)]
+    (statement,) = connection.extract_statements(text)
+    shown = connection.sql(_open_ended(statement.query)).project(", ".join(columns))
+    return shown.to_arrow_table().rename_columns(found.columns)
+
+
+def _open_ended(text: str) -> str:
+    """Return a statement up to its semicolon: DuckDB makes it part of another as it is."""
+    whole = text.encode()
+    ends = (place for place, _ in duckdb.tokenize(text) if whole[place : place + 1] == b";")
+    return whole[: next(ends, None)].decode()
+
+
+def _as_text(column: str, kind: str) -> str:
+    if not _NOT_HELD.search(kind):
+        return column
+    return f"CAST({f'to_json({column})' if _NESTED.search(kind) else column} AS VARCHAR)"
+
+
 def to_pandas(found: pa.Table) -> pd.DataFrame:
-    """Convert an answer to pandas, without DuckDB's own `.df()`, which warns under pandas 3."""
-    return found.to_pandas()
+    """Convert an answer to pandas, without DuckDB's own `.df()`, which warns under pandas 3.
+
+    Raises `UsageError` for a value that Python does not have, such as the year 290000.
+    """
+    try:
+        return found.to_pandas()
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        cause = cut(str(error).partition("\n")[0])
+        raise UsageError(
+            f"The answer has a value that Python has not ({cause}). Ask for text: CAST(x AS VARCHAR)."
+        ) from None
 
 
 def explained(ask: Callable[[], T], paths: Sequence[StoragePath]) -> T:
@@ -70,8 +110,7 @@ def explained(ask: Callable[[], T], paths: Sequence[StoragePath]) -> T:
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
         raise _refused(error) from None
     except duckdb.Error as error:
-        for path in paths:
-            check_files(path)
+        check_damage(paths)
         raise _refused(error) from None
 
 
@@ -91,4 +130,4 @@ def _student_t() -> pa.Table:
 
 
 def _refused(error: duckdb.Error) -> UsageError:
-    return UsageError(f"DuckDB cannot answer this query. {error}")
+    return UsageError(f"DuckDB cannot answer this query. {cut(str(error), 2_000)}")

@@ -23,6 +23,7 @@ from analysis.report.studies import Scope, notices, scopes, studies
 from analysis.report.verdict import verdict
 from analysis.stats import badges
 from tune_qat.results.publishable import publishable
+from tune_qat.results.views import naming_damage
 
 HERE = Path(__file__).parent
 ROWS_OF_PAGE = 3_000
@@ -44,6 +45,11 @@ def page(results: Any, *, live: str | None = None) -> str:
         UsageError: as for `analysis.open`.
     """
     asked = answers(results)
+    with naming_damage(*asked.paths):
+        return _page(asked, live)
+
+
+def _page(asked: Answers, live: str | None) -> str:
     found, known = scopes(asked), studies(asked)
     exhibits = max(1, len(found) * sum(len(block.exhibits) for block in BLOCKS))
     cap = max(5, min(100, ROWS_OF_PAGE // exhibits))

@@ -23,9 +23,13 @@ def edges(results: Results, study: OneStudy = None) -> None:
     Lists the best value of each searched dimension of each arm, those near an edge first, a range wide enough, and the
     side on which no trial has ended well beyond the best.
     """
+    from tune_qat.results.views import naming_damage
     from tune_qat.widen.edges import describe
 
-    print(describe(storage_path(results), study))
+    folder = storage_path(results)
+    with naming_damage(folder):
+        text = describe(folder, study)
+    print(text)
 
 
 @app.command()
@@ -50,6 +54,7 @@ def widen(
     """
     rates = read_span(learning_rate, "--learning-rate")
     sizes = read_span(batch_size, "--batch-size", powers=True)
+    from tune_qat.results.views import naming_damage
     from tune_qat.widen.file import check_output, document, write
     from tune_qat.widen.ranges import Wanted
     from tune_qat.widen.ranges import widen as widen_study
@@ -58,8 +63,9 @@ def widen(
         check_output(output)
     wanted = Wanted(arms=arm or (), learning_rate=rates, batch_size=sizes, trials=trials)
     folder = storage_path(results)
-    widened = widen_study(folder, study, wanted)
-    text = document(widened, folder, output)
+    with naming_damage(folder):
+        widened = widen_study(folder, study, wanted)
+        text = document(widened, folder, output)
     if output is None:
         sys.stdout.write(text)
         return

@@ -1,25 +1,38 @@
 """Commands about the record: query, compact."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tune_qat.cli.application import app
 from tune_qat.cli.options import Results
-from tune_qat.config import UsageError
+from tune_qat.config import TuneQatError, UsageError
 from tune_qat.storage.paths import storage_path
 
 
-@app.command()
+class QueryCommand(TyperCommand):
+    """The command `query`, which takes SQL that begins with a comment for SQL, and for no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments, a blank before a comment of SQL."""
+        return super().parse_args(ctx, [f" {one}" if _is_comment(one) else one for one in args])
+
+
+def _is_comment(argument: str) -> bool:
+    return argument.startswith("--") and (argument[2:3].isspace() or "\n" in argument)
+
+
+@app.command(cls=QueryCommand)
 def query(
     results: Annotated[list[str] | None, typer.Argument(help="Results folders, or their URIs.")] = None,
-    question: Annotated[str | None, typer.Argument(help="SQL, or the name of a bundled question.")] = None,
+    question: Annotated[str | None, typer.Argument(help="SQL, a file.sql, or the name of a bundled question.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
     list_questions: Annotated[bool, typer.Option("--list", help="The bundled questions.")] = False,
 ) -> None:
-    """Ask the record in SQL, or by the name of a bundled question."""
+    """Ask the record in SQL, of the command line or a file, or by the name of a bundled question."""
     import analysis
     from tune_qat.text.tables import check_format, write_frame
 
@@ -29,7 +42,9 @@ def query(
         return
     if not results or question is None:
         known = ", ".join(analysis.queries())
-        raise UsageError(f"query takes results folders and then a question: SQL, or one of {known} (see --list).")
+        raise UsageError(
+            f"query takes results folders and then a question: SQL, a file.sql, or one of {known} (see --list)."
+        )
     check_format(format_, output)
     write_frame(analysis.frame(results, question), format_, output)
 
@@ -43,5 +58,12 @@ def compact(results: Results) -> None:
     """
     from tune_qat.results.compaction import compact as compact_all
 
-    for study in compact_all(storage_path(results)):
+    folder = storage_path(results)
+    try:
+        done = compact_all(folder)
+    except OSError as error:
+        raise TuneQatError(
+            f"{folder} cannot be compacted: {error}. All its rows are still there. Compact it where it may be written."
+        ) from None
+    for study in done:
         print(f"study {study.study_id}: {study.before} files are now {study.after}")

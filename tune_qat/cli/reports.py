@@ -1,5 +1,6 @@
 """The command that reports the findings of a study: report."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,9 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.storage.paths import naming, storage_path
+
+_EXTRA = ("jinja2", "opda", "plotly", "scikit_posthocs", "statsmodels")
+"""Packages of the extra `analysis` that every report needs; torch brings jinja2 in any case."""
 
 
 @app.command()
@@ -27,10 +31,7 @@ def report(
     """
     if live and (output is not None or static is not None):
         raise UsageError("report: --live serves the page and writes no file. Leave out -o and --static, or --live.")
-    try:
-        import jinja2  # noqa: F401 - the first import of the report
-    except ModuleNotFoundError:
-        raise TuneQatError("The report needs further packages: pip install 'tune-qat[analysis]'") from None
+    _check_extra(static is not None)
     if live:
         from analysis.report.server import serve
 
@@ -40,6 +41,7 @@ def report(
     from analysis.answers import Answers
     from analysis.report.files import write_files
     from analysis.report.page import page
+    from tune_qat.results.views import naming_damage
 
     asked = Answers(*results)
     if output is not None or static is None:
@@ -49,4 +51,13 @@ def report(
             path.write_text(text, encoding="utf-8")
         print(path)
     if static is not None:
-        write_files(asked, static, print)
+        with naming_damage(*asked.paths):
+            write_files(asked, static, print)
+
+
+def _check_extra(static: bool) -> None:
+    """Raise `TuneQatError` that names the packages of the extra `analysis` which the report needs and are missing."""
+    needed = (*_EXTRA, "kaleido") if static else _EXTRA
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise TuneQatError(f"The report needs {', '.join(missing)}: pip install 'tune-qat[analysis]'")

@@ -30,16 +30,17 @@ def simulate(
     if format_ not in ("table", "json"):
         raise UsageError(f"--format must be table or json, but got {format_!r}.")
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
+    from tune_qat.results.views import naming_damage
     from tune_qat.simulate.command import describe, find
+    from tune_qat.storage.paths import storage_path
 
-    found = find(source, study, read_overrides(overrides, trials))
-    print(
-        describe(
-            found,
+    with naming_damage(storage_path(source)):
+        text = describe(
+            find(source, study, read_overrides(overrides, trials)),
             workers=workers,
             time_budget=seconds,
             seeds=seeds if compare else None,
             form=format_,
             say=lambda text: print(text, file=sys.stderr),
         )
-    )
+    print(text)

@@ -59,13 +59,16 @@ def plan(
     Lists arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
     """
     from tune_qat.cli.plan_text import describe
+    from tune_qat.results.views import naming_damage
 
-    study = read_study(space, overrides, trials)
+    study, folder = read_study(space, overrides, trials), storage_path(results)
     if study.batches_of_one:  # otherwise, torch is not needed
         from tune_qat.tuning.checks import check_batches_of_one
 
         check_batches_of_one(study)
-    print(describe(study, storage_path(results)))
+    with naming_damage(folder):
+        text = describe(study, folder)
+    print(text)
 
 
 @app.command()
@@ -154,5 +157,9 @@ def _check_no_client(study_name: str, address: str, space: str, results: str) ->
 def status(results: Results) -> None:
     """Show what is done, running and left, from the record's files."""
     from tune_qat.cli.status_text import describe
+    from tune_qat.results.views import naming_damage
 
-    print(describe(storage_path(results)))
+    folder = storage_path(results)
+    with naming_damage(folder):
+        text = describe(folder)
+    print(text)

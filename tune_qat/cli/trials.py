@@ -105,8 +105,12 @@ def export(
     if best and trial_key is not None:
         raise UsageError(f"export takes a trial's key or --best, but got --best and {trial_key!r}.")
     from tune_qat.export.command import export as export_one
+    from tune_qat.results.views import naming_damage
 
-    print(export_one(storage_path(results), trial_key, output))
+    folder = storage_path(results)
+    with naming_damage(folder):
+        text = export_one(folder, trial_key, output)
+    print(text)
 
 
 @app.command()
@@ -128,8 +132,11 @@ def rerun(
     from tune_qat.rerun import text
     from tune_qat.rerun.again import COMPARED, Rerun
     from tune_qat.rerun.recorded import find
+    from tune_qat.results.views import naming_damage
 
-    recorded = find(storage_path(results), trial_key)
+    folder = storage_path(results)
+    with naming_damage(folder):
+        recorded = find(folder, trial_key)
     again = Rerun(recorded, data_dir=data_dir, threads=threads)
     if not json_lines:
         print(text.heading(again), "", text.HEADER, sep="\n", flush=True)

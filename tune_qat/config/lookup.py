@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol, TypeVar
 
 from tune_qat.config import UsageError
+from tune_qat.config.shown import LONGEST, shown
 
 
 class Spec(Protocol):
@@ -32,7 +33,9 @@ class Table(dict[str, Line]):
     def get_spec(self, name: str) -> Line:
         """Find the line with this name; `UsageError` with the nearest name and all names where there is none."""
         if not isinstance(name, str) or name not in self:
-            raise UsageError(f"Unknown {self.kind} {name!r}.{did_you_mean(str(name), self)} Known: {', '.join(self)}.")
+            raise UsageError(
+                f"Unknown {self.kind} {shown(name)}.{did_you_mean(str(name), self)} Known: {', '.join(self)}."
+            )
         return self[name]
 
 
@@ -42,17 +45,17 @@ def check_options(kind: str, name: str, given: Iterable[str], known: Collection[
         if option not in known:
             takes = f"It takes: {', '.join(known)}." if known else "It takes none."
             hint = did_you_mean(option, known)
-            raise UsageError(f"{kind.capitalize()} {name!r} has no option {option!r}.{hint} {takes}")
+            raise UsageError(f"{kind.capitalize()} {name!r} has no option {shown(option)}.{hint} {takes}")
 
 
 def wrong_option(kind: str, name: str, option: str, allowed: str, value: object) -> UsageError:
     """Make the error of an option's value that is not allowed."""
-    return UsageError(f"Option {option!r} of {kind} {name!r} must be {allowed}, but got {value!r}.")
+    return UsageError(f"Option {option!r} of {kind} {name!r} must be {allowed}, but got {shown(value)}.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Ask, after a blank, whether the nearest known word was meant; empty where none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, list(known), n=1) if len(word) <= LONGEST else []
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -1,15 +1,17 @@
 """One training run, fully resolved, and its identity."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from tune_qat.config.errors import UsageError
+from tune_qat.config.errors import TuneQatError, UsageError
 from tune_qat.config.later import drop_unused, later
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
 from tune_qat.config.scheme import Scheme
+from tune_qat.config.shown import cut
 from tune_qat.config.values import DECAY, SCHEDULES, SEEDS, STORAGE_OPTIONS, check, real, settle, stable_hash, whole
 
 
@@ -88,6 +90,17 @@ class TrialConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
         parts = {name: kind(**values[name]) for name, kind in _PARTS.items() if values.get(name) is not None}
         return cls(**{**values, **parts})
+
+    @classmethod
+    def of_record(cls, trial_key: str, params_json: str) -> "TrialConfig":
+        """Read a trial's configuration in a record; `TuneQatError` where another program, or version, wrote it."""
+        try:
+            return cls.from_dict(json.loads(params_json))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
+            raise TuneQatError(
+                f"The record of trial {trial_key} holds a configuration (params_json) that this version of tune-qat "
+                f"does not know: {cut(str(error))}. Use the version that wrote it, or another results folder."
+            ) from None
 
     def identity(self) -> dict[str, Any]:
         """Pick the fields that determine a trial's numbers, for hashing.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tune_qat.config.errors import UsageError
+from tune_qat.config.shown import shown
 
 FLOAT_BITS = 32
 """A bit width that means "not quantized"."""
@@ -50,14 +51,14 @@ def is_number(value: object) -> TypeGuard[float]:
 def real(name: str, value: object) -> float:
     """Take a finite number as a float."""
     if not is_number(value):
-        raise UsageError(f"{name} must be a finite number, but got {value!r}.")
+        raise UsageError(f"{name} must be a finite number, but got {shown(value)}.")
     return float(value)
 
 
 def whole(name: str, value: object) -> int:
     """Take a whole number as an int."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise UsageError(f"{name} must be a whole number, but got {value!r}.")
+        raise UsageError(f"{name} must be a whole number, but got {shown(value)}.")
     return int(value)
 
 
@@ -70,14 +71,14 @@ def settle(part: Any, take: Callable[[str, object], object], *names: str, said: 
 def check(holds: bool, name: str, rule: str, value: object) -> None:
     """Refuse a value that breaks a rule."""
     if not holds:
-        raise UsageError(f"{name} must {rule}, but got {value!r}.")
+        raise UsageError(f"{name} must {rule}, but got {shown(value)}.")
 
 
 def pair(name: str, bits: Iterable[int]) -> tuple[int, int]:
     """Take two whole numbers as weight and activation bits."""
     found = tuple(whole(name, one) for one in bits)
     if len(found) != 2:
-        raise UsageError(f"{name} must be [weight bits, activation bits], but got {list(found)}.")
+        raise UsageError(f"{name} must be [weight bits, activation bits], but got {shown(list(found))}.")
     return found
 
 

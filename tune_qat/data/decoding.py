@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tune_qat.config import TuneQatError
+from tune_qat.config.regular import IRREGULAR, is_regular
 
 NAMED_FAILURES = 10
 CENTRE = 224 / 256
@@ -25,6 +26,8 @@ def open_rgb(path: Path) -> Image.Image:
 
     Raises `ValueError` if the file has more than 8 bits per channel, which Pillow would clip silently.
     """
+    if not is_regular(path):
+        raise ValueError(f"it {IRREGULAR}")
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"its mode is {image.mode!r}; only images with 8 bits per channel are supported")

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from tune_qat.config import TuneQatError
 from tune_qat.data.fingerprint import data_fingerprint, split_fingerprint
 from tune_qat.data.spec import DatasetSpec, LabelledImages, ModelInput
 from tune_qat.data.task import Dataset
@@ -28,7 +31,14 @@ def labelled_dataset(
         content: content that the data fingerprint is made of, independent of the splits.
         members: source indices or names of the samples by split, which the split fingerprint is made of.
         names: file names by split, if samples have names.
+
+    Raises `TuneQatError` if a split has no images, or its labels do not fit them.
     """
+    for split, part in splits.items():
+        try:
+            check_labels(len(part.images), part.labels, classes)
+        except ValueError as error:
+            raise TuneQatError(f"Split {split!r} of dataset {spec.name!r} cannot be trained on: {error}.") from None
     _, channels, height, width = splits["train"].images.shape
     return Dataset(
         spec=spec,
@@ -41,3 +51,17 @@ def labelled_dataset(
             task=spec.task, channels=channels, height=height, width=width, classes=classes, scale=None
         ),
     )
+
+
+def check_labels(images: int, labels: np.ndarray, classes: int) -> None:
+    """Raise `ValueError` unless every one of this number of images has a label, from 0 to below `classes`."""
+    if not images:
+        raise ValueError("it has no images")
+    if len(labels) != images:
+        raise ValueError(f"it has {images:,} images and {len(labels):,} labels")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"labels are from 0 to {classes - 1}, but that of image {wrong[0]} is {labels[wrong[0]]} "
+            f"({len(wrong):,} such in all)"
+        )

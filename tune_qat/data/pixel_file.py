@@ -23,6 +23,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from tune_qat.config import StudyHalted, TuneQatError
+from tune_qat.config.regular import check_regular
 from tune_qat.data.fingerprint import digest
 
 CACHE_VARIABLE = "TUNE_QAT_CACHE"
@@ -67,6 +68,7 @@ class PixelFile:
     def read(self) -> Pixels | None:
         """Return the content, with the images mapped; None if the file is missing, incomplete or of another shape."""
         try:
+            check_regular(self.path)
             images = open_memmap(self.path, mode="r")
             with self.path.open("rb") as file:
                 file.seek(images.offset + images.nbytes)

@@ -8,10 +8,11 @@ import numpy as np
 from torchvision import datasets
 
 from tune_qat.config import TuneQatError
+from tune_qat.config.regular import check_regular
 from tune_qat.data import DATASETS
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.folders import require
-from tune_qat.data.labelled import labelled_dataset
+from tune_qat.data.labelled import check_labels, labelled_dataset
 from tune_qat.data.spec import DatasetSpec, LabelledImages
 from tune_qat.data.splits import cut, stratified_order
 from tune_qat.data.task import Dataset
@@ -40,6 +41,8 @@ def load_cifar10(data_dir: Path | None, **options: Any) -> Dataset:
 def _load(spec: DatasetSpec, reader: Reader, folder: str, data_dir: Path | None, options: dict[str, Any]) -> Dataset:
     path = require(spec, data_dir, folder)
     try:
+        for file in path.glob("*ubyte*" if "raw" in folder else "*batch*"):
+            check_regular(file)
         source, test = (_arrays(reader(data_dir, train=train, download=False)) for train in (True, False))
     except Exception as error:  # RuntimeError for missing files, anything for damaged ones
         raise TuneQatError(
@@ -66,4 +69,6 @@ def _load(spec: DatasetSpec, reader: Reader, folder: str, data_dir: Path | None,
 def _arrays(source: Any) -> LabelledImages:
     images = np.asarray(source.data)
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return LabelledImages(images=np.ascontiguousarray(images), labels=np.asarray(source.targets, dtype=np.int64))
+    labels = np.asarray(source.targets, dtype=np.int64)
+    check_labels(len(images), labels, CLASSES)
+    return LabelledImages(images=np.ascontiguousarray(images), labels=labels)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tune_qat.config import TuneQatError
+from tune_qat.config.regular import IRREGULAR, is_regular
 from tune_qat.data import DATASETS
 from tune_qat.data.decoded import ImageSource, decode
 from tune_qat.data.decoding import Box, centre_square, open_rgb
@@ -86,7 +87,7 @@ def _body_box(path: Path, size: tuple[int, int]) -> Box:
 
     `size` is that of the decoded image: the one in the annotation is not always right.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = _text(path)
     if "<!DOCTYPE" in text:  # entities could expand without end
         raise ValueError(f"{path.name} declares a document type, which no annotation of the release does")
     found = [
@@ -105,11 +106,20 @@ def _body_box(path: Path, size: tuple[int, int]) -> Box:
 
 def _read_list(path: Path) -> list[str]:
     """Return the names `breed folder/file`, in the list's order."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        lines = [line.strip() for line in _text(path).splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TuneQatError(f"{path} cannot be read: {error}. Unpack the lists of the release again.") from None
     names = ["/".join(PurePosixPath(line).parts[-2:]) for line in lines if line]
     if not names or any("/" not in name for name in names):
         raise TuneQatError(f"{path} must name images as './/breed folder/file.jpg', one on each line.")
     return names
+
+
+def _text(path: Path) -> str:
+    if not is_regular(path):
+        raise OSError(f"it {IRREGULAR}")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _breed(name: str) -> str:

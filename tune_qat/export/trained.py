@@ -1,6 +1,5 @@
 """The trained model of a trial, built again from the record and its checkpoint; the data is not needed."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +58,7 @@ def load_trained(results: StoragePath, choice: Choice) -> Trained:
             f"Checkpoint {path} does not say what its model takes as input: an earlier version of tune-qat wrote it. "
             "Run the study again with another results folder (--results)."
         )
-    config = TrialConfig.from_dict(json.loads(choice.params_json))
+    config = TrialConfig.of_record(trial_key, choice.params_json)
     return built(trial_key, config, state)
 
 

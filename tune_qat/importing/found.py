@@ -58,6 +58,8 @@ class FoundStudy:
     trials: Sequence[FoundTrial]
     planned: int
     """Number of trials that the study created, including those that never started."""
+    lost: str = ""
+    """Parts that could not be read, in words; empty if all could."""
 
     @property
     def shown_in(self) -> str:

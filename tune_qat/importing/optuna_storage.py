@@ -11,8 +11,11 @@ from urllib.parse import quote
 from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.secrets import hide_secrets, without_secrets_of
+from tune_qat.config.shown import cut, listed, shown
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
+from tune_qat.importing.database import check_answers
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
+from tune_qat.importing.plain import plain
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -42,9 +45,13 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
         opened, found_in, version = _open(storage)
         study = optuna.load_study(study_name=_name(opened, hide_secrets(found_in), name), storage=opened)
         index, called, sign = _objective(study, metric)
+        if not (isinstance(study.study_name, str) and isinstance(called, str)):
+            raise TypeError("a name is no text")
         trials = study.get_trials(deepcopy=False)
-    first = min((step for trial in trials for step in trial.intermediate_values), default=0)
-    begun = [trial for trial in trials if trial.state.name != "WAITING"]
+        first = min((step for trial in trials for step in trial.intermediate_values), default=0)
+        begun = [trial for trial in trials if trial.state.name != "WAITING"]
+        # Steps begin at 0 or 1, epochs at 1.
+        found = [_read(trial, index, shift=1 if first == 0 else 0) for trial in begun]
     return FoundStudy(
         tool="optuna",
         version=version,
@@ -52,8 +59,7 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
         found_in=found_in,
         metric=called,
         sign=sign,
-        # Steps begin at 0 or 1, epochs at 1.
-        trials=[_trial(trial, index, shift=1 if first == 0 else 0) for trial in begun],
+        trials=found,
         planned=len(trials),
     )
 
@@ -61,8 +67,6 @@ def read(storage: str, name: str | None = None, metric: str | None = None) -> Fo
 @contextmanager
 def _readable(storage: str) -> Iterator[None]:
     """Turn the errors of Optuna, SQLAlchemy and drivers about an unreadable storage into a `TuneQatError`."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except TuneQatError:
@@ -72,8 +76,8 @@ def _readable(storage: str) -> Iterator[None]:
         raise TuneQatError(f"The storage needs a database driver that is not installed: {missing}") from None
     except RuntimeError as error:  # another version's tables: Optuna says what to do
         raise TuneQatError(f"Optuna cannot read the storage. {without_secrets_of(storage, str(error))}") from None
-    except (SQLAlchemyError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        cause = without_secrets_of(storage, str(error).partition("\n")[0])
+    except Exception as error:  # Optuna, SQLAlchemy and drivers raise anything at a value that they did not write
+        cause = cut(without_secrets_of(storage, str(error).partition("\n")[0]))
         raise TuneQatError(
             f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
             f"A storage is {_KINDS}. Check that this is one, and that it is complete."
@@ -100,6 +104,7 @@ def _open(storage: str) -> "tuple[BaseStorage, str, str | None]":
         if not url.database or url.database == ":memory:":
             raise UsageError(f"{hide_secrets(storage)} does not name a file. A storage is {_KINDS}.")
         return _open_sqlite(_file(Path(url.database)))
+    check_answers(url)
     named = url.set(query={}).render_as_string(hide_password=True)
     return RDBStorage(storage, skip_table_creation=True), named, None
 
@@ -122,7 +127,7 @@ def _open_sqlite(path: Path) -> "tuple[BaseStorage, str, str | None]":
     finally:
         connection.close()
     opened = RDBStorage("sqlite://", engine_kwargs={"creator": connect}, skip_table_creation=True)
-    return opened, f"sqlite:///{path}", version
+    return opened, f"sqlite:///{path}", version if isinstance(version, str) else None
 
 
 def _file(path: Path) -> Path:
@@ -143,9 +148,9 @@ def _name(storage: "BaseStorage", shown: str, name: str | None) -> str:
     if not known:
         raise UsageError(f"{shown} contains no study.")
     if name is None and len(known) > 1:
-        raise UsageError(f"{shown} contains several studies. Choose one with --study: {', '.join(known)}.")
+        raise UsageError(f"{shown} contains several studies. Choose one with --study: {listed(known)}.")
     if name is not None and name not in known:
-        raise UsageError(f"{shown} contains no study {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}.")
+        raise UsageError(f"{shown} contains no study {name!r}.{did_you_mean(name, known)} It has {listed(known)}.")
     return name or known[0]
 
 
@@ -158,15 +163,28 @@ def _objective(study: "Study", metric: str | None) -> tuple[int, str, int]:
     names = names or [str(index) for index in range(len(signs))]
     if metric is None and len(names) > 1:
         raise UsageError(
-            f"Study {study.study_name!r} has {len(names)} objectives. Choose one with --metric: {', '.join(names)}."
+            f"Study {shown(study.study_name)} has {len(names)} objectives. Choose one with --metric: {listed(names)}."
         )
     wanted = metric or names[0]
     if wanted not in names:
-        raise UsageError(f"Study {study.study_name!r} has no objective {wanted!r}. It has {', '.join(names)}.")
+        raise UsageError(f"Study {shown(study.study_name)} has no objective {wanted!r}. It has {listed(names)}.")
     return names.index(wanted), wanted, signs[names.index(wanted)]
 
 
+def _read(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
+    """Read a trial; `TuneQatError` with its number where it holds what Optuna does not write."""
+    try:
+        return _trial(trial, index, shift)
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise TuneQatError(
+            f"Trial {trial.number} holds a value that Optuna does not write ({cut(str(error))}). Correct it, or remove "
+            "the trial."
+        ) from None
+
+
 def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
+    if not 0 <= trial.number < 2**31 or not all(map(_is_step, trial.intermediate_values)):
+        raise ValueError("its number and its steps must be whole numbers from 0")
     reports = {step + shift: finite(value) for step, value in sorted(trial.intermediate_values.items())}
     values = trial.values
     value = finite(values[index]) if values is not None else None
@@ -176,8 +194,8 @@ def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
     last = list(reports.values())[-1] if reports else None
     return FoundTrial(
         number=trial.number,
-        parameters=trial.params,
-        attributes=trial.user_attrs,
+        parameters=plain(trial.params),
+        attributes=plain(trial.user_attrs),
         ranges={name: known for name, one in trial.distributions.items() if (known := _range(one)) is not None},
         status=status,
         stop_reason=PRUNER if status == STOPPED else None,
@@ -188,6 +206,10 @@ def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
         started_at=_moment(trial.datetime_start),
         finished_at=_moment(trial.datetime_complete),
     )
+
+
+def _is_step(step: object) -> bool:
+    return isinstance(step, int) and 0 <= step < 2**31 - 1
 
 
 def _status(state: str, value: float | None, reports: Mapping[int, float | None]) -> str:
@@ -218,4 +240,7 @@ def _range(distribution: "BaseDistribution") -> Range | None:
 
 def _moment(local: datetime | None) -> Any:
     """Return a time with this machine's zone: Optuna writes local times without one."""
-    return None if local is None else local.astimezone()
+    try:
+        return None if local is None else local.astimezone()
+    except (OverflowError, ValueError, OSError):  # the year 1, before which a zone may lie
+        return None

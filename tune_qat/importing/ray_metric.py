@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.shown import listed
 from tune_qat.importing.found import is_number
 
 _OF_RAY = {
@@ -31,13 +32,13 @@ def find_metric(wanted: str | None, named: Any, trials: Sequence[Any], reported:
         and not name.startswith("config/")
         and any(is_number(result.get(name)) for trial in trials for result in trial.results)
     ]
-    listed = ", ".join(numbers) or "none"
+    known = listed(numbers) or "none"
     metric = wanted or (named if named in numbers else None) or (numbers[0] if len(numbers) == 1 else None)
     if metric is None:
-        raise UsageError(f"Which reported value is the metric? Name it with --metric. Reported: {listed}.")
+        raise UsageError(f"Which reported value is the metric? Name it with --metric. Reported: {known}.")
     if metric not in numbers:
         raise UsageError(
-            f"No trial reports {metric!r} as a number (--metric).{did_you_mean(metric, numbers)} Reported: {listed}."
+            f"No trial reports {metric!r} as a number (--metric).{did_you_mean(metric, numbers)} Reported: {known}."
         )
     return metric
 

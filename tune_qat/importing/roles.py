@@ -7,6 +7,7 @@ from typing import Any
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.shown import listed, shown
 from tune_qat.importing.found import FoundStudy, FoundTrial
 
 
@@ -54,7 +55,7 @@ class Taken:
         present = [name for name in self.names if trial.named.get(name) is not None]
         if len(present) > 1:
             raise UsageError(
-                f"Both {' and '.join(map(repr, present))} of trial {trial.number} may be its "
+                f"Both {' and '.join(map(shown, present[:2]))} of trial {trial.number} may be its "
                 f"{self.role.name.replace('_', ' ')}. Choose one: {self.role.option} NAME."
             )
         return present[0] if present else None
@@ -95,9 +96,9 @@ def _take(
     taken = Taken(role=role, names=[name for name in known if role.words.intersection(_spellings(name, optimizers))])
     if role.needed and known and not taken.names:
         raise UsageError(
-            f"No parameter of study {study.name!r} has the usual name of a {role.name.replace('_', ' ')}. "
+            f"No parameter of study {shown(study.name)} has the usual name of a {role.name.replace('_', ' ')}. "
             f"Name it with {role.option} NAME, or give {role.option} =VALUE if all trials had the same. "
-            f"It has {', '.join(known)}."
+            f"It has {listed(known)}."
         )
     try:
         for trial in study.trials:
@@ -112,12 +113,12 @@ def _take(
 def _as_given(role: Role, study: FoundStudy, given: Sequence[str], known: Sequence[str]) -> Taken:
     fixed = [one.removeprefix("=") for one in given if one.startswith("=")]
     if fixed and (len(given) > 1 or not fixed[0]):
-        raise UsageError(f"{role.option} takes names, or one =VALUE, but got {' '.join(given)!r}.")
+        raise UsageError(f"{role.option} takes names, or one =VALUE, but got {shown(' '.join(given))}.")
     for name in given:
         if name not in known and not fixed:
             raise UsageError(
-                f"No trial of study {study.name!r} has {name!r} ({role.option}).{did_you_mean(name, known)} "
-                f"It has {', '.join(known) or 'no parameters'}. If it is a value that all trials had, give ={name}."
+                f"No trial of study {shown(study.name)} has {shown(name)} ({role.option}).{did_you_mean(name, known)} "
+                f"It has {listed(known) or 'no parameters'}. If it is a value that all trials had, give ={name}."
             )
     return Taken(role=role, fixed=fixed[0]) if fixed else Taken(role=role, names=list(given))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_qat.config import UsageError, stable_hash
 from tune_qat.config.secrets import HIDDEN, names_secret
+from tune_qat.config.shown import shown
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING, SEARCH
 from tune_qat.importing.found import FoundStudy, FoundTrial, is_number
 from tune_qat.importing.roles import Taken
@@ -47,7 +48,7 @@ def rows(study: FoundStudy, taken: Mapping[str, Taken], study_id: str, trivial: 
     """
     placed = [(trial, values) for trial in study.trials if (values := values_of(study, trial, taken)) is not None]
     if not placed:
-        raise UsageError(f"Study {study.name!r} in {study.shown_in} has no trial that could be imported.")
+        raise UsageError(f"Study {shown(study.name)} in {study.shown_in} has no trial that could be imported.")
     longest = max(max(trial.reports, default=1) for trial, _ in placed)
     bits = {(values["weight_bits"], values["activation_bits"]) for _, values in placed}
     shared = {

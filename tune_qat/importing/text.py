@@ -27,6 +27,7 @@ def summary(
         "left out": f"{rows.left_out} that ended before they had a learning rate, an optimizer and a batch size"
         if rows.left_out
         else "",
+        "lost": study.lost,
         "not started": str(waiting) if waiting else "",
         "trivial score": "unknown: trials that failed are counted, and have no score (--trivial SCORE)"
         if rows.arm["trivial_score"] is None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tune_qat.config import UsageError
+from tune_qat.config.shown import listed, shown
 from tune_qat.config.statuses import ENDED_WELL
 from tune_qat.importing.found import FoundStudy, FoundTrial
 from tune_qat.importing.roles import Role, Taken
@@ -26,8 +27,8 @@ def values_of(study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken]) 
             if trial.status not in ENDED_WELL:
                 return None
             raise UsageError(
-                f"Trial {trial.number} of study {study.name!r} has no {name.replace('_', ' ')} ({one.role.option}). "
-                f"It has {', '.join(trial.named) or 'no parameters'}."
+                f"Trial {trial.number} of study {shown(study.name)} has no {name.replace('_', ' ')} ({one.role.option}). "
+                f"It has {listed(trial.named) or 'no parameters'}."
             )
         values[name] = None if found is None else _read(one.role, found, trial)
     for name in ("weight_bits", "activation_bits"):
@@ -41,7 +42,7 @@ def _read(role: Role, value: Any, trial: FoundTrial) -> Any:
         return read(value)
     except (ValueError, TypeError, OverflowError):
         raise UsageError(
-            f"The {role.name.replace('_', ' ')} of trial {trial.number} must be {rule}, but is {value!r} "
+            f"The {role.name.replace('_', ' ')} of trial {trial.number} must be {rule}, but is {shown(value)} "
             f"({role.option})."
         ) from None
 

@@ -61,7 +61,7 @@ def find(results: StoragePath, key: str) -> Recorded:
     return Recorded(
         row=row,
         epochs=epochs,
-        config=TrialConfig.from_dict(json.loads(row["params_json"])),
+        config=TrialConfig.of_record(row["trial_key"], row["params_json"]),
         data_dir=definition.get("data_dir"),
         start=_checked_start(row, starts),
     )

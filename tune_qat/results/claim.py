@@ -20,7 +20,7 @@ from typing import Any
 
 from tune_qat.config import TuneQatError
 from tune_qat.results.layout import check_name
-from tune_qat.storage.paths import StoragePath, write_whole
+from tune_qat.storage.paths import StoragePath, read_whole, write_whole
 
 BEAT_S = 5.0
 """Seconds after which a process rewrites its claim."""
@@ -196,10 +196,10 @@ def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
         if path.name == f"{claim.ours.token}.json":
             continue
         try:
-            other = Holder(**json.loads(path.read_bytes()))
+            other = Holder(**json.loads(read_whole(path)))
         except FileNotFoundError:
             continue  # removed since it was listed
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise TuneQatError(
                 f"{path} does not say which process runs the study. If none does, remove the file."
             ) from None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tune_qat.config import PLAIN_NAME, UsageError
+from tune_qat.config.shown import shown
 from tune_qat.storage.paths import StoragePath
 
 FILES = "[!.]*.parquet"
@@ -19,7 +20,7 @@ def check_name(name: str) -> str:
     if not PLAIN_NAME.fullmatch(name):
         raise UsageError(
             f"A name that becomes a file must be made of letters, digits, '.', '_' and '-', begin with a letter, digit "
-            f"or '_', and have at most 100 characters, but got {name!r}."
+            f"or '_', and have at most 100 characters, but got {shown(name)}."
         )
     return name
 

@@ -1,6 +1,6 @@
 """The record as rows, for the process that runs a study; it only reads. Queries of users go through `views.py`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import TuneQatError
+from tune_qat.config.shown import cut
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
-from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY
+from tune_qat.results.schema import KEYS, TABLES
+from tune_qat.results.soundness import DAMAGED, check_count, check_folder, check_rows, check_schema
 from tune_qat.storage.paths import StoragePath, open_input, read_whole
 
 AGAIN = 20
@@ -72,10 +74,11 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
     def rows(source: Any) -> pa.Table:
         # ParquetFile, not read_table, which would make a column of the folder's name.
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            check_schema(path, file.schema_arrow)
             return file.read(columns)
 
     table = _parsed(path, rows)
-    _check_metadata(path, table.schema.metadata)
+    check_count(path, table.num_rows)
     return table
 
 
@@ -84,10 +87,10 @@ def read_trial(path: StoragePath, trial_key: str, *, columns: Sequence[str] | No
 
     def rows(source: Any) -> pa.Table:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            check_schema(path, file.schema_arrow)
             return file.read_row_groups(_groups_with(file, trial_key), columns)
 
     table = _parsed(path, rows)
-    _check_metadata(path, table.schema.metadata)
     return table.filter(pc.equal(table["trial_key"], trial_key))
 
 
@@ -102,13 +105,14 @@ def _groups_with(file: pq.ParquetFile, trial_key: str) -> list[int]:
 def check_file(path: StoragePath) -> None:
     """Check a whole file by reading it, one row group in memory at a time; errors as `read_file`."""
 
-    def metadata(source: Any) -> Mapping[bytes, bytes] | None:
+    def check(source: Any) -> None:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            check_schema(path, file.schema_arrow)
+            check_count(path, file.metadata.num_rows)
             for group in range(file.num_row_groups):
-                file.read_row_group(group)
-            return file.schema_arrow.metadata
+                check_rows(path, file.read_row_group(group))
 
-    _check_metadata(path, _parsed(path, metadata))
+    _parsed(path, check)
 
 
 def last_epochs(results: StoragePath, study_id: str, trial_key: str, table: str = "epochs") -> list[dict[str, Any]]:
@@ -144,6 +148,7 @@ def check_version(results: StoragePath) -> None:
     """
     for table in TABLES:
         for folder in study_folders(results, table):
+            check_folder(folder)
             while_compacted(partial(_check_files, folder, _check_file, only=1))
 
 
@@ -151,6 +156,7 @@ def check_files(results: StoragePath) -> None:
     """Check every file of the record; raise the error of `check_file` for the first that is damaged."""
     for table in TABLES:
         for folder in study_folders(results, table):
+            check_folder(folder)
             while_compacted(partial(_check_files, folder, check_file))
 
 
@@ -160,7 +166,9 @@ def _check_files(folder: StoragePath, check: Callable[[StoragePath], Any], only:
 
 
 def _check_file(path: StoragePath) -> None:
-    _check_metadata(path, _parsed(path, lambda source: pq.read_metadata(source).metadata))
+    metadata = _parsed(path, pq.read_metadata)
+    check_schema(path, metadata.schema.to_arrow_schema())
+    check_count(path, metadata.num_rows)
 
 
 def _rows_of_trial(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
@@ -176,36 +184,24 @@ def _rows_of_trial(folder: StoragePath, trial_key: str) -> list[dict[str, Any]]:
     return rows + own
 
 
-def _check_metadata(path: StoragePath, metadata: Mapping[bytes, bytes] | None) -> None:
-    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise UsageError(
-            f"{path} was written with schema version {found}, but this program reads version {SCHEMA_VERSION}. "
-            "Use another results folder (--results), or the version of tune-qat that wrote it."
-        )
-
-
 def _parsed(path: StoragePath, parse: Callable[[Any], T]) -> T:
     """Return what `parse` makes of a file.
 
     Raises:
         FileNotFoundError: the file does not exist.
         NotRead: storage does not give the file, which may be whole.
-        TuneQatError: the file is damaged; the message names it.
+        TuneQatError: the file is damaged, or not a regular one; the message names it.
     """
     try:
         with open_input(path) as source:
             return parse(source)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         # Damage and a failure of storage may raise the same error: all bytes, once read, tell them apart.
         whole = read_whole(path)
     try:
         return parse(pa.BufferReader(whole))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name of a column that is no UTF-8
         cause = str(error).partition("\n")[0]
-        raise TuneQatError(
-            f"{path} cannot be read as Parquet ({cause}). It is damaged or was not written by this program; "
-            "`tune-qat run` sets it aside and runs its trial again."
-        ) from None
+        raise TuneQatError(f"{path} cannot be read as Parquet ({cut(cause)}). {DAMAGED}") from None

@@ -13,6 +13,7 @@ from tune_qat.results.claim import claimed
 from tune_qat.results.layout import checkpoint_path, compact_number, record_files, table_folder
 from tune_qat.results.reader import READ_AT_ONCE, check_file, read_folder, read_rows
 from tune_qat.results.schema import KEYS, TABLES, required
+from tune_qat.results.soundness import DAMAGED
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, move, remove_folder
 from tune_qat.storage.retry import Read, at_once
@@ -84,7 +85,7 @@ def _damaged(folder: StoragePath) -> list[tuple[StoragePath, str]]:
         except FileNotFoundError:
             return path, None  # compacted meanwhile
         except TuneQatError as error:
-            return path, str(error).partition(". ")[0]
+            return path, str(error).partition(f". {DAMAGED}")[0]
         return path, None
 
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:

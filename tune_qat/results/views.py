@@ -1,7 +1,8 @@
 """DuckDB views of the record, for queries of users; they only read."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.shown import cut
 from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
 from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
@@ -62,13 +64,47 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
         query = _select(
             table, [_read_parquet(merged)] if merged else _sources(connection, table, roots), once=bool(merged)
         )
-        try:
+        with naming_damage(*roots):
             while_compacted(partial(_create_view, connection, table, query))
-        except duckdb.Error:
-            for root in roots:
-                check_files(root)
-            raise
+            _check_types(connection, table)
     return connection
+
+
+@contextmanager
+def naming_damage(*results: StoragePath) -> Iterator[None]:
+    """Name a damaged file of these results where the block fails, for whatever reason: damage shows in many ways.
+
+    Raises `TuneQatError` for the first such file, and for an error of DuckDB; any other error stays as it is.
+    """
+    try:
+        yield
+    except TuneQatError:
+        raise
+    except Exception as error:
+        check_damage(results)
+        if isinstance(error, duckdb.Error | FileNotFoundError):
+            cause = cut(str(error).partition("\n")[0])
+            raise TuneQatError(f"The record in {', '.join(map(str, results))} cannot be read: {cause}") from None
+        raise
+
+
+def check_damage(results: Sequence[StoragePath]) -> None:
+    """Raise `TuneQatError` that names the first file of these results which cannot be read, if there is one."""
+    for root in results:
+        check_files(root)
+    # DuckDB refuses some files that pyarrow reads.
+    for root in results:
+        for folder in [one for table in TABLES for one in study_folders(root, table) if isinstance(one, Path)]:
+            for path in record_files(folder):
+                try:
+                    with duckdb.connect() as connection:
+                        connection.sql(f"FROM {_read_parquet([glob.escape(str(path))])}").to_arrow_table()
+                except duckdb.Error as error:
+                    cause = cut(str(error).partition("\n")[0])
+                    raise TuneQatError(
+                        f"{path} cannot be read by DuckDB ({cause}). It is damaged; move it away, and `tune-qat run` "
+                        "runs its trial again."
+                    ) from None
 
 
 def read_sql(module: str, name: str) -> str:
@@ -103,6 +139,16 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: str, query: str) 
         if vanished(error):
             raise FileNotFoundError(str(error)) from error
         raise
+
+
+def _check_types(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Raise `duckdb.Error` where a file has changed the type of a column: DuckDB finds one that holds all values."""
+    asked = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
+    found = dict(connection.execute(asked, [table]).fetchall())
+    for field in TABLES[table]:
+        kind = "TIMESTAMP" if pa.types.is_timestamp(field.type) else _SQL_TYPES[field.type]
+        if found[field.name] != kind:
+            raise duckdb.ConversionException(f"column {field.name} of {table} is {found[field.name]}, not {kind}")
 
 
 def _sources(connection: duckdb.DuckDBPyConnection, table: str, roots: Sequence[StoragePath]) -> list[str]:

@@ -1,6 +1,5 @@
 """Curves of a record, read for a simulation."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -123,7 +122,7 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     return RecordedTrial(
         trial_key=row["trial_key"],
         stage=row["stage"],
-        config=TrialConfig.from_dict(json.loads(row["params_json"])),
+        config=TrialConfig.of_record(row["trial_key"], row["params_json"]),
         status=row["status"],
         metrics=metrics,
         # On a CPU, device seconds are process time summed over threads.

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tune_qat.config import NotRead, TuneQatError, UsageError
+from tune_qat.config.regular import check_regular
 from tune_qat.config.secrets import hide_secrets, may_hold_secret
 from tune_qat.storage import s3
 
@@ -130,6 +131,7 @@ def open_input(path: StoragePath) -> Any:
     from pyarrow import OSFile
 
     if isinstance(path, Path):
+        check_regular(path)
         return OSFile(str(path))
     files, name = path._found()
     return files.open_input_file(name)
@@ -141,8 +143,11 @@ def read_whole(path: StoragePath) -> bytes:
     Raises:
         FileNotFoundError: the file does not exist.
         NotRead: storage does not give it.
+        TuneQatError: it is not a regular file.
     """
     try:
+        if isinstance(path, Path):
+            check_regular(path)
         return path.read_bytes()
     except FileNotFoundError:
         raise

@@ -11,9 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.shown import cut, shown
 from tune_qat.study.mistakes import explain
 from tune_qat.study.sections import PretrainSection
+from tune_qat.study.user_toml import LEVELS, read_file, read_toml
 
+FILES = 20
+"""Most files that extend one another."""
 Model = TypeVar("Model", bound=BaseModel)
 """The class that a file fills: the reader knows no study."""
 
@@ -54,9 +58,11 @@ def is_study(space: str) -> bool:
 
 
 def recorded_values(definition_json: str) -> dict[str, Any]:
-    """Read the values of a study from its record, to be validated again."""
-    values: dict[str, Any] = json.loads(definition_json)
-    if values.get("pretrain"):
+    """Read the values of a study from its record, to be validated again; nothing where they are no section."""
+    values = json.loads(definition_json)
+    if not isinstance(values, dict):
+        return {}
+    if isinstance(values.get("pretrain"), dict):
         # A schedule that was not said gives way to the optimizer's own; in the record all of them are said.
         known = PretrainSection.model_fields
         values["pretrain"] = {k: v for k, v in values["pretrain"].items() if k not in known or v != known[k].default}
@@ -72,9 +78,10 @@ def parse_override(text: str, option: str = "--set", example: str = "space.learn
     """Read `key=value` of the command line; the value as TOML, and as text where it is none."""
     key, separator, value = (part.strip() for part in text.partition("="))
     if not separator or not all(key.split(".")):
-        raise UsageError(f"{option} takes key=value, such as {example}, but got {text!r}.")
+        raise UsageError(f"{option} takes key=value, such as {example}, but got {shown(text)}.")
+    _check_levels(option, key)
     try:
-        read = tomllib.loads(f"value = {value}")
+        read = read_toml(f"value = {value}", f"{option} {key}")
     except tomllib.TOMLDecodeError:
         return key, value
     return key, read["value"] if len(read) == 1 else value
@@ -89,19 +96,23 @@ def _find(space: str, folder: Path) -> Path:
     if os.path.isfile(path):  # False, too, for what cannot be a path
         return path
     hint = did_you_mean(space, known)
-    raise UsageError(f"No study {space!r}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}")
+    raise UsageError(
+        f"No study {shown(space)}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}"
+    )
 
 
 def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
     """Read a file over the file that it extends; its values, and the files that they came from."""
     if path.resolve() in seen:
         raise UsageError(f"{path}: extend goes round in a circle.")
-    values = _parse(path)
+    if len(seen) == FILES:
+        raise UsageError(f"{path}: extend goes on through more than {FILES} files. Copy what they say into fewer.")
+    values = read_file(path)
     base = values.pop("extend", None)
     if base is None:
         return values, [path]
     if not isinstance(base, str):
-        raise UsageError(f"{path}: extend must be a bundled name or a path, but got {base!r}.")
+        raise UsageError(f"{path}: extend must be a bundled name or a path, but got {shown(base)}.")
     try:
         found = _find(base, path.parent)
     except UsageError as error:
@@ -109,18 +120,6 @@ def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]
     parent, files = _read(found, (*seen, path.resolve()))
     parent.pop("name", None)
     return _merge(parent, values), [path, *files]
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        # Some editors put a byte order mark first.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text file in UTF-8: {error.reason} at byte {error.start}.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,9 +143,16 @@ def _filled(
 
 def set_value(values: dict[str, Any], key: str, value: Any) -> None:
     """Put a value under a dotted key; `UsageError` where a part of the key is no section."""
+    _check_levels("--set", key)
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise UsageError(f"--set {key}: {parent!r} is a value, not a section.")
     values[last] = value
+
+
+def _check_levels(option: str, key: str) -> None:
+    parts = key.count(".") + 1
+    if parts > LEVELS:
+        raise UsageError(f"{option} {cut(key)}: a key has at most {LEVELS} parts, but this one has {parts:,}.")

@@ -11,7 +11,10 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.config.shown import cut, shown
 
+SAID = 20
+"""Mistakes of a file that are said, the first ones."""
 _RULE = "rule"
 """Type of an error that `rule_error` makes."""
 _WORDS = {
@@ -63,8 +66,10 @@ FROM_KEYS = GetPydanticSchema(_from_keys)
 def explain(error: ValidationError, files: Sequence[Path | str], overrides: Mapping[str, Any], model: type[Any]) -> str:
     """Say a line for each mistake, below the file and those that it extends."""
     extended = f" (extends {', '.join(map(str, files[1:]))})" if len(files) > 1 else ""
-    lines = [_line(item, overrides, model) for item in error.errors(include_url=False)]
-    return "\n".join([f"{files[0]}{extended}:", *(f"  {line}" for line in lines)])
+    found = error.errors(include_url=False)
+    lines = [_line(item, overrides, model) for item in found[:SAID]]
+    more = [f"and {len(found) - SAID:,} more"] if len(found) > SAID else []
+    return "\n".join([f"{files[0]}{extended}:", *(f"  {line}" for line in [*lines, *more])])
 
 
 def _line(item: Any, overrides: Mapping[str, Any], model: type[Any]) -> str:
@@ -72,7 +77,8 @@ def _line(item: Any, overrides: Mapping[str, Any], model: type[Any]) -> str:
     if kind == "missing" and isinstance(location[-1], int):
         kind, location = "too_few", location[:-1]
     key = item["ctx"]["key"] if kind == _RULE else ".".join(map(str, location))
-    origin = " (from --set)" if any(_within(key, name) or _within(name, key) for name in overrides) else ""
+    key, whole = cut(key), key
+    origin = " (from --set)" if any(_within(whole, name) or _within(name, whole) for name in overrides) else ""
     if kind == _RULE:
         return f"{key}{origin}: {item['ctx']['rule']}"
     if kind == "value_error":
@@ -87,8 +93,8 @@ def _line(item: Any, overrides: Mapping[str, Any], model: type[Any]) -> str:
     else:
         rule = _WORDS.get(kind) or item["msg"].replace("Input should be", "must be")
     # The value of an override is text unless it reads as something else.
-    quotes = f"; to give it as text: --set '{key}=\"{value}\"'" if origin and kind == "string_type" else ""
-    return f"{key}{origin}: {rule}, but got {value!r}{quotes}"
+    quotes = f"; to give it as text: --set '{key}=\"{shown(value)}\"'" if origin and kind == "string_type" else ""
+    return f"{key}{origin}: {rule}, but got {shown(value)}{quotes}"
 
 
 def _within(key: str, section: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
+from tune_qat.config.shown import shown
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
 from tune_qat.study.arms import methods_of
@@ -19,7 +20,7 @@ def check_name(name: str) -> None:
         raise rule_error(
             "name",
             "must be a plain file name: letters, digits, '.', '_' and '-', the first a letter, digit or '_', at "
-            f"most 100 of them (where it is left out, it is the file's own name), but got {name!r}",
+            f"most 100 of them (where it is left out, it is the file's own name), but got {shown(name)}",
         )
 
 
@@ -34,7 +35,7 @@ def check_workload(
     with reported_at("workload.options"):
         data.resolve_options(spec, workload.options)
     if judgement.metric != spec.metric:
-        rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {judgement.metric!r}"
+        rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {shown(judgement.metric)}"
         raise rule_error("judgement.metric", rule)
     if training.distillation is not None and spec.task != CLASSIFICATION:
         rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
@@ -86,7 +87,7 @@ def check_seed(seed: int, repeats: int) -> None:
     """Check that the seeds of the last repeat exist."""
     largest = SEEDS - repeats * SEEDS_APART
     if seed > largest:
-        raise rule_error("seed", f"must be at most {largest} with repeats = {repeats}, but got {seed}")
+        raise rule_error("seed", f"must be at most {largest} with repeats = {repeats}, but got {shown(seed)}")
 
 
 def check_quantizer_optimizer(space: sections.SpaceSection, training: sections.TrainingSection) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tune_qat.config import DECAY, FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
+from tune_qat.config.shown import shown
 from tune_qat.study.mistakes import FROM_KEYS
 
 Positive = Annotated[float, Field(gt=0)]
@@ -48,9 +49,9 @@ class MethodSection(Section):
     def _pairs(cls, bits: list[list[int]]) -> list[list[int]]:
         for pair in bits:
             if len(pair) != 2:
-                raise ValueError(f"each entry must be [weight bits, activation bits], but got {pair}")
+                raise ValueError(f"each entry must be [weight bits, activation bits], but got {shown(pair)}")
         if len({tuple(pair) for pair in bits}) != len(bits):
-            raise ValueError(f"each pair of bits may appear once, but got {bits}")
+            raise ValueError(f"each pair of bits may appear once, but got {shown(bits)}")
         return bits
 
 
@@ -85,9 +86,9 @@ class QuantizationSection(MethodSection):
         names = [method.name for method in methods]
         for name in names:
             if not PLAIN_NAME.fullmatch(name):
-                raise ValueError(f"a method's name must be a plain file name, but got {name!r}")
+                raise ValueError(f"a method's name must be a plain file name, but got {shown(name)}")
         if len(set(names)) != len(names):
-            raise ValueError(f"names must differ, but got {names}")
+            raise ValueError(f"names must differ, but got {shown(names)}")
         if any([FLOAT_BITS, FLOAT_BITS] in method.bits for method in methods):
             raise ValueError("[32, 32], the control of all methods, belongs in quantization.bits")
         return methods
@@ -96,8 +97,8 @@ class QuantizationSection(MethodSection):
     @classmethod
     def _bit_widths(cls, factors: dict[str, float]) -> dict[str, float]:
         for key in factors:
-            if not (key.isdecimal() and 1 <= int(key) <= FLOAT_BITS):
-                raise ValueError(f"keys must be weight bits, from 1 to {FLOAT_BITS}, but got {key!r}")
+            if not (key.isdecimal() and len(key) < 3 and 1 <= int(key) <= FLOAT_BITS):
+                raise ValueError(f"keys must be weight bits, from 1 to {FLOAT_BITS}, but got {shown(key)}")
         return factors
 
 

@@ -6,6 +6,7 @@ from itertools import product
 
 from tune_qat import optimizers
 from tune_qat.config import Range
+from tune_qat.config.shown import shown
 from tune_qat.study.mistakes import reported_at, rule_error
 from tune_qat.study.sections import RangeOverride, SpaceSection
 
@@ -22,7 +23,7 @@ def check_space(space: SpaceSection) -> None:
     """Check every name, option and range of the section; an error with its key for the first that is wrong."""
     names = space.optimizers
     if len(set(names)) != len(names):
-        raise rule_error("space.optimizers", f"each optimizer may appear once, but got {names}")
+        raise rule_error("space.optimizers", f"each optimizer may appear once, but got {shown(names)}")
     with reported_at("space.optimizers"):
         for name in names:
             optimizers.get_spec(name)

@@ -109,7 +109,7 @@ class Planner:
 
     def same(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if its searched values give another key in today's study."""
-        old = TrialConfig.from_dict(json.loads(row["params_json"]))
+        old = TrialConfig.of_record(row["trial_key"], row["params_json"])
         if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
             return None
         values, number, source = self.searched_values(old), row["trial_number"], row["source"]

@@ -49,8 +49,8 @@ def write(text: str, output: Path) -> None:
 
 def _ours(path: Path) -> bool:
     try:
-        return MARK in path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    except OSError:  # a folder, or nothing that may be read
+        return path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:  # nothing that may be read
         return False
 
 

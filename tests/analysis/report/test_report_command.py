@@ -146,3 +146,30 @@ def test_a_served_page_follows_the_study_and_ends_with_ctrl_c(
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
     assert (process.returncode, error) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "said"),
+    [
+        (("plotly", "opda"), [], "The report needs opda, plotly: pip install 'tune-qat[analysis]'"),
+        (("statsmodels",), ["--live"], "The report needs statsmodels: pip install"),
+        (("kaleido",), ["--static", "figures"], "The report needs kaleido: pip install"),
+    ],
+)
+def test_without_the_extra_it_says_what_to_install(
+    results: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], arguments: list[str], said: str
+) -> None:
+    for name in missing:
+        for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed, though jinja2 is
+    with pytest.raises(TuneQatError) as raised:
+        run(results, *arguments)
+    assert said in str(raised.value)
+
+
+def test_the_page_alone_needs_nothing_that_draws_files(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    assert run(results, "-o", tmp_path / "page.html")
