@@ -47,7 +47,7 @@ class Server:
     """Server of what `find` returns for the path of a request, from its own thread until `close`."""
 
     def __init__(self, port: int, find: Find) -> None:
-        """Listen at the port, where 0 takes any free one; raise `OSError` if it cannot be used."""
+        """Serve at the port, where 0 takes any free one; raise `OSError` if it cannot be used."""
         self._find, self._clients = find, 0
         self._socket = socket.create_server((LOOPBACK, port), backlog=BACKLOG)
         self.port: int = self._socket.getsockname()[1]

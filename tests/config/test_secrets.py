@@ -60,6 +60,7 @@ def test_an_address_without_secrets_stays(address: str) -> None:
         ("abfs://container@account/a?sas=x", True),
         ("s3://bucket/a?region=eu-west-1&endpoint_override=localhost:9000", False),
         ("s3://bucket/run@3/a", False),
+        ("s3://bucket/a;b", False),
         ("gs://anonymous@bucket/a", False),
         ("abfs://container@account/a", False),
         ("sftp://alice@host/a", False),

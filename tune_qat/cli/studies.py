@@ -19,7 +19,7 @@ from tune_qat.cli.options import (
     read_study,
 )
 from tune_qat.config import Interrupted, UsageError
-from tune_qat.storage.paths import storage_path
+from tune_qat.storage.paths import refuse_secrets, storage_path
 
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")]
 
@@ -110,14 +110,13 @@ def run(
     study = read_study(space, overrides, trials)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
-    folder = storage_path(results)
     _check_no_client(study.name, address, space, results)
     from tune_qat.cli.progress import display
     from tune_qat.cli.run_summary import ending
     from tune_qat.tuning.budget import Budget
     from tune_qat.tuning.run import run as run_study
 
-    again = f"tune-qat {shlex.join(sys.argv[1:])}"
+    again, folder = f"tune-qat {shlex.join(sys.argv[1:])}", storage_path(results)
     outcome = run_study(
         study,
         results=folder,
@@ -146,6 +145,7 @@ def _check_no_client(study_name: str, address: str, space: str, results: str) ->
     from tune_qat.launch.ray_job import instead_of_client
     from tune_qat.launch.request import job_name
 
+    refuse_secrets(results)  # the message has the whole command
     inside = {address: "auto", f"--address={address}": "--address=auto"}
     command = ["tune-qat", *(inside.get(word, word) for word in sys.argv[1:])]
     raise UsageError(

@@ -5,8 +5,7 @@ from urllib.parse import unquote
 
 HIDDEN = "..."
 HARMLESS = {
-    *("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion"),
-    "allow_delayed_open",
+    *("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_bucket_deletion", "allow_delayed_open"),
     *("tls_ca_file_path", "tls_ca_dir_path", "tls_verify_certificates", "smart_defaults", "use_mmap"),
     *("retry_limit_seconds", "project_id", "default_bucket_location"),
     *("replication", "buffer_size", "default_block_size", "use_datanode_hostname"),
@@ -16,7 +15,6 @@ _BUCKETS = ("s3://", "gs://", "gcs://")
 """Schemes where only a key could stand before an @; elsewhere it may be a container or a user."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,3}")
 _AT = re.compile("@|%40")
-_QUERY = re.compile("[?;]")
 _ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:/(?:/[^\s'"<>`]+|[^\s'"<>`/]*:[^\s'"<>`]*@[^\s'"<>`]*)""")
 """URL in a text, also one that lacks a slash and holds a password."""
 _NAME = re.compile(
@@ -63,7 +61,7 @@ def may_hold_secret(uri: str) -> bool:
 
     A path holds none, but what begins as `scheme:/` does may be a mistyped URI.
     """
-    scheme, before, place, query = _parts(uri)
+    scheme, before, place, query = _parts(uri, "?")  # a semicolon is a part of a name in a bucket
     if not scheme:
         return False
     named = scheme in _BUCKETS and bool(before) and "/" not in before and before != "anonymous@"
@@ -72,13 +70,13 @@ def may_hold_secret(uri: str) -> bool:
     return bool(query) and not {option.partition("=")[0] for option in re.split("[&;]", query)} <= HARMLESS
 
 
-def _parts(address: str) -> tuple[str, str, str | None, str]:
+def _parts(address: str, begins_query: str = "?;") -> tuple[str, str, str | None, str]:
     """Return scheme, all before the last @ and that @, place, and query; None for a place that cannot be told."""
     found = _SCHEME.match(address)
     scheme = found[0] if found else ""
     rest = address.removeprefix(scheme)
     at = max((match.end() for match in _AT.finditer(rest)), default=0)
-    query = _QUERY.search(rest) if scheme else None
+    query = re.search(f"[{begins_query}]", rest) if scheme else None
     if query is None:
         return scheme, rest[:at], rest[at:], ""
     if query.start() < at:

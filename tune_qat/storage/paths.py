@@ -103,11 +103,8 @@ def storage_path(named: str | StoragePath) -> StoragePath:
 
     Raises `UsageError` for a URI that has no known file system, names no bucket, or holds a secret.
     """
-    if isinstance(named, str) and may_hold_secret(named):
-        raise UsageError(
-            f"{hide_secrets(named)} holds a password, or an option that may be one, which would end up in the record. "
-            "Give it by the environment variables or the configuration of the file system."
-        )
+    if isinstance(named, str):
+        refuse_secrets(named)
     if isinstance(named, RemotePath) or "://" not in str(named):
         return named if isinstance(named, RemotePath) else Path(named).expanduser()
     if isinstance(named, Path):
@@ -124,6 +121,15 @@ def storage_path(named: str | StoragePath) -> StoragePath:
     root, path, query = _split(named)
     _file_system(root + query)
     return RemotePath(f"{root}{path.rstrip('/')}{query}")
+
+
+def refuse_secrets(named: str) -> None:
+    """Raise `UsageError` for a URI that holds a secret; nothing is connected to."""
+    if may_hold_secret(named):
+        raise UsageError(
+            f"{hide_secrets(named)} holds a password, or an option that may be one, which would end up in the record. "
+            "Give it by the environment variables or the configuration of the file system."
+        )
 
 
 def open_input(path: StoragePath) -> Any:

@@ -1,4 +1,4 @@
-"""What Ray would write down or let others read: it logs the environment that it passes on, and shares its folders."""
+"""Protection from Ray, which logs the environment that it passes on, and lets everybody into its folders."""
 
 import os
 import stat
