@@ -232,29 +232,6 @@ class OptimizerConformance:
         for parameter in (*problem.groups.others[1:], *problem.groups.quantizer):
             assert torch.equal(parameter, before[id(parameter)])
 
-    def test_steps_for_each_channel_move_as_a_vector(self) -> None:
-        # Whatever their shape: a quantizer's parameters are matrices for no optimizer.
-        ends = []
-        for shape in ((6,), (6, 1), (6, 1, 1, 1)):
-            generator = torch.Generator().manual_seed(0)
-            drawn = partial(torch.randn, generator=generator, dtype=torch.float64)
-            weights = [nn.Parameter(drawn(6, 4)) for _ in range(3)]
-            others, steps = nn.Parameter(drawn(6)), nn.Parameter(drawn(6).abs().reshape(shape))
-            groups = ParameterGroups(
-                weights=weights, others=[others], quantizer=[steps], decayed_quantizer=[], last_weight=weights[-1]
-            )
-            optimizer, clip = build_optimizer(self.config(), groups)
-            schedule_free.to_gradients(optimizer)
-            for _ in range(12):
-                for parameter in groups.all:
-                    parameter.grad = drawn(parameter.numel()).reshape(parameter.shape)
-                if clip:
-                    clip()
-                optimizer.step()
-            ends.append(steps.detach().flatten())
-        for end in ends[1:]:
-            torch.testing.assert_close(end, ends[0], rtol=1e-12, atol=0)  # double precision; norms add up in any order
-
     def test_every_parameter_is_in_one_group(self) -> None:
         problem = Problem(self.config())
         grouped = [id(p) for group in problem.optimizer.param_groups for p in group["params"]]

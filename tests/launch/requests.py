@@ -1,12 +1,14 @@
 """Launches to write files for."""
 
 import os
+from pathlib import Path
 from typing import Any
 
-from tune_qat.launch.request import Request, Trials
+from tune_qat.launch.request import Request, Trials, Where
 
 NASTY = """a b"c'd$(touch /tmp/never)`x`\\n#{}!;&|<>*~%é: - !!python/object"""
 """Characters that mean something to shells, YAML, TOML, Slurm or Ray."""
+HOSTS = Where(hosts="head,10.0.0.2,10.0.0.3", user="me")
 STUDY_TOML = "name = 'own'\n"
 
 
@@ -33,3 +35,12 @@ def request(**changes: Any) -> Request:
         "seconds": None,
     }
     return Request(**{**values, **changes})
+
+
+def with_programs(venv: Path, *names: str) -> dict[str, str]:
+    """Programs in an environment, each of which writes down its words; the variables of a shell without it on PATH."""
+    (venv / "bin").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (venv / "bin" / name).write_text(f'#!/bin/bash\necho {name} $1 $RAY_USAGE_STATS_ENABLED >> "$LOG"\n')
+        (venv / "bin" / name).chmod(0o755)
+    return {"PATH": "/usr/bin:/bin", "HOME": str(venv), "LOG": str(venv / "log")}

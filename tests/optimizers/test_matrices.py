@@ -1,5 +1,6 @@
-"""Muon, SOAP and MARS: which parameters they treat as matrices, and what they do to those and to the others."""
+"""Which parameters optimizers treat as matrices, and what Muon, SOAP and MARS do to those and to the others."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from tests.helpers.trials import tiny_trial
 from tests.optimizers.trajectories import STEPS, assert_same_walk, of_table, walk
 from tune_qat.config import Scheme
+from tune_qat.optimizers import OPTIMIZERS, get_spec, schedule_free
 from tune_qat.optimizers.further import muon, soap
 from tune_qat.optimizers.joined import Joined
 from tune_qat.quantization.model import calibrate, quantize
@@ -52,6 +54,33 @@ def stepped(name: str, steps: int = 2) -> tuple[nn.Module, ParameterGroups, torc
 def test_steps_for_each_channel_look_like_filters() -> None:
     _, groups, _ = stepped("sgd")
     assert {step.ndim for step in groups.quantizer} == {0, 2, 4}
+
+
+def ends_of_steps(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Where a quantizer's steps of this shape are after updates by the table's optimizer; gradients are the same."""
+    drawn = partial(torch.randn, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = [nn.Parameter(drawn(6, 4)) for _ in range(3)]
+    others, steps = [nn.Parameter(drawn(6))], nn.Parameter(drawn(6).abs().reshape(shape))
+    groups = ParameterGroups(
+        weights=weights, others=others, quantizer=[steps], decayed_quantizer=[], last_weight=weights[-1]
+    )
+    config = tiny_trial(optimizer=name, learning_rate=get_spec(name).default_learning_rate)
+    optimizer, clip = build_optimizer(config, groups)
+    schedule_free.to_gradients(optimizer)
+    for _ in range(12):
+        for parameter in groups.all:
+            parameter.grad = drawn(parameter.numel()).reshape(parameter.shape)
+        if clip:
+            clip()
+        optimizer.step()
+    return steps.detach().flatten()
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 1, 1, 1)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_for_each_channel_move_as_a_vector(name: str, shape: tuple[int, ...]) -> None:
+    # A quantizer's parameters are matrices for no optimizer. Double precision: norms add up in any order.
+    torch.testing.assert_close(ends_of_steps(name, shape), ends_of_steps(name, (6,)), rtol=1e-12, atol=0)
 
 
 def test_muon_orthogonalizes_hidden_matrices_alone() -> None:
