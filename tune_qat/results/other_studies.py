@@ -33,7 +33,7 @@ class OtherStudies:
                     self._studies.setdefault(key, []).append(study)
 
     def __contains__(self, trial_key: str) -> bool:
-        """Whether another study has the trial, completed or not."""
+        """Tell whether another study has the trial, completed or not."""
         return trial_key in self._studies
 
     def find(self, trial_key: str) -> Iterator[dict[str, Any]]:

@@ -75,14 +75,14 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
     return table
 
 
-def read_trial(path: StoragePath, trial_key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_trial(path: StoragePath, trial_key: str) -> pa.Table:
     """Read one trial's rows of a compacted file, as `read_file`, from the parts of the file that may have them."""
     with _opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
         groups = [file.metadata.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
         holding = [
             at for at, one in enumerate(groups) if one is None or not one.has_min_max or one.min <= trial_key <= one.max
         ]
-        table = file.read_row_groups(holding, columns)
+        table = file.read_row_groups(holding)
     _check_metadata(path, table.schema.metadata)
     return table.filter(pc.equal(table["trial_key"], trial_key))
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -80,8 +80,9 @@ class ArmState:
 
     def ahead(self) -> list[PlannedTrial]:
         """Plan the trials that depend on no result and have not begun."""
-        random = itertools.islice(self._unknown(RANDOM), max(0, self._planned[RANDOM] - self.begun(RANDOM)))
-        return [*self._unknown(DEFAULT), *random]
+        default = (plan for plan in self._default_plans() if not self.known(plan.trial_key))
+        random = (plan for plan in self._random_plans() if not self.known(plan.trial_key))
+        return [*default, *itertools.islice(random, max(0, self._planned[RANDOM] - self.begun(RANDOM)))]
 
     def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
@@ -94,13 +95,13 @@ class ArmState:
         return None
 
     def next_default(self) -> PlannedTrial | None:
-        return next(self._unknown(DEFAULT), None)
+        return self._next_ahead(DEFAULT, self._default_plans)
 
     def next_random(self) -> PlannedTrial | None:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
-        return next(self._unknown(RANDOM), None)
+        return self._next_ahead(RANDOM, self._random_plans)
 
     def next_search(self) -> PlannedTrial | None:
         number = self.begun(SEARCH)
@@ -149,14 +150,14 @@ class ArmState:
     def _have_ended(self, stages: Sequence[str]) -> bool:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
 
-    def _unknown(self, stage: str) -> Iterator[PlannedTrial]:
-        """Yield the trials that have not begun of a stage that depends on no result; all are planned once."""
+    def _next_ahead(self, stage: str, plans: Callable[[], Iterator[PlannedTrial]]) -> PlannedTrial | None:
+        """Return the next trial of a stage whose trials do not depend on results; all are planned once."""
         if stage not in self._ahead:
-            self._ahead[stage] = deque(self._default_plans() if stage == DEFAULT else self._random_plans())
+            self._ahead[stage] = deque(plans())
         ahead = self._ahead[stage]
         while ahead and self.known(ahead[0].trial_key):
             ahead.popleft()
-        return (plan for plan in ahead if not self.known(plan.trial_key))
+        return ahead[0] if ahead else None
 
     def _default_plans(self) -> Iterator[PlannedTrial]:
         optimizers = self.arm.optimizers if self._planned[DEFAULT] else ()

@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedData:
-    """What a record says of the data of a study, in place of the data itself."""
+    """Fingerprints of a study's data in a record, in place of the data itself."""
 
     data_fingerprint: str
     split_fingerprint: str

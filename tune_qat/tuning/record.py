@@ -99,8 +99,11 @@ class Record:
         """Remove the row of a trial that this study has begun; return the number of the next attempt at it."""
         if plan.trial_key not in self.restarts:
             return 1
-        attempts = [row["attempt"] for row in self.epochs_of(plan.trial_key)]
-        self.path("trials", plan.trial_key).unlink(missing_ok=True)
+        attempts, path = [row["attempt"] for row in self.epochs_of(plan.trial_key)], self.path("trials", plan.trial_key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageRefused(f"{path} cannot be removed: {error.strerror or error}.") from error
         return 1 + max(attempts, default=0)
 
     def forget_checkpoint(self, plan: PlannedTrial) -> None:

@@ -43,16 +43,16 @@ class StudyScheduler(FIFOScheduler):
             for epoch, objective in self._history.get(trial_key, ()):
                 self.asha[arm_id].put(trial_key, epoch, objective)
 
-    def judge(self, arm_id: str, trial_key: str, epochs: Sequence[tuple[int, float]]) -> int | None:
-        """Judge (epoch, objective) of a search trial's recorded epochs; return the epoch at which ASHA stops it."""
+    def judge(self, arm_id: str, trial_key: str, values: Sequence[tuple[int, float]]) -> bool:
+        """Put (epoch, objective) of a search trial into its arm's rungs, with a decision at each; tell if it stops."""
         self.refill(arm_id, trial_key)
-        for epoch, objective in epochs if arm_id in self.asha else ():
+        for epoch, objective in values if arm_id in self.asha else ():
             decision = self.asha[arm_id].put(trial_key, epoch, objective)
             if decision is not None:
                 self._on_decision(decision)
                 if decision.stops:
-                    return epoch
-        return None
+                    return True
+        return False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         if self._asha_of(trial) is not None:

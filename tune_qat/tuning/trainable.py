@@ -39,7 +39,7 @@ class TrialContext:
     init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
     advice: str
-    """What to do without that checkpoint, for the user."""
+    """Advice for the user if that checkpoint is gone."""
     given: Resources
     backend: str
     versions: Mapping[str, str | None]
