@@ -106,3 +106,15 @@ class TestMinutes:
             study.trial("adam-w4a4", "default")
         with pytest.raises(UsageError, match="schema version 999"):
             describe(load(), tmp_path)
+
+
+def test_an_edited_study_is_told_what_is_recorded_and_what_does_not_fit_any_more(ended: tuple[Study, Path]) -> None:
+    study, results = ended
+    assert describe(study, results).split("\n\n")[-1] == f"in {results}/: 17 recorded, 0 new"
+    longer = study.model_copy(update={"training": study.training.model_copy(update={"epochs": 6})})
+    assert describe(longer, results).split("\n\n")[-1].splitlines() == [
+        f"in {results}/: 1 recorded, 16 new",
+        "  16 recorded trials do not fit any more: training.epochs 3, now 6",
+    ]
+    other = study.model_copy(update={"name": "other"})
+    assert describe(other, results).split("\n\n")[-1] == f"in {results}/: 0 recorded, 5 taken over from tiny, 12 new"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.data import tiny_folders
 from tune_qat import data
-from tune_qat.config import TuneQatError
+from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.data import decoding, tsinghua_dogs
 from tune_qat.data.classification import Classification
 from tune_qat.data.counter_rng import permutation
@@ -206,9 +206,9 @@ def test_on_a_machine_without_the_file_the_first_batch_says_so(folder: Path, cac
     for path in cache.iterdir():
         path.unlink()
     task = dataset.task()
-    with pytest.raises(TuneQatError, match=f"(?s)not on this machine.*{CACHE_VARIABLE}"):
+    with pytest.raises(StudyHalted, match=f"(?s)not on this machine.*{CACHE_VARIABLE}"):
         task.batch(0, 1, torch.arange(4))
-    with pytest.raises(TuneQatError, match="not on this machine"):
+    with pytest.raises(StudyHalted, match="not on this machine"):
         next(task.batches(0, 1, torch.arange(8), 4))
 
 

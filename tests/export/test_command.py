@@ -1,7 +1,10 @@
 """`tune-qat export` on a real study: which trial it takes, what it writes, and what it says of mistakes."""
 
 import json
-from collections.abc import Callable
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from tune_qat.export.choice import choose
 from tune_qat.export.command import export
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.training import workload
-from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
+from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint, weights_sha256
 from tune_qat.tuning.run import run
 from tune_qat.tuning.session import Outcome
 
@@ -114,11 +117,37 @@ def test_a_search_trial_an_unknown_key_and_a_lost_checkpoint_are_explained(
         state = load_checkpoint(moved)
         state["model"]["conv1.layer.weight"] = torch.zeros(1)
         save_checkpoint(state, path)
-        with pytest.raises(TuneQatError, match="does not fit model 'lenet5'"):
+        with pytest.raises(TuneQatError, match="does not hold what its trial ended with"):
             export(results, key, tmp_path / "m.pt")
     finally:
         moved.replace(path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@ray
+def test_a_second_study_in_the_folder_leaves_the_models_of_the_first_as_they_are(
+    finished: tuple[Path, Outcome], tmp_path: Path
+) -> None:
+    """The second begins with the same start and is stopped in its first epoch, if it trains it at all."""
+    results = Path(shutil.copytree(finished[0], tmp_path / "results"))
+    row = row_of(
+        results, analysis.frame(results, "SELECT trial_key FROM trials WHERE stage = 'pretrain'")["trial_key"].item()
+    )
+
+    @contextmanager
+    def typist(searcher: Any, resources: Any) -> Iterator[None]:
+        def listen(event: str, plan: Any, values: Any) -> None:
+            if event == "epoch":
+                signal.raise_signal(signal.SIGINT)
+
+        searcher.listen(listen)
+        yield
+
+    assert not run(tiny_study(name="second", seed=0), results=results, display=typist).complete
+    export(results, row.trial_key, tmp_path / "start.pt")
+    assert weights_sha256(load_checkpoint(tmp_path / "start.pt")["rest"]) == row.checkpoint_sha256
+    assert not (results / "damaged").exists()
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,12 @@ def test_without_a_recorded_hash_the_epoch_has_to_do_and_that_is_said(results: P
     known = {name: value for name, value in row.items() if name != "study_id"}
     write(results, "first", "trials", key, {**known, "checkpoint_sha256": None})
     path = kept_as_before(results, key)
-    assert "the record has no hash of its weights, of which only the epoch was checked" in export(
-        results, key, results.parent / "model.pt"
-    )
-    save_checkpoint({**load_checkpoint(path), "epoch": 2}, path)
+    said = export(results, key, results.parent / "model.pt")
+    assert "The record has no hash of these weights: only their epoch was checked." in said
+    state = load_checkpoint(path)
+    save_checkpoint({**state, "epoch": 2}, path)
     with pytest.raises(TuneQatError, match="epoch 2, and the record says epoch 3"):
+        exported(results, key)
+    save_checkpoint({**state, "model": {**state["model"], "conv1.layer.weight": torch.zeros(1)}}, path)
+    with pytest.raises(TuneQatError, match="does not fit model 'lenet5'"):
         exported(results, key)

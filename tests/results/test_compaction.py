@@ -182,3 +182,16 @@ def test_a_study_runs_and_is_read_while_compaction_is_killed_again_and_again(tmp
     for table, rows in (("trials", 1), ("epochs", 3), ("layers", 3), ("decisions", 2)):
         assert connection.sql(f"SELECT count(*) FROM {table}").fetchall() == [(rows * count,)]
     assert [path.name for path in (tmp_path / "trials" / "study_id=study").glob("[!.]*")] != []
+
+
+def test_one_trial_is_read_from_the_parts_of_a_file_that_may_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_qat.results.compaction.ROWS_OF_A_PART", 2)
+    for key in "abcde":
+        write_trial(tmp_path, key)
+    tables = ("epochs", "layers")
+    before = {(key, table): last_epochs(tmp_path, "study", key, table) for key in "abcdef" for table in tables}
+    compact(tmp_path)
+    assert {(key, table): last_epochs(tmp_path, "study", key, table) for key, table in before} == before
+    assert [len(before[key, "layers"]) for key in "af"] == [3, 0]

@@ -10,12 +10,14 @@ import pytest
 
 import analysis
 from tests.helpers.rows import write
+from tests.helpers.storage import Bucket
 from tests.helpers.studies import tiny_study
 from tests.helpers.without_ray import Killed, run_here
 from tune_qat.cli.plan_text import describe
 from tune_qat.cli.status_text import describe as status
+from tune_qat.results.layout import checkpoint_path
 from tune_qat.results.reader import read_rows
-from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.paths import StoragePath, storage_path, write_whole
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
@@ -38,7 +40,7 @@ TRIALS = 1 + 1 + 1 + 3 + 2
 CHANGES = ("trial_number", "arm_id", "taken_from", "attempt", "study_id")
 
 
-def content(results: Path, study: str, table: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+def content(results: StoragePath, study: str, table: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """The rows of a study in a table, in the order of their keys, without what each study has of its own."""
     rows = read_rows(results, table, study)
     left = [{name: value for name, value in row.items() if name not in (*CHANGES, *without)} for row in rows]
@@ -65,7 +67,7 @@ def results(first: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(first, tmp_path / "results"))
 
 
-def assert_copied(results: Path, study: str = "second", source: str = "first") -> None:
+def assert_copied(results: StoragePath, study: str = "second", source: str = "first") -> None:
     """The study's record is whole alone, has the source's numbers, and says whose they are."""
     for table in ("trials", "epochs", "layers"):
         assert content(results, study, table) == content(results, source, table), table
@@ -73,10 +75,8 @@ def assert_copied(results: Path, study: str = "second", source: str = "first") -
     assert {row["taken_from"] for row in rows} == {f"{source}/{row['trial_key']}" for row in rows}
     for row in rows:
         if row["stage"] in ("pretrain", "retrain"):
-            ours, theirs = (
-                results / "checkpoints" / f"study_id={one}" / row["trial_key"] / "last.pt" for one in (study, source)
-            )
-            assert ours.read_bytes() == theirs.read_bytes()
+            ours, theirs = (checkpoint_path(results, one, row["trial_key"]).read_bytes() for one in (study, source))
+            assert ours == theirs
 
 
 def test_a_study_that_another_one_has_run_trains_nothing(results: Path) -> None:
@@ -326,3 +326,17 @@ def test_an_interrupted_model_of_the_last_epoch_is_not_called_whole(results: Pat
     assert trained == [row["trial_key"]]
     after = next(one for one in read_rows(results, "trials", "first") if one["trial_key"] == row["trial_key"])
     assert (after["status"], after["checkpoint_sha256"]) == ("completed", row["checkpoint_sha256"])
+
+
+@pytest.mark.slow
+def test_in_a_folder_on_object_storage(first: Path, bucket: Bucket) -> None:
+    results = storage_path(f"{bucket.uri}/results")
+    for path in first.rglob("*"):
+        if path.is_file():
+            target = results
+            for part in path.relative_to(first).parts:
+                target = target / part
+            write_whole(target, path.read_bytes())
+    trained, said = run_here(study_of("second"), results)
+    assert trained == [] and said == ["0 recorded, 3 taken over from first, 5 new"]
+    assert_copied(results)

@@ -110,10 +110,13 @@ def _commands(study: Study, outcome: "Outcome", *, results: StoragePath, again: 
 
 def _taken(results: StoragePath, study: Study) -> list[str]:
     """Return the line that says which trials other studies of the folder have run, if there are any."""
-    trials = analysis.frame(results, "SELECT study_id, taken_from FROM trials WHERE taken_from IS NOT NULL")
-    origins = trials[trials["study_id"] == study.name]["taken_from"].str.partition("/")[0].value_counts()
-    told = [f"{count} trials from {name}" for name, count in sorted(origins.items())]
-    return [f"taken    {', '.join(told)}, which had run them"] if told else []
+    origins = analysis.frame(
+        results,
+        "SELECT study_id, split_part(taken_from, '/', 1) AS origin, count(*) AS n FROM trials "
+        "WHERE taken_from IS NOT NULL GROUP BY ALL ORDER BY origin",
+    )
+    told = [f"{row.n} from {row.origin}" for row in origins[origins["study_id"] == study.name].itertuples()]
+    return [f"taken    {', '.join(told)}: trials that were not trained again"] if told else []
 
 
 def _errors(results: StoragePath, study: Study, again: str) -> list[str]:

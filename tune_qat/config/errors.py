@@ -8,7 +8,7 @@ class TuneQatError(Exception):
 
 
 class StudyHalted(TuneQatError):
-    """A thing that every trial of a study needs is gone or has changed: it stops, and the same command goes on."""
+    """Something that every trial of a study needs is gone or has changed: it stops, and the same command goes on."""
 
 
 class StorageRefused(StudyHalted):

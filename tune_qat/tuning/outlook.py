@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedData:
-    """Data of a study as its record describes it, in place of the data itself."""
+    """Fingerprints of a study's data in a record, in place of the data itself."""
 
     data_fingerprint: str
     split_fingerprint: str

@@ -48,7 +48,7 @@ def refill(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord) ->
             judged = record.decisions_of(plan.trial_key)
             scheduler.refill(plan.arm_id, plan.trial_key, _only(recorded[plan.trial_key], judged))
         for plan in cut:
-            if scheduler.judge(plan.arm_id, plan.trial_key, recorded[plan.trial_key]) is not None:
+            if scheduler.judge(plan.arm_id, plan.trial_key, recorded[plan.trial_key]):
                 _end(queue, record, plan, *STOPPED_BY_ASHA, {})
 
 

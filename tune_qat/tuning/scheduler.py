@@ -41,26 +41,26 @@ class StudyScheduler(FIFOScheduler):
             for epoch, objective in values:
                 self.asha[arm_id].put(trial_key, epoch, objective)
 
-    def judge(self, arm_id: str, trial_key: str, values: Values) -> int | None:
-        """Put values of a search trial into its arm's rungs, with a decision at each; return the epoch of a stop.
+    def judge(self, arm_id: str, trial_key: str, values: Values) -> bool:
+        """Put values of a search trial into its arm's rungs, with a decision at each; return whether it stops.
 
         A rung that holds the trial already does not decide again, and what follows a stop is left out.
         """
         if arm_id not in self.asha:
-            return None
+            return False
         for epoch, objective in values:
             decision = self.asha[arm_id].put(trial_key, epoch, objective)
             if decision is not None:
                 self._on_decision(decision)
                 if decision.stops:
-                    return epoch
-        return None
+                    return True
+        return False
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if trial.config["stage"] == SEARCH:
             # A failure has no epoch.
             values = [(result.get("epoch", 0), result[OBJECTIVE])]
-            stops = self.judge(trial.config["arm_id"], trial.config["trial_key"], values) is not None
+            stops = self.judge(trial.config["arm_id"], trial.config["trial_key"], values)
         else:
             stops = trial.config["stage"] == WARM_UP and self._warm()
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE

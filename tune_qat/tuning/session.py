@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -103,10 +103,10 @@ class Session:
             self._start = open_arms(self.queue, patience)
 
     @property
-    def known(self) -> list[dict[str, Any]]:
+    def known(self) -> list[Mapping[str, Any]]:
         """Rows of trials that are known before any is run: taken over, and last those that were recorded."""
-        done = [dict(row) for state in self.queue.arms.values() for _, row in state.done.values()]
-        return [*([dict(self.queue.start)] if self.queue.start else []), *done, *self.recorded]
+        done = [row for state in self.queue.arms.values() for _, row in state.done.values()]
+        return [*([self.queue.start] if self.queue.start else []), *done, *self.recorded]
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
@@ -183,7 +183,7 @@ class Session:
         scheduler = StudyScheduler(self.study, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue, self.record)
         self.searcher.on_loss = partial(resume.judge_lost, scheduler, self.queue, self.record)
-        self._take_over.judge = lambda plan, epochs: scheduler.judge(plan.arm_id, plan.trial_key, epochs)
+        self._take_over.stops = lambda plan, *value: scheduler.judge(plan.arm_id, plan.trial_key, [value])
         return scheduler
 
     def _tune(self, trainable: Any, scheduler: StudyScheduler, given: Resources) -> bool:

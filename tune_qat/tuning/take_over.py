@@ -1,6 +1,6 @@
 """Trials that another study of the folder has completed, taken over: this study's own row, and copies of the data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.record import FROM_WORKER, Record
 from tune_qat.tuning.rows import last_rung, outcome_columns, planned_columns
 
-Judge = Callable[[PlannedTrial, Sequence[tuple[int, float]]], int | None]
-"""Judgement of a search trial by (epoch, objective) of its epochs: the epoch at which ASHA stops it, if it does."""
+Judge = Callable[[PlannedTrial, int, float], bool]
+"""Judgement of a search trial after an epoch, by its objective: whether ASHA stops it."""
 Rows = list[dict[str, Any]]
 
 
@@ -61,7 +61,7 @@ class TakeOver:
     others: OtherStudies
     record: Record
     objective: Objective
-    judge: Judge = lambda plan, epochs: None
+    stops: Judge = lambda plan, epoch, objective: False
 
     def __call__(self, plan: PlannedTrial) -> dict[str, Any] | None:
         """Take the trial over and return its row; None if no other study has completed it and kept it whole."""
@@ -94,8 +94,7 @@ class TakeOver:
         """Write the trial, up to the epoch at which this study's own ASHA stops it."""
         record, key = self.record, plan.trial_key
         attempt = record.forget_row(plan)
-        curve = [(one["epoch"], self.objective.of(one["val_metric"])) for one in source.epochs]
-        stopped_at = self.judge(plan, curve) if plan.stage == SEARCH else None
+        stopped_at = self._stopped_at(plan, source.epochs) if plan.stage == SEARCH else None
         last = stopped_at or len(source.epochs)
         epochs = source.epochs[:last]
         # In the order of a trial that is trained: an epoch that counts has its layers.
@@ -119,6 +118,11 @@ class TakeOver:
         }
         record.write_ended(plan, row)
         return row
+
+    def _stopped_at(self, plan: PlannedTrial, epochs: Rows) -> int | None:
+        """Ask ASHA after each epoch, and return the one at which it stops the trial."""
+        judged = ((one["epoch"], self.objective.of(one["val_metric"])) for one in epochs)
+        return next((epoch for epoch, objective in judged if self.stops(plan, epoch, objective)), None)
 
 
 def _copy(table: str, row: Mapping[str, Any], attempt: int) -> dict[str, Any]:

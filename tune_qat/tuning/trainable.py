@@ -41,7 +41,7 @@ class TrialContext:
     init_path: StoragePath | None
     """Starting checkpoint; None from scratch."""
     advice: str
-    """Advice for the user where that checkpoint is gone."""
+    """Advice for the user if that checkpoint is gone."""
     given: Resources
     backend: str
     versions: Mapping[str, str | None]
