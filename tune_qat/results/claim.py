@@ -28,6 +28,8 @@ SILENT_S = 60.0
 """Seconds without a rewrite after which a claim from another host is taken over."""
 LOOK_S = 0.5
 """Seconds between two checks of other claims."""
+END_S = 2.0
+"""Longest wait for the last rewrite of a claim that ends."""
 _HERE: set[str] = set()
 """Tokens of the claims of this process: storage may have kept the file of one that has ended."""
 DEAD = "ZXx"
@@ -113,8 +115,10 @@ class _Claim:
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(END_S)
         _HERE.discard(self.ours.token)
+        if self._thread.is_alive():
+            return  # storage does not answer, and would not remove the file either: it is that of a dead process soon
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 

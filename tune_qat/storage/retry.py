@@ -33,7 +33,7 @@ def at_once(read: Callable[[], T]) -> T:
 class Patience:
     """Time in seconds for which a refused read or write is repeated, with pauses that double.
 
-    Once one of them has used it up, each further refusal is final at once: the study is stopping.
+    Once one of them has used it up, storage is not asked again: the study is stopping.
     """
 
     results: StoragePath
@@ -43,6 +43,8 @@ class Patience:
     landmark: StoragePath | None = None
     """File of the record that is there as long as its storage is; None for the results folder."""
     spent: bool = False
+    """Whether nothing is waited for any more: the next refusal is final."""
+    _refused: StorageRefused | None = None
 
     def write_whole(self, path: StoragePath, data: bytes | memoryview) -> None:
         """Write a file as `write_whole` does; raise `StorageRefused` once the time is used up."""
@@ -65,6 +67,8 @@ class Patience:
         return self._repeat(whole, f"{self.results} cannot be read")
 
     def _repeat(self, attempt: Callable[[], T], what: str) -> T:
+        if self._refused is not None:
+            raise self._refused
         began, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
@@ -72,11 +76,11 @@ class Patience:
             except (OSError, NotRead) as error:
                 left = self.seconds - (time.monotonic() - began)
                 if self.spent or left <= 0:
-                    self.spent = True
-                    raise StorageRefused(
+                    self._refused = StorageRefused(
                         f"{_refusal(what, error)}. The record is complete up to here: make room or bring the storage "
                         "back, and run the same command again."
-                    ) from error
+                    )
+                    raise self._refused from error
                 if pause == FIRST_PAUSE_S:
                     self.say(f"{_refusal(what, error)}; trying again for {self.seconds:.0f} s")
             self._wait(min(pause, left))

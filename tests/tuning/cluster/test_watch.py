@@ -88,7 +88,7 @@ class TestStudy:
 
     def test_whose_head_is_killed(self, tmp_path: Path) -> None:
         with raylets(1) as cluster:
-            environment = cluster.environment | {RECONNECT: "30"}
+            environment = cluster.environment | {RECONNECT: "23"}  # patience of 3 s
             with going_on(tmp_path, "--address", cluster.address, environment=environment) as run:
                 cluster.kill(1)
                 last_words(run, f"The Ray node on this machine|The head of the Ray cluster at {cluster.address}")
