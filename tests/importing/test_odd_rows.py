@@ -38,7 +38,7 @@ def changed(storage: Path, folder: Path, table: str, column: str, value: Any) ->
     connection.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        found = connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 2", [value])
+        found = connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [value, 1 if table == "studies" else 2])
         assert found.rowcount == 1
     connection.close()
     return path
@@ -81,7 +81,7 @@ def test_the_year_1_is_a_time_or_unknown(storage: Path, tmp_path: Path, column: 
     assert typed("query", tmp_path / "results", "SELECT * FROM trials", "--format", "json").exit_code == 0
 
 
-def test_a_state_that_is_null_or_unknown_names_the_storage(storage: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_names_the_storage(storage: Path, tmp_path: Path) -> None:
     path = changed(storage, tmp_path, "studies", "study_name", b"\xff\x00")
     refused = typed("import", "optuna", path, "--results", tmp_path / "results")
     assert isinstance(refused.exception, TuneQatError) and str(path) in str(refused.exception)

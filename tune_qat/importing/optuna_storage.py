@@ -72,9 +72,9 @@ def _readable(storage: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise TuneQatError(f"The storage needs a database driver that is not installed: {error}") from None
-    except RuntimeError as error:  # another version's tables: Optuna says what to do
-        raise TuneQatError(f"Optuna cannot read the storage. {error}") from None
     except Exception as error:  # Optuna, SQLAlchemy and drivers raise anything at a value that they did not write
+        if type(error) is RuntimeError:  # another version's tables: Optuna says what to do
+            raise TuneQatError(f"Optuna cannot read the storage. {error}") from None
         cause = cut(str(error).partition("\n")[0])
         where = storage if "@" not in storage else "The storage"  # a URL may hold a password
         raise TuneQatError(

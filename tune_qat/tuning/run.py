@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_qat.config import AUTO, check_backend
+from tune_qat.config import AUTO, TuneQatError, UsageError, check_backend
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
@@ -75,7 +75,7 @@ def run(
     folder = storage_path(results).absolute()
     with stops() as signals:
         check_results_folder(folder)
-        refuse_imported(folder, study.name, "run")
+        _refuse_imported(folder, study.name)
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)
@@ -85,6 +85,15 @@ def run(
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
                     session.run(given, chosen, display, signals)
     return session.outcome()
+
+
+def _refuse_imported(results: StoragePath, study_id: str) -> None:
+    try:
+        refuse_imported(results, study_id, "run")
+    except UsageError:
+        raise
+    except TuneQatError:
+        pass  # a damaged file: `repair` sets it aside later
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
