@@ -90,7 +90,11 @@ PIPES: dict[str, tuple[str, Callable[[Path], Path], dict[str, object]]] = {
         lambda folder: dogs(folder, "Low-Annotations"),
         {"image_size": 16, "use_boxes": True},
     ),
-    "a list": ("tsinghua_dogs", lambda folder: dogs(folder).parents[2] / "TrainAndValList/train.lst", {"image_size": 16}),
+    "a list": (
+        "tsinghua_dogs",
+        lambda folder: dogs(folder).parents[2] / "TrainAndValList/train.lst",
+        {"image_size": 16},
+    ),
     "labels": ("mnist", mnist, {}),
 }  # fmt: skip
 

@@ -63,8 +63,8 @@ JSON_VALUES: tuple[Any, ...] = (
         "a/b",
     ),
     *(
-        functools.reduce(lambda inner, _: [inner], range(600), []),
-        functools.reduce(lambda i, _: {"a": i}, range(600), {}),
+        json.loads("[" * 600 + "]" * 600),
+        json.loads('{"a": ' * 600 + "1" + "}" * 600),
     ),
 )
 """Values in JSON."""

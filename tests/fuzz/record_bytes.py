@@ -74,7 +74,7 @@ def template() -> Path:
         write_rows(table_folder(results, "layers", name) / f"{key}.1.parquet", "layers", [layer])
         decision = filled("decisions", trial_key=key, action="continue")
         write_rows(table_folder(results, "decisions", name) / f"{key}.parquet", "decisions", [decision])
-        write_whole(checkpoint_path(results, key), b"weights")
+        write_whole(checkpoint_path(results, name, key), b"weights")
     return results
 
 
@@ -160,8 +160,8 @@ def _footer(chance: random.Random, path: Path) -> str:
 
 
 def _names(chance: random.Random, path: Path) -> str:
-    other = chance.choice(("copy.parquet", "a b.parquet", "compact-2.parquet", "compact-1.parquet", "x.1.parquet", "\udcff.parquet",
-                           "é'\".parquet", "-.parquet", "%s.parquet", "[x]*.parquet", "compact-99999999999999999999.parquet"))  # fmt: skip
+    odd = ("copy", "a b", "compact-2", "compact-1", "x.1", "\udcff", "é'\"", "-", "%s", "[x]*", f"compact-{10**20}")
+    other = f"{chance.choice(odd)}.parquet"
     with contextlib.suppress(OSError):
         shutil.copy(path, path.with_name(other))
     if chance.random() < 0.3:

@@ -38,7 +38,9 @@ def changed(storage: Path, folder: Path, table: str, column: str, value: Any) ->
     connection.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        found = connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 2", [value])
+        found = connection.execute(
+            f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [value, 1 if table == "studies" else 2]
+        )
         assert found.rowcount == 1
     connection.close()
     return path
@@ -63,11 +65,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_value_that_optuna_does_not_write_is_one_sentence(storage: Path, tmp_path: Path, kind: str) -> None:
-    *where, said = REFUSED[kind]
-    path = changed(storage, tmp_path, *where)
+    table, column, value, said = REFUSED[kind]
+    path = changed(storage, tmp_path, str(table), str(column), value)
     refused = typed("import", "optuna", path, "--results", tmp_path / "results")
     assert isinstance(refused.exception, TuneQatError), refused.exception
-    assert said in str(refused.exception) and len(str(refused.exception)) < 2_000
+    assert str(said) in str(refused.exception) and len(str(refused.exception)) < 2_000
     assert not (tmp_path / "results").exists()
 
 
@@ -81,7 +83,7 @@ def test_the_year_1_is_a_time_or_unknown(storage: Path, tmp_path: Path, column: 
     assert typed("query", tmp_path / "results", "SELECT * FROM trials", "--format", "json").exit_code == 0
 
 
-def test_a_state_that_is_null_or_unknown_names_the_storage(storage: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_names_the_storage(storage: Path, tmp_path: Path) -> None:
     path = changed(storage, tmp_path, "studies", "study_name", b"\xff\x00")
     refused = typed("import", "optuna", path, "--results", tmp_path / "results")
     assert isinstance(refused.exception, TuneQatError) and str(path) in str(refused.exception)

@@ -42,7 +42,7 @@ def test_a_last_line_that_is_torn_is_left_out_and_counted(copy: Path) -> None:
     path = results_of(copy, 1)
     path.write_bytes(path.read_bytes()[:-200])
     said, rows, complete = imported(copy)
-    assert "lost           1 lines of results that cannot be read, as after a crash" in said
+    assert "what cannot be read, as after a crash; lines of results: 1" in said
     assert rows[1]["epochs_run"] == WHOLE[1] - 1
     # How it ended stood in that line.
     assert rows[1]["status"] == "interrupted" and not complete
@@ -56,7 +56,7 @@ def test_a_torn_line_that_the_trial_went_on_after(copy: Path) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:3], lines[3][:40], *lines[3:]]) + "\n")
     said, rows, complete = imported(copy)
-    assert "1 lines of results" in said and complete
+    assert "lines of results: 1" in said and complete
     assert (rows[2]["epochs_run"], rows[2]["status"]) == (WHOLE[2], "completed")
 
 
@@ -69,7 +69,7 @@ def test_a_last_row_of_a_table_that_is_torn_is_left_out(copy: Path, tail: str) -
     whole = text if tail.startswith("\n") else text.rpartition("\n")[0] + "\n0.5" * bool(tail)
     path.write_text(whole + tail)
     said, rows, _ = imported(copy)
-    assert "1 lines of results" in said and rows[1]["status"] == "interrupted"
+    assert "lines of results: 1" in said and rows[1]["status"] == "interrupted"
     assert rows[1]["epochs_run"] == (WHOLE[1] if tail.startswith("\n") else WHOLE[1] - 1 - (not tail))
 
 
@@ -79,7 +79,7 @@ def test_a_trial_whose_state_is_torn_is_left_out_and_counted(copy: Path) -> None
     state["trial_data"][3][0] = state["trial_data"][3][0][:100]
     path.write_text(json.dumps(state))
     said, rows, complete = imported(copy)
-    assert "1 trials whose state cannot be read" in said and len(rows) == 6 and not complete
+    assert "states of trials: 1" in said and len(rows) == 6 and not complete
 
 
 DEEP = '{"a": ' * 100_000 + "1" + "}" * 100_000
@@ -99,7 +99,7 @@ def test_a_line_that_is_no_result_is_counted_as_torn(copy: Path, kind: str) -> N
     lines[4] = ODD_LINES[kind](json.loads(lines[4]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     said, rows, _ = imported(copy)
-    assert "1 lines of results" in said and rows[2]["status"] == "completed"
+    assert "lines of results: 1" in said and rows[2]["status"] == "completed"
 
 
 ODD_VALUES: dict[str, Any] = {
@@ -130,7 +130,7 @@ def test_a_folder_of_a_trial_lies_in_the_experiment(copy: Path, folder: str) -> 
     state["trial_data"][3][0] = json.dumps(trial)
     path.write_text(json.dumps(state))
     said, rows, _ = imported(copy)
-    assert "1 trials whose state cannot be read" in said and len(rows) == 6
+    assert "states of trials: 1" in said and len(rows) == 6
 
 
 def test_a_state_that_is_no_text_or_too_deep_is_named(copy: Path) -> None:

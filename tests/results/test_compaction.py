@@ -1,5 +1,6 @@
 """Compaction: every reader gives the same before, during and after, whatever is killed on the way."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tests.helpers.rows import epoch_result, filled, layer_result, write
 from tests.helpers.storage import Bucket
+from tests.importing.sweeps import typed
 from tune_qat.config import TuneQatError
 from tune_qat.results import compaction
 from tune_qat.results.compaction import compact
@@ -195,3 +197,26 @@ def test_one_trial_is_read_from_the_parts_of_a_file_that_may_have_it(
     compact(tmp_path)
     assert {(key, table): last_epochs(tmp_path, "study", key, table) for key, table in before} == before
     assert [len(before[key, "layers"]) for key in "af"] == [3, 0]
+
+
+def unwritable(results: Path, kind: str) -> None:
+    if kind == "a file in the way":  # of what is written, whoever writes
+        (results / "claims").write_text("")
+        return
+    if os.geteuid() == 0:
+        pytest.skip("for root no folder is read-only")
+    for folder in [results, *(path for path in results.rglob("*") if path.is_dir())]:
+        folder.chmod(0o555)
+
+
+@pytest.mark.parametrize("kind", ["a file in the way", "read-only"])
+def test_a_folder_that_cannot_be_written_is_named_and_as_it_was(tmp_path: Path, kind: str) -> None:
+    results = tmp_path / "results"
+    for key in ("one", "two"):
+        write_trial(results, key)
+    unwritable(results, kind)
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    refused = typed("compact", results)
+    assert isinstance(refused.exception, TuneQatError), refused.exception
+    assert f"{results} cannot be compacted: " in str(refused.exception)
+    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before

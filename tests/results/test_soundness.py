@@ -1,4 +1,4 @@
-"""Files of a record that are no such files: each is named, wherever it is found, and a resumed study goes on without."""
+"""Files of a record that are no such files: each is named, and a resumed study goes on without it."""
 
 import os
 import time

@@ -43,7 +43,10 @@ FILES_REFUSED = {
     "a long name": (f'name = "{"x" * 500_000}"\n{SMALL}', "500,002 characters"),
     "a long key": (f'"{"x" * 500_000}" = 1\n{SMALL}', "unknown key"),
     "a long optimizer": (changed('"adam"', f'"{"x" * 500_000}"'), "Unknown optimizer 'xxx"),
-    "a long option": (changed('dataset = "digits"', f'dataset = "digits"\noptions = {{ {"x" * 500_000} = 1 }}'), "no option"),
+    "a long option": (
+        changed('dataset = "digits"', f'dataset = "digits"\noptions = {{ {"x" * 500_000} = 1 }}'),
+        "no option",
+    ),
     "a long list": (changed("bits = [[32, 32], [4, 4]]", f"bits = [{'[4, 4], ' * 50_000}]"), "each pair of bits"),
     "a file of 10 MB": (f'note = "{"x" * 10_000_000}"\n{SMALL}', f"larger than {BYTES:,} bytes"),
 }  # fmt: skip

@@ -74,10 +74,11 @@ def _readable(storage: str) -> Iterator[None]:
     except ImportError as error:
         missing = without_secrets_of(storage, str(error))
         raise TuneQatError(f"The storage needs a database driver that is not installed: {missing}") from None
-    except RuntimeError as error:  # another version's tables: Optuna says what to do
-        raise TuneQatError(f"Optuna cannot read the storage. {without_secrets_of(storage, str(error))}") from None
     except Exception as error:  # Optuna, SQLAlchemy and drivers raise anything at a value that they did not write
-        cause = cut(without_secrets_of(storage, str(error).partition("\n")[0]))
+        told = without_secrets_of(storage, str(error))
+        if type(error) is RuntimeError:  # another version's tables: Optuna says what to do
+            raise TuneQatError(f"Optuna cannot read the storage. {told}") from None
+        cause = cut(told.partition("\n")[0])
         raise TuneQatError(
             f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
             f"A storage is {_KINDS}. Check that this is one, and that it is complete."

@@ -62,8 +62,8 @@ def read(
 
 def _lost(trials: int, lines: int) -> str:
     """Say what could not be read; empty if all could."""
-    said = [f"{trials} trials whose state"] * bool(trials) + [f"{lines} lines of results that"] * bool(lines)
-    return f"{' and '.join(said)} cannot be read, as after a crash" if said else ""
+    said = [f"states of trials: {trials}"] * bool(trials) + [f"lines of results: {lines}"] * bool(lines)
+    return f"what cannot be read, as after a crash; {', '.join(said)}" if said else ""
 
 
 def _whole(result: Mapping[str, Any], name: str, root: Path) -> int:

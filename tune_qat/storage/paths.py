@@ -15,10 +15,13 @@ from urllib.parse import unquote, urlsplit
 from tune_qat.config import NotRead, TuneQatError, UsageError
 from tune_qat.config.regular import check_regular
 from tune_qat.config.secrets import hide_secrets, may_hold_secret
+from tune_qat.config.shown import shown
 from tune_qat.storage import s3
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
 """Schemes of object storage, without folders; an uploaded file appears there once it is complete."""
+NO_RECORD = ("http", "https", "ftp", "data", "zip", "tar", "libarchive", "github", "git", "gist")
+"""Schemes that fsspec knows and that cannot be listed, written to, or written to whole."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,18 @@ def storage_path(named: str | StoragePath) -> StoragePath:
 
     Raises `UsageError` for a URI that has no known file system, names no bucket, or holds a secret.
     """
+    if isinstance(named, RemotePath):
+        return named
     if isinstance(named, str):
         refuse_secrets(named)
-    if isinstance(named, RemotePath) or "://" not in str(named):
-        return named if isinstance(named, RemotePath) else Path(named).expanduser()
+    if "://" not in str(named):
+        return _local(named)
     if isinstance(named, Path):
         raise TypeError(f"a URI must be a str, because a Path drops one of its slashes: {named}")
-    parts = urlsplit(named)
+    try:
+        parts = urlsplit(named)
+    except ValueError as error:
+        raise UsageError(f"A URI cannot be read: {error}. It is like s3://bucket/results.") from None
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise UsageError(
@@ -118,6 +126,10 @@ def storage_path(named: str | StoragePath) -> StoragePath:
         return Path(unquote(parts.path)).absolute()
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
+    if parts.scheme in NO_RECORD:
+        raise UsageError(
+            f"{parts.scheme}:// cannot hold a record. Use a folder, s3://bucket/results or gs://bucket/results."
+        )
     root, path, query = _split(named)
     _file_system(root + query)
     return RemotePath(f"{root}{path.rstrip('/')}{query}")
@@ -130,6 +142,24 @@ def refuse_secrets(named: str) -> None:
             f"{hide_secrets(named)} holds a password, or an option that may be one, which would end up in the record. "
             "Give it by the environment variables or the configuration of the file system."
         )
+
+
+def _local(named: str | Path) -> Path:
+    """Return a local path with ~ expanded; `UsageError` for what no file system has, or what leads nowhere."""
+    try:
+        path = Path(named).expanduser()
+        path.exists()  # which takes a NUL for a name that does not exist
+        if "\0" in str(path):
+            raise ValueError("embedded null byte")
+    except (OSError, RuntimeError, ValueError) as error:  # too long; a user that there is not; a NUL
+        cause = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{shown(str(named))} is no path here: {cause}") from None
+    broken = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
+    if broken is not None:
+        raise UsageError(
+            f"{path} cannot be used: {broken} is a link to nothing. Remove the link, or name another folder."
+        )
+    return path
 
 
 def open_input(path: StoragePath) -> Any:
@@ -261,7 +291,9 @@ def _file_system(root: str) -> tuple[Any, str]:
     try:
         # Without a host, paths begin at the root.
         files, path = fsspec.core.url_to_fs(f"{root}/" if root.endswith("://") else root)
-    except (ImportError, ValueError) as error:
+    except OSError as error:
+        raise TuneQatError(f"{root} cannot be reached: {error}") from None
+    except (ImportError, ValueError, TypeError) as error:
         raise UsageError(
             f"{root}: no file system for it is known ({error}). Without further packages there are a folder, s3:// and "
             "gs://; others come with the fsspec package for them."

@@ -111,7 +111,7 @@ class ArmState:
         return None
 
     def next_default(self) -> PlannedTrial | None:
-        return self._next_ahead(DEFAULT, self._default_plans)
+        return next(self._unknown(DEFAULT), None)
 
     def next_random(self) -> PlannedTrial | None:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.

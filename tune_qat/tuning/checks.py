@@ -1,6 +1,8 @@
 """Checks of a study against its data, results folder and model, before Ray is started."""
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,6 +17,8 @@ from tune_qat.study import Study
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.workload import Workload
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def check_results_folder(results: StoragePath) -> None:
     """Check that the folder can be written to or created, and that it holds no other schema version."""
@@ -23,6 +27,7 @@ def check_results_folder(results: StoragePath) -> None:
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             why = "is not a folder" if not existing.is_dir() else "cannot be written to"
             raise TuneQatError(f"--results {results}: {existing} {why}. Name another folder.")
+        _check_takes_folders(results, existing)
     else:
         with probe(results):
             pass
@@ -32,6 +37,16 @@ def check_results_folder(results: StoragePath) -> None:
         raise
     except TuneQatError:
         pass  # a damaged file: `repair` sets it aside later
+
+
+def _check_takes_folders(results: Path, existing: Path) -> None:
+    """Raise `TuneQatError` where no folder can be made, as in /proc, whoever asks; nothing is left behind."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".probe-", dir=existing))
+    except OSError as error:
+        if error.errno not in FULL:  # a full disk is waited for
+            cause = error.strerror or error
+            raise TuneQatError(f"--results {results} cannot be written to: {cause}. Name another folder.") from None
 
 
 def check_same_study(study: Study, work: Workload, results: StoragePath) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_qat.config import AUTO, StorageRefused, check_backend
+from tune_qat.config import AUTO, StorageRefused, StudyHalted, TuneQatError, UsageError, check_backend
 from tune_qat.config.statuses import ERROR, INTERRUPTED
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import refuse_imported
@@ -91,7 +91,7 @@ def run(
     folder = storage_path(results).absolute()
     with _ending_with(again), stops(again) as signals:
         check_results_folder(folder)
-        refuse_imported(folder, study.name, "run")
+        _refuse_imported(folder, study.name)
         # Before data is decoded, which may take hours.
         check_reachable(address)
         work = _checked(study, data_dir)
@@ -111,7 +111,7 @@ def _ending_with(again: str) -> Iterator[None]:
     """Add a line to errors that end a study in its middle; one of storage that is not expected is such an error."""
     try:
         yield
-    except (StorageRefused, ClusterLost) as error:
+    except (StudyHalted, ClusterLost) as error:
         raise type(error)(f"{error}\n{again}".rstrip()) from error
     except BrokenPipeError:
         raise  # whoever reads our output has left
@@ -120,6 +120,15 @@ def _ending_with(again: str) -> Iterator[None]:
         raise StorageRefused(f"{text}\n{again}".rstrip()) from error
     except KeyboardInterrupt as stopped:
         raise KeyboardInterrupt(f"{stopped or 'stopped by Ctrl-C'}\n{again}".rstrip()) from None
+
+
+def _refuse_imported(results: StoragePath, study_id: str) -> None:
+    try:
+        refuse_imported(results, study_id, "run")
+    except UsageError:
+        raise
+    except TuneQatError:
+        pass  # a damaged file: `repair` sets it aside later
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> Workload:
