@@ -115,7 +115,8 @@ def _described(texts: Any) -> _State:
     if Path(folder).name in ("", ".."):
         raise ValueError("its folder has no name")
     known = is_number(started) and started > 0 and math.isfinite(started)
-    return _State(status=status, config=config, folder=folder, started=float(started) if known and started is not None else None)
+    moment = float(started) if known and started is not None else None
+    return _State(status=status, config=config, folder=folder, started=moment)
 
 
 def _read(root: Path, number: int, state: _State) -> RayTrial:
