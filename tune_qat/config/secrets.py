@@ -15,7 +15,7 @@ _BUCKETS = ("s3://", "gs://", "gcs://")
 """Schemes where only a key could stand before an @; elsewhere it may be a container or a user."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,3}")
 _AT = re.compile("@|%40")
-_ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:/(?:/[^\s'"<>`]+|[^\s'"<>`/]*:[^\s'"<>`]*@[^\s'"<>`]*)""")
+_ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]{0,30}:/(?:/[^\s'"<>`]+|[^\s'"<>`/]*:[^\s'"<>`]*@[^\s'"<>`]*)""")
 """URL in a text, also one that lacks a slash and holds a password."""
 _NAME = re.compile(
     r"(?:^|[^a-z])(?:(?:api|access|private|account|secret)[_-]?key|secret|token|passw(?:or)?d|pwd|credentials?)$"

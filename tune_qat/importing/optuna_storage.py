@@ -75,9 +75,10 @@ def _readable(storage: str) -> Iterator[None]:
         missing = without_secrets_of(storage, str(error))
         raise TuneQatError(f"The storage needs a database driver that is not installed: {missing}") from None
     except Exception as error:  # Optuna, SQLAlchemy and drivers raise anything at a value that they did not write
-        told = without_secrets_of(storage, str(error))
+        # A driver may repeat a value of megabytes; what is shown lies far before its end.
+        told = without_secrets_of(storage, str(error)[:10_000])
         if type(error) is RuntimeError:  # another version's tables: Optuna says what to do
-            raise TuneQatError(f"Optuna cannot read the storage. {told}") from None
+            raise TuneQatError(f"Optuna cannot read the storage. {cut(told, 2_000)}") from None
         cause = cut(told.partition("\n")[0])
         raise TuneQatError(
             f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
