@@ -164,8 +164,9 @@ class TestPatience:
 
         assert Patience(results, 60.0, said.append).read(read) == "there"
         assert len(said) == 1 and "cannot be read: Input/output error" in said[0]
-        with pytest.raises(StorageRefused, match="cannot be read: Is a directory.*run the same command again"):
-            Patience(results, 0.0).read(lambda: read_whole(tmp_path))
+        write_whole(results / "row", b"x")
+        with pytest.raises(StorageRefused, match="cannot be read: Not a directory.*run the same command again"):
+            Patience(results, 0.0).read(lambda: read_whole(results / "row" / "x"))
 
     def test_an_empty_mount_point_is_not_the_results_folder(self, tmp_path: Path) -> None:
         """What is read there would say that nothing has run, and what is written would be lost."""

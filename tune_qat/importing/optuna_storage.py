@@ -185,7 +185,8 @@ def _read(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
 
 
 def _trial(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
-    if not 0 <= trial.number < 2**31 or not all(map(_is_step, trial.intermediate_values)):
+    whole = isinstance(trial.number, int) and 0 <= trial.number < 2**31
+    if not whole or not all(map(_is_step, trial.intermediate_values)):
         raise ValueError("its number and its steps must be whole numbers from 0")
     reports = {step + shift: finite(value) for step, value in sorted(trial.intermediate_values.items())}
     values = trial.values
