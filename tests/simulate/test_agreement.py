@@ -77,6 +77,8 @@ def test_every_trial_ends_as_it_did(record: Path, replayed: Simulation) -> None:
     rows = {row["trial_key"]: {name: row[name] for name in names} for row in read_rows(record, "trials")}
     assert {key: {name: row[name] for name in names} for key, row in replayed.memory.outcomes.items()} == rows
     assert len({row["status"] for row in rows.values()}) > 1, "some are stopped and some are not"
+    (start,) = (row for row in read_rows(record, "trials") if row["stage"] == "pretrain")
+    assert replayed.memory.outcomes[start["trial_key"]]["checkpoint_sha256"] == start["checkpoint_sha256"]
 
 
 def test_every_decision_is_taken_on_the_same_values(record: Path, replayed: Simulation) -> None:
