@@ -189,5 +189,5 @@ def _open(files: Any, start: str | None) -> None:
     """Open, on a node, the files that its trials would open."""
     for file in files:
         file.open()
-    if start is not None and not Path(start).is_file():
+    if start is not None and not Path(start).expanduser().is_file():
         raise TuneQatError(f"{start} (training.init_path) does not exist")
