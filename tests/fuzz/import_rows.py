@@ -19,18 +19,63 @@ from tests.importing.test_ray_tune import EXPERIMENT
 
 VALUES: tuple[Any, ...] = (
     *(None, 0, 1, -1, 2**31, 2**63 - 1, -(2**63), 0.5, 1e308, -1e308, 5e-324, float("inf"), "", "x", "nan", "1.5"),
-    *("0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999", "2026-13-01", "RUNNING", "COMPLETE", "UNKNOWN", "Adam"),
+    *(
+        "0001-01-01 00:00:00.000000",
+        "9999-12-31 23:59:59.999999",
+        "2026-13-01",
+        "RUNNING",
+        "COMPLETE",
+        "UNKNOWN",
+        "Adam",
+    ),
     *(b"\xff\x00", "é\u2028", "\x1b[31m", "x" * 100_000, "{}", "[]", "null", '{"name": "X", "attributes": {}}'),
     *('{"name": "FloatDistribution", "attributes": {"low": "a", "high": null}}', "[" * 5_000, "9" * 5_000, '"\\ud800"'),
 )
 """Cells of a database."""
 JSON_VALUES: tuple[Any, ...] = (
-    *(None, True, 0, -1, 2**31, 2**64, 10**400, 0.5, 1e308, float("nan"), float("inf"), "", "x", "\ud800", "1", "\x1b[31m"),
-    *([], [[]], {}, {"a": {"b": []}}, {"_type": "CLOUDPICKLE_FALLBACK", "value": "00"}, "x" * 100_000, "..", "../..", "a/b"),
-    *(functools.reduce(lambda inner, _: [inner], range(600), []), functools.reduce(lambda i, _: {"a": i}, range(600), {})),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        2**31,
+        2**64,
+        10**400,
+        0.5,
+        1e308,
+        float("nan"),
+        float("inf"),
+        "",
+        "x",
+        "\ud800",
+        "1",
+        "\x1b[31m",
+    ),
+    *(
+        [],
+        [[]],
+        {},
+        {"a": {"b": []}},
+        {"_type": "CLOUDPICKLE_FALLBACK", "value": "00"},
+        "x" * 100_000,
+        "..",
+        "../..",
+        "a/b",
+    ),
+    *(
+        functools.reduce(lambda inner, _: [inner], range(600), []),
+        functools.reduce(lambda i, _: {"a": i}, range(600), {}),
+    ),
 )
 """Values in JSON."""
-OPTIONS = ((), ("--metric", "x"), ("--learning-rate", "lr"), ("--optimizer", "=adam"), ("--trivial", "0.5"), ("--seed", "seed"))
+OPTIONS = (
+    (),
+    ("--metric", "x"),
+    ("--learning-rate", "lr"),
+    ("--optimizer", "=adam"),
+    ("--trivial", "0.5"),
+    ("--seed", "seed"),
+)
 
 
 @functools.cache
@@ -51,11 +96,21 @@ def case(chance: random.Random, folder: Path) -> Iterator[tuple[str, Callable[[]
     what = {"sqlite": _cells, "journal": _lines}[kind](chance, path)
     results = folder / "results"
     options = chance.choice(OPTIONS)
-    yield f"optuna, {what} {options}", functools.partial(command, "import", "optuna", path, "--results", results, *options)
+    yield (
+        f"optuna, {what} {options}",
+        functools.partial(command, "import", "optuna", path, "--results", results, *options),
+    )
     copy = folder / "experiment"
     shutil.copytree(EXPERIMENT, copy)
     what = "; ".join(_experiment(chance, copy) for _ in range(chance.choice((1, 1, 2, 3))))
-    ours = ("import", "ray-tune", copy, "--results", results, *chance.choice((options, options, ("--epoch", "accuracy"))))
+    ours = (
+        "import",
+        "ray-tune",
+        copy,
+        "--results",
+        results,
+        *chance.choice((options, options, ("--epoch", "accuracy"))),
+    )
     yield f"ray-tune, {what}", functools.partial(command, *ours)
     if results.exists():
         yield f"status after {what}", functools.partial(command, "status", results)
@@ -93,8 +148,10 @@ def _update(connection: sqlite3.Connection, table: str, column: str, value: Any,
     (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [table]).fetchone()
     connection.execute("PRAGMA writable_schema = ON")
     loose = made.replace("NOT NULL", "").replace("UNIQUE", "CHECK")
-    connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", [loose if "CHECK (" not in loose else made, table])
-    where = "" if every else " WHERE rowid = (SELECT max(rowid) / 2 + 1 FROM {table})".format(table=table)
+    connection.execute(
+        "UPDATE sqlite_master SET sql = ? WHERE name = ?", [loose if "CHECK (" not in loose else made, table]
+    )
+    where = "" if every else f" WHERE rowid = (SELECT max(rowid) / 2 + 1 FROM {table})"
     connection.execute(f"UPDATE {table} SET {column} = ?{where}", [value])
 
 
@@ -117,7 +174,14 @@ def _lines(chance: random.Random, path: Path) -> str:
 
 def _experiment(chance: random.Random, copy: Path) -> str:
     """Change one of an experiment's files."""
-    names = ("experiment_state-*.json", "experiment_state-*.json", "result.json", "result.json", "result.json", "progress.csv")
+    names = (
+        "experiment_state-*.json",
+        "experiment_state-*.json",
+        "result.json",
+        "result.json",
+        "result.json",
+        "progress.csv",
+    )
     files = sorted(copy.rglob(chance.choice(names)))
     if not files:
         return "nothing"

@@ -37,7 +37,10 @@ from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 
-REPORTS = 0.5
+REPORTS = 0.1
+"""Share of the cases that make a report, which takes longest."""
+NAMES = ("copy", "a b", "compact-2", "compact-1", "x.1", "\udcff", "é'\"", "-", "%s", "[x]*", f"compact-{'9' * 20}")
+"""Names of files that nobody wrote."""
 QUESTIONS = ("leaderboard", "learning_rate", "SELECT * FROM epochs", "SELECT count(*) FROM layers", "divergence")
 
 
@@ -66,7 +69,9 @@ def template() -> Path:
                    [row for row in own if row["trial_key"] in keys[::2]])  # fmt: skip
         for key in keys[1::2]:
             file = f"{key}.parquet" if table == "trials" else f"{key}.1.parquet"
-            write_rows(table_folder(results, table, name) / file, table, [row for row in own if row["trial_key"] == key])
+            write_rows(
+                table_folder(results, table, name) / file, table, [row for row in own if row["trial_key"] == key]
+            )
     for key in keys[:3]:
         layer = filled("layers", trial_key=key, attempt=1, epoch=1, kind="weight")
         write_rows(table_folder(results, "layers", name) / f"{key}.1.parquet", "layers", [layer])
@@ -158,8 +163,7 @@ def _footer(chance: random.Random, path: Path) -> str:
 
 
 def _names(chance: random.Random, path: Path) -> str:
-    other = chance.choice(("copy.parquet", "a b.parquet", "compact-2.parquet", "compact-1.parquet", "x.1.parquet", "\udcff.parquet",
-                           "é'\".parquet", "-.parquet", "%s.parquet", "[x]*.parquet", "compact-99999999999999999999.parquet"))  # fmt: skip
+    other = chance.choice(NAMES) + ".parquet"
     with contextlib.suppress(OSError):
         shutil.copy(path, path.with_name(other))
     if chance.random() < 0.3:
@@ -190,21 +194,48 @@ def _columns(chance: random.Random, path: Path) -> str:
     place = chance.randrange(table.num_columns)
     name = table.column_names[place]
     if kind == "type":
-        types: tuple[Any, ...] = (pa.string(), pa.binary(), pa.int64(), pa.list_(pa.int64()), pa.float32(), pa.date32(), pa.bool_())
+        types: tuple[Any, ...] = (
+            pa.string(),
+            pa.binary(),
+            pa.int64(),
+            pa.list_(pa.int64()),
+            pa.float32(),
+            pa.date32(),
+            pa.bool_(),
+        )
         table = table.set_column(place, name, pa.array([None] * len(table), chance.choice(types)))
     elif kind == "gone":
         table = table.drop_columns([name])
     elif kind == "null":
         table = table.set_column(place, name, pa.nulls(len(table), table.schema.field(place).type))
     elif kind == "more":
-        table = table.append_column(chance.choice(("new", "study_id", "filename", "a b", "é", name)), pa.nulls(len(table)))
+        table = table.append_column(
+            chance.choice(("new", "study_id", "filename", "a b", "é", name)), pa.nulls(len(table))
+        )
     elif kind == "rows":
         table = chance.choice((table.slice(0, 0), pa.concat_tables([table] * 3)))
     elif kind in ("text", "json"):
         texts = [one for one in table.column_names if table.schema.field(one).type == pa.string()]
-        texts = [one for one in texts if one.endswith("_json")] if kind == "json" and path.parent.parent.name != "epochs" else texts
+        texts = (
+            [one for one in texts if one.endswith("_json")]
+            if kind == "json" and path.parent.parent.name != "epochs"
+            else texts
+        )
         name = chance.choice(texts or ["trial_key"])
-        values = ("", "x", "{}", "[]", "null", "[" * 100_000, '{"a": NaN}', "\x1b[31m", "x" * 10**6, '{"scheme": {}}', "1", "é\u2028")
+        values = (
+            "",
+            "x",
+            "{}",
+            "[]",
+            "null",
+            "[" * 100_000,
+            '{"a": NaN}',
+            "\x1b[31m",
+            "x" * 10**6,
+            '{"scheme": {}}',
+            "1",
+            "é\u2028",
+        )
         table = _with(table, name, [chance.choice(values)] * len(table), pa.string())
     elif kind == "number":
         numbers = [one for one in table.column_names if pa.types.is_floating(table.schema.field(one).type)]
@@ -213,7 +244,9 @@ def _columns(chance: random.Random, path: Path) -> str:
         table = _with(table, name, [value] * len(table), pa.float64())
     content = parquet(table, use_dictionary=chance.random() < 0.5)
     if kind == "version":
-        metadata = {b"tune_qat.schema_version": chance.choice((b"\xff\xfe", b"", b"2", b"x" * 100_000, b"\x1b]0;x\x07"))}
+        metadata = {
+            b"tune_qat.schema_version": chance.choice((b"\xff\xfe", b"", b"2", b"x" * 100_000, b"\x1b]0;x\x07"))
+        }
         pq.write_table(table.replace_schema_metadata(metadata), path)
     else:
         path.write_bytes(content)

@@ -81,13 +81,27 @@ def _key(chance: random.Random) -> str:
 
 def _setting(chance: random.Random, keys: tuple[str, ...]) -> str:
     text = f"{chance.choice(keys)}={odd_text(chance)}"
-    return chance.choice((text, text, text, text.replace("=", ""), odd_text(chance), f"{_key(chance)}={odd_text(chance)}"))
+    return chance.choice(
+        (text, text, text, text.replace("=", ""), odd_text(chance), f"{_key(chance)}={odd_text(chance)}")
+    )
 
 
 def _value(chance: random.Random) -> Any:
     return chance.choice(
         (None, True, -1, 0, 10**6, 10**18, 10**5000, -0.0, 1e308, float("nan"), float("inf"), "", "x" * 10**6, b"x", [])
-        + ([[]] * 3, [[4, 4]] * 50, {}, {"a": {"b": {}}}, {1: 2}, [None], ["adam"] * 99, ["adam", "sgd"], "adam", 4, 0.5)
+        + (
+            [[]] * 3,
+            [[4, 4]] * 50,
+            {},
+            {"a": {"b": {}}},
+            {1: 2},
+            [None],
+            ["adam"] * 99,
+            ["adam", "sgd"],
+            "adam",
+            4,
+            0.5,
+        )
     )
 
 

@@ -38,7 +38,9 @@ def changed(storage: Path, folder: Path, table: str, column: str, value: Any) ->
     connection.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        found = connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [value, 1 if table == "studies" else 2])
+        found = connection.execute(
+            f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [value, 1 if table == "studies" else 2]
+        )
         assert found.rowcount == 1
     connection.close()
     return path
@@ -114,9 +116,11 @@ def test_a_database_that_does_not_answer_is_waited_for_no_longer(
     sqlalchemy.dialects.registry.register("silent", __name__, "Silent")
     monkeypatch.setattr(database, "ANSWER_S", 0.5)
     began, before = time.monotonic(), threading.active_count()
-    refused = typed("import", "optuna", f"silent://u:secret@127.0.0.1:{listening}/db", "--results", tmp_path / "results")
+    refused = typed(
+        "import", "optuna", f"silent://u:secret@127.0.0.1:{listening}/db", "--results", tmp_path / "results"
+    )
     assert isinstance(refused.exception, TuneQatError), refused.exception
-    assert "127.0.0.1 does not answer: no connection within 0 s" in str(refused.exception)
+    assert "127.0.0.1 does not answer: no connection within 0.5 s" in str(refused.exception)
     assert "secret" not in str(refused.exception) and time.monotonic() - began < 20
     assert threading.active_count() <= before + 1
 

@@ -117,7 +117,6 @@ EXPERIMENTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = 
     "half a state": (lambda copy: broken(copy, "experiment_state*", '{"trial_data": ['), (), "is not valid JSON"),
     "another state": (lambda copy: broken(copy, "experiment_state*", "[]"), (), "lists no trials"),
     "other trials": (lambda copy: broken(copy, "experiment_state*", '{"trial_data": [["{}", "{}"]]}'), (), "Trial 0"),
-
     "no such metric": (lambda copy: None, ("--metric", "acuracy"), "Did you mean 'accuracy'?"),
     "no such mode": (lambda copy: None, ("--mode", "up"), "--mode must be max or min"),
     "no such epoch": (lambda copy: None, ("--epoch", "epoch"), "reports no 'epoch'"),

@@ -1,4 +1,4 @@
-"""Files of a record that are no such files: each is named, wherever it is found, and a resumed study goes on without."""
+"""Files of a record that are no such files: each is named, and a resumed study goes on without it."""
 
 import os
 import time
@@ -55,7 +55,11 @@ UNSEEN = ("no key", "a column twice")
 UNSOUND: dict[str, tuple[str, Callable[[pa.Table], pa.Table], str]] = {
     "a number as text": ("trials", as_text("val_metric"), "holds string in column 'val_metric', which is double"),
     "a count as text": ("epochs", as_text("epoch"), "holds string in column 'epoch', which is int64"),
-    "three rows of a study": ("studies", lambda table: pa.concat_tables([table] * 3), "has 3 rows, but a study has one"),
+    "three rows of a study": (
+        "studies",
+        lambda table: pa.concat_tables([table] * 3),
+        "has 3 rows, but a study has one",
+    ),
     "no row of a study": ("studies", lambda table: table.slice(0, 0), "has 0 rows, but a study has one"),
     "no key": ("trials", lambda table: table.drop_columns(["trial_key"]), "has no column 'trial_key'"),
     "a column twice": (

@@ -33,7 +33,9 @@ class Table(dict[str, Line]):
     def get_spec(self, name: str) -> Line:
         """Find the line with this name; `UsageError` with the nearest name and all names where there is none."""
         if not isinstance(name, str) or name not in self:
-            raise UsageError(f"Unknown {self.kind} {shown(name)}.{did_you_mean(str(name), self)} Known: {', '.join(self)}.")
+            raise UsageError(
+                f"Unknown {self.kind} {shown(name)}.{did_you_mean(str(name), self)} Known: {', '.join(self)}."
+            )
         return self[name]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.config.shown import cut, listed, shown
+from tune_qat.config.shown import cause, listed, shown
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
 from tune_qat.importing.database import check_answers
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
@@ -75,10 +75,9 @@ def _readable(storage: str) -> Iterator[None]:
     except Exception as error:  # Optuna, SQLAlchemy and drivers raise anything at a value that they did not write
         if type(error) is RuntimeError:  # another version's tables: Optuna says what to do
             raise TuneQatError(f"Optuna cannot read the storage. {error}") from None
-        cause = cut(str(error).partition("\n")[0])
         where = storage if "@" not in storage else "The storage"  # a URL may hold a password
         raise TuneQatError(
-            f"{where} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
+            f"{where} cannot be read as an Optuna storage ({type(error).__name__}: {cause(error)}). "
             f"A storage is {_KINDS}. Check that this is one, and that it is complete."
         ) from None
 
@@ -175,7 +174,7 @@ def _read(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
         return _trial(trial, index, shift)
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise TuneQatError(
-            f"Trial {trial.number} holds a value that Optuna does not write ({cut(str(error))}). Correct it, or remove "
+            f"Trial {trial.number} holds a value that Optuna does not write ({cause(error)}). Correct it, or remove "
             "the trial."
         ) from None
 

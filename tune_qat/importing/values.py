@@ -27,8 +27,8 @@ def values_of(study: FoundStudy, trial: FoundTrial, taken: Mapping[str, Taken]) 
             if trial.status not in ENDED_WELL:
                 return None
             raise UsageError(
-                f"Trial {trial.number} of study {shown(study.name)} has no {name.replace('_', ' ')} ({one.role.option}). "
-                f"It has {listed(trial.named) or 'no parameters'}."
+                f"Trial {trial.number} of study {shown(study.name)} has no {name.replace('_', ' ')} "
+                f"({one.role.option}). It has {listed(trial.named) or 'no parameters'}."
             )
         values[name] = None if found is None else _read(one.role, found, trial)
     for name in ("weight_bits", "activation_bits"):

@@ -16,9 +16,7 @@ from tune_qat.results.layout import FILES, record_files
 from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
 from tune_qat.storage.paths import StoragePath
 
-DAMAGED = (
-    "It is damaged or was not written by this program; `tune-qat run` sets it aside and runs its trial again."
-)
+DAMAGED = "It is damaged or was not written by this program; `tune-qat run` sets it aside and runs its trial again."
 _ONE_FILE = ("studies", "arms")
 """Tables of which a study has one file."""
 

@@ -119,7 +119,9 @@ def storage_path(named: str | StoragePath) -> StoragePath:
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
     if parts.scheme in NO_RECORD:
-        raise UsageError(f"{parts.scheme}:// cannot hold a record. Use a folder, s3://bucket/results or gs://bucket/results.")
+        raise UsageError(
+            f"{parts.scheme}:// cannot hold a record. Use a folder, s3://bucket/results or gs://bucket/results."
+        )
     root, path, query = _split(named)
     _file_system(root + query)
     return RemotePath(f"{root}{path.rstrip('/')}{query}")
@@ -137,7 +139,9 @@ def _local(named: str | Path) -> Path:
         raise UsageError(f"{shown(str(named))} is no path here: {cause}") from None
     broken = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
     if broken is not None:
-        raise UsageError(f"{path} cannot be used: {broken} is a link to nothing. Remove the link, or name another folder.")
+        raise UsageError(
+            f"{path} cannot be used: {broken} is a link to nothing. Remove the link, or name another folder."
+        )
     return path
 
 

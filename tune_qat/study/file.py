@@ -96,7 +96,9 @@ def _find(space: str, folder: Path) -> Path:
     if os.path.isfile(path):  # False, too, for what cannot be a path
         return path
     hint = did_you_mean(space, known)
-    raise UsageError(f"No study {shown(space)}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}")
+    raise UsageError(
+        f"No study {shown(space)}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}"
+    )
 
 
 def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
