@@ -36,6 +36,6 @@ def check_answers(url: "URL") -> None:
         raise refused[0]
     if thread.is_alive():
         raise TuneQatError(
-            f"{url.host or 'The database'} does not answer: no connection within {ANSWER_S:g} s. Check host and port, and "
-            "that this machine may reach them."
+            f"{url.host or 'The database'} does not answer: no connection within {ANSWER_S:g} s. Check host and port, "
+            "and that this machine may reach them."
         )
