@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from analysis.bundled import HERE, read
 from analysis.reading_only import check_reads_only
 from tune_qat.config import UsageError
-from tune_qat.config.shown import cut
+from tune_qat.config.shown import cause, cut
 from tune_qat.results.reader import AGAIN
 from tune_qat.results.views import check_damage, connect, vanished
 from tune_qat.storage.paths import StoragePath, storage_path
@@ -92,9 +92,8 @@ def to_pandas(found: pa.Table) -> pd.DataFrame:
     try:
         return found.to_pandas()
     except (pa.ArrowException, ValueError, OverflowError) as error:
-        cause = cut(str(error).partition("\n")[0])
         raise UsageError(
-            f"The answer has a value that Python has not ({cause}). Ask for text: CAST(x AS VARCHAR)."
+            f"The answer has a value that Python has not ({cause(error)}). Ask for text: CAST(x AS VARCHAR)."
         ) from None
 
 

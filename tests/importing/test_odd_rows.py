@@ -120,7 +120,7 @@ def test_a_database_that_does_not_answer_is_waited_for_no_longer(
         "import", "optuna", f"silent://u:secret@127.0.0.1:{listening}/db", "--results", tmp_path / "results"
     )
     assert isinstance(refused.exception, TuneQatError), refused.exception
-    assert "127.0.0.1 does not answer: no connection within 0 s" in str(refused.exception)
+    assert "127.0.0.1 does not answer: no connection within 0.5 s" in str(refused.exception)
     assert "secret" not in str(refused.exception) and time.monotonic() - began < 20
     assert threading.active_count() <= before + 1
 

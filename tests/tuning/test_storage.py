@@ -1,5 +1,6 @@
 """Studies on storage that fails: object storage, full disks, damaged files, two drivers, folders that move."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,24 @@ def test_the_trials_of_damaged_files_are_run_again_and_nothing_else(moved: Path,
         assert path.name in [one.name for one in (moved / "damaged" / table).rglob("*.parquet")]
     # What a damaged file was part of is set aside with it, and nothing else.
     assert {one.name.partition(".")[0] for one in (moved / "damaged").rglob("*.parquet")} == keys
+
+
+@pytest.mark.parametrize("damage", ["cut", "pipe"])
+def test_a_damaged_row_of_the_study_is_written_again_and_no_trial_is_run(
+    moved: Path, ended: tuple[Study, Path], damage: str
+) -> None:
+    (path,) = (moved / "studies").rglob("*.parquet")
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content[:-3])
+    before, said = read_rows(moved, "trials"), list[str]()
+    assert run(ended[0], results=moved, say=said.append, max_concurrent=1).complete
+    assert any(str(path) in line and "set aside in" in line for line in said)
+    assert read_rows(moved, "trials") == before
+    assert [row["complete"] for row in read_rows(moved, "studies")] == [True]
 
 
 def test_a_damaged_start_is_trained_again_and_every_arm_stands(moved: Path, ended: tuple[Study, Path]) -> None:

@@ -32,7 +32,7 @@ def query(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
     list_questions: Annotated[bool, typer.Option("--list", help="The bundled questions.")] = False,
 ) -> None:
-    """Ask the record in SQL, of the command line or a file, or by the name of a bundled question."""
+    """Ask the record in SQL, or by the name of a bundled question."""
     import analysis
     from tune_qat.text.tables import check_format, write_frame
 
@@ -43,7 +43,7 @@ def query(
     if not results or question is None:
         known = ", ".join(analysis.queries())
         raise UsageError(
-            f"query takes results folders and then a question: SQL, a file.sql, or one of {known} (see --list)."
+            f"query takes results folders and then a question: SQL, or one of {known} (see --list), or a file.sql."
         )
     check_format(format_, output)
     write_frame(analysis.frame(results, question), format_, output)

@@ -19,6 +19,12 @@ def cut(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
 
 
+def cause(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return cut(lines[0]) if lines else type(error).__name__
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names in a row; of very many the first."""
     return cut(", ".join(map(cut, names)), 5 * LONGEST)

@@ -118,7 +118,7 @@ def _read_list(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     if not is_regular(path):
-        raise OSError(f"it {IRREGULAR}")
+        raise OSError(f"{path.name} {IRREGULAR}")
     return path.read_text(encoding="utf-8-sig")
 
 

@@ -13,7 +13,7 @@ ANSWER_S = 30.0
 
 
 def check_answers(url: "URL") -> None:
-    """Raise `TuneQatError` where a database does not answer in time, and the driver's error where it refuses.
+    """Raise `TuneQatError` where a database takes longer to connect than is waited, or the driver's error.
 
     In a thread, which is left behind: drivers have no option for this in common, and some wait for ever.
     """
@@ -36,6 +36,6 @@ def check_answers(url: "URL") -> None:
         raise refused[0]
     if thread.is_alive():
         raise TuneQatError(
-            f"{url.host or 'The database'} does not answer: no connection within {ANSWER_S:.0f} s. Check host and "
-            "port, and that this machine may reach them."
+            f"{url.host or 'The database'} does not answer: no connection within {ANSWER_S:g} s. Check host and port, "
+            "and that this machine may reach them."
         )

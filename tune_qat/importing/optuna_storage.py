@@ -11,7 +11,7 @@ from urllib.parse import quote
 from tune_qat.config import Range, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.secrets import hide_secrets, without_secrets_of
-from tune_qat.config.shown import cut, listed, shown
+from tune_qat.config.shown import cause, cut, listed, shown
 from tune_qat.config.statuses import COMPLETED, DIVERGED, ERROR, INTERRUPTED, PRUNER, STOPPED
 from tune_qat.importing.database import check_answers
 from tune_qat.importing.found import FoundStudy, FoundTrial, finite, is_number
@@ -79,9 +79,9 @@ def _readable(storage: str) -> Iterator[None]:
         told = without_secrets_of(storage, str(error)[:10_000])
         if type(error) is RuntimeError:  # another version's tables: Optuna says what to do
             raise TuneQatError(f"Optuna cannot read the storage. {cut(told, 2_000)}") from None
-        cause = cut(told.partition("\n")[0])
+        first = cut(told.partition("\n")[0])
         raise TuneQatError(
-            f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {cause}). "
+            f"{hide_secrets(storage)} cannot be read as an Optuna storage ({type(error).__name__}: {first}). "
             f"A storage is {_KINDS}. Check that this is one, and that it is complete."
         ) from None
 
@@ -179,7 +179,7 @@ def _read(trial: "FrozenTrial", index: int, shift: int) -> FoundTrial:
         return _trial(trial, index, shift)
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise TuneQatError(
-            f"Trial {trial.number} holds a value that Optuna does not write ({cut(str(error))}). Correct it, or remove "
+            f"Trial {trial.number} holds a value that Optuna does not write ({cause(error)}). Correct it, or remove "
             "the trial."
         ) from None
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_qat.config import TuneQatError
-from tune_qat.config.shown import cut
+from tune_qat.config.shown import cause
 from tune_qat.results.layout import compact_number, record_files, study_folders, study_of, table_folder, trial_files
 from tune_qat.results.schema import KEYS, TABLES
 from tune_qat.results.soundness import DAMAGED, check_count, check_folder, check_rows, check_schema
@@ -203,5 +203,4 @@ def _parsed(path: StoragePath, parse: Callable[[Any], T]) -> T:
     try:
         return parse(pa.BufferReader(whole))
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name of a column that is no UTF-8
-        cause = str(error).partition("\n")[0]
-        raise TuneQatError(f"{path} cannot be read as Parquet ({cut(cause)}). {DAMAGED}") from None
+        raise TuneQatError(f"{path} cannot be read as Parquet ({cause(error)}). {DAMAGED}") from None

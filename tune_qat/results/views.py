@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.config.shown import cut
+from tune_qat.config.shown import cause
 from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
 from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
@@ -83,8 +83,7 @@ def naming_damage(*results: StoragePath) -> Iterator[None]:
     except Exception as error:
         check_damage(results)
         if isinstance(error, duckdb.Error | FileNotFoundError):
-            cause = cut(str(error).partition("\n")[0])
-            raise TuneQatError(f"The record in {', '.join(map(str, results))} cannot be read: {cause}") from None
+            raise TuneQatError(f"The record in {', '.join(map(str, results))} cannot be read: {cause(error)}") from None
         raise
 
 
@@ -100,10 +99,9 @@ def check_damage(results: Sequence[StoragePath]) -> None:
                     with duckdb.connect() as connection:
                         connection.sql(f"FROM {_read_parquet([glob.escape(str(path))])}").to_arrow_table()
                 except duckdb.Error as error:
-                    cause = cut(str(error).partition("\n")[0])
                     raise TuneQatError(
-                        f"{path} cannot be read by DuckDB ({cause}). It is damaged; move it away, and `tune-qat run` "
-                        "runs its trial again."
+                        f"{path} cannot be read by DuckDB ({cause(error)}). It is damaged; move it away, and "
+                        "`tune-qat run` runs its trial again."
                     ) from None
 
 

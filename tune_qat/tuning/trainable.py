@@ -187,7 +187,8 @@ def _started(
         read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
 
     def begin() -> Training:
-        return Training(plan.config, work, device=context.given.device, init=init, task=task(), backend=context.backend)
+        data, device = task(), context.given.device  # the files of the data are another storage's
+        return read(lambda: Training(plan.config, work, device=device, init=init, task=data, backend=context.backend))
 
     training = begin()
     if read(path.exists):
