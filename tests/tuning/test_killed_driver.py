@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from tests.helpers.runs import assert_whole, begun, study_file
+from tests.helpers.runs import assert_whole, begun, finish, study_file
 from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
-from tune_qat.tuning.run import run
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
 
@@ -76,7 +75,7 @@ def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path, 
             time.sleep(moment)
             assert process.poll() is None, "the study ended before it was killed for the last time"
             process.kill()
-    assert run(study, results=results, max_concurrent=1).complete
+    finish(space, results)
     assert_whole(results, PLANNED)
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)
