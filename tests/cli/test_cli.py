@@ -395,7 +395,7 @@ class TestTrain:
             (("--data-option", "x"), 2, ["--data-option takes key=value, such as scale=2, but got 'x'"]),
             (("--data-option", "train_limit=x"), 2, ["'train_limit'", "whole number of at least 0, but got 'x'"]),
             (("--init", "no.pt"), 1, ["Checkpoint no.pt does not exist"]),
-            (("--init", "."), 1, ["Checkpoint . cannot be read"]),
+            (("--init", "."), 1, ["Checkpoint . is no regular file"]),
         ],
         ids=str,
     )

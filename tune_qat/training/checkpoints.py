@@ -35,6 +35,8 @@ def load_checkpoint(path: StoragePath) -> dict[str, Any]:
         raise TuneQatError(f"Checkpoint {path} does not exist.") from None
     except NotRead as error:
         raise NotRead(f"Checkpoint {error}") from error
+    except TuneQatError as error:
+        raise TuneQatError(f"Checkpoint {error}") from error
     return state_of(data, path)
 
 
