@@ -13,7 +13,7 @@ LEVELS = 20
 """Most sections and lists in one another."""
 BYTES = 1_000_000
 """Size of the largest file."""
-_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')(?:[ \t]+\.[ \t]*|\.)){100}""")
 """A key of so many parts that tomllib, which takes the square of their number, is not asked; sentences are no key."""
 
 

@@ -50,7 +50,7 @@ def short() -> Iterator[Path]:
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
 def test_a_temporary_folder_without_room(short: Path, variable: str) -> None:
     said = said_within(f"mount -t tmpfs -o size=1m tmpfs {short}", "--mount", **{variable: str(short)})
-    assert f"{short} takes no file of 16 MB (No space left on device)" in said
+    assert f"{short}" in said and "takes no file of 16 MB (No space left on device)" in said
     assert f"set {variable} to another folder" in said and "--address" not in said
 
 
@@ -66,16 +66,19 @@ def test_a_path_that_is_too_long_for_sockets(monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.mark.parametrize(
     ("variables", "folder"),
-    [({}, "/tmp/ray"), ({"TMPDIR": "/a"}, "/a/ray"), ({"TMPDIR": "/a", "RAY_TMPDIR": "/b"}, "/b/ray")],
+    [({}, "/tmp"), ({"TMPDIR": "/a"}, "/a"), ({"TMPDIR": "/a", "RAY_TMPDIR": "/b"}, "/b")],
 )
-def test_the_folder_is_rays_own(variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_this_users_own_where_ray_would_put_it(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ray._common.utils import get_default_ray_temp_dir
 
     for name in ("TMPDIR", "RAY_TMPDIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(ray_folder()) == folder == get_default_ray_temp_dir()
+    assert get_default_ray_temp_dir() == f"{folder}/ray"
+    assert str(ray_folder()) == f"{folder}/tq_{os.getuid()}/ray"
 
 
 def test_the_doctor_knows_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
