@@ -101,7 +101,7 @@ def _of_config(planner: Planner, arm: Arm, config: TrialConfig, *, in_range: boo
     changes: Changes = dict(_differences(config, today, partial(_key, optimizer)))
     if changes or not in_range:
         return changes
-    ranges = planner.dimensions(optimizer)
+    ranges = planner.dimensions(optimizer, config.scheme)
     outside = [name for name, bounds in ranges.items() if not bounds.low <= values[name] <= bounds.high]
     return {f"outside of {_range_key(study, optimizer, name)}": None for name in outside}
 

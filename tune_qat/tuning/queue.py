@@ -70,7 +70,7 @@ class StudyQueue:
 
     def opened(self, sha256: str) -> "StudyQueue":
         """Return another queue over the same record, as this one will be with weights of this hash to start from."""
-        other = StudyQueue(self.planner, self._record, objective=self.objective)
+        other = StudyQueue(self.planner, self._record, objective=self.objective, earlier=self._earlier)
         other.start_known(sha256)
         return other
 
