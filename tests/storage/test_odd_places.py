@@ -62,6 +62,12 @@ def test_a_link_to_nothing_is_named_by_every_command(tmp_path: Path, command: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "small.toml"]
 
 
+def test_a_link_to_nothing_is_named_in_a_uri_as_well(tmp_path: Path) -> None:
+    (tmp_path / "a link").symlink_to("gone")
+    with pytest.raises(UsageError, match=r"a link/results cannot be used: .*a link is a link to nothing"):
+        storage_path(f"file://{tmp_path}/a%20link/results")
+
+
 def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")

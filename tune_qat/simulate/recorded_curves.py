@@ -11,13 +11,13 @@ from itertools import product
 
 import numpy as np
 
-from tune_qat.config import Range, Scheme, TrialConfig, trial_key
+from tune_qat.config import Range, Scheme, TrialConfig
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, RETRAIN, STOPPED
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, option_values
+from tune_qat.tuning.plan import PlannedTrial, RecordedData, option_values
 
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
@@ -120,27 +120,16 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class Recorded(RecordedData):
     """Record of one study as `Curves`."""
 
     objective: Objective
     init_sha256: str | None
-    data_fingerprint: str
-    split_fingerprint: str
     groups: Mapping[tuple[str, Scheme], Group]
     start: Curve | None
     """Curve of the `pretrain` trial."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
-
-    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        return trial_key(
-            config,
-            stage,
-            data_fingerprint=self.data_fingerprint,
-            split_fingerprint=self.split_fingerprint,
-            init_checkpoint_sha256=init_checkpoint_sha256,
-        )
 
     def curve(self, plan: PlannedTrial) -> Curve:
         if plan.stage == PRETRAIN:

@@ -123,7 +123,7 @@ def storage_path(named: str | StoragePath) -> StoragePath:
             raise UsageError(
                 f"{named} names the host {parts.netloc!r}: a file:// URI of this machine has three slashes."
             )
-        return Path(unquote(parts.path)).absolute()
+        return _local(unquote(parts.path)).absolute()
     if parts.scheme in OBJECT_STORAGE and not parts.netloc:
         raise UsageError(f"{named} names no bucket, as {parts.scheme}://bucket/results does.")
     if parts.scheme in NO_RECORD:

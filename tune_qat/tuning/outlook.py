@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tune_qat import data
-from tune_qat.config import STORAGE_OPTIONS, TrialConfig, trial_key
+from tune_qat.config import STORAGE_OPTIONS
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner, RecordedData
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.standing import standing_of
 
@@ -25,23 +24,6 @@ COLUMNS = (
     "init",
     "init_checkpoint_sha256",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedData:
-    """Fingerprints of a study's data in a record, in place of the data itself."""
-
-    data_fingerprint: str
-    split_fingerprint: str
-
-    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
-        return trial_key(
-            config,
-            stage,
-            data_fingerprint=self.data_fingerprint,
-            split_fingerprint=self.split_fingerprint,
-            init_checkpoint_sha256=init_checkpoint_sha256,
-        )
 
 
 def outlook(study: Study, results: StoragePath) -> list[str]:

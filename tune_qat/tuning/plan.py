@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tune_qat.config import Scheme, TrialConfig
+from tune_qat.config import Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import DEFAULT, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import BITS_INDEX, Dimensions
@@ -50,6 +50,23 @@ class Keys(Protocol):
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """Return a trial's key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedData:
+    """Fingerprints of a study's data in a record, in place of the data itself."""
+
+    data_fingerprint: str
+    split_fingerprint: str
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        return trial_key(
+            config,
+            stage,
+            data_fingerprint=self.data_fingerprint,
+            split_fingerprint=self.split_fingerprint,
+            init_checkpoint_sha256=init_checkpoint_sha256,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,6 +177,7 @@ class StudySearcher(Searcher):
         status, reason = STOPPED_BY_ASHA if plan.trial_key in self._stopping else (report.get("status", ERROR), None)
         self._stopping.discard(plan.trial_key)
         if status == INTERRUPTED:
+            # From the trial's process the error came over as the name of its class, and its text.
             refused = report.get("error_type") in (StorageRefused.__name__, NotRead.__name__)
             self.give_up((StorageRefused if refused else StudyHalted)(report["error_text"]))
         row = self._write(lambda: self._last_row(plan, report, status, reason))
