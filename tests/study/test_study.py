@@ -12,6 +12,7 @@ from tests.helpers.study_files import SMALL, write
 from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
 from tune_qat.study import Study
+from tune_qat.study.cost import stage_epochs
 from tune_qat.study.file import bundled
 from tune_qat.study.rules import SEEDS_APART
 from tune_qat.study.sections import BatchSizes
@@ -96,7 +97,7 @@ class TestCost:
     def test_counts_every_trial_at_its_full_length(self, load: Any) -> None:
         study = load(stages__random=2, **{k.replace(".", "__"): v for k, v in PRETRAIN.items()})
         # 4 arms of 9 epochs; the start is trained once.
-        assert list(study.trial_epochs()) == [
+        assert list(stage_epochs(study)) == [
             ("pretrain", 1, 5),
             ("default", 4, 36),
             ("random", 8, 72),
@@ -106,7 +107,7 @@ class TestCost:
 
     def test_stages_without_trials_and_an_unused_start_are_left_out(self, load: Any) -> None:
         study = load(stages__retrain=0, pretrain__batch_size=32, pretrain__epochs=5)
-        assert [stage for stage, _, _ in study.trial_epochs()] == ["default", "search"]
+        assert [stage for stage, _, _ in stage_epochs(study)] == ["default", "search"]
 
     @pytest.mark.parametrize("name", bundled())
     def test_a_bundled_study_is_valid_and_costs_what_its_header_says(self, name: str) -> None:
