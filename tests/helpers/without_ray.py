@@ -75,7 +75,7 @@ def _work_off(session: Session, watch: Watch) -> list[str]:
             if trained:
                 process.reset_config(config)
             else:
-                process.setup(config, work=session.work, context=context)
+                process.setup(config, works=session.works, context=context)
                 process._frozen = True  # this process goes on with other tests
             trained.append(plan.trial_key)
             running = True

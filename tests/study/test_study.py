@@ -122,11 +122,11 @@ class TestSeeds:
     def test_retrain_seeds_are_the_same_in_every_arm_and_fresh(self, load: Any) -> None:
         study = load(seed=7, stages__retrain=4)
         assert {study.retrain_seeds(arm) for arm in study.arms()} == {range(8, 12)}
-        assert {study.seed_of(arm) for arm in study.arms()} == {7}
+        assert {study.trial_seed(arm) for arm in study.arms()} == {7}
 
     def test_repeats_share_no_seed(self, load: Any) -> None:
         study = load(repeats=3, stages__retrain=SEEDS_APART - 1)
-        per_repeat = {arm.repeat: {study.seed_of(arm), *study.retrain_seeds(arm)} for arm in study.arms()}
+        per_repeat = {arm.repeat: {study.trial_seed(arm), *study.retrain_seeds(arm)} for arm in study.arms()}
         assert sum(map(len, per_repeat.values())) == len(set.union(*per_repeat.values())) == 3 * SEEDS_APART
 
     def test_the_last_seed_of_the_last_repeat_is_one_that_a_trial_takes(self, load: Any) -> None:
@@ -168,7 +168,7 @@ class TestConfigurations:
     def test_the_start_is_floating_point_with_its_own_budget(self, load: Any) -> None:
         study = load(**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, pretrain__optimizer="nesterov",
                      pretrain__optimizer_options={"momentum": 0.8}, pretrain__learning_rate=1)  # fmt: skip
-        config = study.pretrain_config()
+        config = study.pretrain_config(0)
         assert config.scheme.is_float
         assert (config.optimizer, config.epochs, config.batch_size, config.learning_rate) == ("nesterov", 5, 32, 1.0)
         assert config.optimizer_options["momentum"] == 0.8
