@@ -190,7 +190,7 @@ class TestConfigurations:
 
     def test_so_is_the_start_unless_it_is_said_to_have_another(self, load: Any) -> None:
         changes = {**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, "pretrain__optimizer": "schedule_free_sgd"}
-        assert load(**changes).pretrain_config().schedule == "constant"
+        assert load(**changes).pretrain_config(0).schedule == "constant"
         with pytest.raises(
             UsageError, match="pretrain.*: schedule must be 'constant' with optimizer 'schedule_free_sgd'"
         ):

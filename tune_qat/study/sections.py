@@ -147,7 +147,7 @@ class TrainingSection(ScheduledSection):
 
 
 class StartSection(Section):
-    """What trains one of several starts; the rest is that of `[pretrain]`."""
+    """Optimizer of one of several starts; the rest is that of `[pretrain]`."""
 
     optimizer: str = "adam"
     optimizer_options: dict[str, float] = {}
@@ -183,7 +183,7 @@ class PretrainSection(ScheduledSection):
 
 
 class RepeatSection(Section):
-    """What is drawn anew in each repeat; all else is the same in all of them."""
+    """Draws that are made anew in each repeat; all else is the same in all of them."""
 
     varies: Annotated[list[Literal["start", "subset", "split", "design", "order"]], Field(min_length=1)]
     first: Annotated[int, Field(ge=1, le=1_000)] = 1

@@ -174,10 +174,14 @@ class Study(Section):
         return self.drawn(arm.repeat).trial_seed
 
     def design_seed(self, arm: Arm) -> int:
-        """Give the seed of the arm's random points and of its sampler: no two arms share a design."""
+        """Give the seed of the arm's random points and of its sampler: no two arms share a design.
+
+        The study's name is in it only where it names repeats: one under another name takes over the same trials.
+        """
         varies = self.repeat is None or "design" in self.repeat.varies
         board = [self.workload.model, self.workload.dataset, self.training.init]
-        parts = [self.whole, self.seed, *board, arm.name, arm.repeat if varies else 0]
+        whole = self.whole if self.repeat else ""
+        parts = [whole, self.seed, *board, arm.name, arm.repeat if varies else 0]
         return int(stable_hash(parts), 16) % SEEDS
 
     def retrain_seeds(self, arm: Arm) -> range:
