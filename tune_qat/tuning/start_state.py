@@ -36,7 +36,7 @@ class StartState:
 
 def start_states(study: Study, planner: Planner) -> list[StartState]:
     """Return the starts of a study, of which those without a trial are known."""
-    found = []
+    found = list[StartState]()
     for start in starts_of(study):
         plan = None
         if start.config is not None:
