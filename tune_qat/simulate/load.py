@@ -50,7 +50,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
     starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
     curves = Recorded(
-        objective=Objective(arm["sign"], WORST_METRIC),
+        objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
         init_sha256=arm["init_checkpoint_sha256"],
         data_fingerprint=arm["data_fingerprint"],
         split_fingerprint=arm["split_fingerprint"],

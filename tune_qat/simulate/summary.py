@@ -4,9 +4,10 @@ from collections import Counter
 from statistics import fmean
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, DIVERGED, SEARCH, SEARCHED_STAGES, STOPPED, WITH_CURVE
+from tune_qat.config.statuses import DIVERGED, SEARCH, STOPPED, WITH_CURVE
 from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
+from tune_qat.tuning.finalists import Selection
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Fractions of the simulated time for which results are shown."""
@@ -65,15 +66,18 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
 
 
 def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
-    """Find the best completed trial before `retrain` that had ended at the time `by`, as the study would."""
-    sign = simulation.curves.objective.sign
-    found = [
-        run
-        for run in runs
-        if run.plan.stage in SEARCHED_STAGES and run.status == COMPLETED and run.curve.end is not None
-        if run.ended_at is not None and run.ended_at <= by
-    ]
-    return max(found, key=lambda run: (sign * (run.curve.end or 0.0), run.plan.trial_key), default=None)
+    """Find the trial that the arm of these runs would choose at the time `by`, of those that had ended."""
+    study, ended = simulation.study, {}
+    arm = next((arm for arm in study.arms() if runs and arm.arm_id == runs[0].plan.arm_id), None)
+    if arm is None:
+        return None
+    choice = study.selection
+    found = Selection(simulation.curves.objective, count=choice.finalists, seeds=study.finalist_seeds(arm))
+    for run in runs:
+        if run.ended_at is not None and run.ended_at <= by:
+            ended[run.plan.trial_key] = run
+            found.note(run.plan, {"status": run.status, "val_metric": run.curve.end})
+    return ended[found.best[0].trial_key] if found.best else None
 
 
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:

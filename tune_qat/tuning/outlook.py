@@ -21,6 +21,7 @@ COLUMNS = (
     "data_fingerprint",
     "split_fingerprint",
     "sign",
+    "trivial_score",
     "init",
     "init_checkpoint_sha256",
 )
@@ -39,7 +40,7 @@ def outlook(study: Study, results: StoragePath) -> list[str]:
     own = arm["study_id"] == study.name and arm["init"] == study.training.init == "path"
     planner = Planner(study=study, work=work, init_sha256=arm["init_checkpoint_sha256"] if own else None)
     record = read_rows(results, "trials", study.name)
-    queue = StudyQueue(planner, record, objective=Objective(arm["sign"], 0.0))
+    queue = StudyQueue(planner, record, objective=Objective(arm["sign"], 0.0, arm["trivial_score"]))
     others, start = OtherStudies(results, study.name, ("taken_from", "checkpoint_sha256")), queue.recorded_start()
     coming = list[str]()
 

@@ -12,7 +12,7 @@ from tune_qat.tuning.points import Spaces
 
 
 class StudyQueue:
-    """The study's trials in the order pretrain, default, random, search, retrain.
+    """The study's trials in the order pretrain, default, random, search, finalists, retrain.
 
     The stages of one arm follow each other; an arm does not wait for the other arms.
     """
@@ -110,7 +110,8 @@ class StudyQueue:
             self._pretrain_live = True
             return self.pretrain
         arm = ArmState
-        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
+        searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
+        steps = (*searched, arm.next_finalist, arm.next_retrain)
         return next((plan for step in steps if (plan := self._first(step))), None)
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:

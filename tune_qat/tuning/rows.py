@@ -103,6 +103,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "init": study.training.init,
         "sampler": study.search.sampler,
         "sampler_seed": study.seed_of(arm),
+        "design": study.stages.design,
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,
         "grace_epochs": study.first_rung,

@@ -91,7 +91,7 @@ class Session:
         planner = Planner(study=study, work=work, init_sha256=init_sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
         self._earlier = earlier_spaces(study, earlier_arms, recorded)
-        objective = Objective(task.sign, task.worst_metric)
+        objective = Objective(task.sign, task.worst_metric, points["trivial_score"])
         self.queue = StudyQueue(planner, recorded, objective=objective, earlier=self._earlier)
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
