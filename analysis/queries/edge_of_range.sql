@@ -1,13 +1,14 @@
 -- Was the search space wide enough: is an arm's best value of a searched dimension at an edge of its range?
 -- Best: the best final validation metric among completed default, random and search trials, for each optimizer of the
--- arm; of an arm with finalists, the configuration that it chose by their means. `edge`: the best is near an end of its range. `untried`: no tuning trial has ended well beyond the best on this
--- side, so that nothing is known there, however wide the range. Near, and well beyond: half a decade for a learning
--- rate, a power of two for a batch size, otherwise an eighth of the axis but at most half a decade. An option whose
--- range ends between a half and one is the weight of a moving average: there its distance to one counts, by factors of
--- two. `wide_low` and `wide_high` are a range with room beyond this best: such an edge (or the best, where a default
--- lies outside) moved by one decade, one power of two, or twice what is near. No edges: a batch size of 1, and one that
--- twice would be more than the training split has; low = high is not searched. `failed_again`: at least half of the
--- retrain trials of this best diverged or learned nothing, which calls for no wider range on its side.
+-- arm; of an arm with finalists, the configuration that it chose by their means. `edge`: the best is near an end of its
+-- range. `untried`: no tuning trial has ended well beyond the best on this side, so that nothing is known there,
+-- however wide the range. Near, and well beyond: half a decade for a learning rate, a power of two for a batch size,
+-- otherwise an eighth of the axis but at most half a decade. An option whose range ends between a half and one is the
+-- weight of a moving average: there its distance to one counts, by factors of two. `wide_low` and `wide_high` are a
+-- range with room beyond this best: such an edge (or the best, where a default lies outside) moved by one decade, one
+-- power of two, or twice what is near. No edges: a batch size of 1, and one that twice would be more than the training
+-- split has; low = high is not searched. `failed_again`: at least half of the retrain trials of this best diverged or
+-- learned nothing, which calls for no wider range on its side.
 WITH best AS (
     SELECT *
     FROM arm_trials
