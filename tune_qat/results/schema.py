@@ -87,9 +87,7 @@ ARMS = pa.schema(
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),
         _required("sampler", text, "sampler of the search: tpe or random"),
         _of_ours("sampler_seed", integer, "seed of the sampler"),
-        _field(
-            "design", text, "points of the random stage: random or sobol; NULL in records from before sobol"
-        ),
+        _field("design", text, "points of the random stage: random or sobol; NULL in records from before sobol"),
         _required("scheduler", text, "scheduler that stops trials early: asha or none"),
         _required("max_epochs", small, "epochs of a trial that is not stopped"),
         _of_ours("grace_epochs", small, "epoch of ASHA's first rung"),

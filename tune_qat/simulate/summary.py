@@ -45,7 +45,7 @@ def arms(simulation: Simulation) -> list[dict[str, Any]]:
 
 def _arm(simulation: Simulation, arm: Arm) -> dict[str, Any]:
     runs = _runs_of(simulation, arm)
-    found = best_run(simulation, runs, simulation.now)
+    found = best_run(simulation, arm, simulation.now)
     winner, lost_at = _winner(simulation, runs)
     return {
         "arm": arm.arm_id,
@@ -65,19 +65,15 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
     return [run for run in simulation.runs if run.plan.arm_id == arm.arm_id]
 
 
-def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
-    """Find the trial that the arm of these runs would choose at the time `by`, of those that had ended."""
-    study, ended = simulation.study, {}
-    arm = next((arm for arm in study.arms() if runs and arm.arm_id == runs[0].plan.arm_id), None)
-    if arm is None:
-        return None
-    choice = study.selection
+def best_run(simulation: Simulation, arm: Arm, by: float) -> Run | None:
+    """Find the trial that the arm would choose at the time `by`, of those that had ended."""
+    study, choice = simulation.study, simulation.study.selection
     found = Selection(simulation.curves.objective, count=choice.finalists, seeds=study.finalist_seeds(arm))
-    for run in runs:
-        if run.ended_at is not None and run.ended_at <= by:
-            ended[run.plan.trial_key] = run
-            found.note(run.plan, {"status": run.status, "val_metric": run.curve.end})
-    return ended[found.best[0].trial_key] if found.best else None
+    ended = [run for run in _runs_of(simulation, arm) if run.ended_at is not None and run.ended_at <= by]
+    for run in ended:
+        found.note(run.plan, {"status": run.status, "val_metric": run.curve.end})
+    best = found.best
+    return next((run for run in ended if best and run.plan.trial_key == best[0].trial_key), None)
 
 
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
@@ -106,10 +102,9 @@ def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | 
 def over_time(simulation: Simulation, margin: float) -> list[dict[str, Any]]:
     """Return the study's results at each of the `STEPS` of its simulated time."""
     found = []
-    by_arm = [(arm, _runs_of(simulation, arm)) for arm in simulation.study.arms()]
     for step in STEPS:
         by = step * simulation.now
-        regrets = [regret(simulation, arm, best_run(simulation, runs, by)) for arm, runs in by_arm]
+        regrets = [regret(simulation, arm, best_run(simulation, arm, by)) for arm in simulation.study.arms()]
         known = [value for value in regrets if value is not None]
         found.append(
             {
