@@ -26,7 +26,7 @@ class SobolDesign:
     """Sequence of each optimizer of an arm; each point is computed once."""
 
     def __init__(self, spaces: Spaces, seed: int) -> None:
-        """Begin the sequences, which the seed and the optimizer fix: no two optimizers have the same."""
+        """Start the sequences, which the seed and the optimizer fix: no two optimizers have the same."""
         self._drawn: dict[str, list[dict[str, float]]] = {optimizer: [] for optimizer in spaces}
         self._more = {optimizer: _sequence(optimizer, space, seed) for optimizer, space in spaces.items()}
 
