@@ -14,8 +14,8 @@ EXACT = 1e-12
 """Relative: sums and means of a few values."""
 
 
-def arm_of(study: SmallStudy, optimizer: str = "adam", **values: object) -> str:
-    return study.arm(optimizer, planned_finalists=4, best_config_id="steady", **values)
+def arm_of(study: SmallStudy, optimizer: str = "adam") -> str:
+    return study.arm(optimizer, planned_finalists=4, best_config_id="steady")
 
 
 def finalists(

@@ -162,7 +162,8 @@ def searched(plans: list[PlannedTrial], arm: str = "adam-w4a4") -> list[PlannedT
 
 def run_all(queue: StudyQueue, worse: str = "", *, stop_after: int = 10**6) -> tuple[list[PlannedTrial], list[Any]]:
     """Run one trial at a time; further runs of the configuration `worse` collapse."""
-    plans, rows = [], []
+    plans: list[PlannedTrial] = []
+    rows: list[dict[str, Any]] = []
     while len(plans) < stop_after and (plan := queue.next()) is not None:
         collapses = plan.stage == "finalists" and plan.config.config_id == worse
         plans.append(plan)
