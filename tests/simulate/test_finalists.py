@@ -108,9 +108,10 @@ def test_of_a_record_without_them_all_runs_of_a_finalist_are_the_searched_one(tm
 def test_which_recorded_curve_a_finalist_gets() -> None:
     seeds = [trial(f"f{n}", 1e-3, rising(0.5 + n / 100), seed=5_000 + n, stage="finalists") for n in range(2)]
     retrained = trial("r", 1e-3, rising(0.3), seed=1, stage="retrain")
-    recorded = group(trial("a", 1e-3, rising(0.9)), trial("b", 1e-2, rising(0.8)), *seeds, retrained)
+    other = trial("s", 1e-2, rising(0.2), seed=1, stage="retrain")
+    recorded = group(trial("a", 1e-3, rising(0.9)), trial("b", 1e-2, rising(0.8)), *seeds, retrained, other)
     again = {recorded.curve(plan(1e-3, key=f"k{n}", stage="finalists")).end for n in range(30)}
     assert again == {0.5, 0.51}
-    assert recorded.curve(plan(1e-2, stage="finalists")).end == 0.8
+    assert {recorded.curve(plan(1e-2, key=f"k{n}", stage="finalists")).end for n in range(30)} == {0.8}
     assert recorded.curve(plan(1e-3, stage="search")).end == 0.9
     assert [one.trial_key for one in recorded.whole] == ["a", "b"]
