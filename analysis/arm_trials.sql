@@ -5,6 +5,8 @@ SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metri
        a.trivial_score, a.trivial_test_score, a.baselines_json, a.n_train, a.n_test, a.space_json,
        t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
        t.stage IN ('default', 'random', 'search') AS tuning,
+       -- Of the configuration that an arm chose by the means of its finalists, and not by its best trial.
+       coalesce(a.planned_finalists > 0 AND t.config_id = a.best_config_id, false) AS of_chosen_finalist,
        -- Taken over from a study that is here as well: to be left out where studies are summed.
        coalesce(t.taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copied
 FROM trials t JOIN arms a USING (study_id, arm_id)

@@ -84,7 +84,7 @@ class TestArms:
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)
         plans = [study.planned(arm) for arm in study.arms()]
-        assert plans == [{"default": 1, "random": 2, "search": 6, "retrain": 5}] * 4
+        assert plans == [{"default": 1, "random": 2, "search": 6, "finalists": 0, "retrain": 5}] * 4
 
     def test_joint_mode_tries_the_defaults_of_every_optimizer(self, load: Any) -> None:
         study = load(mode="joint")

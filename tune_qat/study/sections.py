@@ -263,6 +263,8 @@ class StagesSection(Section):
 
     default: bool = True
     random: Count = 0
+    design: Literal["random", "sobol"] = "random"
+    """Points of the random stage: independent draws, or a scrambled Sobol sequence, which is spread evenly."""
     search: Count
     retrain: Count = 3
     """Fresh seeds of the arm's best configuration, the same seeds in every arm."""
@@ -274,6 +276,15 @@ class SearchSection(Section):
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: Count = 10
     """Random trials before the sampler's model is used; recorded default and random trials count."""
+
+
+class SelectionSection(Section):
+    """The choice of an arm's best configuration, which one trial of each would leave to luck."""
+
+    finalists: Count = 0
+    """Best configurations of an arm that are trained again before one is chosen; 0: the best trial decides."""
+    seeds: AtLeastOne = 2
+    """Further seeds of each finalist, the same seeds in every arm; the mean over all its trials decides."""
 
 
 class AshaSection(Section):
