@@ -87,8 +87,9 @@ def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
 
     `change` is above 0 where the quantized arm is better, also where the metric is minimised. `relative` is the change
     minus the mean change over all optimizers of the board with two seeds at both bit widths and without some failed or
-    collapsed trials (effect coding: no optimizer is the reference), over the seeds that all of them have. Both have 95 % intervals. An arm that fails at
-    these bits lowers the mean, and so raises `relative` of all others: use `interaction` to compare two optimizers.
+    collapsed trials (effect coding: no optimizer is the reference), over the seeds that all of them have. Both have 95
+    % intervals. An arm that fails at these bits lowers the mean, and so raises `relative` of all others: use
+    `interaction` to compare two optimizers.
     """
     tables = []
     for board, names, _, values, rounding, mixed in changes(answers(results).frame("retrain_scores")):
