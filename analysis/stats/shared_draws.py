@@ -1,4 +1,4 @@
-"""Best scores after k trials where draws are not independent: one design for all optimizers, or a sequence of points."""
+"""Best scores after k trials where draws are not independent: one design for all arms, or a sequence of points."""
 
 import numpy as np
 import pandas as pd

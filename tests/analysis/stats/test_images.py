@@ -73,7 +73,9 @@ class TestThroughResults:
         rng = np.random.default_rng(2)
         study, cubes = SmallStudy(tmp_path, "s", sign=sign), {}
         for optimizer, lead in (("adam", 0.5), ("sgd", 0.0)):
-            cubes[optimizer] = lead + rng.standard_normal((4, 6))
+            cubes[optimizer] = (
+                lead + rng.standard_normal((4, 1)) + 2 * rng.standard_normal(6) + rng.standard_normal((4, 6))
+            )
             arm = study.arm(optimizer)
             for seed, images in enumerate(sign * cubes[optimizer]):
                 listed = [*images, None if seed == 1 and optimizer == "sgd" else 1.0]
