@@ -31,7 +31,7 @@ class Spread(NamedTuple):
 
 
 def spread(repeats: Sequence[Sequence[float]]) -> Spread:
-    """Estimate tau, its 95 % interval, and sigma, from the values of each repeat.
+    """Compute tau, its 95 % interval, and sigma, from the values of each repeat.
 
     Some repeat needs two values; the interval's lower end is 0 where the likelihood does not exclude it.
     """
