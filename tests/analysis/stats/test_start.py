@@ -93,9 +93,9 @@ def test_what_repeats_vary_is_said_from_the_record(tmp_path: Path) -> None:
     for repeat, start in ((1, "by sgd"), (2, "by adam"), (3, "by sgd")):
         made.arm("adam", arm_id=f"r{repeat}", repeat=repeat, varies_json=varies, start_name=start, **whole)
     assert what_seeds_varied(tmp_path)["s"] == (
-        "Each of 4 repeats draws anew, the same for all its arms but the search: the start, the subset of training data, "
-        "the search of each arm and the order of the data. The same in all repeats, so that intervals do not cover it: "
-        "the validation split. Starts alternate over repeats: by adam, by sgd. Training subsets of two repeats share up "
+        "Each of 4 repeats draws anew, the same for all its arms but the search: the start, the subset of training "
+        "data, the search of each arm and the order of the data. The same in all repeats, so that intervals do not "
+        "cover it: the validation split. Starts alternate over repeats: by adam, by sgd. Training subsets of two repeats share up "
         "to 25% of their samples: intervals are then too short. "
         "Test data are the same throughout: intervals do not cover others."
     )
