@@ -97,7 +97,7 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
             optimizers=list(optimizers),
             repetitions=list(repetitions),
             scores=np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0),
-            lost=(falls > 0).any(axis=0),
+            lost=np.asarray((falls > 0).any(axis=0)),
             unit=unit,
             facts={name: first[name] for name in FACTS},
             mixed=(falls > 0).any(axis=0) & (falls.sum(axis=0) < counts.sum(axis=0)),

@@ -95,8 +95,8 @@ def test_what_repeats_vary_is_said_from_the_record(tmp_path: Path) -> None:
     assert what_seeds_varied(tmp_path)["s"] == (
         "Each of 4 repeats draws anew, the same for all its arms but the search: the start, the subset of training "
         "data, the search of each arm and the order of the data. The same in all repeats, so that intervals do not "
-        "cover it: the validation split. Starts alternate over repeats: by adam, by sgd. Training subsets of two repeats share up "
-        "to 25% of their samples: intervals are then too short. "
+        "cover it: the validation split. Starts alternate over repeats: by adam, by sgd. Training subsets of two "
+        "repeats share up to 25% of their samples: intervals are then too short. "
         "Test data are the same throughout: intervals do not cover others."
     )
     row = analysis.frame(tmp_path, "start").iloc[0]
