@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any
 
 import duckdb
@@ -16,8 +16,9 @@ from tune_qat.results.views import connect, read_sql, vanished
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.study.starts import starts_of
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import DataDraws, Planner, RecordedData
 
 WORST_METRIC = 0.0
 """Worst metric of every task (`Task.worst_metric`), which is not in the record."""
@@ -45,20 +46,21 @@ def load(results: StoragePath, study: Study) -> Loaded:
         UsageError: an arm of the study has no recorded trial that fits it.
         TuneQatError: as `results.views.connect`.
     """
-    arm = read_rows(results, "arms", study.name)[0]
+    recorded = {row["repeat"]: row for row in reversed(read_rows(results, "arms", study.name))}
+    arm = recorded[min(recorded)]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
     starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
+    of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
-        objective=Objective(arm["sign"], WORST_METRIC),
-        init_sha256=arm["init_checkpoint_sha256"],
-        data_fingerprint=arm["data_fingerprint"],
-        split_fingerprint=arm["split_fingerprint"],
+        objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
+        data=DataDraws.of_study(study, partial(_fingerprints, study, of_repeat)),
+        starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},
-        start=_trial(starts[0], epochs).curve if starts else None,
+        pretrained={row["trial_key"]: _trial(row, epochs).curve for row in starts},
         stopped_early=arm["scheduler"] == "asha",
     )
-    if study.training.init == "pretrain" and curves.start is None:
+    if study.training.init == "pretrain" and not curves.pretrained:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
     trials = _fitting(study, curves, used, epochs)
     return Loaded(
@@ -106,14 +108,25 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
 
 def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
     """Return the trials that would be the same in today's study, whatever its ranges."""
-    planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
+    planners = {
+        repeat: Planner(study=study, work=curves, init_sha256=curves.start_sha256(number))
+        for number, start in enumerate(starts_of(study))
+        for repeat in start.repeats
+    }
+    arms = _arms_by_group(study)
     trials = []
     for row in rows:
         trial = _trial(row, epochs)
-        arm = arms.get((trial.config.optimizer, trial.config.scheme))
-        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
+        alike = arms.get((trial.config.optimizer, trial.config.scheme), ())
+        if row["stage"] != PRETRAIN and any(planners[arm.repeat].same(arm, row) for arm in alike):
             trials.append(trial)
     return trials
+
+
+def _fingerprints(study: Study, arms: Mapping[int, Mapping[str, Any]], options: Mapping[str, Any]) -> RecordedData:
+    """Return the recorded fingerprints of the data with these options."""
+    row = next(row for repeat, row in arms.items() if study.data_options(repeat) == options)
+    return RecordedData(data_fingerprint=row["data_fingerprint"], split_fingerprint=row["split_fingerprint"])
 
 
 def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
@@ -131,9 +144,13 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     )
 
 
-def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
-    """Map each optimizer and scheme to an arm that has them."""
-    return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], list[Arm]]:
+    """Map each optimizer and scheme to the arms that have them, one for each repeat."""
+    found: dict[tuple[str, Scheme], list[Arm]] = {}
+    for arm in study.arms():
+        for optimizer, scheme in product(arm.optimizers, arm.schemes):
+            found.setdefault((optimizer, scheme), []).append(arm)
+    return found
 
 
 def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
@@ -142,7 +159,7 @@ def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tu
     for trial in trials:
         found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in found))
+    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in found))
     if missing:
         some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(

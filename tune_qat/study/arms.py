@@ -1,6 +1,6 @@
 """Arms of a study: what is searched for by itself, with a sampler and an ASHA of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,17 @@ class Arm:
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
+    """Number of the repeat in the whole study, from 0."""
 
     @property
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def name(self) -> str:
+        """The arm's name in all of its repeats."""
+        return self.arm_id.removesuffix(_of_repeat(self.repeat))
 
     @property
     def scheme(self) -> Scheme:
@@ -59,7 +65,9 @@ def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
     return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
 
-def arms_of(section: QuantizationSection, optimizers: Sequence[str], *, joint: bool, repeats: int) -> Iterator[Arm]:
+def arms_of(
+    section: QuantizationSection, optimizers: Sequence[str], *, joint: bool, repeats: Iterable[int]
+) -> Iterator[Arm]:
     """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
     methods, named = methods_of(section), {part.name for part in section.methods}
     groups = [tuple(optimizers)] if joint else [(name,) for name in optimizers]
@@ -67,9 +75,14 @@ def arms_of(section: QuantizationSection, optimizers: Sequence[str], *, joint: b
         method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS_INDEX
         words = [method, bits] if method in named else [bits]
         for group in groups:
-            for repeat in range(repeats):
-                name = "-".join(["joint" if joint else group[0], *words, *([f"r{repeat + 1}"] if repeat else [])])
-                yield Arm(arm_id=name, schemes=schemes, method=method, optimizers=group, repeat=repeat)
+            name = "-".join(["joint" if joint else group[0], *words])
+            for repeat in repeats:
+                arm_id = f"{name}{_of_repeat(repeat)}"
+                yield Arm(arm_id=arm_id, schemes=schemes, method=method, optimizers=group, repeat=repeat)
+
+
+def _of_repeat(number: int) -> str:
+    return f"-r{number + 1}" if number else ""
 
 
 def _schemes(part: MethodSection) -> list[Scheme]:
