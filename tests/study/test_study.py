@@ -268,6 +268,7 @@ class TestPreregistration:
         [
             {"judgement.margin": 0.02},
             {"judgement.alpha": 0.01},
+            {"judgement.reference": "adam"},
             {"stages.retrain": 4},
             {"seed": 1},
             {"repeats": 2},
