@@ -130,7 +130,14 @@ class TrialConfig:
     @property
     def recipe(self) -> str:
         """Hash of what no sampler proposes and no seed varies: trials of one arm share it."""
-        return stable_hash({name: value for name, value in self.identity().items() if name not in _PROPOSED})
+        return self.recipe_of(step_rate_searched=False)
+
+    def recipe_of(self, *, step_rate_searched: bool) -> str:
+        """Hash what no sampler proposes, where it may propose the learning rate of `quantizer_optimizer`, too."""
+        values = {name: value for name, value in self.identity().items() if name not in _PROPOSED}
+        if step_rate_searched and "quantizer_optimizer" in values:
+            del values["quantizer_optimizer"]["learning_rate"]
+        return stable_hash(values)
 
     @property
     def config_id(self) -> str:

@@ -82,6 +82,8 @@ ARMS = pa.schema(
         _field("recipe_hashes_json", text, "JSON list of recipe_hash of the trials that fit the arm as it is now"),
         _of_ours("ste", text, "order in the straight-through estimator: clip_then_round or round_then_clip"),
         _field("optimizer", text, "name in the table of optimizers; NULL in joint mode"),
+        _field("step_optimizer", text, "level of who moves quantizers: own, own_rate, adam, sgd; NULL as own, or none"),
+        _field("steps_moved_by", text, "optimizer of quantizers, in words; NULL if there are none, and in joint mode"),
         _required("repeat", pa.int16(), "number of the search among the study's repeats, from 0"),
         _required("init", text, "weights that training starts from: pretrain, scratch or path"),
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),

@@ -4,18 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import duckdb
 
-from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.config import TrialConfig, UsageError
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, read_sql, vanished
-from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
+from tune_qat.simulate.recorded_curves import Group, Key, Recorded, RecordedTrial, keys_of
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import variant_in
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import Planner
 
@@ -60,9 +61,10 @@ def load(results: StoragePath, study: Study) -> Loaded:
     )
     if study.training.init == "pretrain" and curves.start is None:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
-    trials = _fitting(study, curves, used, epochs)
+    by_group = _fitting(study, curves, used, epochs)
+    trials = list(chain.from_iterable(by_group.values()))
     return Loaded(
-        curves=replace(curves, groups=_groups(study, trials, curves.objective.sign)),
+        curves=replace(curves, groups=_groups(study, by_group, curves.objective.sign)),
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
@@ -104,15 +106,18 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
     return rows, epochs
 
 
-def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
-    """Return the trials that would be the same in today's study, whatever its ranges."""
+def _fitting(
+    study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs
+) -> dict[Key, list[RecordedTrial]]:
+    """Return by group the trials that would be the same in today's study, whatever its ranges."""
     planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
-    trials = []
+    trials: dict[Key, list[RecordedTrial]] = {}
     for row in rows:
         trial = _trial(row, epochs)
-        arm = arms.get((trial.config.optimizer, trial.config.scheme))
+        key = trial.config.optimizer, trial.config.scheme, variant_in(row["arm_id"])
+        arm = arms.get(key)
         if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
-            trials.append(trial)
+            trials.setdefault(key, []).append(trial)
     return trials
 
 
@@ -131,24 +136,23 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     )
 
 
-def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
-    """Map each optimizer and scheme to an arm that has them."""
-    return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+def _arms_by_group(study: Study) -> dict[Key, Arm]:
+    """Map each group to an arm whose trials are in it."""
+    return {key: arm for arm in study.arms() for key in keys_of(arm)}
 
 
-def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
-    """Split the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
-    found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
-    for trial in trials:
-        found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
+def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> dict[Key, Group]:
+    """Make the groups of trials; raise `UsageError` that names the arms without any."""
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in found))
+    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in trials))
     if missing:
-        some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"
+        some = "no trial with a curve" if not trials else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(
             f"The record of study {study.name!r} has {some} that would be the same trial in the study as it is "
             "simulated. --set may change stages, search, asha, ranges and the seed; with other training, quantization "
             "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
             "not have come to an arm yet."
         )
-    return {key: Group(found[key], study.dimensions(key[0]), sign) for key in needed}
+    return {
+        key: Group(trials[key], study.dimensions(key[0], level=arm.step_optimizer), sign) for key, arm in needed.items()
+    }

@@ -15,10 +15,13 @@ from tune_qat.config import Range, Scheme, TrialConfig
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, RETRAIN, STOPPED
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
+from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial, RecordedData, option_values
 
+Key = tuple[str, Scheme, str]
+"""Optimizer, scheme, and the word in the arm's id that sets it apart from others of these two, or nothing."""
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
 
@@ -125,7 +128,7 @@ class Recorded(RecordedData):
 
     objective: Objective
     init_sha256: str | None
-    groups: Mapping[tuple[str, Scheme], Group]
+    groups: Mapping[Key, Group]
     start: Curve | None
     """Curve of the `pretrain` trial."""
     stopped_early: bool
@@ -135,7 +138,7 @@ class Recorded(RecordedData):
         if plan.stage == PRETRAIN:
             assert self.start is not None
             return self.start
-        return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
+        return self.groups[plan.config.optimizer, plan.config.scheme, variant_in(plan.arm_id)].curve(plan)
 
     def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final metric of the curve; the noise of its seed is not known."""
@@ -148,7 +151,12 @@ class Recorded(RecordedData):
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """Return the completed trials of the arm's configurations before `retrain`."""
-        return [trial for key in product(arm.optimizers, arm.schemes) for trial in self.groups[key].whole]
+        return [trial for key in keys_of(arm) for trial in self.groups[key].whole]
+
+
+def keys_of(arm: Arm) -> list[Key]:
+    """Return the groups that an arm's trials are in; repeats share them."""
+    return list(product(arm.optimizers, arm.schemes, [variant_in(arm.arm_id)]))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

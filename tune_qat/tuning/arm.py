@@ -37,7 +37,8 @@ class ArmState:
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
         self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
-        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme) for optimizer in arm.optimizers}
+        level = arm.step_optimizer
+        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()

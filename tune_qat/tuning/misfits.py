@@ -10,8 +10,10 @@ from typing import Any
 from tune_qat.config import STORAGE_OPTIONS, Scheme, TrialConfig
 from tune_qat.config.statuses import DEFAULT, PRETRAIN, RETRAIN
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import OWN, level_in
 from tune_qat.study.sections import TrainingSection
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.steps import step_dimension
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 
@@ -80,6 +82,8 @@ def _of_lost_arm(study: Study, config: TrialConfig, arm_id: str) -> Changes:
         return {f"space.optimizers has no {config.optimizer} any more": None}
     if config.scheme.label not in [scheme.label for scheme in study.schemes]:
         return {f"quantization.bits has no {_bits(config.scheme)} any more": None}
+    if level_in(arm_id) != OWN:
+        return {f"space.step_optimizers has no {level_in(arm_id)} of {config.optimizer} any more": None}
     return {f"there is no arm {arm_id} any more": None}
 
 
@@ -101,9 +105,9 @@ def _of_config(planner: Planner, arm: Arm, config: TrialConfig, *, in_range: boo
     changes: Changes = dict(_differences(config, today, partial(_key, optimizer)))
     if changes or not in_range:
         return changes
-    ranges = planner.dimensions(optimizer, config.scheme)
+    ranges = planner.dimensions_of(config)
     outside = [name for name, bounds in ranges.items() if not bounds.low <= values[name] <= bounds.high]
-    return {f"outside of {_range_key(study, optimizer, name)}": None for name in outside}
+    return {f"outside of {_range_key(study, arm, optimizer, name)}": None for name in outside}
 
 
 def _of_start(queue: StudyQueue, sha256: str | None, starts: Mapping[str, Mapping[str, Any]]) -> Changes:
@@ -172,8 +176,10 @@ def _key(optimizer: str, head: str, rest: Sequence[str]) -> str:
     return ".".join([named.get(head, f"space.{head}"), *rest])
 
 
-def _range_key(study: Study, optimizer: str, name: str) -> str:
+def _range_key(study: Study, arm: Arm, optimizer: str, name: str) -> str:
     """Return the key of the study file that sets, or would set, the range of a searched value."""
+    if name in step_dimension(study.space, arm.step_optimizer):
+        return f"space.step_rates.{arm.step_optimizer}"
     if name == BITS_INDEX:
         return "quantization.bits"
     common = name in (BATCH_SIZE, "learning_rate", "quantizer_lr_multiplier")
