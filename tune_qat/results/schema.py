@@ -84,6 +84,8 @@ ARMS = pa.schema(
         _field("optimizer", text, "name in the table of optimizers; NULL in joint mode"),
         _field("step_optimizer", text, "level of who moves quantizers: own, own_rate, adam, sgd; NULL as own, or none"),
         _field("steps_moved_by", text, "optimizer of quantizers, in words; NULL if there are none, and in joint mode"),
+        _field("control", text, "worsened, for a control at 32/32 from a start with noise on its weights; else NULL"),
+        _field("control_for", text, "bits whose calibrated model that start is no better than, as 4/4; else NULL"),
         _required("repeat", pa.int16(), "number of the search among the study's repeats, from 0"),
         _required("init", text, "weights that training starts from: pretrain, scratch or path"),
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),

@@ -15,7 +15,7 @@ from tune_qat.study.space import BITS_INDEX
 OWN, OWN_RATE, ADAM, SGD = "own", "own_rate", "adam", "sgd"
 """Who moves the parameters of quantizers: see `study.steps`."""
 _STEPS = "steps_"
-_VARIANT = re.compile(rf"-({_STEPS}\w+)(-r\d+)?$")
+_VARIANT = re.compile(rf"-((?:{_STEPS}|worsened_)\w+)(-r\d+)?$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +32,10 @@ class Arm:
     repeat: int
     step_optimizer: str = OWN
     """Who moves the parameters of quantizers."""
+    control: str | None = None
+    """Kind of a control beside the one at 32/32, `worsened`."""
+    control_for: str | None = None
+    """Bits that such a control is for, as "4/4"."""
 
     @property
     def optimizer(self) -> str | None:
@@ -107,7 +111,8 @@ def variant_in(arm_id: str) -> str:
 
 def level_in(arm_id: str) -> str:
     """Return who moves the quantizers' parameters of an arm, from its id."""
-    return variant_in(arm_id).removeprefix(_STEPS) or OWN
+    found = variant_in(arm_id)
+    return found.removeprefix(_STEPS) if found.startswith(_STEPS) else OWN
 
 
 def _schemes(part: MethodSection) -> list[Scheme]:

@@ -220,6 +220,20 @@ class SpaceSection(Section):
     step_rates: StepRates = StepRates()
 
 
+class ControlSection(Section):
+    """A second control beside 32/32."""
+
+    kind: Literal["worsened"]
+    """`worsened`: 32/32 from a start that noise on its weights has made no better than a calibrated model."""
+    bits: Annotated[list[list[int]], Field(min_length=1)] | None = None
+    """Quantized pairs that it is for; all of them where they are left out."""
+
+    @field_validator("bits")
+    @classmethod
+    def _pairs(cls, bits: list[list[int]] | None) -> list[list[int]] | None:
+        return None if bits is None else MethodSection._pairs(bits)
+
+
 class StagesSection(Section):
     """Trials that each stage plans, per arm."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from tune_qat import data, optimizers
 from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig, UsageError, ninth, stable_hash
 from tune_qat.config.statuses import DEFAULT, PRETRAIN, RANDOM, RETRAIN, SEARCH
-from tune_qat.study import rules, sections, steps
+from tune_qat.study import controls, rules, sections, steps
 from tune_qat.study.arms import OWN, OWN_RATE, Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
@@ -37,6 +37,7 @@ class Study(Section):
     stages: sections.StagesSection
     search: sections.SearchSection = sections.SearchSection()
     asha: sections.AshaSection = sections.AshaSection()
+    controls: list[sections.ControlSection] = []
     judgement: sections.JudgementSection
 
     @classmethod
@@ -59,6 +60,7 @@ class Study(Section):
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
         steps.check_steps(self.space, self.quantization, self.training, self.mode)
+        controls.check_controls(self.controls, self.quantization, self.training, self.judgement, self.mode)
         with reported_at("training.quantizer_optimizer"):
             self.quantizer_optimizer  # noqa: B018  it checks itself
         for arm in self.arms():
@@ -100,10 +102,15 @@ class Study(Section):
         return stable_hash({**self.judgement.model_dump(), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
-        """Make every arm in the order of the file: by bits, then by optimizer, by who moves quantizers, by repeat."""
+        """Make every arm in the order of the file: by bits, then by optimizer, by who moves quantizers, by repeat.
+
+        Worsened controls come last.
+        """
         joint, levels = self.mode == "joint", partial(steps.levels_of, self.space)
         names = self.space.optimizers
-        return list(arms_of(self.quantization, names, joint=joint, repeats=self.repeats, levels=levels))
+        searched = arms_of(self.quantization, names, joint=joint, repeats=self.repeats, levels=levels)
+        worsened = controls.schemes_of(self.controls, self.quantization)
+        return [*searched, *controls.control_arms(worsened, names, range(self.repeats))]
 
     def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
         """Collect what is searched for one optimizer, by name: at 32/32 the quantizers' learning rate is nothing.

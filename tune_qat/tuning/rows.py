@@ -105,6 +105,8 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "optimizer": arm.optimizer,
         "step_optimizer": level_column(study.space, arm),
         "steps_moved_by": moved_by(arm, study.quantizer_optimizer),
+        "control": arm.control,
+        "control_for": arm.control_for,
         "repeat": arm.repeat,
         "init": study.training.init,
         "sampler": study.search.sampler,
