@@ -39,7 +39,7 @@ def test_every_arm_has_its_trials_each_with_a_key_of_its_own_and_they_count_agai
     assert Counter(Counter(plan.arm_id for plan in plans).values()) == {7: 10, 1: 1}
     assert len({plan.trial_key for plan in plans}) == len(plans)
     again = make_queue(study, rows)
-    again.start_known(rows[0]["checkpoint_sha256"])
+    again.start_known(again.starts[0], rows[0]["checkpoint_sha256"])
     assert again.next() is None and not again.left(), "all of it is recognised in the record"
     before = {plan.trial_key for plan in work_off(make_queue(study_of(["own"])))[0]}
     assert before < {plan.trial_key for plan in plans}, "arms of today keep their trials"

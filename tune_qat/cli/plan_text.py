@@ -8,6 +8,7 @@ from tune_qat.results.views import connect
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
+from tune_qat.study.cost import stage_epochs
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
@@ -26,7 +27,7 @@ def describe(study: Study, results: StoragePath) -> str:
 
 def trial_epochs(study: Study) -> int:
     """Return the number of epochs of all trials if none is stopped early."""
-    return sum(epochs for _, _, epochs in study.trial_epochs())
+    return sum(epochs for _, _, epochs in stage_epochs(study))
 
 
 def _heading(study: Study) -> list[str]:
@@ -75,7 +76,7 @@ def _range(name: str, bounds: Range) -> str:
 
 def _stages(study: Study) -> list[str]:
     lines = ["stages:"]
-    for stage, trials, epochs in study.trial_epochs():
+    for stage, trials, epochs in stage_epochs(study):
         stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         each = epochs // trials
@@ -94,7 +95,7 @@ def _recorded(study: Study, results: StoragePath) -> list[str]:
 
 def _cost(study: Study, results: StoragePath) -> list[str]:
     epochs = trial_epochs(study)
-    trials = sum(trials for _, trials, _ in study.trial_epochs())
+    trials = sum(trials for _, trials, _ in stage_epochs(study))
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
     seconds = _seconds_per_epoch(study, results)
     if seconds is None:

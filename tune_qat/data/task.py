@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tune_qat.config.lookup import resolve
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ImagePairs, LabelledImages, ModelInput
 
@@ -39,6 +41,8 @@ class Dataset:
     names: Mapping[str, tuple[str, ...]] | None
     """File or scene names by split, where samples have names worth reading (not for MNIST)."""
     model_input: ModelInput
+    train_index: np.ndarray | None = None
+    """Source indices of the training samples, int64 of shape (n_train,); None where subsets cannot be drawn."""
 
     @property
     def sizes(self) -> dict[str, int]:

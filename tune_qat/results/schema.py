@@ -86,7 +86,7 @@ ARMS = pa.schema(
         _field("steps_moved_by", text, "optimizer of quantizers, in words; NULL if there are none, and in joint mode"),
         _field("control", text, "worsened, for a control at 32/32 from a start with noise on its weights; else NULL"),
         _field("control_for", text, "bits whose calibrated model that start is no better than, as 4/4; else NULL"),
-        _required("repeat", pa.int16(), "number of the search among the study's repeats, from 0"),
+        _required("repeat", pa.int16(), "number of the repeat in the whole study, from 0"),
         _required("init", text, "weights that training starts from: pretrain, scratch or path"),
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),
         _required("sampler", text, "sampler of the search: tpe or random"),
@@ -104,6 +104,10 @@ ARMS = pa.schema(
         _field("space_points", integer, "points of the search space; NULL where a dimension is continuous"),
         _field("earlier_space_json", text, "as space_json, of an earlier run with other ranges; NULL without one"),
         _required("prereg_hash", text, "hash of the fixed rules of judgement, as in studies"),
+        _field("whole", text, "name of the whole study that the repeats belong to; NULL in earlier records"),
+        _field("varies_json", text, "JSON list of what each repeat draws anew; NULL where the study does not say"),
+        _field("start_name", text, "name of the start, where several alternate over repeats"),
+        _field("subset_overlap", number, "largest share of the training subset that another repeat has, too"),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
     ]
 )

@@ -17,8 +17,9 @@ from tune_qat.simulate.recorded_curves import Group, Key, Recorded, RecordedTria
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.study.arms import variant_in
+from tune_qat.study.starts import starts_of
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import DataDraws, Planner, RecordedData
 
 WORST_METRIC = 0.0
 """Worst metric of every task (`Task.worst_metric`), which is not in the record."""
@@ -46,20 +47,21 @@ def load(results: StoragePath, study: Study) -> Loaded:
         UsageError: an arm of the study has no recorded trial that fits it.
         TuneQatError: as `results.views.connect`.
     """
-    arm = read_rows(results, "arms", study.name)[0]
+    recorded = {row["repeat"]: row for row in reversed(read_rows(results, "arms", study.name))}
+    arm = recorded[min(recorded)]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
     starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
+    of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
         objective=Objective(arm["sign"], WORST_METRIC),
-        init_sha256=arm["init_checkpoint_sha256"],
-        data_fingerprint=arm["data_fingerprint"],
-        split_fingerprint=arm["split_fingerprint"],
+        data=DataDraws.of_study(study, partial(_fingerprints, study, of_repeat)),
+        starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},
-        start=_trial(starts[0], epochs).curve if starts else None,
+        pretrained={row["trial_key"]: _trial(row, epochs).curve for row in starts},
         stopped_early=arm["scheduler"] == "asha",
     )
-    if study.training.init == "pretrain" and curves.start is None:
+    if study.training.init == "pretrain" and not curves.pretrained:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
     by_group = _fitting(study, curves, used, epochs)
     trials = list(chain.from_iterable(by_group.values()))
@@ -110,15 +112,25 @@ def _fitting(
     study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs
 ) -> dict[Key, list[RecordedTrial]]:
     """Return by group the trials that would be the same in today's study, whatever its ranges."""
-    planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
-    trials: dict[Key, list[RecordedTrial]] = {}
+    planners = {
+        repeat: Planner(study=study, work=curves, init_sha256=curves.start_sha256(number))
+        for number, start in enumerate(starts_of(study))
+        for repeat in start.repeats
+    }
+    arms, trials = _arms_by_group(study), dict[Key, list[RecordedTrial]]()
     for row in rows:
         trial = _trial(row, epochs)
         key = trial.config.optimizer, trial.config.scheme, variant_in(row["arm_id"])
-        arm = arms.get(key)
-        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
+        alike = arms.get(key, ())
+        if row["stage"] != PRETRAIN and any(planners[arm.repeat].same(arm, row) for arm in alike):
             trials.setdefault(key, []).append(trial)
     return trials
+
+
+def _fingerprints(study: Study, arms: Mapping[int, Mapping[str, Any]], options: Mapping[str, Any]) -> RecordedData:
+    """Return the recorded fingerprints of the data with these options."""
+    row = next(row for repeat, row in arms.items() if study.data_options(repeat) == options)
+    return RecordedData(data_fingerprint=row["data_fingerprint"], split_fingerprint=row["split_fingerprint"])
 
 
 def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
@@ -136,15 +148,19 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     )
 
 
-def _arms_by_group(study: Study) -> dict[Key, Arm]:
-    """Map each group to an arm whose trials are in it."""
-    return {key: arm for arm in study.arms() for key in keys_of(arm)}
+def _arms_by_group(study: Study) -> dict[Key, list[Arm]]:
+    """Map each group to the arms whose trials are in it, one for each repeat."""
+    found: dict[Key, list[Arm]] = {}
+    for arm in study.arms():
+        for key in keys_of(arm):
+            found.setdefault(key, []).append(arm)
+    return found
 
 
 def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> dict[Key, Group]:
     """Make the groups of trials; raise `UsageError` that names the arms without any."""
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in trials))
+    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in trials))
     if missing:
         some = "no trial with a curve" if not trials else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(
@@ -154,5 +170,6 @@ def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: i
             "not have come to an arm yet."
         )
     return {
-        key: Group(trials[key], study.dimensions(key[0], level=arm.step_optimizer), sign) for key, arm in needed.items()
+        key: Group(trials[key], study.dimensions(key[0], level=arms[0].step_optimizer), sign)
+        for key, arms in needed.items()
     }

@@ -18,7 +18,7 @@ from tune_qat.study import Arm
 from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, RecordedData, option_values
+from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_values
 
 Key = tuple[str, Scheme, str]
 """Optimizer, scheme, and the word in the arm's id that sets it apart from others of these two, or nothing."""
@@ -123,21 +123,29 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded(RecordedData):
+class Recorded:
     """Record of one study as `Curves`."""
 
     objective: Objective
-    init_sha256: str | None
+    data: DataDraws[RecordedData]
+    starts: Sequence[str | None]
+    """Hashes of the weights that arms begin from, by the number of the start."""
     groups: Mapping[Key, Group]
-    start: Curve | None
-    """Curve of the `pretrain` trial."""
+    pretrained: Mapping[str, Curve]
+    """Curves of the `pretrain` trials, by key."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
 
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        return self.data.key(config, stage, init_checkpoint_sha256)
+
+    def start_sha256(self, number: int) -> str | None:
+        return self.starts[number]
+
     def curve(self, plan: PlannedTrial) -> Curve:
         if plan.stage == PRETRAIN:
-            assert self.start is not None
-            return self.start
+            # With other seeds than the recorded ones it is another trial, and as long.
+            return self.pretrained.get(plan.trial_key) or next(iter(self.pretrained.values()))
         return self.groups[plan.config.optimizer, plan.config.scheme, variant_in(plan.arm_id)].curve(plan)
 
     def worth(self, plan: PlannedTrial) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 from tune_qat.config.statuses import COMPLETED, DIVERGED, SEARCH, SEARCHED_STAGES, STOPPED, WITH_CURVE
 from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
+from tune_qat.study.cost import stage_epochs
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Fractions of the simulated time for which results are shown."""
@@ -18,7 +19,7 @@ def cost(simulation: Simulation) -> dict[str, Any]:
     outcomes = Counter(run.status for run in runs)
     return {
         "trials": len(runs),
-        "planned": sum(trials for _, trials, _ in simulation.study.trial_epochs()),
+        "planned": sum(trials for _, trials, _ in stage_epochs(simulation.study)),
         **{status: outcomes[status] for status in WITH_CURVE},
         "epochs": sum(run.epoch for run in runs),
         "epochs_without_asha": sum(len(run.curve.metrics) for run in runs),

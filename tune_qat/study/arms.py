@@ -1,7 +1,7 @@
 """Arms of a study: what is searched for by itself, with a sampler and an ASHA of its own."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Arm:
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
+    """Number of the repeat in the whole study, from 0."""
     step_optimizer: str = OWN
     """Who moves the parameters of quantizers."""
     control: str | None = None
@@ -41,6 +42,11 @@ class Arm:
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def name(self) -> str:
+        """The arm's name in all of its repeats."""
+        return self.arm_id.removesuffix(of_repeat(self.repeat))
 
     @property
     def scheme(self) -> Scheme:
@@ -76,7 +82,7 @@ def arms_of(
     optimizers: Sequence[str],
     *,
     joint: bool,
-    repeats: int,
+    repeats: Iterable[int],
     levels: Callable[[str, Scheme], Sequence[str]] = lambda optimizer, scheme: (OWN,),
 ) -> Iterator[Arm]:
     """Make every arm in the order of the file: by bits, then by optimizer, by who moves quantizers, by repeat.
@@ -91,10 +97,10 @@ def arms_of(
         for group in groups:
             for level in levels(group[0], schemes[0]):
                 own = [] if level == OWN else [f"{_STEPS}{level}"]
-                names = ["joint" if joint else group[0], *words, *own]
-                for repeat in range(repeats):
+                name = "-".join(["joint" if joint else group[0], *words, *own])
+                for repeat in repeats:
                     yield Arm(
-                        arm_id="-".join([*names, *([f"r{repeat + 1}"] if repeat else [])]),
+                        arm_id=f"{name}{of_repeat(repeat)}",
                         schemes=schemes,
                         method=method,
                         optimizers=group,
@@ -113,6 +119,11 @@ def level_in(arm_id: str) -> str:
     """Return who moves the quantizers' parameters of an arm, from its id."""
     found = variant_in(arm_id)
     return found.removeprefix(_STEPS) if found.startswith(_STEPS) else OWN
+
+
+def of_repeat(number: int) -> str:
+    """Return the end of an arm's id in a repeat; nothing in the first."""
+    return f"-r{number + 1}" if number else ""
 
 
 def _schemes(part: MethodSection) -> list[Scheme]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from tune_qat.config import Scheme
 from tune_qat.config.shown import shown
 from tune_qat.study import sections
-from tune_qat.study.arms import Arm, methods_of
+from tune_qat.study.arms import Arm, methods_of, of_repeat
 from tune_qat.study.mistakes import rule_error
 
 WORSENED = "worsened"
@@ -36,7 +36,7 @@ def control_arms(pairs: dict[str, Scheme], names: Sequence[str], repeats: Sequen
             for repeat in repeats:
                 words = [name, Scheme.floating_point().label, f"{WORSENED}_{scheme.label}"]
                 yield Arm(
-                    arm_id="-".join([*words, *([f"r{repeat + 1}"] if repeat else [])]),
+                    arm_id=f"{'-'.join(words)}{of_repeat(repeat)}",
                     schemes=(Scheme.floating_point(),),
                     method="none",
                     optimizers=(name,),

@@ -9,9 +9,7 @@ from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
 from tune_qat.study.arms import methods_of
 from tune_qat.study.mistakes import reported_at, rule_error
-
-SEEDS_APART = 10_000
-"""Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
+from tune_qat.study.repeats import SEEDS_APART
 
 
 def check_name(name: str) -> None:

@@ -147,6 +147,20 @@ class TrainingSection(ScheduledSection):
         return self
 
 
+class StartSection(Section):
+    """Optimizer of one of several starts; the rest is that of `[pretrain]`."""
+
+    optimizer: str = "adam"
+    optimizer_options: dict[str, float] = {}
+    learning_rate: Positive = 1e-3
+    name: str | None = None
+    """The optimizer's name where it is left out."""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.optimizer
+
+
 class PretrainSection(ScheduledSection):
     """The floating-point model that all arms start from."""
 
@@ -154,6 +168,45 @@ class PretrainSection(ScheduledSection):
     optimizer_options: dict[str, float] = {}
     learning_rate: Positive = 1e-3
     batch_size: AtLeastOne
+    starts: list[StartSection] = []
+    """Starts that alternate over repeats, in place of the one of this section's optimizer."""
+
+    @field_validator("starts")
+    @classmethod
+    def _labels(cls, starts: list[StartSection]) -> list[StartSection]:
+        labels = [start.label for start in starts]
+        for label in labels:
+            if not PLAIN_NAME.fullmatch(label):
+                raise ValueError(f"a start's name must be a plain file name, but got {shown(label)}")
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"names must differ, but got {shown(labels)}")
+        return starts
+
+
+class RepeatSection(Section):
+    """Draws that are made anew in each repeat; all else is the same in all of them."""
+
+    varies: Annotated[list[Literal["start", "subset", "split", "design", "order"]], Field(min_length=1)]
+    first: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Number of the file's first repeat in the whole study."""
+    study: str | None = None
+    """Name of the whole study that several files belong to; the file's own where it is left out."""
+    disjoint: bool = False
+    """Whether subsets that overlap are refused; they do where the data is too little for all repeats."""
+
+    @field_validator("varies")
+    @classmethod
+    def _once(cls, varies: list[str]) -> list[str]:
+        if len(set(varies)) != len(varies):
+            raise ValueError(f"each may appear once, but got {shown(varies)}")
+        return varies
+
+    @field_validator("study")
+    @classmethod
+    def _plain(cls, study: str | None) -> str | None:
+        if study is not None and not PLAIN_NAME.fullmatch(study):
+            raise ValueError(f"must be a plain file name, but got {shown(study)}")
+        return study
 
 
 class RangeOverride(Section):

@@ -24,8 +24,11 @@ Done = tuple[PlannedTrial, Mapping[str, Any]]
 class ArmState:
     """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces) -> None:
-        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges."""
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective, *, design_seed: int, earlier: Spaces) -> None:
+        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges.
+
+        `design_seed` draws its random points and seeds its sampler.
+        """
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, PlannedTrial] = {}
@@ -36,8 +39,8 @@ class ArmState:
         self.proposals: dict[str, str] = {}
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
-        self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
-        level = arm.step_optimizer
+        self._planned, self._design_seed = self._study.planned(arm), design_seed
+        self._trial_seed, level = self._study.trial_seed(arm), arm.step_optimizer
         self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
@@ -135,7 +138,7 @@ class ArmState:
         there = sum(self._new_part.holds(plan.config.optimizer, plan.values) for plan in plans)
         if there >= math.ceil(round(self._new_part.share * self._planned[stage], 6)):
             return None
-        return self._first(self._drawn(stage, self._new_part.points(self.begun(stage), self._seed)))
+        return self._first(self._drawn(stage, self._new_part.points(self.begun(stage), self._design_seed)))
 
     def _proposed(self, sampler: ArmSampler) -> PlannedTrial | None:
         """Plan what the sampler proposes; None if it repeats known points, although it knows their results."""
@@ -153,7 +156,7 @@ class ArmState:
 
     def _any_left(self) -> PlannedTrial | None:
         number = self.begun(SEARCH)
-        return self._first(self._drawn(SEARCH, others(self._spaces, [self._seed, number])))
+        return self._first(self._drawn(SEARCH, others(self._spaces, [self._design_seed, number])))
 
     def next_retrain(self) -> PlannedTrial | None:
         return self._first(iter(self._retrain_plans()))
@@ -207,7 +210,7 @@ class ArmState:
             yield self._planner.of_config(config, self.arm.arm_id, DEFAULT, values, number=number, source="default")
 
     def _random_plans(self) -> Iterator[PlannedTrial]:
-        points = random_sequence(self._spaces, self._study.stages.random, self._seed)
+        points = random_sequence(self._spaces, self._study.stages.random, self._design_seed)
         for number, (optimizer, values) in enumerate(points):
             yield self._plan(RANDOM, optimizer, values, number, "random")
 
@@ -217,7 +220,9 @@ class ArmState:
         return (self._plan(stage, optimizer, values, number, "random") for optimizer, values in points)
 
     def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> PlannedTrial:
-        return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
+        return self._planner.plan(
+            self.arm, stage, optimizer, values, seed=self._trial_seed, number=number, source=source
+        )
 
     def _retrain_plans(self) -> list[PlannedTrial]:
         """Plan the best configuration with every fresh seed; nothing before the earlier stages have ended."""
@@ -241,7 +246,7 @@ class ArmState:
         return ArmSampler(
             self._spaces,
             sampler=self._study.search.sampler,
-            seed=self._seed,
+            seed=self._design_seed,
             startup_trials=self._study.search.startup_trials,
             history=history,
         )

@@ -60,10 +60,11 @@ def _changes(queue: StudyQueue, row: Mapping[str, Any], starts: Mapping[str, Map
     """Return what keeps a recorded trial out of today's study; None if nothing does."""
     study, stage = queue.study, row["stage"]
     if stage == PRETRAIN:
-        if queue.pretrain is None:
+        made = [start.plan.trial_key for start in queue.starts if start.plan]
+        if not made:
             return {"training.init": ("pretrain", study.training.init)}
-        fits = row["trial_key"] == queue.pretrain.trial_key
-        return None if fits else _of_pretrain(study, row) or {UNKNOWN: None}
+        fits = row["trial_key"] in made
+        return None if fits else _of_pretrain(queue, row, row["trial_number"]) or {UNKNOWN: None}
     if row["arm_id"] in queue.arms and queue.arms[row["arm_id"]].known(row["trial_key"]):
         return None
     config = TrialConfig.from_dict(json.loads(row["params_json"]))
@@ -71,7 +72,7 @@ def _changes(queue: StudyQueue, row: Mapping[str, Any], starts: Mapping[str, Map
     if arm is None or config.optimizer not in arm.optimizers:
         return _of_lost_arm(study, config, row["arm_id"])
     of_arm = _of_scheme(arm, config) or _of_config(queue.planner, arm, config, in_range=stage not in (DEFAULT, RETRAIN))
-    return of_arm or _of_start(queue, row["init_checkpoint_sha256"], starts) or {UNKNOWN: None}
+    return of_arm or _of_start(queue, arm, row["init_checkpoint_sha256"], starts) or {UNKNOWN: None}
 
 
 def _of_lost_arm(study: Study, config: TrialConfig, arm_id: str) -> Changes:
@@ -110,28 +111,31 @@ def _of_config(planner: Planner, arm: Arm, config: TrialConfig, *, in_range: boo
     return {f"outside of {_range_key(study, arm, optimizer, name)}": None for name in outside}
 
 
-def _of_start(queue: StudyQueue, sha256: str | None, starts: Mapping[str, Mapping[str, Any]]) -> Changes:
-    """Compare the weights that a trial began from, by their hash, with those that trials begin from today."""
-    study, now = queue.study, queue.planner.init_sha256
-    if sha256 == now and queue.arms:
+def _of_start(queue: StudyQueue, arm: Arm, sha256: str | None, starts: Mapping[str, Mapping[str, Any]]) -> Changes:
+    """Compare the weights that a trial began from, by their hash, with those that the arm's trials begin from today."""
+    study, start = queue.study, queue.start_of(arm.repeat)
+    now = start.planner.init_sha256
+    if sha256 == now and start.known:
         return {}
     before = "scratch" if sha256 is None else "pretrain" if sha256 in starts else "path"
     if before != study.training.init:
         return {"training.init": (before, study.training.init)}
-    if before == "pretrain" and (changes := _of_pretrain(study, starts[str(sha256)])):
+    number = queue.starts.index(start)
+    if before == "pretrain" and (changes := _of_pretrain(queue, starts[str(sha256)], number)):
         return changes
     return {"weights of the start": (str(sha256)[:12], str(now)[:12])} if sha256 and now else {}
 
 
-def _of_pretrain(study: Study, row: Mapping[str, Any]) -> Changes:
-    """Compare a recorded start with today's."""
+def _of_pretrain(queue: StudyQueue, row: Mapping[str, Any], number: int) -> Changes:
+    """Compare a recorded start with today's of this number."""
 
     def spell(head: str, rest: Sequence[str]) -> str:
         shared = {"dataset_options": "workload.options", "seed": "seed", "init_seed": "seed"}
         return ".".join([shared.get(head, f"pretrain.{head}"), *rest])
 
     recorded = TrialConfig.from_dict(json.loads(row["params_json"]))
-    return dict(_differences(recorded, study.pretrain_config(), spell))
+    plan = queue.starts[min(number, len(queue.starts) - 1)].plan
+    return dict(_differences(recorded, plan.config, spell)) if plan else {}
 
 
 def _differences(

@@ -1,9 +1,9 @@
 """Planned trials, and the test whether a recorded trial is the same as a planned one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from tune_qat.config import Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import DEFAULT, RETRAIN
@@ -33,6 +33,8 @@ class PlannedTrial:
     init_checkpoint_sha256: str | None
     values: Mapping[str, float]
     """Searched values by dimension: batch size, learning rate, bits and options."""
+    start_key: str | None = None
+    """Key of the pretrain trial whose weights it begins from; None from scratch, or from the study's `init_path`."""
 
     def to_json(self) -> str:
         """Return the plan as one text, to travel inside a Ray Tune configuration.
@@ -52,6 +54,39 @@ class Keys(Protocol):
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """Return a trial's key."""
+
+
+K = TypeVar("K", bound=Keys)
+
+
+@dataclass(frozen=True)
+class DataDraws(Generic[K]):
+    """Data of a study by the options that draw it: one, unless repeats have subsets or splits of their own."""
+
+    by_options: Mapping[str, K]
+
+    @classmethod
+    def of_study(cls, study: Study, load: Callable[[Mapping[str, Any]], K]) -> "DataDraws[K]":
+        """Load the data of each repeat; the same data once."""
+        options = [study.data_options(repeat) for repeat in study.repeat_numbers]
+        return cls({_options_key(one): load(one) for one in {_options_key(one): one for one in options}.values()})
+
+    @property
+    def first(self) -> K:
+        """The data of the first repeat; draws differ in nothing but subset and validation split."""
+        return next(iter(self.by_options.values()))
+
+    def of(self, options: Mapping[str, Any]) -> K:
+        """Return the data with these options."""
+        return self.by_options[_options_key(options)]
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        """Return a trial's key, on the data that its options draw."""
+        return self.of(config.dataset_options).key(config, stage, init_checkpoint_sha256)
+
+
+def _options_key(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +114,8 @@ class Planner:
     work: Keys
     init_sha256: str | None = None
     """Hash of the weights that trials start from; None from scratch, and while the start is not known yet."""
+    start_key: str | None = None
+    """Key of the pretrain trial that makes them; None where they are random, or there already."""
     _dimensions: dict[Any, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
@@ -118,6 +155,7 @@ class Planner:
             config=config,
             init_checkpoint_sha256=self.init_sha256,
             values=dict(values),
+            start_key=self.start_key,
         )
 
     def recorded(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:

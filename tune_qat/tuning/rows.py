@@ -81,6 +81,7 @@ def last_rung(study: Study, plan: PlannedTrial, epochs: Sequence[Mapping[str, An
 
 def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
     """Return the columns of an arm: its data, its method, and its search."""
+    drawn = study.drawn(arm.repeat)
     dataset, points, space = work.dataset, study.points(arm), to_json(spaces_of(study, arm))
     return {
         "arm_id": arm.arm_id,
@@ -108,9 +109,11 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "control": arm.control,
         "control_for": arm.control_for,
         "repeat": arm.repeat,
+        "whole": study.whole,
+        "varies_json": json.dumps(study.repeat.varies) if study.repeat else None,
+        "start_name": drawn.start.label if drawn.start else None,
         "init": study.training.init,
         "sampler": study.search.sampler,
-        "sampler_seed": study.seed_of(arm),
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,
         "grace_epochs": study.first_rung,

@@ -33,6 +33,8 @@ from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.gpu.probe import share_of_gpu
+from tune_qat.tuning.overlap import check_subsets
+from tune_qat.tuning.plan import DataDraws
 from tune_qat.tuning.session import Outcome, Session
 from tune_qat.tuning.signals import Stops, end_process, stops
 
@@ -94,11 +96,11 @@ def run(
         _refuse_imported(folder, study.name)
         # Before data is decoded, which may take hours.
         check_reachable(address)
-        work = _checked(study, data_dir)
+        works = _checked(study, data_dir)
         for sentence in used_up(study):
             say(sentence)
         patience = Patience(folder, storage_patience, say)
-        with _session(study, work, budget, meter, patience, retry_errors) as session:
+        with _session(study, works, budget, meter, patience, retry_errors) as session:
             if not session.complete:
                 with _connected(session, address, signals, again):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
@@ -131,23 +133,30 @@ def _refuse_imported(results: StoragePath, study_id: str) -> None:
         pass  # a damaged file: `repair` sets it aside later
 
 
-def _checked(study: Study, data_dir: str | Path | None) -> Workload:
-    """Load the study's workload, and check the study against it."""
+def load_works(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
+    """Load the study's workload, with the data of each repeat, and check that subsets are as the study wants them."""
     wanted = study.workload
-    work = workload.load(
-        wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir, options=wanted.options
-    )
+    load = partial(workload.load, wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir)
+    works = DataDraws.of_study(study, lambda options: load(options=options))
+    check_subsets(study, works)
+    return works
+
+
+def _checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
+    """Load the study's workload, and check the study against it."""
+    works = load_works(study, data_dir)
+    work = works.first
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
     check_batch_sizes(study, work)
     check_batches_of_one(study, work)
     check_schemes(study, work)
-    return work
+    return works
 
 
 @contextmanager
 def _session(
-    study: Study, work: Workload, budget: Budget, meter: Meter, patience: Patience, retry_errors: bool
+    study: Study, works: DataDraws[Workload], budget: Budget, meter: Meter, patience: Patience, retry_errors: bool
 ) -> Iterator[Session]:
     """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
@@ -159,11 +168,11 @@ def _session(
     with claimed(results, study.name, "run", say=patience.say, lost=lost):
         for found in repair(results, study.name, patience.read):
             patience.say(found)
-        patience.read(partial(check_same_study, study, work, results))
+        patience.read(partial(check_same_study, study, works, results))
         recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
-        session = Session(study, work, recorded, budget, meter, patience)
+        session = Session(study, works, recorded, budget, meter, patience)
         sessions.append(session)
         session.begin()
         yield session
@@ -182,7 +191,7 @@ def _connected(session: Session, address: str, signals: Stops, again: str) -> It
         if address != "local":
             check_versions()
             check_results(session.results)
-            check_data(session.study, session.work)
+            check_data(session.study, session.works.by_options.values())
         yield
 
 
@@ -190,7 +199,7 @@ def _allot(
     session: Session, hold: Callable[..., Resources], gpus: float | str | None, budget: Budget, backend: str
 ) -> tuple[Resources, str]:
     """Choose the resources of each trial on the connected cluster and the backend of all trials, and say why."""
-    study, work, say = session.study, session.work, session.say
+    study, work, say = session.study, session.works.first, session.say
     given = hold(gpus=None if isinstance(gpus, str) else gpus)
     check_countable(budget, given.gpus)
     chosen, why = choose(study, work, backend, recorded=session.known, device=given.device, processes=given.concurrent)
