@@ -78,7 +78,8 @@ class Worsened:
     The epoch's `calibrated_metric` is that model's, `val_metric` what the noise came to.
     """
 
-    backend = EAGER
+    backend: str | None = None
+    """None: nothing is compiled, and other trials need not do without for that."""
     why_not_compiled: str | None = None
 
     def __init__(
