@@ -51,7 +51,8 @@ def load(results: StoragePath, study: Study) -> Loaded:
     arm = recorded[min(recorded)]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
-    starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
+    made = (row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED)
+    starts = [row for row in made if TrialConfig.of_record(row["trial_key"], row["params_json"]).worsening is None]
     of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
         objective=Objective(arm["sign"], WORST_METRIC),

@@ -1,15 +1,28 @@
-"""The trial that makes the start of a worsened control, in the words of a study."""
+"""Starts of worsened controls: each is made of another start of the study, by a trial that trains nothing."""
 
 from tune_qat import optimizers
-from tune_qat.config import Scheme, TrialConfig, Worsening
+from tune_qat.config import Scheme, TrialConfig, Worsening, stable_hash
 from tune_qat.study.arms import Arm
 from tune_qat.study.controls import schemes_of
+from tune_qat.study.starts import Start, starts_of
 from tune_qat.study.study import Study
 
 SHARE_OF_MARGIN = 0.25
 """Share of the margin that the worsened start may be away from the calibrated model."""
 _MOVES_NOTHING = "sgd"
 """Name in the column of the trial's optimizer, which is never built."""
+
+
+def worsened_starts_of(study: Study) -> list[Start]:
+    """Group the repeats of worsened controls by the weights that they begin from."""
+    made_of = {repeat: number for number, start in enumerate(starts_of(study)) for repeat in start.repeats}
+    found: dict[tuple[object, ...], Start] = {}
+    for arm in {(arm.control_for, arm.repeat): arm for arm in study.arms() if arm.control}.values():
+        config = worsened_config(study, arm)
+        key = arm.control_for, made_of[arm.repeat], stable_hash(config.identity())
+        earlier = found[key].repeats if key in found else ()
+        found[key] = Start(config=config, repeats=(*earlier, arm.repeat), control_for=arm.control_for)
+    return list(found.values())
 
 
 def worsened_config(study: Study, arm: Arm) -> TrialConfig:
