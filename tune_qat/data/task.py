@@ -154,6 +154,11 @@ class Task(ABC):
         """Loss of the best constant prediction on the training split, computed once for all trials of a process."""
         return self.trivial("train").loss
 
+    @cached_property
+    def calibrated(self) -> dict[str, float]:
+        """Validation metrics of models before their first step by hash, which many trials of a process share."""
+        return {}
+
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:
         """Return the metric of methods that need no training, by name (bicubic, nearest); empty if there are none."""

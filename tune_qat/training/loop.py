@@ -17,7 +17,7 @@ from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import start_from
+from tune_qat.training.checkpoints import start_from, weights_sha256
 from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
@@ -162,8 +162,7 @@ class Training:
 
     def _run_epoch(self, test: bool) -> EpochResult:
         held = device_clock(self.device)
-        # Draws no random number, and leaves the model as it is: what is trained is the same without it.
-        calibrated = self.evaluate("val") if self.epoch == 0 else None
+        calibrated = self._calibrated() if self.epoch == 0 else None
         wall = time.perf_counter()
         self.epoch += 1
         totals = self._train_epoch()
@@ -189,7 +188,7 @@ class Training:
             val_metric=None if diverged else evaluation and evaluation.metric,
             val_metric_pre_bn=None if diverged else known(before_norms and before_norms.metric),
             val_top5=None if diverged else evaluation and evaluation.top5,
-            calibrated_metric=known(calibrated and calibrated.metric),
+            calibrated_metric=known(calibrated),
             wall_s=self.wall_s,
             device_s=self.device_s,
             **tested_columns(tested),
@@ -224,6 +223,16 @@ class Training:
         samples = self._order(self.epoch, of=1)[: self.config.bn_reestimation_batches * self.config.batch_size]
         for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
             yield inputs
+
+    def _calibrated(self) -> float:
+        """Evaluate the model before its first step, once for all trials of a process that begin with equal ones.
+
+        Draws no random number, and leaves the model as it is: what is trained is the same without it.
+        """
+        beginning = weights_sha256({**self.model.state_dict(), "scheme": self.config.identity()["scheme"]})
+        if beginning not in self.task.calibrated:
+            self.task.calibrated[beginning] = self.evaluate("val").metric
+        return self.task.calibrated[beginning]
 
     @torch.no_grad()
     def evaluate(self, split: str) -> Evaluation:
