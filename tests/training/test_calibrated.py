@@ -74,7 +74,7 @@ def test_trials_of_a_process_that_begin_alike_evaluate_it_once() -> None:
         return evaluate(predict, split)
 
     task.evaluate = counted  # type: ignore[method-assign]
-    configs = [
+    configs: list[dict[str, Any]] = [
         {}, {"optimizer": "sgd", "learning_rate": 0.1}, {"scheme": FLOAT}, {"scheme": FLOAT, "seed": 1},
         {"seed": 1}, {"batch_size": 32}, {"scheme": Scheme(weight_bits=4, activation_bits=2)},
     ]  # fmt: skip

@@ -107,7 +107,10 @@ class TestMisfits:
 def test_edges_and_wider_ranges(tmp_path: Path) -> None:
     study = study_of(["own", "own_rate", "adam"], optimizers=["adam"])
     record = record_of(study, tmp_path)
-    best = {"quantizer_lr_multiplier": 0.011}, {"params_json": {"quantizer_optimizer": {"learning_rate": 9e-3}}}
+    best: list[dict[str, Any]] = [
+        {"quantizer_lr_multiplier": 0.011},
+        {"params_json": {"quantizer_optimizer": {"learning_rate": 9e-3}}},
+    ]
     for arm, own in zip(("adam-w4a4-steps_own_rate", "adam-w4a4-steps_adam"), best, strict=True):
         scheme = {"scheme": {"ste": "clip_then_round", "first_last_bits": 8}}
         values: dict[str, Any] = {**own, "params_json": json.dumps({**scheme, **own.get("params_json", {})})}
@@ -119,8 +122,8 @@ def test_edges_and_wider_ranges(tmp_path: Path) -> None:
     wide = widen(tmp_path, None, Wanted())
     rates = wide.study.space.step_rates
     beyond = 1000**0.25  # a quarter of the axis, as for every dimension that is no learning rate of weights
-    assert (rates.own_rate.low, rates.own_rate.high) == (pytest.approx(0.01 / beyond, rel=1e-5), 10)  # six digits
-    assert (rates.adam.low, rates.adam.high) == (1e-5, pytest.approx(0.01 * beyond, rel=1e-5))  # six digits
+    assert rates.own_rate.low == pytest.approx(0.01 / beyond, rel=1e-5) and rates.own_rate.high == 10  # six digits
+    assert rates.adam.low == 1e-5 and rates.adam.high == pytest.approx(0.01 * beyond, rel=1e-5)  # six digits
     assert wide.study.stages.search > study.stages.search
     assert "rate of step sizes, adam: 1e-05..0.01 -> 1e-05..0.0562341" in wide.notes
 

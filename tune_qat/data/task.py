@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -62,6 +62,7 @@ FEW_IMAGES = 200
 """Most images of a split whose metrics are kept one by one."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Loss and metric over a whole split. `top5` is None below 10 classes, `correct` outside classification."""

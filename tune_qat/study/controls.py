@@ -5,6 +5,7 @@ do, with nothing quantized, tells what is due to quantization from what any loss
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from tune_qat.config import Scheme
 from tune_qat.config.shown import shown
@@ -12,7 +13,7 @@ from tune_qat.study import sections
 from tune_qat.study.arms import Arm, methods_of, of_repeat
 from tune_qat.study.mistakes import rule_error
 
-WORSENED = "worsened"
+WORSENED: Final = "worsened"
 
 
 def schemes_of(controls: Sequence[sections.ControlSection], part: sections.QuantizationSection) -> dict[str, Scheme]:
