@@ -59,7 +59,15 @@ def start_states(study: Study, planner: Planner) -> list[StartState]:
         found.append(StartState(repeats=start.repeats, planner=planner, plan=plan, known=plan is None))
     for number, start in enumerate(worsened_starts_of(study), start=len(found)):
         made_of = next(one for one in found if start.repeats[0] in one.repeats)
-        about = {"made_of": made_of, "config": start.config, "control_for": start.control_for, "number": number}
-        found.append(StartState(repeats=start.repeats, planner=planner, plan=None, **about))
-        found[-1].follow()
+        worsened = StartState(
+            repeats=start.repeats,
+            planner=planner,
+            plan=None,
+            control_for=start.control_for,
+            made_of=made_of,
+            config=start.config,
+            number=number,
+        )
+        worsened.follow()
+        found.append(worsened)
     return found
