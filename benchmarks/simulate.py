@@ -45,12 +45,14 @@ def recorded(study: Study) -> Recorded:
         groups={key: Group(found, study.dimensions(key[0]), 1) for key, found in trials.items()},
         start=done.runs[0].curve,
         stopped_early=True,
+        trivial_score=0.0,
     )
 
 
 def _as_recorded(run: Run) -> RecordedTrial:
     return RecordedTrial(
         trial_key=run.plan.trial_key,
+        arm_id=run.plan.arm_id,
         stage=run.plan.stage,
         config=run.plan.config,
         status=run.status,

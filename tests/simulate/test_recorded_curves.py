@@ -30,6 +30,7 @@ def config(learning_rate: float, batch_size: int = 32, seed: int = 0) -> TrialCo
 def trial(key: str, rate: float, metrics: list[float | None], status: str = "completed", **more: Any) -> RecordedTrial:
     values: dict[str, Any] = {
         "trial_key": key,
+        "arm_id": "adam-w4a4",
         "stage": "random",
         "config": config(rate, more.pop("batch_size", 32), more.pop("seed", 0)),
         "status": status,

@@ -57,6 +57,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
         groups={},
         start=_trial(starts[0], epochs).curve if starts else None,
         stopped_early=arm["scheduler"] == "asha",
+        trivial_score=arm["trivial_score"],
     )
     if study.training.init == "pretrain" and curves.start is None:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
@@ -121,6 +122,7 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     device_seconds = [max(0.0, now - before) for before, now in zip([0.0, *held], held, strict=False)]
     return RecordedTrial(
         trial_key=row["trial_key"],
+        arm_id=row["arm_id"],
         stage=row["stage"],
         config=TrialConfig.of_record(row["trial_key"], row["params_json"]),
         status=row["status"],

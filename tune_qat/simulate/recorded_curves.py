@@ -12,7 +12,8 @@ from itertools import product
 import numpy as np
 
 from tune_qat.config import Range, Scheme, TrialConfig
-from tune_qat.config.statuses import COMPLETED, PRETRAIN, RETRAIN, STOPPED
+from tune_qat.config.statuses import COMPLETED, DEFAULT, PRETRAIN, RANDOM, RETRAIN, STOPPED
+from tune_qat.results.early_stopping import Unstopped
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
@@ -28,6 +29,7 @@ class RecordedTrial:
     """Trial of the record with its curve."""
 
     trial_key: str
+    arm_id: str
     stage: str
     config: TrialConfig
     status: str
@@ -57,7 +59,7 @@ class Group:
         searched = [trial for trial in trials if trial.stage != RETRAIN]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
         """Completed trials, without those of `retrain`, which are many seeds of one configuration."""
-        self._trials, self._dimensions, self._sign = trials, dimensions, sign
+        self.trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
         self._searched = np.array([trial.stage != RETRAIN for trial in trials])
         self._whole_points = _points(self.whole, dimensions)
@@ -76,7 +78,7 @@ class Group:
             distances[~self._searched] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near: the hash chooses one of them, always the same.
-        near = [self._trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
+        near = [self.trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
 
@@ -130,6 +132,8 @@ class Recorded(RecordedData):
     """Curve of the `pretrain` trial."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
+    trivial_score: float
+    """Metric of the constant predictor."""
 
     def curve(self, plan: PlannedTrial) -> Curve:
         if plan.stage == PRETRAIN:
@@ -149,6 +153,22 @@ class Recorded(RecordedData):
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """Return the completed trials of the arm's configurations before `retrain`."""
         return [trial for key in product(arm.optimizers, arm.schemes) for trial in self.groups[key].whole]
+
+    def unstopped(self, arm: Arm) -> list[Unstopped]:
+        """Return the arm's own default and random trials, which nothing stopped."""
+        groups = (self.groups[key] for key in product(arm.optimizers, arm.schemes))
+        own = (trial for group in groups for trial in group.trials if trial.arm_id == arm.arm_id)
+        return [
+            unstopped(trial.curve, self.objective, self.trivial_score)
+            for trial in own
+            if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED
+        ]
+
+
+def unstopped(curve: Curve, objective: Objective, trivial_score: float) -> Unstopped:
+    """Return a curve as evidence on rungs; one that diverged ends with the score of the constant predictor."""
+    signed = [None if metric is None else objective.of(metric) for metric in curve.metrics]
+    return Unstopped(signed, objective.of(trivial_score if curve.end is None else curve.end))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

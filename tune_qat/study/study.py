@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from tune_qat import data, optimizers
-from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig, UsageError, ninth, stable_hash
+from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig, UsageError, stable_hash
 from tune_qat.config.statuses import DEFAULT, PRETRAIN, RANDOM, RETRAIN, SEARCH
-from tune_qat.study import rules, sections
+from tune_qat.study import rules, rungs, sections
 from tune_qat.study.arms import Arm, arms_of, methods_of
+from tune_qat.study.begun import Begun
 from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.rules import SEEDS_APART
@@ -38,6 +39,7 @@ class Study(Section):
     search: sections.SearchSection = sections.SearchSection()
     asha: sections.AshaSection = sections.AshaSection()
     judgement: sections.JudgementSection
+    _begun: Begun = PrivateAttr(default=Begun())
 
     @classmethod
     def load(cls, space: str, overrides: Mapping[str, Any] | None = None) -> "Study":
@@ -73,16 +75,23 @@ class Study(Section):
     @property
     def first_rung(self) -> int:
         """The epoch at which ASHA first looks at a trial."""
-        return self.asha.grace_epochs or ninth(self.training.epochs)
+        return self.asha.grace_epochs or self._begun.first_rung or rungs.default_first_rung(self.training)
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA may stop a trial."""
-        rung, rungs = self.first_rung, []
-        while rung < self.training.epochs and self.asha.enabled:
-            rungs.append(rung)
-            rung *= self.asha.reduction_factor
-        return tuple(rungs)
+        return rungs.rungs(self.first_rung, self.training, self.asha)
+
+    @property
+    def begun(self) -> Begun:
+        """Settings that the study began with and keeps; none of them is in its file."""
+        return self._begun
+
+    def going_on(self, begun: Begun) -> "Study":
+        """Return the study as it goes on over its record, with what it keeps of its begin."""
+        study = self.model_copy()
+        study._begun = begun
+        return study
 
     @property
     def batches_of_one(self) -> list[str]:

@@ -47,6 +47,9 @@ class ArmState:
         }
         self._retrain: tuple[str, list[PlannedTrial]] = ("", [])
 
+    def planned(self, stage: str) -> int:
+        return self._planned[stage]
+
     def ended(self, stage: str) -> int:
         return self._counts[stage]
 

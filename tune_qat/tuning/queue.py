@@ -14,7 +14,7 @@ from tune_qat.tuning.points import Spaces
 class StudyQueue:
     """The study's trials in the order pretrain, default, random, search, retrain.
 
-    The stages of one arm follow each other; an arm does not wait for the other arms.
+    The stages of one arm follow each other; an arm does not wait for the other arms, unless `may_search` has it wait.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class StudyQueue:
         """Whether no new trials start, because of the user, a budget or a failure."""
         self.again: list[PlannedTrial] = []
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
+        self.may_search: Callable[[], bool] = lambda: True
+        """Tells whether trials of the search may start; asked once nothing of the stages before is left to start."""
         if self.study.training.init == "pretrain":
             self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, PRETRAIN, {})
         else:
@@ -110,8 +112,11 @@ class StudyQueue:
             self._pretrain_live = True
             return self.pretrain
         arm = ArmState
-        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
-        return next((plan for step in steps if (plan := self._first(step))), None)
+        before = (arm.next_cut_off, arm.next_default, arm.next_random)
+        plan = next((plan for step in before if (plan := self._first(step))), None)
+        if plan is not None or not self.may_search():
+            return plan
+        return self._first(arm.next_search) or self._first(arm.next_retrain)
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
