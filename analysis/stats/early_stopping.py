@@ -15,7 +15,7 @@ def keeps_best(asked: Answers, study_id: str) -> Finding:
         return GOOD, "Nothing is stopped early."
     rows = asked.frame("rung_correlation")
     rows = rows[rows["study_id"] == study_id]
-    first = rows[(rows["rung"] == rows["rung"].min()) & (rows["n"] >= TRIALS)]
+    first = rows[(rows["rung"] == rows["rung"].min()) & (rows["unstopped"] >= TRIALS)]
     if len(first) < ARMS:
         return UNKNOWN, (
             f"To tell takes {TRIALS} default and random trials, which nothing stops, in each of {ARMS} arms; "
@@ -27,5 +27,5 @@ def keeps_best(asked: Answers, study_id: str) -> Finding:
     kept = f"the trial that ends best is in the share that goes on, one in {factor}, in {found.figures}"
     if found.refuted:
         advice = "`tune-qat simulate RESULTS --compare` names the earliest rung that holds."
-        return BAD, f"{rung}, {kept}, below {SHARE:.0%}: the search lost good trials. {advice}"
+        return BAD, f"{rung}, {kept}, below {SHARE:.0%}: the search may have stopped its best. {advice}"
     return GOOD, f"{rung}, {kept}: not refuted."

@@ -101,7 +101,14 @@ def test_regret_is_of_what_the_study_would_choose_then() -> None:
 
 def setting(grace: int | None, epochs: float, regret: float | None, **more: Any) -> Setting:
     known: dict[str, Any] = dict(reduction_factor=2, rungs=(), own=False, trials=1, hours=1.0, device_hours=1.0)
-    known |= {"without_result": 0.0, "error": None, "largest_regret": None, "winners_lost": None, "extrapolated": 0.0}
+    known |= {
+        "without_result": 0.0,
+        "error": None,
+        "largest_regret": None,
+        "winners_lost": None,
+        "extrapolated": 0.0,
+        "best_kept": None,
+    }
     return Setting(grace_epochs=grace, epochs=epochs, regret=regret, **{**known, **more})
 
 
@@ -130,8 +137,8 @@ def test_settings_are_a_grid_with_the_studys_own_and_without_asha() -> None:
 
 def test_every_setting_has_the_same_seeds_and_asha_saves_epochs() -> None:
     study = small(stages={"default": True, "search": 8, "retrain": 0}, **ONE_ARM)
-    found = list(compare(study, ClosedForm.of(study), workers=2, seeds=2))
-    assert found == list(compare(study, ClosedForm.of(study), workers=2, seeds=2))
+    found = list(compare(study, ClosedForm.of(study), [], workers=2, seeds=2))
+    assert found == list(compare(study, ClosedForm.of(study), [], workers=2, seeds=2))
     without, *others = found
     assert without.winners_lost == 0 and all(one.epochs < without.epochs for one in others)
     assert {one.trials for one in found} == {without.trials}

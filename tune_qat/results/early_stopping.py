@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 TRIALS, ARMS = 8, 5
 """Least evidence for a judgement: trials that nothing stopped, in each of so many arms."""
+AT_RUNG = 3
+"""Least number of them that have a value at the rung."""
 SHARE = 0.8
 """Share of arms whose later best a rung has to keep."""
 LEVEL = 0.9
@@ -73,12 +75,13 @@ def keeps_best(now: Sequence[float], end: Sequence[float], reduction_factor: flo
 
 
 def kept_at(rung: int, arms: Iterable[Sequence[Unstopped]], reduction_factor: float) -> Kept:
-    """Count the arms whose later best goes on at a rung, of those with enough trials that have a value there."""
+    """Count the arms whose later best goes on at a rung, of those with enough trials; some may not have got there."""
     found = []
     for trials in arms:
         there = [(value, one.end) for one in trials if (value := _at(rung, one)) is not None]
-        if len(there) >= TRIALS:
-            found.append(keeps_best(*zip(*there, strict=True), reduction_factor))
+        if len(trials) >= TRIALS and len(there) >= AT_RUNG:
+            now, end = zip(*there, strict=True)
+            found.append(keeps_best(now, end, reduction_factor))
     return Kept(rung, sum(found), len(found))
 
 

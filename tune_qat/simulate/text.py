@@ -159,7 +159,9 @@ def _earliest(done: Simulation) -> str:
     """Name the earliest first rung that keeps the best default and random trials, or say why none is named."""
     factor, found = done.study.asha.reduction_factor, kept.earliest(done)
     if found is not None:
-        return f"the earliest first rung that holds is epoch {found.rung}: one in {factor} has the best in {found.figures}"
+        return (
+            f"the earliest first rung that holds is epoch {found.rung}: one in {factor} has the best in {found.figures}"
+        )
     first = kept_at(1, kept.evidence(done), factor)
     if first.enough:
         return "no first rung holds: switch early stopping off, asha.enabled = false"

@@ -19,7 +19,8 @@ def as_begun(study: Study, results: StoragePath) -> Study:
 
 def over(study: Study, studies: Rows, arms: Rows) -> Study:
     """Return the study as it goes on over its recorded rows of `studies`, one or none, and `arms`."""
-    return study.going_on(Begun(first_rung=_first_rung(study, studies, arms)))
+    plain = study.going_on(Begun())
+    return plain.going_on(Begun(first_rung=_first_rung(plain, studies, arms)))
 
 
 def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:

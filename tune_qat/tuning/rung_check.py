@@ -74,8 +74,8 @@ class RungCheck:
                 self._arms[state.arm.arm_id] = unstopped(state, metrics, self.queue.objective, self.trivial_score)
         study, arms = self.queue.study, list(self._arms.values())
         found = kept_at(study.first_rung, arms, study.asha.reduction_factor)
-        possible = found.arms + (self._coming() if coming else 0)
-        if possible > found.arms and Kept(found.rung, found.kept, possible).refuted:
+        most = Kept(found.rung, found.kept, found.arms + (self._coming() if coming else 0))
+        if most.arms > found.arms and most.enough and (most.refuted or not found.enough):
             return  # it depends on the arms that are missing
         why = self._goes_on() if found.refuted else ""
         self._passes = not found.refuted or bool(why)
@@ -92,7 +92,9 @@ class RungCheck:
 
     def _ended(self) -> list[ArmState]:
         """Return the arms whose default and random trials have all ended."""
-        return [one for one in self.queue.arms.values() if all(one.ended(stage) >= one.planned(stage) for stage in FREE)]
+        return [
+            one for one in self.queue.arms.values() if all(one.ended(stage) >= one.planned(stage) for stage in FREE)
+        ]
 
     def _coming(self) -> int:
         """Count the other arms, if they plan enough trials to count."""
