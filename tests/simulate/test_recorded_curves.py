@@ -182,7 +182,7 @@ class TestLoad:
             load(tmp_path, small())
 
     def test_seconds_of_a_cpu_are_those_of_its_threads_together(self, results: Path) -> None:
-        row = {"trial_key": "a", "stage": "random", "status": "completed", "processors": 4}
+        row = {"trial_key": "a", "arm_id": "b", "stage": "random", "status": "completed", "processors": 4}
         row["params_json"] = json.dumps(config(1e-3).to_dict())
         found = _trial(row, {"a": [(0.1, 8.0), (0.2, 20.0)]})
         assert (found.device_seconds, found.seconds) == ((8.0, 12.0), (2.0, 3.0))

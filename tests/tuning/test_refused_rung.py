@@ -1,7 +1,7 @@
 """A study whose random trials refute ASHA's first rung, on Ray: refused, kept, mended, and done.
 
-Of its forty default and random trials all but one are in the record with curves that cross; that one, and the search, are
-really trained.
+Of its forty default and random trials all but one are in the record with curves that cross; that one, and the search,
+are really trained.
 """
 
 from collections import Counter

@@ -85,7 +85,7 @@ def evidence(simulation: Simulation) -> list[list[Unstopped]]:
 
 
 def earliest(simulation: Simulation) -> Kept | None:
-    """Find the earliest first rung that holds with the study's reduction factor; None if none does, or none is known."""
+    """Find the earliest first rung that holds with the study's reduction factor; None if none does or is known."""
     study = simulation.study
     return earliest_that_holds(evidence(simulation), study.training.epochs, study.asha.reduction_factor)
 

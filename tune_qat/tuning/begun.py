@@ -52,6 +52,6 @@ def kept(study: Study) -> list[str]:
         return []
     today = study.going_on(Begun()).first_rung
     return [
-        f"ASHA's first rung stays at epoch {first} of {study.training.epochs}, as this study began; without a record it "
-        f"would be epoch {today}. asha.grace_epochs names another."
+        f"ASHA's first rung stays at epoch {first} of {study.training.epochs}, as this study began; without a record "
+        f"it would be epoch {today}. asha.grace_epochs names another."
     ]

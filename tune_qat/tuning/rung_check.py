@@ -46,7 +46,7 @@ class RungCheck:
     """Answer, once it is known."""
 
     def begin(self) -> None:
-        """Judge by the record where that decides, so that a study that was refused is so before anything starts."""
+        """Check by the record where that decides, so that a study that was refused is so before anything starts."""
         if not self.queue.arms:
             return
         metrics: defaultdict[str, dict[int, float | None]] = defaultdict(dict)
@@ -62,7 +62,7 @@ class RungCheck:
         return bool(self._passes)
 
     def _judge(self, metrics: Callable[[str], Metrics], *, coming: bool) -> None:
-        """Judge the first rung, unless trials that are `coming` may still change the answer."""
+        """Check the first rung, unless trials that are `coming` may still change the answer."""
         if not self._asked():
             self._passes = True
             return
@@ -132,8 +132,8 @@ def sentence(study: Study, found: Kept, arms: Sequence[Sequence[Unstopped]]) -> 
     rung = f"ASHA's first rung, epoch {found.rung} of {epochs}"
     if not found.enough:
         return (
-            f"{rung}: unknown whether it keeps the best trials. To tell takes {TRIALS} default and random trials, which "
-            f"nothing stops, in each of {ARMS} arms (stages.random plans them); {found.arms} have them."
+            f"{rung}: unknown whether it keeps the best trials. To tell takes {TRIALS} default and random trials, "
+            f"which nothing stops, in each of {ARMS} arms (stages.random plans them); {found.arms} have them."
         )
     kept = f"of those that nothing stops, the trial that ends best is in the share that goes on, one in {factor}, in"
     if not found.refuted:
@@ -142,7 +142,7 @@ def sentence(study: Study, found: Kept, arms: Sequence[Sequence[Unstopped]]) -> 
     advice = "No epoch holds: switch early stopping off, asha.enabled = false."
     if holds is not None:
         advice = (
-            f"The earliest epoch that holds is {holds.rung}, with {holds.figures}: asha.grace_epochs = {holds.rung}, or "
-            "no early stopping at all, asha.enabled = false."
+            f"The earliest epoch that holds is {holds.rung}, with {holds.figures}: asha.grace_epochs = {holds.rung}, "
+            "or no early stopping at all, asha.enabled = false."
         )
     return f"{rung}, loses the best trials: {kept} {found.figures}, below {SHARE:.0%}. {advice}"

@@ -125,7 +125,7 @@ class Session:
     def begin(self) -> None:
         """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
 
-        Raises `StorageRefused` if a row could not be written, and `UsageError` for a first rung that the record refutes.
+        Raises `StorageRefused` if a row could not be written, `UsageError` for a first rung that the record refutes.
         """
         if any(plan.trial_key in self._others for plan in self.queue.ahead()):
             self._write_study(complete=False)
