@@ -40,7 +40,7 @@ def test_the_best_is_kept_where_sorting_puts_it_among_those_that_go_on(factor: i
         assert keeps_best(now.tolist(), end.tolist(), factor) == (now[best] >= last)
 
 
-def arm(*trials: tuple[list[float | None], float]) -> list[Unstopped]:
+def arm(*trials: tuple[list[float], float]) -> list[Unstopped]:
     return [Unstopped(epochs, end) for epochs, end in trials]
 
 

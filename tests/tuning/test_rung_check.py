@@ -62,7 +62,7 @@ class Bench:
 
     def start(self, most: int = 1000) -> list[str]:
         """Start what can start; the stages of it."""
-        begun = []
+        begun: list[str] = []
         while len(begun) < most and (plan := self.queue.next()) is not None:
             self.live.append(plan)
             begun.append(plan.stage)

@@ -79,7 +79,7 @@ def compare(
     of `rungs.evidence`.
     """
     earliest = earliest_that_holds(evidence, study.training.epochs, study.asha.reduction_factor)
-    for changed, own in settings(study, earliest and earliest.rung):
+    for changed, own in settings(study, earliest.rung if earliest else None):
         seeded = (changed.model_copy(update={"seed": study.seed + 1 + offset}) for offset in range(seeds))
         done = (simulate(one, curves, workers=workers, time_budget=time_budget) for one in seeded)
         first = kept_at(changed.first_rung, evidence, changed.asha.reduction_factor) if changed.rungs else None
