@@ -102,9 +102,7 @@ def run(
         for sentence in used_up(study):
             say(sentence)
         patience = Patience(folder, storage_patience, say)
-        with _session(
-            study, work, budget, meter, patience, retry_errors=retry_errors, allow_early_rung=allow_early_rung
-        ) as session:
+        with _session(study, work, budget, meter, patience, retry_errors, allow_early_rung=allow_early_rung) as session:
             if not session.complete:
                 with _connected(session, address, signals, again):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
@@ -158,9 +156,9 @@ def _session(
     budget: Budget,
     meter: Meter,
     patience: Patience,
-    *,
     retry_errors: bool,
-    allow_early_rung: bool,
+    *,
+    allow_early_rung: bool = False,
 ) -> Iterator[Session]:
     """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
