@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.simulate.small import small
+from tune_qat.results.early_stopping import Kept
 from tune_qat.simulate import summary
 from tune_qat.simulate.compare import Setting, choose, compare, settings
 from tune_qat.simulate.curves import Curve
@@ -118,6 +119,8 @@ def test_the_fewest_epochs_within_the_margin_are_chosen_and_at_equal_time_the_le
     assert choose(found, 0.05, at_equal_time=False) is found[1]
     assert choose(found, 0.0, at_equal_time=False) is found[3]
     assert choose(found, 0.05, at_equal_time=True) is found[3]
+    refuted = replace(found[1], best_kept=Kept(1, 0, 5))
+    assert choose([found[0], refuted, *found[2:]], 0.05, at_equal_time=False) is found[2], "run would refuse it"
     late = replace(found[3], without_result=2.0)
     assert choose([*found[:3], late], 0.0, at_equal_time=True) is found[0], "an arm without a result has no regret"
     assert choose([setting(None, 0, None), setting(1, 0, None)], 0.1, at_equal_time=False) is None
@@ -131,6 +134,8 @@ def test_settings_are_a_grid_with_the_studys_own_and_without_asha() -> None:
     assert len(found) == 1 + 3 * 3
     odd = [own for _, own in settings(small(asha={"grace_epochs": 3, "reduction_factor": 5}))]
     assert len(odd) == 1 + 3 * 3 + 1 and odd.count(True) == 1
+    named = [(one.rungs, own) for one, own in settings(small(), 7)]
+    assert ((7,), False) in named and len(named) == 1 + 3 * 3 + 1
     none = [own for _, own in settings(small(asha={"enabled": False}))]
     assert none == [True, *[False] * 9]
 
