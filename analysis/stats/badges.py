@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats import badge_checks as checks
+from analysis.stats import early_stopping
 
 GOOD, BAD, UNKNOWN = checks.GOOD, checks.BAD, checks.UNKNOWN
 
@@ -34,6 +35,7 @@ class _Check:
 CHECKS = (
     _Check("equal budget", "budget", checks.equal_budget, joint=False),
     _Check("best inside its range", "edge_of_range", checks.inside_range),
+    _Check("early stopping keeps the best", "rung_correlation", early_stopping.keeps_best),
     _Check("enough seeds", "retrain_scores", checks.enough_seeds, joint=False),
     _Check("special cases included", "retrain_scores", checks.inclusion, joint=False),
     _Check("better than trivial", "leaderboard", checks.better_than_trivial),
@@ -43,7 +45,7 @@ CHECKS = (
 
 
 def badges(results: "Results | Answers") -> list[Badge]:
-    """Return seven badges for each comparison study and four for each joint one, in the order of `start`.
+    """Return eight badges for each comparison study and five for each joint one, in the order of `start`.
 
     Raises the errors of `analysis.open`.
     """
