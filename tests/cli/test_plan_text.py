@@ -126,3 +126,12 @@ def test_an_edited_study_is_told_what_is_recorded_and_what_does_not_fit_any_more
     ]
     other = study.model_copy(update={"name": "other"})
     assert describe(other, results).split("\n\n")[-1] == f"in {results}/: 0 recorded, 5 taken over from tiny, 12 new"
+
+
+def test_repeats_are_told_once_for_all_arms(tmp_path: Path) -> None:
+    study = tiny_study(repeats=2, repeat={"varies": ["design", "order"], "first": 3, "study": "whole"})
+    text = describe(study, tmp_path)
+    assert (
+        "8 arms: adam-w32a32, sgd_clip-w32a32, adam-w4a4, sgd_clip-w4a4; repeats 3 to 4 of whole, each with its own "
+        "design, order" in text
+    )

@@ -42,8 +42,18 @@ def _heading(study: Study) -> list[str]:
     return [
         f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
         f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
-        f"{len(arms)} arms: {', '.join(arm.arm_id for arm in arms)}",
+        f"{len(arms)} arms: {', '.join(dict.fromkeys(arm.name for arm in arms))}{_repeats(study)}",
     ]
+
+
+def _repeats(study: Study) -> str:
+    """Say which repeats of all arms there are, and what each draws anew; nothing for a single search."""
+    numbers = [number + 1 for number in study.repeat_numbers]
+    if numbers == [1] and study.repeat is None:
+        return ""
+    drawn = f", each with its own {", ".join(study.repeat.varies)}" if study.repeat else ""
+    which = f"repeat {numbers[0]}" if len(numbers) == 1 else f"repeats {numbers[0]} to {numbers[-1]}"
+    return f"; {which}{f' of {study.whole}' if study.whole != study.name else ''}{drawn}"
 
 
 def _ranges(study: Study) -> list[str]:
