@@ -112,11 +112,13 @@ class StudyQueue:
             self._pretrain_live = True
             return self.pretrain
         arm = ArmState
-        before = (arm.next_cut_off, arm.next_default, arm.next_random)
-        plan = next((plan for step in before if (plan := self._first(step))), None)
-        if plan is not None or not self.may_search():
-            return plan
-        return self._first(arm.next_search) or self._first(arm.next_retrain)
+        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
+        for step in steps:
+            if step is arm.next_search and not self.may_search():
+                return None
+            if plan := self._first(step):
+                return plan
+        return None
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
