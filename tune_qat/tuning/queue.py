@@ -127,12 +127,13 @@ class StudyQueue:
                 start.live = True
                 return start.plan
         arm = ArmState
-        before = (arm.next_cut_off, arm.next_default, arm.next_random)
-        plan = next((plan for step in before if (plan := self._first(step))), None)
-        if plan is not None or not self.open or not self.may_search():
-            return plan
-        steps = (arm.next_search, arm.next_finalist, arm.next_retrain)
-        return next((plan for step in steps if (plan := self._first(step))), None)
+        searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
+        for step in (*searched, arm.next_finalist, arm.next_retrain):
+            if step is arm.next_search and not (self.open and self.may_search()):
+                return None
+            if plan := self._first(step):
+                return plan
+        return None
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
