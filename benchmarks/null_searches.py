@@ -49,8 +49,10 @@ STUDY: dict[str, Any] = {
 class Group:
     """One repeat: its data and its start; `searches` trains whole searches from there."""
 
-    def __init__(self, study: Study, number: int, folder: Path) -> None:
-        self.study, self.number = study, number
+    def __init__(self, number: int, folder: Path) -> None:
+        self.number = number
+        repeat = {**STUDY["repeat"], "first": number + 1}
+        self.study = study = Study.model_validate({**STUDY, "repeat": repeat})
         options = study.data_options(number)
         wanted = study.workload
         self.work: Workload = workload.load(wanted.model, wanted.dataset, options=options)
@@ -63,17 +65,13 @@ class Group:
 
     def search(self, copy: int) -> list[dict[str, Any]]:
         """Run one search to its end; a row for each retrain trial."""
-        arm = next(arm for arm in self.study.arms() if arm.repeat == self.number)
+        (arm,) = self.study.arms()
         seed = int(stable_hash([self.study.name, self.number, copy]), 16) % 2**32
         trivial = self.work.reference_points()["trivial_score"]
         study = self.study.going_on(Begun(design_seeds={arm.arm_id: seed}))
         planner = Planner(study=study, work=DataDraws.of_study(study, lambda options: self.work))
         queue = StudyQueue(planner, [], objective=Objective(1, 0.0, trivial))
-        for start in queue.starts:
-            if self.number in start.repeats:
-                queue.start_known(start, self._sha256)
-            else:
-                start.live = True  # the trials of other repeats are left alone
+        queue.start_known(queue.starts[0], self._sha256)
         rows = []
         while (plan := queue.next()) is not None:
             row = self._row(plan)
@@ -105,10 +103,9 @@ class Group:
 
 def searches(groups: range, copies: int) -> Iterator[pd.DataFrame]:
     """Yield the retrain trials of all copies of each group."""
-    study = Study.model_validate({**STUDY, "repeats": max(groups) + 1})
     with tempfile.TemporaryDirectory() as folder, thread_count(1):
         for number in groups:
-            group = Group(study, number, Path(folder))
+            group = Group(number, Path(folder))
             yield pd.DataFrame([row for copy in range(copies) for row in group.search(copy)])
 
 

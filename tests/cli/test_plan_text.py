@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.records import SmallStudy, record_of
+from tests.helpers.studies import tiny_study
 from tests.helpers.study_files import write
 from tune_qat.cli.plan_text import describe, trial_epochs
 from tune_qat.config import UsageError

@@ -51,7 +51,8 @@ def _repeats(study: Study) -> str:
     numbers = [number + 1 for number in study.repeat_numbers]
     if numbers == [1] and study.repeat is None:
         return ""
-    drawn = f", each with its own {", ".join(study.repeat.varies)}" if study.repeat else ""
+    varies = ", ".join(study.repeat.varies) if study.repeat else ""
+    drawn = f", each with its own {varies}" if varies else ""
     which = f"repeat {numbers[0]}" if len(numbers) == 1 else f"repeats {numbers[0]} to {numbers[-1]}"
     return f"; {which}{f' of {study.whole}' if study.whole != study.name else ''}{drawn}"
 

@@ -46,7 +46,7 @@ class StudyQueue:
         self.again: list[PlannedTrial] = []
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
         self.may_search: Callable[[], bool] = lambda: True
-        """Tells whether trials of the search may start; asked once all arms are there and have begun the stages before."""
+        """Tells whether the search may start; asked once all arms are there and have begun the stages before."""
         self._open_arms()
 
     @property
