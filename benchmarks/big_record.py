@@ -154,6 +154,7 @@ def epoch_row(plan: PlannedTrial, epoch: int) -> dict[str, Any]:
         "val_metric": metric,
         "val_top5": min(1.0, 2 * metric),
         "val_metric_pre_bn": None,
+        "calibrated_metric": 0.1 if epoch == 1 else None,
         "grad_norm": 1 + metric,
         "grad_norm_max": 2 + metric,
         "clip_fraction": None,

@@ -58,6 +58,10 @@ class Dataset:
         return task
 
 
+FEW_IMAGES = 200
+"""Most images of a split whose metrics are kept one by one."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Loss and metric over a whole split. `top5` is None below 10 classes, `correct` outside classification."""
@@ -67,6 +71,9 @@ class Evaluation:
     top5: float | None
     n: int
     correct: int | None
+    images: tuple[float, ...] | None = None
+    """Metric of each image in the order of the split, whose mean `metric` is; None above `FEW_IMAGES` of them. In
+    classification 1 for a right answer and 0 for a wrong one."""
 
 
 class Task(ABC):

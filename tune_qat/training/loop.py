@@ -12,7 +12,7 @@ import torch
 
 from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, check_backend
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
-from tune_qat.data.task import Task
+from tune_qat.data.task import Evaluation, Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.storage.paths import StoragePath, storage_path
@@ -26,6 +26,7 @@ from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
+from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
 from tune_qat.training.workload import Workload, batch_too_large
 
@@ -158,7 +159,10 @@ class Training:
         return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
 
     def _run_epoch(self, test: bool) -> EpochResult:
-        wall, held = time.perf_counter(), device_clock(self.device)
+        held = device_clock(self.device)
+        # Draws no random number, and leaves the model as it is: what is trained is the same without it.
+        calibrated = self._evaluate("val") if self.epoch == 0 else None
+        wall = time.perf_counter()
         self.epoch += 1
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
@@ -168,8 +172,8 @@ class Training:
         if before_norms is not None:
             batch_norm.reestimate(self.model, self._norm_batches())
         evaluation = self._evaluate("val") if finite else None
-        known = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
-        self.diverged = diverged = not known or self._exploded(totals)
+        judged = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
+        self.diverged = diverged = not judged or self._exploded(totals)
         tested = self._evaluate("test") if test and self.status == COMPLETED else None
         self.device_s += device_clock(self.device) - held
         return EpochResult(
@@ -179,17 +183,14 @@ class Training:
             examples=self.step * self.config.batch_size,
             learning_rate=self.config.learning_rate * self._factor(self.step - 1),
             **totals.columns(),
-            val_loss=_known(evaluation and evaluation.loss),
+            val_loss=known(evaluation and evaluation.loss),
             val_metric=None if diverged else evaluation and evaluation.metric,
-            val_metric_pre_bn=None if diverged else _known(before_norms and before_norms.metric),
+            val_metric_pre_bn=None if diverged else known(before_norms and before_norms.metric),
             val_top5=None if diverged else evaluation and evaluation.top5,
+            calibrated_metric=known(calibrated and calibrated.metric),
             wall_s=self.wall_s,
             device_s=self.device_s,
-            test_metric=_known(tested and tested.metric),
-            test_top5=_known(tested and tested.top5),
-            test_loss=_known(tested and tested.loss),
-            test_n=tested and tested.n,
-            test_correct=tested and tested.correct,
+            **tested_columns(tested),
             layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
         )
 
@@ -223,7 +224,7 @@ class Training:
             yield inputs
 
     @torch.no_grad()
-    def _evaluate(self, split: str) -> Any:
+    def _evaluate(self, split: str) -> Evaluation:
         self.model.eval()
         return self.task.evaluate(self.model, split)
 
@@ -274,7 +275,3 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     # No two trials share a stream by accident: torch's CPU generator takes 32 bits of a seed, so this is distinct
     # for seeds below 4,294 and epochs below a million.
     return seed * 1_000_003 + epoch
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

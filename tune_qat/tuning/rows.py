@@ -19,7 +19,7 @@ CONFIG_COLUMNS = ("config_id", "model", "dataset", "optimizer", "learning_rate",
 SCHEDULE_COLUMNS = ("quantizer_lr_multiplier", "schedule", "warmup_epochs", "epochs", "seed", "init_seed")
 SCHEME_COLUMNS = ("quantizer", "activation_quantizer", "weight_bits", "activation_bits")
 LAST_EPOCH_COLUMNS = ("train_loss", "val_loss", "diverged_at_step", "wall_s", "device_s")
-TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")
+TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct", "test_images_json")
 
 
 def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
@@ -59,7 +59,9 @@ def outcome_columns(
         "epochs_run": last["epoch"],
         "steps_run": last["step"],
         "examples_seen": last["examples"],
-        **{name: last[name] for name in LAST_EPOCH_COLUMNS + TEST_COLUMNS},
+        # Epochs of earlier versions lack later columns.
+        **{name: last.get(name) for name in LAST_EPOCH_COLUMNS + TEST_COLUMNS},
+        "calibrated_metric": epochs[0].get("calibrated_metric"),
         "val_metric": final,
         "val_top5": last["val_top5"] if final is not None else None,
         "val_metric_best": best and best["val_metric"],
