@@ -22,7 +22,7 @@ fair AS (
            count(DISTINCT (planned_default, planned_random, planned_search, planned_retrain, max_epochs)) = 1 AS equal
     FROM arms GROUP BY study_id),
 per_arm AS (
-    SELECT a.study_id, a.mode, a.arm_id, a.workload, coalesce(a.method, a.quantizer) AS method,
+    SELECT a.study_id, a.mode, a.arm_id, a.workload, a.method,
            a.weight_bits, a.activation_bits, a.optimizer,
            a.planned_default, coalesce(s.ended_default, 0) AS ended_default,
            a.planned_random, coalesce(s.ended_random, 0) AS ended_random,
@@ -32,7 +32,7 @@ per_arm AS (
            coalesce(s.device_s, 0) AS device_s, coalesce(s.taken_over, 0) AS taken_over,
            coalesce(s.epochs_taken_over, 0) AS epochs_taken_over,
            coalesce(s.device_s_taken_over, 0) AS device_s_taken_over, f.equal
-    FROM arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
+    FROM board_arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
 SELECT *, (device_s + device_s_taken_over) / nullif(avg(device_s + device_s_taken_over) OVER per_bits, 0)
               AS device_s_ratio
 FROM per_arm

@@ -8,9 +8,10 @@
 -- lies outside) moved by one decade, one power of two, or twice what is near. No edges: a batch size of 1, and one that
 -- twice would be more than the training split has; low = high is not searched. `failed_again`: at least half of the
 -- retrain trials of this best diverged or learned nothing, which calls for no wider range on its side.
-WITH best AS (
+WITH named AS (SELECT * REPLACE (base_optimizer AS optimizer) FROM arm_trials),
+best AS (
     SELECT *
-    FROM arm_trials
+    FROM named
     WHERE tuning AND status = 'completed' AND val_metric IS NOT NULL
     -- The key breaks ties, so that the answer does not depend on the order of files.
     QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer
@@ -30,7 +31,8 @@ dimensions AS (
     SELECT study_id, arm_id, optimizer, trial_key AS best_key, dimension,
            CAST(space_json -> optimizer -> dimension ->> 'low' AS DOUBLE) AS low,
            CAST(space_json -> optimizer -> dimension ->> 'high' AS DOUBLE) AS high,
-           dimension NOT IN ('learning_rate', 'batch_size', 'quantizer_lr_multiplier') AS is_option,
+           dimension NOT IN ('learning_rate', 'quantizer_learning_rate', 'batch_size', 'quantizer_lr_multiplier')
+               AS is_option,
            coalesce(CAST(space_json -> optimizer -> dimension ->> 'log' AS BOOLEAN), true) AS is_log
     FROM (SELECT *, unnest(json_keys(space_json -> optimizer)) AS dimension FROM best)
     WHERE dimension <> 'bits'
@@ -40,20 +42,21 @@ valued AS (
     SELECT d.*, t.trial_key,
            CASE dimension WHEN 'learning_rate' THEN t.learning_rate WHEN 'batch_size' THEN t.batch_size
                           WHEN 'quantizer_lr_multiplier' THEN t.quantizer_lr_multiplier
-                          ELSE CAST(t.params_json -> 'optimizer_options' ->> dimension AS DOUBLE) END AS value
-    FROM dimensions d JOIN arm_trials t USING (study_id, arm_id, optimizer)
+                          ELSE CAST(coalesce(t.params_json -> 'optimizer_options' ->> dimension,
+                                       t.params_json ->> dimension) AS DOUBLE) END AS value
+    FROM dimensions d JOIN named t USING (study_id, arm_id, optimizer)
     WHERE t.tuning AND t.status IN ('completed', 'stopped', 'diverged')),
 tried AS (
     SELECT study_id, arm_id, optimizer, dimension, low, high, is_log, is_option,
            is_option AND high >= 0.5 AND high < 1 AS is_average,
-           CASE WHEN dimension = 'learning_rate' THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
+           CASE WHEN dimension LIKE '%learning_rate' THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
                 WHEN is_log THEN least(sqrt(10), pow(high / low, 0.125)) ELSE (high - low) / 8 END AS near,
            any_value(value) FILTER (trial_key = best_key) AS best, min(value) AS lowest, max(value) AS highest
     FROM valued
     WHERE low < high
     GROUP BY ALL),
 steps AS (
-    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension = 'learning_rate' THEN 10
+    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension LIKE '%learning_rate' THEN 10
                    WHEN is_log THEN near * near ELSE 2 * near END AS step
     FROM tried
     WHERE best IS NOT NULL),

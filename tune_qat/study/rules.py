@@ -40,6 +40,18 @@ def check_workload(
         raise rule_error("training.distillation", rule)
 
 
+def check_reference(judgement: sections.JudgementSection, space: sections.SpaceSection, mode: str) -> None:
+    """Check that the optimizer which all others are compared with is one of the study, and that they are compared."""
+    name, key = judgement.reference, "judgement.reference"
+    if name is None:
+        return
+    if mode == "joint":
+        raise rule_error(key, 'is for mode = "comparison"; a joint search compares no optimizers')
+    if name not in space.optimizers:
+        rule = f"must be one of space.optimizers ({', '.join(space.optimizers)}), but got {shown(name)}"
+        raise rule_error(key, rule)
+
+
 def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
     """Check the methods at their bits, and the recipes on them."""
     with reported_at("quantization.quantizer"):

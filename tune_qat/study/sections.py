@@ -292,3 +292,5 @@ class JudgementSection(Section):
     margin: Annotated[float, Field(ge=0)]
     """Practical equivalence: differences below it do not matter, in the metric's unit."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    reference: str | None = None
+    """Optimizer that every other one is compared with; all pairs are compared where it is left out."""

@@ -53,6 +53,7 @@ class Study(Section):
         rules.check_quantizers(self.quantization, self.training)
         rules.check_searched_bits(self.mode, self.quantization)
         check_space(self.space)
+        rules.check_reference(self.judgement, self.space, self.mode)
         rules.check_start(self.training, self.pretrain)
         spec, options = data.get_spec(self.workload.dataset), self.workload.options
         check_repeats(
@@ -131,9 +132,9 @@ class Study(Section):
 
     @property
     def prereg_hash(self) -> str:
-        """Hash of what is judged: metric, margin, alpha and the retrain seeds."""
+        """Hash of what is judged: metric, margin, alpha, the reference where there is one, and the retrain seeds."""
         seeds = sorted({seed for arm in self.arms() for seed in self.retrain_seeds(arm)})
-        return stable_hash({**self.judgement.model_dump(), "seeds": seeds})
+        return stable_hash({**self.judgement.model_dump(exclude_none=True), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
         """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
