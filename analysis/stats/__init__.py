@@ -6,6 +6,8 @@ docs/statistics.md has the method of each, its source in the literature and its 
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
 from analysis.stats.badges import Badge, badges
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
+from analysis.stats.beginnings import beginnings
+from analysis.stats.collapse import collapses
 from analysis.stats.comparisons import comparisons
 from analysis.stats.importance import board_importances, importances
 from analysis.stats.interaction import interaction, interaction_test, quantization_effects
@@ -22,7 +24,9 @@ __all__ = [
     "Badge",
     "Verdict",
     "badges",
+    "beginnings",
     "board_importances",
+    "collapses",
     "comparisons",
     "critical_batch_size",
     "detectable_differences",
