@@ -33,11 +33,11 @@ losses AS (
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign, repeat,
              pair_seed),
 referenced AS (
-    SELECT l.*, s.definition_json ->> '$.judgement.reference' AS named,
-           any_value(loss) FILTER (optimizer = named) OVER pair AS loss_of_named,
+    SELECT l.*, r.named, any_value(loss) FILTER (optimizer = named) OVER pair AS loss_of_named,
            any_value(lost) FILTER (optimizer = named) OVER pair AS lost_of_named, median(loss) OVER pair AS median_loss,
            count(*) OVER pair AS present
-    FROM losses l LEFT JOIN studies s USING (study_id)
+    FROM losses l
+         LEFT JOIN (SELECT study_id, definition_json ->> '$.judgement.reference' AS named FROM studies) r USING (study_id)
     WINDOW pair AS (PARTITION BY study_id, mode, workload, method, weight_bits, activation_bits, repeat, pair_seed)),
 compared AS (
     SELECT *, max(present) OVER board AS optimizers,

@@ -48,7 +48,7 @@ def interact(
 ) -> pd.DataFrame:
     """Compute `interaction` from the rows of `retrain_scores`, and the level and the reference of each study."""
     tables = []
-    for board, names, values, rounding, mixed in changes(scores, worsened=worsened):
+    for board, names, _, values, rounding, mixed in changes(scores, worsened=worsened):
         first, second = chosen_pairs(names, fixed(reference, board))
         if not len(first):
             continue
@@ -91,7 +91,7 @@ def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
     these bits lowers the mean, and so raises `relative` of all others: use `interaction` to compare two optimizers.
     """
     tables = []
-    for board, names, values, rounding, mixed in changes(answers(results).frame("retrain_scores")):
+    for board, names, _, values, rounding, mixed in changes(answers(results).frame("retrain_scores")):
         found = t_intervals(values, rounding=rounding).withheld(mixed, TWO_HUMPS)
         among = np.full(len(mixed), mixed.any())
         relative = t_intervals(_against_mean(values), rounding=rounding).withheld(among, TWO_HUMPS)
@@ -123,6 +123,7 @@ class Changes(NamedTuple):
     board: Board
     names: list[str]
     """Optimizers that both boards have; the control of `sgd + adam steps` is `sgd`, as nothing is quantized there."""
+    repetitions: list[int]
     values: Numbers
     """Score at these bits minus that at 32/32, (repetitions, names), larger is better; NaN where one is missing."""
     rounding: float
@@ -147,7 +148,7 @@ def changes(scores: pd.DataFrame, *, worsened: bool = False) -> Iterator[Changes
         rows = [row for row in board.repetitions if row in control.repetitions]
         mixed = [_of(board.mixed, board, names), _of(control.mixed, control, bases)]
         values = _picked(board, rows, names) - _picked(control, rows, bases)
-        yield Changes(board, names, values, board.rounding + control.rounding, np.logical_or(*mixed))
+        yield Changes(board, names, rows, values, board.rounding + control.rounding, np.logical_or(*mixed))
 
 
 def _of(values: npt.NDArray[np.bool_], board: Board, names: list[str]) -> npt.NDArray[np.bool_]:
