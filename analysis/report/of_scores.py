@@ -11,22 +11,24 @@ VERDICT = Block(
     "verdict",
     "Verdict",
     "The verdict",
-    "Drawn from the intervals by fixed rules, which may say that nothing can be told.",
+    "Drawn from the intervals by fixed rules, which may say that nothing can be told. They speak of the configurations "
+    "that a search found, and of optimizers only where the search was repeated often enough.",
     (),
     before="verdict.html.j2",
     questions=(
-        *("retrain_scores", "budget", "leaderboard", "start"),
-        *("edge_of_range", "environments", "identical_runs"),  # read by the badges
+        *("retrain_scores", "budget", "leaderboard", "start", "identical_runs"),
+        *("edge_of_range", "environments"),  # read by the badges
     ),
 )
 
 LEADERBOARD = Block(
     "leaderboard",
     "Leaderboard",
-    "Which optimizer is best?",
+    "Which is best?",
     "Mean on test data over retrain seeds, with a 95 % interval (Student's t). A trial that diverged, ran out of "
     "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale. "
-    "Optimizers that share a letter cannot be told apart; P(best) is the posterior probability of the best mean.",
+    "Where searches were repeated often enough to rank optimizers, those that share a letter cannot be told apart, "
+    "those that share a number are equivalent, and P(best) is the posterior probability of the best mean.",
     (
         Exhibit(
             "leaderboard",
@@ -61,8 +63,17 @@ QUANTIZATION = Block(
     "Quantization",
     "Does quantization change the ranking?",
     "What an optimizer loses against its own 32/32 control, minus what another one loses: an interval without zero "
-    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization.",
+    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization. "
+    "Where no 32/32 arm gains more than the margin over its start, the control cannot move and tells nothing.",
     (
+        of_statistic(
+            "beginnings",
+            "On validation data: the start, after calibration, and at the end",
+            "beginnings",
+            ("retrain_scores",),
+            missing=retrained,
+            folded=True,
+        ),
         of_question(
             "quantization_effect",
             "Lost less than the reference optimizer, paired by seed",

@@ -77,8 +77,9 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
     margin, unit = float(row["margin"]), row["unit"]
     many = "repeats" if _of(asked.frame("start"), study_id)["repeats"].iloc[0] > 1 else "seeds"
     told, alone = amount(row["detectable"], unit), amount(row["detectable_alone"], unit)
-    seen = f"With {counted(int(row['n']), many.removesuffix('s'))} at {_bits(row)}, {_pair(row)} have to differ by {told} "
-    seen += f"to be told apart in 8 of 10 studies ({alone} for this pair alone)"
+    with_n = f"With {counted(int(row['n']), many.removesuffix('s'))} at {_bits(row)}"
+    differ = f"{_pair(row)} have to differ by {told} to be told apart in 8 of 10 studies"
+    seen = f"{with_n}, {differ} ({alone} for this pair alone)"
     if row["detectable"] <= margin:
         return GOOD, f"{seen}; the margin is {amount(margin, unit)}."
     needed = row["n_for_margin"]
@@ -142,7 +143,7 @@ def one_environment(asked: Answers, study_id: str) -> Finding:
     if not mixed:
         return (
             GOOD,
-            f"All {counted(int(rows['n'].sum()), 'trial')} come from the same code, libraries and kind of device.",
+            f"All {counted(int(rows['n'].sum()), 'trial')} that count come from the same code, libraries and device.",
         )
     said = [f"{name.replace('_', ' ')} ({_listed([str(value) for value in rows[name].unique()])})" for name in mixed]
     return BAD, f"Trials come from {len(rows)} environments, which differ in {joined(said)}."

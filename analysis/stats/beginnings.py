@@ -1,4 +1,4 @@
-"""Beginnings: what the chosen configurations gain over the model that they begin with, and whether the control can move."""
+"""Beginnings: what chosen configurations gain over the model that they begin with, and whether the control moves."""
 
 from typing import NamedTuple
 

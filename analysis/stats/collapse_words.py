@@ -31,7 +31,9 @@ def collapse(rows: pd.DataFrame) -> str:
 
 
 def _count(row: Any) -> str:
-    """Return the count of an arm: `adadelta in 2 of 10 seeds (95 % interval 6 to 51 %)`, with runs where repeats count."""
+    """Return the count of an arm with its interval, and with the count of runs where repeats are counted."""
     interval = f"95 % interval {100 * row.ci_low:.0f} to {100 * row.ci_high:.0f} %"
     runs = f"; {row.collapsed_runs} of {counted(int(row.runs), 'run')}" if row.counts == "repeats" else ""
-    return f"{row.optimizer} in {row.collapsed} of {counted(int(row.n), row.counts.removesuffix('s'))} ({interval}{runs})"
+    return (
+        f"{row.optimizer} in {row.collapsed} of {counted(int(row.n), row.counts.removesuffix('s'))} ({interval}{runs})"
+    )

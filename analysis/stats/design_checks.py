@@ -14,8 +14,8 @@ def searches_repeated(asked: Answers, study_id: str) -> Finding:
     design = designs(asked).get(study_id, Design())
     if design.planned == 1:
         return BAD, (
-            "One search an arm: intervals cover the order of the data alone, and another search moves an arm by several "
-            "times their width."
+            "One search an arm: intervals cover the order of the data alone, and another search moves an arm by "
+            "several times their width."
         )
     repeats = f"{design.planned} searches an arm"
     if not design.varies >= DRAWN_ANEW:
@@ -31,7 +31,9 @@ def searches_repeated(asked: Answers, study_id: str) -> Finding:
 
 def control_moves(asked: Answers, study_id: str) -> Finding:
     """Check whether a floating-point arm beats its start by the margin, so that the control can show a difference."""
-    arms = asked.frame("SELECT DISTINCT study_id, workload, weight_bits, activation_bits, margin FROM arms ORDER BY ALL")
+    arms = asked.frame(
+        "SELECT DISTINCT study_id, workload, weight_bits, activation_bits, margin FROM arms ORDER BY ALL"
+    )
     arms = arms[arms["study_id"] == study_id]
     at_32 = arms[(arms["weight_bits"] == FLOAT_BITS) & (arms["activation_bits"] == FLOAT_BITS)]
     if at_32.empty:

@@ -23,8 +23,8 @@ def change(
 ) -> str:
     """Return sentences that compare a quantized board with the 32/32 arms.
 
-    The best one is among those that no other is significantly better than, except in 1 of 20 studies (alpha). If none is
-    in this group at both bit widths, the best has changed; if it is the same single one, it has not.
+    The best one is among those that no other is significantly better than, except in 1 of 20 studies (alpha). If none
+    is in this group at both bit widths, the best has changed; if it is the same single one, it has not.
 
     Args:
         bits: the board's bits in words, such as 4/4.
@@ -38,7 +38,7 @@ def change(
     rows = tested(differences)
     if not rows:
         return untold(bits, scope, _lacking(differences))
-    changes = f"{_apart(rows, scope)}{found}."
+    changes = f"{_apart(bits, rows, scope)}{found}."
     if reference is not None:
         return f"Against {scope.name(reference)}, from 32/32 to {bits} bits: {changes[0].lower()}{changes[1:]}"
     names = sorted({name for row in rows for name in (row.optimizer, row.other)})
@@ -77,9 +77,9 @@ def _best(bits: str, before: list[str], after: list[str], scope: Scope) -> str:
     return untold(bits, scope)
 
 
-def _apart(rows: list[Any], scope: Scope) -> str:
+def _apart(bits: str, rows: list[Any], scope: Scope) -> str:
     if all(row.outcome == EQUIVALENT for row in rows):
-        return f"It changes no difference between two of them by as much as {amount(rows[0].margin, rows[0].unit)}"
+        return f"No difference between two of them changes by as much as {amount(rows[0].margin, rows[0].unit)}"
     gains = [row for row in rows if row.outcome == GAINS]
     if not gains:
         return "No difference between two of them changes significantly"
@@ -87,4 +87,7 @@ def _apart(rows: list[Any], scope: Scope) -> str:
     other = f"on {scope.those([surest.other])}"
     gained = between(surest.difference, surest.ci_low, surest.ci_high, surest.unit, other)
     more = f", the surest of {len(gains)} changed differences" if len(gains) > 1 else ""
-    return f"It does change their differences: {scope.those([surest.optimizer])} gains {gained}{more}"
+    # Configurations of two searches: what changes between them is not the quantization alone.
+    between_searches = f"From those found at 32/32 to those found at {bits} bits, differences change"
+    head = "It does change their differences" if scope.of_optimizers else between_searches
+    return f"{head}: {scope.those([surest.optimizer])} gains {gained}{more}"

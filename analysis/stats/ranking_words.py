@@ -104,7 +104,9 @@ def _beating(leading: list[str], by_first: list[Any], by_others: list[Any]) -> l
     elif by_first:
         beaten = [f"the one found for {row.other} by {_by(row)}" for row in by_first]
         clauses.append(f"{subject} beats {joined(beaten)}")
-    others = [f"the one found for {row.optimizer} beats the one found for {row.other} by {_by(row)}" for row in by_others]
+    others = [
+        f"the one found for {row.optimizer} beats the one found for {row.other} by {_by(row)}" for row in by_others
+    ]
     return [*clauses, *others]
 
 

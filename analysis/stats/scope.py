@@ -22,9 +22,11 @@ FEWEST_PAIRS = 6
 """Fewest distinct pairs of model and data from which anything may be said of optimizers in general."""
 DRAWN_ANEW = frozenset({"design", "order"})
 """What every repeat has to draw anew."""
+VARIABLE = frozenset({"start", "subset", "split", "design", "order"})
+"""What a repeat can draw anew."""
 ALL_VARY = '["start", "subset", "split", "design", "order"]'
 DESIGNS = """SELECT study_id, coalesce(whole, study_id) AS whole, model, dataset, init, arm_id, repeat, sampler_seed,
-       varies_json
+       varies_json, subset_overlap
 FROM arms WHERE mode <> 'joint' ORDER BY ALL"""
 
 
@@ -40,6 +42,8 @@ class Design:
     """Whether no two arms share the design of their search."""
     pairs: int = 1
     """Number of distinct pairs of model and data."""
+    overlap: float = 0.0
+    """Largest share of a training subset that another repeat has, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,12 @@ def designs(asked: Answers) -> dict[str, Design]:
     return found | {row.study_id: found[row.whole] for row in arms[["study_id", "whole"]].itertuples()}
 
 
+def studies_of(asked: Answers) -> dict[str, list[str]]:
+    """Return the studies that each whole study lies in, by its name."""
+    arms = asked.frame(DESIGNS)[["whole", "study_id"]].drop_duplicates()
+    return {str(whole): list(rows["study_id"]) for whole, rows in arms.groupby("whole", sort=False)}
+
+
 def _repeats(rows: pd.DataFrame) -> int:
     return int(rows.groupby("optimizer")["repeat"].nunique().min())
 
@@ -148,6 +158,7 @@ def _design(arms: pd.DataFrame) -> Design:
         varies=frozenset.intersection(*map(_listed, arms["varies_json"])),
         own=bool(known["sampler_seed"].notna().all() and not known["sampler_seed"].duplicated().any()),
         pairs=len(arms[["model", "dataset"]].drop_duplicates()),
+        overlap=float(arms["subset_overlap"].fillna(0.0).max()),
     )
 
 

@@ -3,6 +3,8 @@
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
+from analysis.stats.scope import VARIABLE, Design, designs
+from analysis.stats.words import joined
 
 
 def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
@@ -10,16 +12,37 @@ def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
 
     Raises the errors of `analysis.open`.
     """
-    return {str(row["study_id"]): _sentences(row) for _, row in answers(results).frame("start").iterrows()}
+    asked = answers(results)
+    known = designs(asked)
+    return {
+        str(row["study_id"]): _sentences(row, known.get(row["study_id"], Design()))
+        for _, row in asked.frame("start").iterrows()
+    }
 
 
-def _sentences(row: pd.Series) -> str:
+def _sentences(row: pd.Series, design: Design) -> str:
     said = [_start(row), "Every seed sees the same splits: intervals do not cover other test data."]
-    if row["repeats"] > 1:
+    if design.varies:
+        said[1:] = _repeats(design)
+    elif row["repeats"] > 1:
         said.append("A repeat searches anew, so that intervals over repeats include the variation of the search.")
     else:
         said.append("Nor do they cover what another search would have chosen: that takes repeats.")
     return " ".join(said)
+
+
+def _repeats(design: Design) -> list[str]:
+    said = [f"Each of {design.planned} repeats draws anew: {joined(sorted(design.varies))}."]
+    same = sorted(VARIABLE - design.varies)
+    if same:
+        said.append(f"The same in all of them: {joined(same)}.")
+    said.append("Test data are the same in all of them: intervals do not cover others.")
+    if design.overlap:
+        said.append(
+            f"Training subsets of two repeats have up to {design.overlap:.0%} of their samples in common: repeats are "
+            "less independent than intervals take them to be, which are too short."
+        )
+    return said
 
 
 def _start(row: pd.Series) -> str:

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats import beginnings, kin
+from analysis.stats.beginnings import Control, controls
 from analysis.stats.boards import BOARD, wholes
 from analysis.stats.collapse import collapses
 from analysis.stats.collapse_words import collapse
 from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
 from analysis.stats.detectable_words import of_changes, of_pairs
 from analysis.stats.interaction import interaction
+from analysis.stats.kin import Kin, kin
 from analysis.stats.power import detectable_differences
 from analysis.stats.quantization_words import change, unmoved, untold
 from analysis.stats.ranking_words import ranking, tested
@@ -64,9 +65,9 @@ class Tables:
     collapsed: dict[Key, pd.DataFrame]
     hopeless: dict[Key, list[str]]
     """Optimizers that completed no trial that could be trained again."""
-    kin: dict[Key, list[kin.Kin]]
+    kin: dict[Key, list[Kin]]
     scopes: dict[Key, Scope]
-    controls: dict[Key, beginnings.Control]
+    controls: dict[Key, Control]
     """Floating-point control, by workload."""
     alpha: Mapping[str, float]
     reference: Mapping[str, str]
@@ -91,9 +92,9 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             detectable=by_board(detectable_differences(asked)),
             collapsed=by_board(collapses(asked)),
             hopeless={key: list(rows["optimizer"].unique()) for key, rows in by_board(board[board["n"] == 0]).items()},
-            kin={(named.get(key[:OF_WORKLOAD], key[0]), *key[1:]): found for key, found in kin.kin(asked).items()},
+            kin={(named.get(key[:OF_WORKLOAD], key[0]), *key[1:]): found for key, found in kin(asked).items()},
             scopes=scopes(asked, arms),
-            controls=beginnings.controls(asked, whole=True),
+            controls=controls(asked, whole=True),
             alpha=alphas(asked),
             reference=references(asked),
         )
