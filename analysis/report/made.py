@@ -42,10 +42,8 @@ def _trials(study: dict[str, Any]) -> str:
 
 def replaced(trials: int) -> str:
     """Return the clause on recorded trials that no answer counts."""
-    return (
-        f"{trials} more that have ended {'is' if trials == 1 else 'are'} of a version of the study, or of a chosen "
-        "configuration, that was replaced since, and counted nowhere"
-    )
+    which = "another belongs" if trials == 1 else f"{trials} others belong"
+    return f"{which} to a version of the study or a configuration that was replaced since"
 
 
 def _row(frame: pd.DataFrame, study: str) -> dict[str, Any]:
