@@ -42,7 +42,8 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
                     mode="markers",
                     marker=marker(row.optimizer, 10),
                     showlegend=False,
-                    hovertemplate=f"{text(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} workloads<extra></extra>",
+                    hovertemplate=f"{text(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} workloads"
+                    "<extra></extra>",
                 )
             )
         groups = _groups(list(rows["optimizer"]), pairs.merge(rows[FAMILY].drop_duplicates(), on=FAMILY))

@@ -29,8 +29,8 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
     """Compute the interquartile mean of all normalised runs over all workloads, by method, bits and optimizer.
 
     Columns: init, method, weight_bits, activation_bits, optimizer, `workloads`, `n` (runs), `iqm`, `ci_low`, `ci_high`
-    (95 %, bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). The mean is
-    over the workloads that the optimizer was run on; do not compare means over different ones.
+    (95 %, bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). The
+    mean is over the workloads that the optimizer was run on; do not compare means over different ones.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     told = answers(results).frame("retrain_scores")
@@ -49,7 +49,8 @@ def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
     """Compute the probability that a run of `a` beats a run of `b`, averaged over workloads; ties count half.
 
     Columns: init, method, weight_bits, activation_bits, a, b, `workloads` (that both were run on), `probability`,
-    `ci_low`, `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this one.
+    `ci_low`, `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this
+    one.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     told = answers(results).frame("retrain_scores")

@@ -95,7 +95,7 @@ def inclusion(asked: Answers, study_id: str) -> Finding:
     if not hold:
         return (
             UNKNOWN,
-            "No optimizer of the study has tried the special case that another one of it is, in a searched option.",
+            "No optimizer of the study has a trial at the special case that another one is.",
         )
     which = joined([f"{one.special} in {one.general}" for one in hold])
     if not violated.empty:

@@ -1,8 +1,8 @@
 """Scaling of the best learning rate and of the steps to a target with the batch size.
 
-The best rate is over completed random trials: a sampler tries most where it has seen good scores, so that the best of its
-trials follows from what it tried first, and default trials all have the same rate. A failed trial is never the best of
-its batch size.
+The best rate is over completed random trials: a sampler tries most where it has seen good scores, so that the best of
+its trials follows from what it tried first, and default trials all have the same rate. A failed trial is never the best
+of its batch size.
 """
 
 import math
@@ -48,9 +48,9 @@ class CriticalBatch(NamedTuple):
 def rate_scaling(results: Results | Answers) -> pd.DataFrame:
     """Fit the exponent p of best learning rate ~ batch size ^ p, for each arm.
 
-    Columns: those of a board, optimizer, `sizes` (batch sizes with 5 completed random trials or more), `n` (these trials),
-    `exponent`, `ci_low`, `ci_high` (95 %, bootstrap over trials), `intercept`, `linear` and `square_root` (whether 1
-    and 0.5 lie in the interval), `reason` (why there is no exponent or no interval, else empty).
+    Columns: those of a board, optimizer, `sizes` (batch sizes with 5 completed random trials or more), `n` (these
+    trials), `exponent`, `ci_low`, `ci_high` (95 %, bootstrap over trials), `intercept`, `linear` and `square_root`
+    (whether 1 and 0.5 lie in the interval), `reason` (why there is no exponent or no interval, else empty).
     """
     columns = [*ARM, "sizes", "n", "exponent", "ci_low", "ci_high", "intercept", "linear", "square_root", "reason"]
     rows = []

@@ -16,8 +16,8 @@ def p_best(scores: Numbers, seed: int = 0) -> Numbers:
     The means have the joint posterior `mean + sqrt(S / n) * t(n - 1)`, S being the covariance of the columns over the n
     rows that all of them have: each mean, and each difference of two, has the Student's t posterior of its t interval
     (flat priors; Gelman et al., Bayesian Data Analysis, 3.2 and 3.6). Columns that share seeds or repeats move together
-    in it, as they did in the study; independent draws would make a sure choice look unsure. With fewer rows than columns
-    S is singular, and the draws, weighted sums of the rows, lie in the space that the rows span.
+    in it, as they did in the study; independent draws would make a sure choice look unsure. With fewer rows than
+    columns S is singular, and the draws, weighted sums of the rows, lie in the space that the rows span.
 
     Args:
         scores: (n, columns), the larger the better; NaN where a column has no score in a row.

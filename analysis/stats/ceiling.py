@@ -18,7 +18,7 @@ SMALL = "quantization costs less than two margins: a share of it would say nothi
 
 
 def near_ceiling(results: "Results | Answers") -> pd.DataFrame:
-    """Compute each quantized arm's error rate beside the board's lowest, and its share of the quantization loss recovered.
+    """Compute each quantized arm's error beside the board's lowest, and its share of the quantization loss recovered.
 
     `error` is how far its mean on test data is from the best possible score, `error_ratio` that over the lowest error
     of the board: both only where the unit has a best possible score. `loss` is the validation metric of the optimizer's

@@ -30,11 +30,11 @@ def comparisons(results: "Results | Answers") -> pd.DataFrame:
 
     All pairs, or with a reference that the study file names the pairs with it. `difference` is how much better
     `optimizer` is, in the metric's unit, at least 0 also where the metric is minimised, with its 95 % interval.
-    `equivalent`: the interval lies within the study's margin of practical equivalence. `better`: `p_holm`, corrected for
-    these pairs of the study's workload, is at most the study's alpha. Both can hold: a difference that is there and does
-    not matter. `outcome` is one word for it: equivalent, else better, else cannot be told apart. `n` counts the pairs of
-    values: seeds, or repeats where a study has several. A pair has no interval where some runs of either failed or
-    collapsed and others did not. Raises the errors of `analysis.open`.
+    `equivalent`: the interval lies within the study's margin of practical equivalence. `better`: `p_holm`, corrected
+    for these pairs of the study's workload, is at most the study's alpha. Both can hold: a difference that is there and
+    does not matter. `outcome` is one word for it: equivalent, else better, else cannot be told apart. `n` counts the
+    pairs of values: seeds, or repeats where a study has several. A pair has no interval where some runs of either failed
+    or collapsed and others did not. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     return compare(asked.frame("retrain_scores"), alphas(asked), references(asked))

@@ -31,9 +31,9 @@ class Inclusion(NamedTuple):
     """Value of the option at which it equals or approaches the special one."""
     least: float = 0.0
     most: float = np.inf
-    """Ends of the option's values that count as a trial of the special case; `unclipped` decides where clipping does."""
+    """Ends of the option's values that count as a trial of the special case."""
     unclipped: bool = False
-    """Whether a trial is one of the special case where no step of it was clipped, whatever the option's value."""
+    """Whether instead a trial counts where none of its steps was clipped, whatever the option's value."""
 
 
 INCLUSIONS = (

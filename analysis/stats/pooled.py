@@ -47,9 +47,9 @@ def pooled_differences(results: "Results | Answers") -> pd.DataFrame:
     `difference` is the mean over `boards`, above 0 where `optimizer` is better, with the 95 % interval of `pool`.
     `better`: p of 0, corrected after Holm over all rows of the whole study, is at most its alpha. `equivalent`: two
     one-sided tests against -1 and 1 are both at most alpha; `p_equivalence` is the larger of the two and not corrected.
-    Both can hold. `n` is the smallest number of repeats or seeds (`counts`) of a board, `natural` the mean of each board
-    in its own unit, `pairs` the number of distinct model-data pairs. Boards without a margin above 0 are left out.
-    Raises the errors of `analysis.open`.
+    Both can hold. `n` is the smallest number of repeats or seeds (`counts`) of a board, `natural` the mean of each
+    board in its own unit, `pairs` the number of distinct model-data pairs. Boards without a margin above 0 are left
+    out. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     groups: dict[tuple[Any, ...], list[Contrast]] = {}

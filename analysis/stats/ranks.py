@@ -46,8 +46,8 @@ def mean_ranks(results: Results | Answers) -> pd.DataFrame:
     """Compute the mean rank of each optimizer that every workload of a family has; 1 is best.
 
     Columns: those of a family (`init`, `method` and bits), optimizer, `mean_rank`, `blocks` (workloads), `optimizers`
-    (how many are ranked), `statistic` and `p_value` of Friedman's test, `critical_difference`, `reason` (why there is no
-    test, else empty). Two whose means are within the study's margin are tied.
+    (how many are ranked), `statistic` and `p_value` of Friedman's test, `critical_difference`, `reason` (why there is
+    no test, else empty). Two whose means are within the study's margin are tied.
     """
     tables = []
     for family, ranks in block_ranks(answers(results).frame("retrain_scores")).items():

@@ -1,4 +1,4 @@
-"""Best scores after k trials where optimizers do not draw independently: one design for all, or a sequence of points."""
+"""Best scores after k trials where draws are not independent: one design for all arms, or a sequence of points."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,8 @@ def common_chances(trials: pd.DataFrame, k: int, seed: int = 0) -> "pd.Series[fl
     """Compute each optimizer's chance to hold the best of all, if the same k trials of the design are drawn for each.
 
     Args:
-        trials: random trials of one board with `optimizer`, `repeat`, `trial_number` and `objective` (larger is better).
+        trials: random trials of one board with `optimizer`, `repeat`, `trial_number` and `objective` (larger is
+            better).
         k: trials of each, from those numbers that every optimizer has a score of.
         seed: seed of the draws.
     """

@@ -24,8 +24,8 @@ def start_effects(results: "Results | Answers") -> pd.DataFrame:
     Starts alternate over repeats. `difference` is that of the two optimizers over the `n` repeats from `start`, above 0
     where `optimizer` is better, `other_difference` over the `other_n` from `other_start`; `change` is the first minus
     the second, with Welch's 95 % interval, as the repeats of two starts are different ones. `changes`: `p_holm`,
-    corrected over all rows of the study's workload, is at most its alpha. With few repeats a start only a large change is
-    seen; that none is told does not say that there is none. No rows where starts have no names. Raises the errors of
+    corrected over all rows of the study's workload, is at most its alpha. With few repeats a start only a large change
+    is seen; that none is told does not say that there is none. No rows where starts have no names. Raises the errors of
     `analysis.open`.
     """
     asked = answers(results)

@@ -31,12 +31,12 @@ _SIMULATED = 64
 def tuning_curves(results: Results | Answers) -> pd.DataFrame:
     """Compute the best validation score after `k` of an arm's `n` random trials, k = 1 .. n (100 at most).
 
-    Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high`
-    (95 % band of the median, for all k together), `informative`, `band`, metric, unit. An end of the band at the bound of the
-    unit (0 or 1 for a fraction, infinite for dB) is NULL. `informative`: the band's better end is known; do not read
-    the curve beyond that k. Where the points are those of a Sobol sequence, a repeat is one value at each k, the best of
-    its first k points: mean and median over `n` repeats, and for each k by itself Student's t interval of the mean (`band`
-    says which of the two it is); `informative` from two repeats on.
+    Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high` (95
+    % band of the median, for all k together), `informative`, `band`, metric, unit. An end of the band at the bound of
+    the unit (0 or 1 for a fraction, infinite for dB) is NULL. `informative`: the band's better end is known; do not
+    read the curve beyond that k. Where the points are those of a Sobol sequence, a repeat is one value at each k, the
+    best of its first k points: mean and median over `n` repeats, and for each k by itself Student's t interval of the
+    mean (`band` says which of the two it is); `informative` from two repeats on.
     """
     rows = []
     for arm, trials in random_trials(results).groupby(ARM):
@@ -73,8 +73,8 @@ def probability_of_best(results: Results | Answers) -> pd.DataFrame:
 
     k = 1, 2, 4, ... up to half of the board's smallest n: draws of nearly all trials are nearly the same draw, and
     would make an uncertain choice look certain. `drawn` says how: independently for each optimizer; the same trials for
-    all, where they share one design, as in studies of earlier versions; or the first k points of each repeat, where they
-    are those of a Sobol sequence. No rows for a board of one optimizer or of fewer than 2 trials each.
+    all, where they share one design, as in studies of earlier versions; or the first k points of each repeat, where
+    they are those of a Sobol sequence. No rows for a board of one optimizer or of fewer than 2 trials each.
     """
     rows = []
     for board, group in random_trials(results).groupby(BOARD):
