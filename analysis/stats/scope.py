@@ -21,9 +21,9 @@ FEWEST_REPEATS = 3
 FEWEST_PAIRS = 6
 """Fewest distinct pairs of model and data from which anything may be said of optimizers in general."""
 DRAWN_ANEW = frozenset({"design", "order"})
-"""What every repeat has to draw anew."""
+"""Parts of a study that every repeat has to draw anew."""
 VARIABLE = frozenset({"start", "subset", "split", "design", "order"})
-"""What a repeat can draw anew."""
+"""Parts that a repeat can draw anew."""
 ALL_VARY = '["start", "subset", "split", "design", "order"]'
 DESIGNS = """SELECT study_id, coalesce(whole, study_id) AS whole, model, dataset, init, arm_id, repeat, sampler_seed,
        varies_json, subset_overlap
@@ -37,7 +37,7 @@ class Design:
     planned: int = 1
     """Number of repeats."""
     varies: frozenset[str] = frozenset()
-    """What each repeat draws anew; empty where the record does not say."""
+    """Parts that each repeat draws anew; empty where the record does not say."""
     own: bool = False
     """Whether no two arms share the design of their search."""
     pairs: int = 1
@@ -48,7 +48,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What the sentences on one board may speak of."""
+    """Scope of the sentences on one board."""
 
     repeats: int
     """Number of repeats with retrain scores: that of the optimizer with the fewest."""

@@ -40,7 +40,7 @@ class Verdict:
     subject: str
     """Subject of the sentences: `optimizers` (which is better), or `quantization` (whether it changes which)."""
     speaks_of: str
-    """What the design of the study lets them speak of: `optimizers`, or the `configurations` that were found."""
+    """Subjects that the design of the study allows: `optimizers`, or the `configurations` that were found."""
     repeats: int
     """Number of repeats of the search behind them."""
     sentence: str

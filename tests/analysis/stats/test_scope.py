@@ -83,10 +83,6 @@ def test_sentences_speak_of_optimizers_from_three_repeats_on(tmp_path: Path, rep
         ({"varies": None}, NEEDED),
         ({"varies": ["start", "order"]}, NEEDED),
         ({"own": False}, "here several arms share one. A study that begins under another name draws them apart."),
-        (
-            {"sampler_seed": None},
-            "here several arms share one. A study that begins under another name draws them apart.",
-        ),
     ],
     ids=["not said", "no design", "shared design"],
 )
