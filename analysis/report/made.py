@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.answers import Answers
 from analysis.report.cells import cell
 from analysis.report.studies import studies
+from analysis.report.versions import versions
 from analysis.stats import what_seeds_varied
 from analysis.stats.design_checks import tested_once
 from tune_qat.results.publishable import publishable
@@ -67,6 +68,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "margin of practical equivalence": f"{cell(start.get('margin'))} {start.get('unit') or ''}",
         "alpha": start.get("alpha"),
         "hash of the preregistration": study["prereg_hash"],
+        "hash of the study file": study["file_hash"],
         "hash of the ranges": hashes.get("space"),
         "hash of the data": hashes.get("data"),
         "hash of the split": hashes.get("split"),
@@ -76,6 +78,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "study_id": study["study_id"],
         "varied": varied,
         "facts": [(name, cell(value)) for name, value in facts.items() if not _unknown(value)],
+        "versions": versions(study["versions_json"]),
         "definition": _pretty(study["definition_json"]),
     }
 

@@ -1,5 +1,6 @@
 -- How far each study is, and what it was run with.
 SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.seed, s.schema_version, s.prereg_hash,
+       s.file_hash, s.versions_json,
        s.tune_qat_version, s.git_commit, s.command, s.definition_json, s.origin,
        CASE WHEN json_valid(s.definition_json) THEN s.definition_json ->> '$.note' END AS note,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
