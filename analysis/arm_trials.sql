@@ -14,6 +14,8 @@ SELECT t.* REPLACE (t.optimizer || a.step_label AS optimizer), t.optimizer AS ba
             WHEN t.status <> 'stopped' THEN a.trivial_score END AS validation_score,
        CASE WHEN t.status = 'completed' AND NOT collapsed THEN coalesce(t.test_metric, a.trivial_test_score)
             WHEN t.status <> 'stopped' THEN a.trivial_test_score END AS test_score,
+       -- Of the configuration that an arm chose by the means of its finalists, and not by its best trial.
+       coalesce(a.planned_finalists > 0 AND t.config_id = a.best_config_id, false) AS of_chosen_finalist,
        -- Taken over from a study that is here as well: to be left out where studies are summed.
        coalesce(t.taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copied
 FROM trials t JOIN board_arms a USING (study_id, arm_id)

@@ -1,13 +1,14 @@
 -- Was the search space wide enough: is an arm's best value of a searched dimension at an edge of its range?
 -- Best: the best final validation metric among completed default, random and search trials, for each optimizer of the
--- arm. `edge`: the best is near an end of its range. `untried`: no tuning trial has ended well beyond the best on this
--- side, so that nothing is known there, however wide the range. Near, and well beyond: half a decade for a learning
--- rate, a power of two for a batch size, otherwise an eighth of the axis but at most half a decade. An option whose
--- range ends between a half and one is the weight of a moving average: there its distance to one counts, by factors of
--- two. `wide_low` and `wide_high` are a range with room beyond this best: such an edge (or the best, where a default
--- lies outside) moved by one decade, one power of two, or twice what is near. No edges: a batch size of 1, and one that
--- twice would be more than the training split has; low = high is not searched. `failed_again`: at least half of the
--- retrain trials of this best diverged or learned nothing, which calls for no wider range on its side.
+-- arm; of an arm with finalists, the configuration that it chose by their means. `edge`: the best is near an end of its
+-- range. `untried`: no tuning trial has ended well beyond the best on this side, so that nothing is known there,
+-- however wide the range. Near, and well beyond: half a decade for a learning rate, a power of two for a batch size,
+-- otherwise an eighth of the axis but at most half a decade. An option whose range ends between a half and one is the
+-- weight of a moving average: there its distance to one counts, by factors of two. `wide_low` and `wide_high` are a
+-- range with room beyond this best: such an edge (or the best, where a default lies outside) moved by one decade, one
+-- power of two, or twice what is near. No edges: a batch size of 1, and one that twice would be more than the training
+-- split has; low = high is not searched. `failed_again`: at least half of the retrain trials of this best diverged or
+-- learned nothing, which calls for no wider range on its side.
 WITH named AS (SELECT * REPLACE (base_optimizer AS optimizer) FROM arm_trials),
 best AS (
     SELECT *
@@ -15,7 +16,7 @@ best AS (
     WHERE tuning AND status = 'completed' AND val_metric IS NOT NULL
     -- The key breaks ties, so that the answer does not depend on the order of files.
     QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer
-                               ORDER BY sign * val_metric DESC, trial_key DESC) = 1),
+                               ORDER BY of_chosen_finalist DESC, sign * val_metric DESC, trial_key DESC) = 1),
 -- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
 seen AS (
     SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) AS samples

@@ -9,7 +9,7 @@ from analysis.stats.comparisons import comparisons
 from analysis.stats.inclusions import checked, tried
 from analysis.stats.power import detectable_differences
 from analysis.stats.words import amount, between, counted, joined
-from tune_qat.config.statuses import RETRAIN, SEARCHED_STAGES
+from tune_qat.config.statuses import FINALISTS, RETRAIN, SEARCHED_STAGES
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Finding = tuple[str, str]
@@ -174,7 +174,7 @@ def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:
 
 
 def _differing(arms: pd.DataFrame) -> str:
-    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*SEARCHED_STAGES, RETRAIN)}
+    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*SEARCHED_STAGES, FINALISTS, RETRAIN)}
     columns["max_epochs"] = "epochs"
     return joined(
         [f"from {arms[c].min()} to {arms[c].max()} {name}" for c, name in columns.items() if arms[c].nunique() > 1]

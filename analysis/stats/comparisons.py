@@ -33,8 +33,8 @@ def comparisons(results: "Results | Answers") -> pd.DataFrame:
     `equivalent`: the interval lies within the study's margin of practical equivalence. `better`: `p_holm`, corrected
     for these pairs of the study's workload, is at most the study's alpha. Both can hold: a difference that is there and
     does not matter. `outcome` is one word for it: equivalent, else better, else cannot be told apart. `n` counts the
-    pairs of values: seeds, or repeats where a study has several. A pair has no interval where some runs of either failed
-    or collapsed and others did not. Raises the errors of `analysis.open`.
+    pairs of values: seeds, or repeats where a study has several. A pair has no interval where some runs of either
+    failed or collapsed and others did not. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
     return compare(asked.frame("retrain_scores"), alphas(asked), references(asked))

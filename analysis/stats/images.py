@@ -15,7 +15,7 @@ from scipy.special import stdtr, stdtrit
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import BOARD, wholes
 from analysis.stats.comparisons import fixed, references
-from analysis.stats.intervals import LEVEL, TOO_FEW, TWO_HUMPS, Numbers
+from analysis.stats.intervals import ALL_THE_SAME, LEVEL, TOO_FEW, TWO_HUMPS, Numbers
 from analysis.stats.retrained import Board, boards, by_board, chosen_pairs
 
 IMAGES = "SELECT study_id, trial_key, test_images_json FROM arm_trials WHERE test_images_json IS NOT NULL"
@@ -30,13 +30,13 @@ class Crossed(NamedTuple):
     """Mean of a table of repetitions x images, with its interval; NaN where `why` says the reason."""
 
     difference: float
-    ci_low: float
-    ci_high: float
-    df: float
-    p: float
-    sd_repetitions: float
-    sd_images: float
-    sd_rest: float
+    ci_low: float = np.nan
+    ci_high: float = np.nan
+    df: float = np.nan
+    p: float = np.nan
+    sd_repetitions: float = np.nan
+    sd_images: float = np.nan
+    sd_rest: float = np.nan
     why: str | None = None
 
 
@@ -71,7 +71,7 @@ def crossed(values: Numbers) -> Crossed:
     """
     rows, columns = values.shape
     if min(rows, columns) < 2:
-        return Crossed(float(values.mean()), *[np.nan] * 7, TOO_FEW)
+        return Crossed(float(values.mean()), why=TOO_FEW)
     mean = float(values.mean())
     by_row, by_column = values.mean(axis=1) - mean, values.mean(axis=0) - mean
     rest = values - mean - by_row[:, None] - by_column
@@ -86,10 +86,12 @@ def crossed(values: Numbers) -> Crossed:
     else:
         whole, df = squares[largest], float(degrees[largest])
     if not whole > 0:
-        return Crossed(mean, *[np.nan] * 4, *map(float, sds), "all values are the same")
+        return Crossed(mean, why=ALL_THE_SAME)
     error = float(np.sqrt(whole / (rows * columns)))
     half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
-    return Crossed(mean, mean - half, mean + half, df, float(2 * stdtr(df, -abs(mean) / error)), *map(float, sds))
+    p = float(2 * stdtr(df, -abs(mean) / error))
+    of_rows, of_columns, of_rest = map(float, sds)
+    return Crossed(mean, mean - half, mean + half, df, p, of_rows, of_columns, of_rest)
 
 
 def _of_board(board: Board, runs: pd.DataFrame, reference: str | None) -> Iterator[dict[str, Any]]:
@@ -101,7 +103,7 @@ def _of_board(board: Board, runs: pd.DataFrame, reference: str | None) -> Iterat
         if not table.size:
             continue
         if board.mixed[first] or board.mixed[second]:
-            found = Crossed(float(table.mean()), *[np.nan] * 7, TWO_HUMPS)
+            found = Crossed(float(table.mean()), why=TWO_HUMPS)
         else:
             found = crossed(table)
         if found.difference < 0:

@@ -13,7 +13,7 @@ LEVEL = 0.95
 FEWEST_RUNS = 10
 """Fewest runs in a block for the bootstrap: with fewer, its intervals are too narrow (coverage: docs/statistics.md)."""
 TOO_FEW = "fewer than two values"
-TWO_HUMPS = "some runs failed or collapsed and others did not: no t interval over two humps"
+TWO_HUMPS = "some runs failed or collapsed, others did not"
 ALL_THE_SAME = "all values are the same"
 
 Numbers = npt.NDArray[np.floating[Any]]

@@ -30,8 +30,8 @@ class Spread(NamedTuple):
     why: str | None = None
 
 
-def spread(repeats: Sequence[Sequence[float]]) -> Spread:
-    """Estimate tau, its 95 % interval, and sigma, from the values of each repeat.
+def spread(repeats: Sequence[Sequence[float]] | Numbers) -> Spread:
+    """Compute tau, its 95 % interval, and sigma, from the values of each repeat.
 
     Some repeat needs two values; the interval's lower end is 0 where the likelihood does not exclude it.
     """
@@ -63,7 +63,7 @@ class _Sums(NamedTuple):
     """Sum of squares around the repeats' means."""
 
 
-def _summed(repeats: Sequence[Sequence[float]]) -> _Sums:
+def _summed(repeats: Sequence[Sequence[float]] | Numbers) -> _Sums:
     values = [np.asarray(repeat, dtype=float) for repeat in repeats if len(repeat)]
     means = np.array([repeat.mean() for repeat in values])
     within = sum(float(((repeat - mean) ** 2).sum()) for repeat, mean in zip(values, means, strict=True))

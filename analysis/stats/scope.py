@@ -22,11 +22,9 @@ FEWEST_PAIRS = 6
 """Fewest distinct pairs of model and data from which anything may be said of optimizers in general."""
 DRAWN_ANEW = frozenset({"design", "order"})
 """Parts of a study that every repeat has to draw anew."""
-VARIABLE = frozenset({"start", "subset", "split", "design", "order"})
-"""Parts that a repeat can draw anew."""
 ALL_VARY = '["start", "subset", "split", "design", "order"]'
 DESIGNS = """SELECT study_id, coalesce(whole, study_id) AS whole, model, dataset, init, arm_id, repeat, sampler_seed,
-       varies_json, subset_overlap
+       varies_json
 FROM arms WHERE mode <> 'joint' ORDER BY ALL"""
 
 
@@ -42,8 +40,6 @@ class Design:
     """Whether no two arms share the design of their search."""
     pairs: int = 1
     """Number of distinct pairs of model and data."""
-    overlap: float = 0.0
-    """Largest share of a training subset that another repeat has, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +154,6 @@ def _design(arms: pd.DataFrame) -> Design:
         varies=frozenset.intersection(*map(_listed, arms["varies_json"])),
         own=bool(known["sampler_seed"].notna().all() and not known["sampler_seed"].duplicated().any()),
         pairs=len(arms[["model", "dataset"]].drop_duplicates()),
-        overlap=float(arms["subset_overlap"].fillna(0.0).max()),
     )
 
 

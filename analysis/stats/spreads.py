@@ -25,7 +25,7 @@ RESAMPLES = 2000
 
 
 def spread_over_repeats(results: "Results | Answers") -> pd.DataFrame:
-    """Estimate `tau`, the standard deviation over repeats of the difference of two optimizers, without that of seeds.
+    """Compute `tau`, the standard deviation over repeats of the difference of two optimizers, without that of seeds.
 
     By restricted maximum likelihood (`reml.spread`) from the differences of each seed in each of the `repeats`, with
     the 95 % interval of its profile likelihood; `sigma` is the standard deviation over seeds of one repeat, `seeds` the

@@ -1,10 +1,21 @@
 """Sources of variation behind the intervals: what a seed varied, and which optimizer pretrained the start."""
 
+import json
+from collections.abc import Iterator
+
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.scope import VARIABLE, Design, designs
-from analysis.stats.words import joined
+from analysis.stats.words import counted, joined
+
+DRAWN = {
+    "start": "the start",
+    "subset": "the subset of training data",
+    "split": "the validation split",
+    "design": "the search of each arm",
+    "order": "the order of the data",
+}
+"""Words for what repeats may vary."""
 
 
 def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
@@ -12,37 +23,35 @@ def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
 
     Raises the errors of `analysis.open`.
     """
-    asked = answers(results)
-    known = designs(asked)
-    return {
-        str(row["study_id"]): _sentences(row, known.get(row["study_id"], Design()))
-        for _, row in asked.frame("start").iterrows()
-    }
+    return {str(row["study_id"]): _sentences(row) for _, row in answers(results).frame("start").iterrows()}
 
 
-def _sentences(row: pd.Series, design: Design) -> str:
+def _sentences(row: pd.Series) -> str:
+    if not pd.isna(row["varies_json"]):
+        return " ".join(_varied(row))
     said = [_start(row), "Every seed sees the same splits: intervals do not cover other test data."]
-    if design.varies:
-        said[1:] = _repeats(design)
-    elif row["repeats"] > 1:
+    if row["repeats"] > 1:
         said.append("A repeat searches anew, so that intervals over repeats include the variation of the search.")
     else:
         said.append("Nor do they cover what another search would have chosen: that takes repeats.")
     return " ".join(said)
 
 
-def _repeats(design: Design) -> list[str]:
-    said = [f"Each of {design.planned} repeats draws anew: {joined(sorted(design.varies))}."]
-    same = sorted(VARIABLE - design.varies)
+def _varied(row: pd.Series) -> Iterator[str]:
+    """Say what a study's repeats draw anew, and what is the same in all of them."""
+    varies = json.loads(row["varies_json"])
+    drawn = [words for name, words in DRAWN.items() if name in varies]
+    same = [words for name, words in DRAWN.items() if name not in varies]
+    repeats = counted(int(row["repeats"]), "repeat")
+    yield f"Each of {repeats} draws anew, the same for all its arms but the search: {joined(drawn)}."
     if same:
-        said.append(f"The same in all of them: {joined(same)}.")
-    said.append("Test data are the same in all of them: intervals do not cover others.")
-    if design.overlap:
-        said.append(
-            f"Training subsets of two repeats have up to {design.overlap:.0%} of their samples in common: repeats are "
-            "less independent than intervals take them to be, which are too short."
-        )
-    return said
+        yield f"The same in all repeats, so that intervals do not cover it: {joined(same)}."
+    if not pd.isna(row["starts"]):
+        yield f"Starts alternate over repeats: {row['starts']}."
+    if not pd.isna(row["subset_overlap"]) and row["subset_overlap"] > 0:
+        share = f"{row['subset_overlap']:.0%}"
+        yield f"Training subsets of two repeats share up to {share} of their samples: intervals are then too short."
+    yield "Test data are the same throughout: intervals do not cover others."
 
 
 def _start(row: pd.Series) -> str:

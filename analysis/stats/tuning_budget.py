@@ -124,7 +124,7 @@ def sobol_curve(trials: pd.DataFrame) -> pd.DataFrame:
     sign = int(trials["sign"].iloc[0])
     objectives = trials.assign(objective=sign * trials["score"])
     ks = np.arange(1, min(int(trials.groupby("repeat").size().min()), LARGEST_BUDGET) + 1)
-    best = np.column_stack([prefixes(objectives, k).to_numpy(float)[:, 0] for k in ks])
+    best = np.column_stack([prefixes(objectives, int(k)).to_numpy(float)[:, 0] for k in ks])
     found = t_intervals(sign * best)
     return pd.DataFrame(
         {

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -35,7 +36,7 @@ class TestOscillationAndMetric:
                 key = study.trial(arm, "search", val_metric=0.9 - shift + 0.01 * draw.random())
                 study.last_epoch(key, [{"oscillation_frequency": shift + 0.01 * draw.random()}])
         row = analysis.frame(tmp_path, "oscillation_and_metric").iloc[0]
-        assert row["optimizer"] is None and row["ci_low"] < 0 < row["ci_high"] and abs(row["spearman"]) < 0.4
+        assert pd.isna(row["optimizer"]) and row["ci_low"] < 0 < row["ci_high"] and abs(row["spearman"]) < 0.4
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_rank_correlation_by_optimizer_and_of_all(self, tmp_path: Path, sign: int) -> None:
@@ -73,7 +74,7 @@ class TestOscillationAndMetric:
         for row, (moved, score_of), expected in zip(found.itertuples(), (pooled, of_adam), expected_of, strict=False):
             assert row.spearman == pytest.approx(expected, abs=EXACT)
             # two quantiles of the normal distribution, good to 1e-15, and a root; of both optimizers a trial less
-            fewer = row.n - (row.optimizer is None)
+            fewer = row.n - pd.isna(row.optimizer)
             assert (row.ci_low, row.ci_high) == pytest.approx(bonett_wright(expected, fewer), abs=1e-12)
             assert row.oscillation == pytest.approx(sum(moved) / len(moved), abs=EXACT)
             assert row.val_metric == pytest.approx(sign * sum(score_of) / len(score_of), abs=EXACT)

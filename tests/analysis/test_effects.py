@@ -128,14 +128,14 @@ class TestQuantizationEffect:
         assert pd.isna(found.loc["lion", "gain"])
 
     def test_one_that_is_badly_tuned_moves_no_other_gain(self, tmp_path: Path) -> None:
-        for name, worst in (("tuned", 0.82), ("badly tuned", 0.1)):
+        for name, worst in (("tuned", 0.82), ("badly", 0.1)):
             write_scores(
                 SmallStudy(tmp_path, name),
                 {(name, bits): {1: at} for name, four in (("adam", 0.88), ("lion", 0.85), ("sgd", worst))
                  for bits, at in ((32, 0.9), (4, four))},
             )  # fmt: skip
         found = analysis.frame(tmp_path, "quantization_effect").set_index(["study_id", "optimizer"])["gain"]
-        tables = [found[name][["adam", "lion"]].tolist() for name in ("tuned", "badly tuned")]
+        tables = [found[name][["adam", "lion"]].tolist() for name in ("tuned", "badly")]
         assert tables[0] == pytest.approx(tables[1], abs=EXACT)
 
     def test_no_control_and_joint_mode_have_no_row(self, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_arm_whose_trials_all_failed_keeps_its_interval(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path, "s")
     study.retrain(study.arm("adam"), None, None, None)
     row = board(tmp_path).loc["adam"]
-    assert row[["mean", "ci_low", "ci_high", "n", "diverged"]].tolist() == [0.4, 0.4, 0.4, 3, 3]
+    assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx([0.4] * 3, abs=EXACT)
+    assert row[["n", "diverged"]].tolist() == [3, 3]
 
 
 def test_repeat_is_one_value_the_mean_over_its_seeds(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def whole_study(results: StoragePath) -> SmallStudy:
     for arm in study.arm_ids:
         for stage in ("default", "random", "random", "search"):
             study.whole_trial(arm, stage)
+        for stage in ("search", "finalists"):
+            study.whole_trial(arm, stage, config_id="best")
         for seed in (1, 2):
             study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)
     return study

@@ -14,7 +14,7 @@ from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig,
 from tune_qat.study import Study
 from tune_qat.study.cost import stage_epochs
 from tune_qat.study.file import bundled
-from tune_qat.study.rules import SEEDS_APART
+from tune_qat.study.repeats import SEEDS_APART
 from tune_qat.study.sections import BatchSizes
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}
@@ -84,7 +84,7 @@ class TestArms:
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)
         plans = [study.planned(arm) for arm in study.arms()]
-        assert plans == [{"default": 1, "random": 2, "search": 6, "retrain": 5}] * 4
+        assert plans == [{"default": 1, "random": 2, "search": 6, "finalists": 0, "retrain": 5}] * 4
 
     def test_joint_mode_tries_the_defaults_of_every_optimizer(self, load: Any) -> None:
         study = load(mode="joint")
@@ -190,7 +190,7 @@ class TestConfigurations:
 
     def test_so_is_the_start_unless_it_is_said_to_have_another(self, load: Any) -> None:
         changes = {**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, "pretrain__optimizer": "schedule_free_sgd"}
-        assert load(**changes).pretrain_config().schedule == "constant"
+        assert load(**changes).pretrain_config(0).schedule == "constant"
         with pytest.raises(
             UsageError, match="pretrain.*: schedule must be 'constant' with optimizer 'schedule_free_sgd'"
         ):
@@ -268,6 +268,7 @@ class TestPreregistration:
         [
             {"judgement.margin": 0.02},
             {"judgement.alpha": 0.01},
+            {"judgement.reference": "adam"},
             {"stages.retrain": 4},
             {"seed": 1},
             {"repeats": 2},

@@ -2,7 +2,7 @@
 
 from tune_qat import optimizers
 from tune_qat.config import Range
-from tune_qat.config.statuses import SEARCH
+from tune_qat.config.statuses import RANDOM, SEARCH
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
 from tune_qat.storage.paths import StoragePath
@@ -67,6 +67,7 @@ def _stages(study: Study) -> list[str]:
     for stage, trials, epochs in stage_epochs(study):
         stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
+        limit += ", Sobol points" if stage == RANDOM and study.stages.design == "sobol" else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
     return [*lines, *(f"  {sentence}" for sentence in used_up(study))]

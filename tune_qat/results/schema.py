@@ -36,7 +36,7 @@ STUDIES = pa.schema(
     [
         _required("definition_json", text, "JSON of the study file with every default filled in"),
         _required("schema_version", small, "version of the tables' schema"),
-        _required("prereg_hash", text, "hash of the rules of judgement: metric, margin, alpha, reference, seeds"),
+        _required("prereg_hash", text, "hash of the fixed rules: metric, margin, alpha, reference and retrain seeds"),
         _field("file_hash", text, "hash of the whole study file as last run; NULL in earlier records"),
         _field("versions_json", text, "JSON list of the files that ran, each with its date and what was seen by then"),
         _required("mode", text, "comparison (a search for each optimizer) or joint (one search over all optimizers)"),
@@ -90,9 +90,9 @@ ARMS = pa.schema(
         _field("step_optimizer", text, "mover of quantizers' parameters: own, own_rate, adam or sgd; NULL is own"),
         _field("control", text, "kind of a control beside 32/32 itself: worsened; NULL for other arms"),
         _field("control_for", text, "bits that it is a control for, as 4/4"),
-        _field("design", text, "points of the random stage: random or sobol; NULL is random"),
         _required("sampler", text, "sampler of the search: tpe or random"),
         _of_ours("sampler_seed", integer, "seed of the sampler"),
+        _field("design", text, "points of the random stage: random or sobol; NULL in records from before sobol"),
         _required("scheduler", text, "scheduler that stops trials early: asha or none"),
         _required("max_epochs", small, "epochs of a trial that is not stopped"),
         _of_ours("grace_epochs", small, "epoch of ASHA's first rung"),
@@ -100,6 +100,7 @@ ARMS = pa.schema(
         _required("planned_default", small, "planned number of trials with default settings"),
         _required("planned_random", small, "planned number of trials with random settings"),
         _required("planned_search", small, "planned number of trials that the sampler proposes"),
+        _field("planned_finalists", small, "planned number of trials of finalists; NULL in records from before them"),
         _required("planned_retrain", small, "planned number of retrain trials, one for each seed"),
         _required("space_json", text, "JSON object of the searched ranges, by optimizer and dimension"),
         _required("space_hash", text, "hash of space_json"),
@@ -118,7 +119,7 @@ TRIALS = pa.schema(
     [
         _required("trial_key", text, "hash of configuration, data, starting weights and stage"),
         _required("arm_id", text, "arm of the trial; pretrain for the shared start"),
-        _required("stage", text, "pretrain, default, random, search or retrain"),
+        _required("stage", text, "pretrain, default, random, search, finalists or retrain"),
         _required("trial_number", small, "number of the trial in its arm and stage, from 0"),
         _required("config_id", text, "hash of the configuration without its seeds"),
         _required("workload", text, "name of the workload, model-dataset"),
@@ -147,7 +148,9 @@ TRIALS = pa.schema(
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),
         _required("data_fingerprint", text, "hash of the data and of the options that shape it"),
         _required("split_fingerprint", text, "hash of the samples of each split"),
-        _required("source", text, "source of the configuration: plan, default, random, sampler, record or import"),
+        _required(
+            "source", text, "origin of the configuration: plan, default, random, sobol, sampler, record or import"
+        ),
         _required("status", text, "running, completed, stopped, diverged, oom, error or interrupted"),
         _field("stop_reason", text, "early stop by asha, budget or user; if imported, by pruner or scheduler"),
         _field("rung", small, "epoch of the last rung of ASHA that the trial reached; NULL outside the search"),

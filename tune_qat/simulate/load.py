@@ -53,7 +53,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
     starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
     of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
-        objective=Objective(arm["sign"], WORST_METRIC),
+        objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
         data=DataDraws.of_study(study, partial(_fingerprints, study, of_repeat)),
         starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from tune_qat.config import Range, Scheme, TrialConfig
-from tune_qat.config.statuses import COMPLETED, PRETRAIN, RETRAIN, STOPPED
+from tune_qat.config.statuses import COMPLETED, FINALISTS, PRETRAIN, RETRAIN, SEARCHED_STAGES, STAGES, STOPPED
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.space import BATCH_SIZE, Dimensions
@@ -21,6 +21,8 @@ from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_v
 
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
+LENDING = {FINALISTS: (*SEARCHED_STAGES, FINALISTS), RETRAIN: STAGES}
+"""Stages whose curves a trial of this stage may get; one of another stage gets those of searched trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,12 @@ class Group:
     """Recorded trials of one optimizer and scheme, as points of the normalised search space."""
 
     def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
-        searched = [trial for trial in trials if trial.stage != RETRAIN]
+        searched = [trial for trial in trials if trial.stage in SEARCHED_STAGES]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
-        """Completed trials, without those of `retrain`, which are many seeds of one configuration."""
+        """Completed trials, without those of `finalists` and `retrain`, which are many seeds of few configurations."""
         self._trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
-        self._searched = np.array([trial.stage != RETRAIN for trial in trials])
+        self._stages = np.array([trial.stage for trial in trials])
         self._whole_points = _points(self.whole, dimensions)
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
@@ -67,16 +69,19 @@ class Group:
     def curve(self, plan: PlannedTrial) -> Curve:
         """Return the curve of the same trial, else of the same configuration, else of the nearest one.
 
-        Only a `retrain` trial gets the curve of a `retrain` trial.
+        A searched trial gets that of a searched one alone. A finalist gets those of a recorded finalist; where the
+        record has not trained this configuration again, that of the searched trial: its luck stays what it was.
         """
         if plan.trial_key in self._by_key:
             return self._curve(self._by_key[plan.trial_key])
         distances = np.linalg.norm(self._points - position(plan.config, self._dimensions), axis=1)
-        if plan.stage != RETRAIN and self._searched.any():
-            distances[~self._searched] = np.inf
+        lending = np.isin(self._stages, LENDING.get(plan.stage, SEARCHED_STAGES))
+        if lending.any():
+            distances[~lending] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near: the hash chooses one of them, always the same.
         near = [self._trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
+        near = [trial for trial in near if trial.stage == plan.stage == FINALISTS] or near
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
-from tune_qat.config.statuses import COMPLETED, RETRAIN, SEARCH
+from tune_qat.config.statuses import COMPLETED, SEARCH, SEARCHED_STAGES
 from tune_qat.simulate.loop import Simulation
 from tune_qat.simulate.recorded_curves import Recorded
 from tune_qat.study import Arm, Study
@@ -54,7 +54,8 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
         if isinstance(curves, Recorded):
             metrics, survivors = _of_record(curves, arm)
         else:
-            runs = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id and run.plan.stage != RETRAIN)
+            own = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id)
+            runs = (run for run in own if run.plan.stage in SEARCHED_STAGES)
             metrics, survivors = [run.curve.metrics for run in runs if run.curve.status == COMPLETED], False
         objectives = [[curves.objective.of(one) for one in curve] for curve in metrics]
         if len(objectives) >= FEW:

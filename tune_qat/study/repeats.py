@@ -29,7 +29,7 @@ class Repeat:
     start_seed: int
     """Seed of the pretrained start."""
     start: sections.StartSection | None
-    """What trains the start, where several starts alternate."""
+    """Section of the start, where several alternate."""
     data_options: Mapping[str, int]
     """Options of the dataset that draw its subset and its validation split."""
 

@@ -147,7 +147,7 @@ class TrainingSection(ScheduledSection):
 
 
 class StartSection(Section):
-    """What trains one of several starts; the rest is that of `[pretrain]`."""
+    """Optimizer of one of several starts; the rest is that of `[pretrain]`."""
 
     optimizer: str = "adam"
     optimizer_options: dict[str, float] = {}
@@ -183,7 +183,7 @@ class PretrainSection(ScheduledSection):
 
 
 class RepeatSection(Section):
-    """What is drawn anew in each repeat; all else is the same in all of them."""
+    """Draws that are made anew in each repeat; all else is the same in all of them."""
 
     varies: Annotated[list[Literal["start", "subset", "split", "design", "order"]], Field(min_length=1)]
     first: Annotated[int, Field(ge=1, le=1_000)] = 1
@@ -263,6 +263,8 @@ class StagesSection(Section):
 
     default: bool = True
     random: Count = 0
+    design: Literal["random", "sobol"] = "random"
+    """Points of the random stage: independent draws, or a scrambled Sobol sequence, which is spread evenly."""
     search: Count
     retrain: Count = 3
     """Fresh seeds of the arm's best configuration, the same seeds in every arm."""
@@ -274,6 +276,15 @@ class SearchSection(Section):
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: Count = 10
     """Random trials before the sampler's model is used; recorded default and random trials count."""
+
+
+class SelectionSection(Section):
+    """The choice of an arm's best configuration, which one trial of each would leave to luck."""
+
+    finalists: Count = 0
+    """Best configurations of an arm that are trained again before one is chosen; 0: the best trial decides."""
+    seeds: AtLeastOne = 2
+    """Further seeds of each finalist, the same seeds in every arm; the mean over all its trials decides."""
 
 
 class AshaSection(Section):

@@ -16,7 +16,7 @@ class Start:
 
 
 def starts_of(study: Study) -> list[Start]:
-    """Group a study's repeats by the weights that they begin from."""
+    """Return the starts of a study, each with the repeats whose arms begin from it."""
     found: dict[str, Start] = {}
     for number in study.repeat_numbers:
         config = study.pretrain_config(number) if study.training.init == "pretrain" else None

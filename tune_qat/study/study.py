@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from tune_qat import data, optimizers
 from tune_qat.config import SEEDS, QuantizerOptimizer, Range, Scheme, TrialConfig, ninth, stable_hash
-from tune_qat.config.statuses import DEFAULT, RANDOM, RETRAIN, SEARCH
+from tune_qat.config.statuses import DEFAULT, FINALISTS, RANDOM, RETRAIN, SEARCH
 from tune_qat.study import rules, sections
 from tune_qat.study.arms import Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.repeats import Repeat, check_repeats, repeat_of
+from tune_qat.study.rules import FINALISTS_FROM
 from tune_qat.study.sections import Count, Section
 from tune_qat.study.space import BITS_INDEX, MULTIPLIER, Dimensions, check_space, dimensions, points
 
@@ -37,6 +38,7 @@ class Study(Section):
     space: sections.SpaceSection
     stages: sections.StagesSection
     search: sections.SearchSection = sections.SearchSection()
+    selection: sections.SelectionSection = sections.SelectionSection()
     asha: sections.AshaSection = sections.AshaSection()
     judgement: sections.JudgementSection
 
@@ -73,6 +75,9 @@ class Study(Section):
         rules.check_quantizer_optimizer(self.space, self.training)
         with reported_at("training.quantizer_optimizer"):
             self.quantizer_optimizer  # noqa: B018  it checks itself
+        if self.selection.finalists:
+            planned = {arm.arm_id: self.planned(arm) for arm in self.arms()}
+            rules.check_selection(self.selection, self.stages, planned)
         for arm in self.arms():
             for optimizer in arm.optimizers:
                 rules.check_trial("training", partial(self.default_config, arm, optimizer))
@@ -167,6 +172,7 @@ class Study(Section):
             DEFAULT: len(arm.optimizers) if stages.default else 0,
             RANDOM: min(stages.random, most),
             SEARCH: min(stages.search, most),
+            FINALISTS: self.selection.finalists * self.selection.seeds,
             RETRAIN: stages.retrain,
         }
 
@@ -175,16 +181,25 @@ class Study(Section):
         return self.drawn(arm.repeat).trial_seed
 
     def design_seed(self, arm: Arm) -> int:
-        """Give the seed of the arm's random points and of its sampler: no two arms share a design."""
+        """Give the seed of the arm's random points and of its sampler: no two arms share a design.
+
+        The study's name is in it only where it names repeats: one under another name takes over the same trials.
+        """
         varies = self.repeat is None or "design" in self.repeat.varies
         board = [self.workload.model, self.workload.dataset, self.training.init]
-        parts = [self.whole, self.seed, *board, arm.name, arm.repeat if varies else 0]
+        whole = self.whole if self.repeat else ""
+        parts = [whole, self.seed, *board, arm.name, arm.repeat if varies else 0]
         return int(stable_hash(parts), 16) % SEEDS
 
     def retrain_seeds(self, arm: Arm) -> range:
         """Give fresh seeds, the same in every arm, so that differences between arms are paired."""
         first = self.trial_seed(arm) + 1
         return range(first, first + self.stages.retrain)
+
+    def finalist_seeds(self, arm: Arm) -> range:
+        """Give the seeds that finalists are trained again with, the same in every arm and used by no other stage."""
+        first = self.trial_seed(arm) + FINALISTS_FROM
+        return range(first, first + self.selection.seeds)
 
     def pretrain_config(self, repeat: int) -> TrialConfig:
         """Resolve the floating-point run that all arms of a repeat start from; the study has a `[pretrain]` section."""

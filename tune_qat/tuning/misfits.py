@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tune_qat.config import STORAGE_OPTIONS, Scheme, TrialConfig
-from tune_qat.config.statuses import DEFAULT, PRETRAIN, RETRAIN
+from tune_qat.config.statuses import DEFAULT, FINALISTS, PRETRAIN, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.sections import TrainingSection
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
@@ -69,7 +69,8 @@ def _changes(queue: StudyQueue, row: Mapping[str, Any], starts: Mapping[str, Map
     arm = next((arm for arm in study.arms() if arm.arm_id == row["arm_id"]), None)
     if arm is None or config.optimizer not in arm.optimizers:
         return _of_lost_arm(study, config, row["arm_id"])
-    of_arm = _of_scheme(arm, config) or _of_config(queue.planner, arm, config, in_range=stage not in (DEFAULT, RETRAIN))
+    in_range = stage not in (DEFAULT, FINALISTS, RETRAIN)
+    of_arm = _of_scheme(arm, config) or _of_config(queue.planner, arm, config, in_range=in_range)
     return of_arm or _of_start(queue, arm, row["init_checkpoint_sha256"], starts) or {UNKNOWN: None}
 
 

@@ -23,6 +23,7 @@ COLUMNS = (
     "data_fingerprint",
     "split_fingerprint",
     "sign",
+    "trivial_score",
     "init",
     "init_checkpoint_sha256",
 )
@@ -46,7 +47,8 @@ def outlook(study: Study, results: StoragePath) -> list[str]:
     )
     record = read_rows(results, "trials", study.name)
     seeds = {row["arm_id"]: row["sampler_seed"] for row in own if row["sampler_seed"] is not None}
-    queue = StudyQueue(planner, record, objective=Objective(arms[0]["sign"], 0.0), design_seeds=seeds)
+    objective = Objective(arms[0]["sign"], 0.0, arms[0]["trivial_score"])
+    queue = StudyQueue(planner, record, objective=objective, design_seeds=seeds)
     others = OtherStudies(results, study.name, ("taken_from", "checkpoint_sha256"))
     coming = list[str]()
 

@@ -15,7 +15,8 @@ def subset_overlaps(study: Study, works: DataDraws[Workload]) -> dict[int, float
     """
     if study.repeat is None or "subset" not in study.repeat.varies:
         return {}
-    subsets = {repeat: works.of(study.data_options(repeat)).dataset.train_index for repeat in study.repeat_numbers}
+    data = {repeat: works.of(study.data_options(repeat)).dataset for repeat in study.repeat_numbers}
+    subsets = {repeat: one.train_index for repeat, one in data.items() if one.train_index is not None}
     found = {}
     for repeat, own in subsets.items():
         shares = [np.isin(own, other).mean() for number, other in subsets.items() if number != repeat]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from tune_qat.config import Scheme, TrialConfig, trial_key
-from tune_qat.config.statuses import DEFAULT, RETRAIN
+from tune_qat.config.statuses import DEFAULT, FINALISTS, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import BITS_INDEX, Dimensions
 
@@ -24,7 +24,7 @@ class PlannedTrial:
     arm_id: str
     stage: str
     source: str
-    """Origin of the configuration: plan, default, random or sampler."""
+    """Origin of the configuration: plan, default, random, sobol or sampler."""
     number: int
     """Position within its arm and stage, from 0."""
     config: TrialConfig
@@ -155,10 +155,10 @@ class Planner:
     def recorded(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if it is not the `same` trial, or outside today's ranges.
 
-        A default or retrain trial fits whatever the ranges are.
+        A default, finalists or retrain trial fits whatever the ranges are.
         """
         plan = self.same(arm, row)
-        if plan is None or plan.stage in (DEFAULT, RETRAIN) or self.in_range(plan):
+        if plan is None or plan.stage in (DEFAULT, FINALISTS, RETRAIN) or self.in_range(plan):
             return plan
         return None
 

@@ -1,6 +1,7 @@
 """Queue of a study's trials: it is asked for the next one, and told how each ended. It knows nothing of Ray."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
@@ -13,7 +14,7 @@ from tune_qat.tuning.start_state import StartState, start_states
 
 
 class StudyQueue:
-    """The study's trials in the order pretrain, default, random, search, retrain.
+    """The study's trials in the order pretrain, default, random, search, finalists, retrain.
 
     The stages of one arm follow each other; an arm does not wait for the other arms.
     """
@@ -26,14 +27,17 @@ class StudyQueue:
         objective: Objective,
         earlier: Mapping[str, Spaces] | None = None,
         design_seeds: Mapping[str, int] | None = None,
+        trivial_scores: Mapping[int, float] | None = None,
     ) -> None:
         """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet.
 
         By arm, `earlier` holds the ranges that its trials were searched in before, where they were others, and
-        `design_seeds` the seed of the design that it began with.
+        `design_seeds` the seed of the design that it began with. By repeat, `trivial_scores` holds the constant
+        predictor's score on its validation data, where that is not the same in all of them.
         """
         self.study, self.planner, self.objective = planner.study, planner, objective
         self._record, self._earlier, self._design_seeds = record, earlier or {}, design_seeds or {}
+        self._trivial_scores = trivial_scores or {}
         self.starts = start_states(self.study, planner)
         self.arms: dict[str, ArmState] = {}
         """Arms by id, of the starts that are known."""
@@ -79,6 +83,7 @@ class StudyQueue:
             objective=self.objective,
             earlier=self._earlier,
             design_seeds=self._design_seeds,
+            trivial_scores=self._trivial_scores,
         )
         for start in other.starts:
             if not start.known and (found := sha256(start)) is not None:
@@ -125,7 +130,8 @@ class StudyQueue:
                 start.live = True
                 return start.plan
         arm = ArmState
-        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
+        searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
+        steps = (*searched, arm.next_finalist, arm.next_retrain)
         return next((plan for step in steps if (plan := self._first(step))), None)
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
@@ -172,7 +178,7 @@ class StudyQueue:
                 self.arms[arm.arm_id] = ArmState(
                     arm,
                     start.planner,
-                    self.objective,
+                    replace(self.objective, trivial=self._trivial_scores.get(arm.repeat, self.objective.trivial)),
                     design_seed=self.design_seed(arm),
                     earlier=self._earlier.get(arm.arm_id, {}),
                 )

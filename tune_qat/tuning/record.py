@@ -205,9 +205,13 @@ class Record:
         ]
         write_rows(self.path("arms", "arms"), "arms", rows, self.write)
 
+    def points_of_repeat(self, repeat: int) -> Mapping[str, Any]:
+        """Return the `reference_points` of a repeat's data."""
+        return self.reference_points(self.works.of(self.study.data_options(repeat)))
+
     def _shared(self, arm: Arm) -> dict[str, Any]:
         """Return the columns that arms on the same data share."""
-        points = dict(self.reference_points(self.works.of(self.study.data_options(arm.repeat))))
+        points = dict(self.points_of_repeat(arm.repeat))
         return {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
 
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:

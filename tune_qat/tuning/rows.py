@@ -108,6 +108,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "start_name": drawn.start.label if drawn.start else None,
         "init": study.training.init,
         "sampler": study.search.sampler,
+        "design": study.stages.design,
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,
         "grace_epochs": study.first_rung,

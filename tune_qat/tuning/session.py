@@ -87,10 +87,16 @@ class Session:
         planner = Planner(study=study, work=works, init_sha256=init_sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
         self._earlier = earlier_spaces(study, earlier_arms, recorded)
-        objective = Objective(task.sign, task.worst_metric)
+        trivial = {one: self.record.points_of_repeat(one)["trivial_score"] for one in study.repeat_numbers}
+        objective = Objective(task.sign, task.worst_metric, next(iter(trivial.values())))
         design_seeds = {row["arm_id"]: row["sampler_seed"] for row in earlier_arms if row["sampler_seed"] is not None}
         self.queue = StudyQueue(
-            planner, recorded, objective=objective, earlier=self._earlier, design_seeds=design_seeds
+            planner,
+            recorded,
+            objective=objective,
+            earlier=self._earlier,
+            design_seeds=design_seeds,
+            trivial_scores=trivial,
         )
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)

@@ -36,11 +36,10 @@ class StartState:
 
 def start_states(study: Study, planner: Planner) -> list[StartState]:
     """Return the starts of a study, of which those without a trial are known."""
-    found = []
+    found = list[StartState]()
     for start in starts_of(study):
-        plan = start.config and planner.of_config(start.config, PRETRAIN_ARM, PRETRAIN, {})
+        plan = None
+        if start.config is not None:
+            plan = planner.of_config(start.config, PRETRAIN_ARM, PRETRAIN, {}, number=len(found))
         found.append(StartState(repeats=start.repeats, planner=planner, plan=plan, known=plan is None))
-    for number, state in enumerate(found):
-        if state.plan is not None:
-            state.plan = replace(state.plan, number=number)
     return found

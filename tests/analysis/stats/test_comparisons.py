@@ -1,3 +1,4 @@
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -216,7 +217,7 @@ class TestWholeStudies:
         again = rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study="two", whole="w").assign(copied=True)
         new = rows({"adam": ADAM[2:4], "sgd": SGD[2:4]}, study="two", whole="w", repeat=1)
         found = compare(pd.concat([one, again, new]), {})
-        low, high, _ = paired([np.mean(ADAM[:2]), np.mean(ADAM[2:4])], [np.mean(SGD[:2]), np.mean(SGD[2:4])])
+        low, high, _ = paired(*([statistics.mean(of[:2]), statistics.mean(of[2:4])] for of in (ADAM, SGD)))
         assert found.iloc[0][["n", "ci_low", "ci_high"]].tolist() == pytest.approx([2, low, high], rel=1e-8)
 
     def test_a_worsened_control_and_another_step_optimizer_are_told_apart(self, tmp_path: Path) -> None:

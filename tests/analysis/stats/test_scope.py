@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import analysis
 from analysis.report.page import page
-from analysis.stats import collapses, standings, verdicts, what_seeds_varied
+from analysis.stats import collapses, standings, verdicts
 from analysis.stats.collapse_words import collapse
 from analysis.stats.intervals import wilson
-from analysis.stats.scope import FEWEST_REPEATS, designs
+from analysis.stats.scope import FEWEST_REPEATS
 from analysis.stats.verdict import OPTIMIZERS, QUANTIZATION, Verdict
 from tests.helpers.records import SmallStudy
 
@@ -125,13 +124,8 @@ def test_nothing_is_said_of_optimizers_in_general_below_six_pairs(tmp_path: Path
 
 def test_blocks_of_repeats_in_two_studies_are_one(tmp_path: Path) -> None:
     """Repeats 1 and 2 in one file, 3 and 4 in another: the whole has four."""
-    repeated(tmp_path, 4, name="w")
-    (arms,) = (tmp_path / "arms").glob("*/arms.parquet")
-    first = analysis.frame(tmp_path, "SELECT * FROM arms")
-    assert len(first) == 8 and arms.exists()
-    other = tmp_path / "two"
     for name, numbers in (("w1", (0, 1)), ("w2", (2, 3))):
-        study = SmallStudy(other, name)
+        study = SmallStudy(tmp_path, name)
         study._trials = 100 * numbers[0]
         rng = np.random.default_rng(numbers[0])
         for number in numbers:
@@ -140,7 +134,7 @@ def test_blocks_of_repeats_in_two_studies_are_one(tmp_path: Path) -> None:
                 arm_id = f"{optimizer}-w4a4" + (f"-r{number + 1}" if number else "")
                 arm = study.arm(optimizer, arm_id=arm_id, whole="w", margin=0.01, **known)
                 study.retrain(arm, float(mean + 0.002 * rng.standard_normal()), val_metric=0.9)
-    found = told(other)
+    found = told(tmp_path)
     assert (found.study_id, found.repeats, found.speaks_of) == ("w", 4, "optimizers")
     assert found.sentence.startswith("adam is best; sgd is ")
 
@@ -206,13 +200,3 @@ def test_letters_are_shown_only_where_optimizers_are_ranked(tmp_path: Path, repe
     assert ('<td class="letters">' in shown) == (repeats == 4)
     assert (">P(best)<" in shown) == (repeats == 4)
     assert (NEEDED.replace('"', "&#34;") in shown) == (repeats == 1)
-
-
-def test_what_repeats_drew_anew_is_said(tmp_path: Path) -> None:
-    repeated(tmp_path, 3, varies=["design", "order", "subset"], subset_overlap=0.25)
-    assert designs(analysis.answers(tmp_path))["s"].overlap == 0.25
-    assert what_seeds_varied(tmp_path)["s"].endswith(
-        "Each of 3 repeats draws anew: design, order and subset. The same in all of them: split and start. Test data "
-        "are the same in all of them: intervals do not cover others. Training subsets of two repeats have up to 25% of "
-        "their samples in common: repeats are less independent than intervals take them to be, which are too short."
-    )
