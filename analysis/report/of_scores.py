@@ -47,6 +47,46 @@ LEADERBOARD = Block(
             folded=True,
         ),
         of_statistic(
+            "collapses",
+            "Collapse: repeats, or seeds, in which a run failed or learned nothing",
+            "collapses",
+            ("retrain_scores",),
+            missing=retrained,
+            folded=True,
+        ),
+        of_statistic(
+            "spread_over_repeats",
+            "Spread of each difference over repeats, without that of seeds (REML)",
+            "spread_over_repeats",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "chances",
+            "Chance that a run of one optimizer beats a run of the other",
+            "chances",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "start_effects",
+            "Does the optimizer of the start change a difference?",
+            "start_effects",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "differences_over_images",
+            "Differences over repeats and test images",
+            "differences_over_images",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
             "detectable_differences",
             "The smallest difference that these seeds can detect",
             "detectable_differences",
@@ -112,6 +152,14 @@ QUANTIZATION = Block(
             missing=compared,
             folded=True,
         ),
+        of_statistic(
+            "near_ceiling",
+            "Scores near a ceiling: error ratios, and the share of the quantization loss that training recovers",
+            "near_ceiling",
+            ("retrain_scores",),
+            missing=compared,
+            folded=True,
+        ),
         of_question(
             "generalization_gap",
             "Does quantization regularise: train metric minus test metric",
@@ -125,9 +173,9 @@ QUANTIZATION = Block(
 RANKS = Block(
     "ranks",
     "Ranks over workloads",
-    "Over all workloads and bits, which optimizers rank apart?",
-    "A block is a workload at one bit width, never a seed. A test of ranks needs six blocks or more; with fewer, mean "
-    "ranks are shown without a test.",
+    "Over all workloads, which optimizers rank apart?",
+    "A block is a workload, a pair of model and data, never a seed; bits, methods and kinds of start are ranked apart. "
+    "A test of ranks needs six workloads or more; with fewer, nothing is said of optimizers in general.",
     (
         of_statistic(
             "mean_ranks",
@@ -135,7 +183,7 @@ RANKS = Block(
             "mean_ranks",
             ("retrain_scores",),
             figure=figures.critical_differences,
-            empty="No optimizer has a retrain score in every block.",
+            empty="No optimizer has a retrain score on every workload.",
         ),
         of_statistic(
             "rank_comparisons",
@@ -144,6 +192,13 @@ RANKS = Block(
             ("retrain_scores",),
             folded=True,
             empty="Pairs of mean ranks are not compared, for the same reason.",
+        ),
+        of_statistic(
+            "pooled_differences",
+            "Differences over all boards of a study, in margins",
+            "pooled_differences",
+            ("retrain_scores", "start"),
+            folded=True,
         ),
         of_statistic(
             "interquartile_means",

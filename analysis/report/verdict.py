@@ -5,6 +5,7 @@ from typing import Any
 from analysis.answers import Answers
 from analysis.stats import verdicts
 from analysis.stats.scope import studies_of
+from analysis.stats.verdict import ALL_BOARDS
 
 
 def verdict(answers: Answers) -> list[dict[str, Any]]:
@@ -20,7 +21,9 @@ def verdict(answers: Answers) -> list[dict[str, Any]]:
             (one.study_id, one.workload),
             {
                 **{"study_id": one.study_id, "workload": one.workload, "lines": {}, "needed": {}},
-                **{"studies": studies.get(one.study_id, [one.study_id]), "tables": {}, "questions": {}},
+                # Badges stand under the boards of a study, once.
+                "studies": [] if one.workload == ALL_BOARDS else studies.get(one.study_id, [one.study_id]),
+                **{"tables": {}, "questions": {}},
             },
         )
         bits = "any bits" if one.weight_bits is None else f"{one.weight_bits}/{one.activation_bits}"

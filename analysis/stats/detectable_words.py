@@ -36,8 +36,26 @@ def of_changes(rows: Sequence[Any], alpha: float, tests: int) -> str:
     """
     if not rows:
         return ""
-    widths = {(row.ci_high - row.ci_low) / 2: row for row in rows}
-    half = median_low(widths)
-    row = widths[half]
-    sd = half * math.sqrt(row.n) / stdtrit(row.n - 1, (1 + LEVEL) / 2)
-    return f", where {FOUND} a change of {amount(detectable(sd, row.n, alpha / tests), row.unit)} in the median pair"
+    row = _median(rows)
+    told = amount(_detectable(row, row.n, alpha / tests), row.unit)
+    return f", where {FOUND} a change of {told} in the median pair"
+
+
+def of_margins(rows: Sequence[Any], alpha: float, tests: int) -> str:
+    """Return the clause for differences over boards, in margins; arguments as `of_changes`, of `pooled_differences`."""
+    row = _median(rows)
+    # Degrees of freedom over boards are no whole number; fewer tell less.
+    told = _detectable(row, int(row.df) + 1, alpha / tests) if row.df >= 1 else math.inf
+    return f", where {FOUND} {told:.2g} margins in the median pair" if math.isfinite(told) else ""
+
+
+def _median(rows: Sequence[Any]) -> Any:
+    """Return the row whose interval has the median width."""
+    widths = {row.ci_high - row.ci_low: row for row in rows}
+    return widths[median_low(widths)]
+
+
+def _detectable(row: Any, n: int, alpha: float) -> float:
+    """Compute the detectable difference of a row, from the width of its t interval over n values."""
+    half = (row.ci_high - row.ci_low) / 2
+    return detectable(half * math.sqrt(n) / stdtrit(n - 1, (1 + LEVEL) / 2), n, alpha)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.beginnings import Control, controls
+from analysis.stats.board_words import over_boards
 from analysis.stats.boards import BOARD, wholes
 from analysis.stats.collapse import collapses
 from analysis.stats.collapse_words import collapse
@@ -15,6 +16,7 @@ from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
 from analysis.stats.detectable_words import of_changes, of_pairs
 from analysis.stats.interaction import interaction
 from analysis.stats.kin import Kin, kin
+from analysis.stats.pooled import pooled_differences
 from analysis.stats.power import detectable_differences
 from analysis.stats.quantization_words import change, unmoved, untold
 from analysis.stats.ranking_words import ranking, tested
@@ -25,6 +27,8 @@ from analysis.stats.words import counted, joined
 
 OPTIMIZERS, QUANTIZATION = "optimizers", "quantization"
 OF_WORKLOAD = len(WORKLOAD)
+ALL_BOARDS = "all boards"
+"""Workload of the verdicts over all boards of a whole study."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,8 @@ class Verdict:
     weight_bits: int | None
     activation_bits: int | None
     subject: str
-    """Subject of the sentences: `optimizers` (which is better), or `quantization` (whether it changes which)."""
+    """Subject: `optimizers` (which is better), `quantization` (whether it changes which), `boards` (what all boards of
+    the whole study tell together, in margins), or `steps` (who moves the quantizers' step sizes)."""
     speaks_of: str
     """Subjects that the design of the study allows: `optimizers`, or the `configurations` that were found."""
     repeats: int
@@ -71,6 +76,9 @@ class Tables:
     """Floating-point control, by workload."""
     alpha: Mapping[str, float]
     reference: Mapping[str, str]
+    pooled: pd.DataFrame
+    wholes: dict[Key, str]
+    """Name of the whole study of each board."""
 
 
 def verdicts(results: "Results | Answers") -> list[Verdict]:
@@ -83,6 +91,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
     named = _names(asked)
     arms = by_board(_renamed(asked.frame("budget"), named))
     board = _renamed(asked.frame("leaderboard"), named)
+    wholes_of = dict(asked.frame("start")[["study_id", "whole"]].itertuples(index=False))
     return drawn(
         Tables(
             arms=arms,
@@ -97,13 +106,36 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             controls=controls(asked, whole=True),
             alpha=alphas(asked),
             reference=references(asked),
+            pooled=pooled_differences(asked),
+            wholes={key: wholes_of.get(key[0], key[0]) for key in arms},
         )
     )
 
 
 def drawn(tables: Tables) -> list[Verdict]:
     """Draw the `verdicts` from the tables."""
-    return [verdict for key, arms in tables.arms.items() for verdict in _of_board(key, arms, tables)]
+    of_boards = [verdict for key, arms in tables.arms.items() for verdict in _of_board(key, arms, tables)]
+    return [*of_boards, *_over_boards(tables)]
+
+
+def _over_boards(tables: Tables) -> Iterator[Verdict]:
+    """Yield what the boards of each whole study tell together, by bits."""
+    for (whole, weight, activation), rows in tables.pooled.groupby(
+        ["whole", "weight_bits", "activation_bits"], sort=False
+    ):
+        keys = [key for key, name in tables.wholes.items() if name == whole and key[-2:] == (weight, activation)]
+        known = [tables.scopes[key] for key in keys if key in tables.standing]
+        if not known:
+            continue
+        scope = min(known, key=lambda one: one.repeats)
+        still = any(
+            not tables.controls[key[:OF_WORKLOAD]].moves for key in keys if key[:OF_WORKLOAD] in tables.controls
+        )
+        board = {**dict.fromkeys(BOARD), "study_id": whole, "mode": "comparison", "workload": ALL_BOARDS}
+        board |= {"weight_bits": int(weight), "activation_bits": int(activation), "speaks_of": scope.speaks_of}
+        board |= {"repeats": scope.repeats, "needed": scope.needed}
+        for subject, said in over_boards(rows, scope, still=still, alpha=level, tests=tests):
+            yield _verdict(board, subject, said, ("pooled_differences",), ("retrain_scores", "start"))
 
 
 def _names(asked: Answers) -> dict[Key, str]:

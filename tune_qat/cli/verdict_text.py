@@ -45,7 +45,11 @@ def in_words(results: list[str], question: str) -> "pd.DataFrame":
 
 
 def _board(one: Any) -> str:
+    from analysis.stats.verdict import ALL_BOARDS
+
     bits = "any bits" if one.weight_bits is None else f"{one.weight_bits}/{one.activation_bits} bits"
+    if one.workload == ALL_BOARDS:
+        return f"{ALL_BOARDS}, {bits}"
     return bits if one.method in (None, "none") else f"{bits}, {one.method}"
 
 

@@ -1,6 +1,7 @@
 """Made-up studies in which the truth is known, one for each kind of sentence that a design allows."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from analysis.stats.intervals import wilson
 from analysis.stats.scope import FEWEST_REPEATS
 from analysis.stats.verdict import OPTIMIZERS, QUANTIZATION, Verdict
 from tests.helpers.records import SmallStudy
+from tests.helpers.rows import write
 
 VARIES = ["start", "subset", "split", "design", "order"]
 NEEDED = (
@@ -200,3 +202,50 @@ def test_letters_are_shown_only_where_optimizers_are_ranked(tmp_path: Path, repe
     assert ('<td class="letters">' in shown) == (repeats == 4)
     assert (">P(best)<" in shown) == (repeats == 4)
     assert (NEEDED.replace('"', "&#34;") in shown) == (repeats == 1)
+
+
+class TestOverBoards:
+    def boards(self, results: Path, repeats: int = 3) -> dict[str, Verdict]:
+        """Two workloads of one whole study: adam is five margins ahead of sgd on one, and seven on the other."""
+        for number, sgd in enumerate((0.90, 0.88)):
+            workload = {"workload": f"m-d{number}", "model": "m", "dataset": f"d{number}", "init": "pretrain"}
+            study = repeated(results, repeats, {"adam": 0.95, "sgd": sgd}, name=f"s{number}", **workload)
+            for row in study._arms:
+                row |= {"whole": "all", "sampler_seed": row["sampler_seed"] + 100_000 * number}
+            write(results, study.name, "arms", "arms", *study._arms)
+        return {one.subject: one for one in verdicts(results) if one.workload == "all boards"}
+
+    def test_what_both_tell_together_is_said_in_margins(self, tmp_path: Path) -> None:
+        found = self.boards(tmp_path)
+        assert set(found) == {"boards"} and found["boards"].study_id == "all"
+        assert re.fullmatch(
+            r"On these 2 boards at 4/4 bits: adam is better by (5\.[89]|6|6\.[12]) margins \(\S+ \.\. \S+\) than sgd, "
+            r"where 8 of 10 such studies find \S+ margins in the median pair\.",
+            found["boards"].sentence,
+        )
+        assert found["boards"].needed.endswith("6 or more distinct pairs of model and data; here are 2.")
+
+    def test_of_one_search_they_tell_of_configurations(self, tmp_path: Path) -> None:
+        found = self.boards(tmp_path, repeats=1)
+        assert "the one found for adam is better by" in found["boards"].sentence
+
+    def test_who_moves_the_step_sizes(self, tmp_path: Path) -> None:
+        study = repeated(tmp_path, 3, {"sgd": 0.90})
+        for number, (level, mean) in enumerate((("own_rate", 0.90), ("adam", 0.94))):
+            rng = np.random.default_rng(10 + number)
+            for repeat in range(3):
+                known = {"varies_json": json.dumps(VARIES), "repeat": repeat, "margin": 0.01, "whole": "s"}
+                arm_id = f"sgd-{level}-r{repeat}"
+                seed = 7_000 + 100 * number + repeat
+                arm = study.arm("sgd", arm_id=arm_id, step_optimizer=level, sampler_seed=seed, **known)
+                for trial in range(2):
+                    score = float(mean + 0.002 * rng.standard_normal())
+                    study.trial(arm, "retrain", seed=trial, test_metric=score, val_metric=0.9, learned=True)
+        found = [one.sentence for one in verdicts(tmp_path) if one.subject == "steps"]
+        assert len(found) == 2
+        by_adam = next(said for said in found if "by Adam" in said)
+        assert re.fullmatch(
+            r"Step sizes moved by Adam in place of the optimizer of the weights, both at a rate of their own, at 4/4 "
+            r"bits: with sgd (3\.8|3\.9|4|4\.1|4\.2) margins \(\S+ \.\. \S+\) better, where 8 of 10 such studies .*",
+            by_adam,
+        )
