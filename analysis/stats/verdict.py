@@ -128,9 +128,10 @@ def _over_boards(tables: Tables) -> Iterator[Verdict]:
         if not known:
             continue
         scope = min(known, key=lambda one: one.repeats)
-        still = any(
-            not tables.controls[key[:OF_WORKLOAD]].moves for key in keys if key[:OF_WORKLOAD] in tables.controls
-        )
+        found = [tables.controls.get(key[:OF_WORKLOAD]) for key in keys]
+        still = any(control is not None and not control.moves for control in found)
+        tests = int(tables.pooled.loc[tables.pooled["whole"] == whole, "p"].notna().sum())
+        level = tables.alpha.get(whole, ALPHA)
         board = {**dict.fromkeys(BOARD), "study_id": whole, "mode": "comparison", "workload": ALL_BOARDS}
         board |= {"weight_bits": int(weight), "activation_bits": int(activation), "speaks_of": scope.speaks_of}
         board |= {"repeats": scope.repeats, "needed": scope.needed}
