@@ -37,7 +37,7 @@ def recorded(study: Study) -> Recorded:
     trials: dict[Any, list[RecordedTrial]] = {}
     for run in done.runs:
         if run.plan.stage != "pretrain":
-            trials.setdefault((run.plan.config.optimizer, run.plan.config.scheme), []).append(_as_recorded(run))
+            trials.setdefault((run.plan.config.optimizer, run.plan.config.scheme, ""), []).append(_as_recorded(run))
     return Recorded(
         objective=form.objective,
         data=DataDraws.of_study(

@@ -32,8 +32,7 @@ dimensions AS (
     SELECT study_id, arm_id, optimizer, trial_key AS best_key, dimension,
            CAST(space_json -> optimizer -> dimension ->> 'low' AS DOUBLE) AS low,
            CAST(space_json -> optimizer -> dimension ->> 'high' AS DOUBLE) AS high,
-           dimension NOT IN ('learning_rate', 'quantizer_learning_rate', 'batch_size', 'quantizer_lr_multiplier')
-               AS is_option,
+           dimension NOT IN ('learning_rate', 'batch_size', 'quantizer_lr_multiplier', 'step_rate') AS is_option,
            coalesce(CAST(space_json -> optimizer -> dimension ->> 'log' AS BOOLEAN), true) AS is_log
     FROM (SELECT *, unnest(json_keys(space_json -> optimizer)) AS dimension FROM best)
     WHERE dimension <> 'bits'
@@ -43,8 +42,9 @@ valued AS (
     SELECT d.*, t.trial_key,
            CASE dimension WHEN 'learning_rate' THEN t.learning_rate WHEN 'batch_size' THEN t.batch_size
                           WHEN 'quantizer_lr_multiplier' THEN t.quantizer_lr_multiplier
-                          ELSE CAST(coalesce(t.params_json -> 'optimizer_options' ->> dimension,
-                                       t.params_json ->> dimension) AS DOUBLE) END AS value
+                          WHEN 'step_rate'
+                          THEN CAST(t.params_json -> 'quantizer_optimizer' ->> 'learning_rate' AS DOUBLE)
+                          ELSE CAST(t.params_json -> 'optimizer_options' ->> dimension AS DOUBLE) END AS value
     FROM dimensions d JOIN named t USING (study_id, arm_id, optimizer)
     WHERE t.tuning AND t.status IN ('completed', 'stopped', 'diverged')),
 tried AS (

@@ -16,7 +16,9 @@ WITH begun AS (
     FROM arms GROUP BY study_id),
 pretrained AS (
     SELECT study_id, arg_max(val_metric, finished_at) AS pretrain_val_metric
-    FROM trials WHERE stage = 'pretrain' AND status = 'completed' GROUP BY study_id)
+    FROM trials
+    -- Starts of worsened controls are made of this one.
+    WHERE stage = 'pretrain' AND status = 'completed' AND params_json ->> '$.worsening' IS NULL GROUP BY study_id)
 SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
        CASE WHEN b.init = 'pretrain' THEN s.definition_json ->> '$.pretrain.optimizer' END AS pretrained_by,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END

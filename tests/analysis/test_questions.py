@@ -111,11 +111,11 @@ class TestEdgeOfRange:
 
     def test_a_dimension_of_a_trial_that_is_no_option_has_its_edges_too(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
-        space = {"sgd": {"quantizer_learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+        space = {"sgd": {"step_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
         arm = study.arm("sgd", space_json=json.dumps(space), step_optimizer="own_rate")
         scheme = {"ste": "clip_then_round", "first_last_bits": 8}
         for score, rate in ((0.9, 0.05), (0.8, 1e-3)):
-            params = json.dumps({"scheme": scheme, "quantizer_learning_rate": rate})
+            params = json.dumps({"scheme": scheme, "quantizer_optimizer": {"learning_rate": rate}})
             study.trial(arm, "search", val_metric=score, params_json=params)
         row = analysis.frame(tmp_path, "edge_of_range").iloc[0]
         assert row[["optimizer", "best", "edge", "untried"]].tolist() == ["sgd", 0.05, "high", "high"]

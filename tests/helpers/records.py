@@ -125,7 +125,7 @@ def record_of(study: Study, results: StoragePath, **values: Any) -> SmallStudy:
     write(results, study.name, "studies", "study", filled("studies", **definition))
     for arm in study.arms():
         ranges = {
-            name: {dimension: asdict(bounds) for dimension, bounds in study.dimensions(name).items()}
+            name: {key: asdict(bounds) for key, bounds in study.dimensions(name, level=arm.step_optimizer).items()}
             for name in arm.optimizers
         }
         known = {"arm_id": arm.arm_id, "space_json": json.dumps(ranges), "n_train": 10_000}

@@ -189,7 +189,7 @@ class TestEndedOtherwise:
         self, put: Any, results: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         plan = put("completed", epochs=3, seed=10)
-        monkeypatch.setattr("tune_qat.rerun.again.Training", lambda *a, **k: (_ for _ in ()).throw(ValueError("new")))
+        monkeypatch.setattr("tune_qat.rerun.again.trial_of", lambda *a, **k: (_ for _ in ()).throw(ValueError("new")))
         verdict, _ = again(results, plan.trial_key)
         assert (verdict.unlike, verdict.error) == ("it ended in ValueError after 0 epochs", "ValueError: new")
         assert not verdict.explained

@@ -78,7 +78,7 @@ MISTAKES = {
     ),
     "reference of a joint search": (
         'mode = "joint"\n' + changed("margin = 0.01", 'margin = 0.01\nreference = "adam"'),
-        ["judgement.reference: is for mode = \"comparison\""],
+        ['judgement.reference: is for mode = "comparison"'],
     ),
     "mode": ('mode = "compare"\n' + SMALL, ["mode: must be 'comparison' or 'joint', but got 'compare'"]),
     # Bits.

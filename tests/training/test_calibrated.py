@@ -29,8 +29,8 @@ TRIALS: dict[str, dict[str, Any]] = {
 class WithoutIt(Training):
     """The training loop as it was before this metric."""
 
-    def _evaluate(self, split: str) -> Any:
-        return None if self.epoch == 0 else super()._evaluate(split)
+    def _calibrated(self) -> Any:
+        return None
 
 
 @pytest.mark.parametrize("name", TRIALS)
@@ -65,6 +65,28 @@ def test_it_is_that_of_the_calibrated_model_and_at_32_bits_of_the_start(tmp_path
     assert second.calibrated_metric is None
 
 
+def test_trials_of_a_process_that_begin_alike_evaluate_it_once() -> None:
+    task, evaluated = work_of(tiny_trial()).task(), list[str]()
+    evaluate = task.evaluate
+
+    def counted(predict: Any, split: str) -> Any:
+        evaluated.append(split)
+        return evaluate(predict, split)
+
+    task.evaluate = counted  # type: ignore[method-assign]
+    configs: list[dict[str, Any]] = [
+        {}, {"optimizer": "sgd", "learning_rate": 0.1}, {"scheme": FLOAT}, {"scheme": FLOAT, "seed": 1},
+        {"seed": 1}, {"batch_size": 32}, {"scheme": Scheme(weight_bits=4, activation_bits=2)},
+    ]  # fmt: skip
+    for number, changes in enumerate(configs):
+        config = tiny_trial(**changes, epochs=1)
+        found, alone = (next(training_of(config, task=one).epochs()) for one in (task, None))
+        assert found.calibrated_metric == alone.calibrated_metric, changes
+        # The second begins as the first does, and the fourth as the third: one evaluation after the epoch is left.
+        assert len(evaluated) == 1 + (number not in (1, 3)), changes
+        evaluated.clear()
+
+
 def test_a_trial_that_goes_on_from_a_checkpoint_has_that_of_its_first_attempt(tmp_path: Path) -> None:
     config = tiny_trial()
     first = training_of(config)
@@ -95,7 +117,7 @@ def test_single_test_images_are_those_whose_mean_is_the_metric(changes: dict[str
     *earlier, last = training_of(tiny_trial(**changes)).epochs(test=True)
     assert all(result.test_images_json is None for result in earlier)
     if not changes:
-        assert last.test_n == 360 and last.test_images_json is None  # more than are kept
+        assert last.test_n == 359 and last.test_images_json is None  # more than are kept
         return
     images = json.loads(last.test_images_json or "")
     assert len(images) == last.test_n == 2

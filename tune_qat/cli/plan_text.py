@@ -10,6 +10,7 @@ from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.cost import stage_epochs
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
 
 
@@ -52,7 +53,18 @@ def _ranges(study: Study) -> list[str]:
         schedule = f"; {own} schedule, its own" if own not in (None, study.training.schedule) else ""
         ranges = ", ".join(_range(name, bounds) for name, bounds in dimensions.items())
         lines.append(f"  {optimizer:{width}}  {ranges}{schedule}")
-    return lines
+    return [*lines, *_steps(study)]
+
+
+def _steps(study: Study) -> list[str]:
+    """Say who moves the quantizers' parameters, where that is crossed with the optimizers."""
+    levels = dict.fromkeys(arm.step_optimizer for arm in study.arms()) if crossed(study.space) else {}
+    told = {level: ", ".join(_range(*one) for one in step_dimension(study.space, level).items()) for level in levels}
+    width = max(map(len, told), default=0)
+    lines = [f"  {level:{width}}  {ranges or 'nothing more: one rate for all'}" for level, ranges in told.items()]
+    specs = map(optimizers.get_spec, study.space.optimizers)
+    lines += [f"  {spec.name} moves step sizes by {spec.moves_steps}" for spec in specs if spec.moves_steps and told]
+    return ["searched beside that, by who moves step sizes (quantizers' parameters):", *lines] if told else []
 
 
 def _range(name: str, bounds: Range) -> str:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -62,6 +62,7 @@ FEW_IMAGES = 200
 """Most images of a split whose metrics are kept one by one."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Loss and metric over a whole split. `top5` is None below 10 classes, `correct` outside classification."""
@@ -153,6 +154,11 @@ class Task(ABC):
     def trivial_loss(self) -> float:
         """Loss of the best constant prediction on the training split, computed once for all trials of a process."""
         return self.trivial("train").loss
+
+    @cached_property
+    def calibrated(self) -> dict[str, float]:
+        """Validation metrics of models before their first step by hash, which many trials of a process share."""
+        return {}
 
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:

@@ -4,18 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import accumulate, product
+from itertools import accumulate, chain
 from typing import Any
 
 import duckdb
 
-from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.config import TrialConfig, UsageError
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, read_sql, vanished
-from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
+from tune_qat.simulate.recorded_curves import Group, Key, Recorded, RecordedTrial, keys_of
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import variant_in
 from tune_qat.study.starts import starts_of
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import DataDraws, Planner, RecordedData
@@ -50,7 +51,8 @@ def load(results: StoragePath, study: Study) -> Loaded:
     arm = recorded[min(recorded)]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
-    starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
+    made = (row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED)
+    starts = [row for row in made if TrialConfig.of_record(row["trial_key"], row["params_json"]).worsening is None]
     of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
         objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
@@ -62,9 +64,10 @@ def load(results: StoragePath, study: Study) -> Loaded:
     )
     if study.training.init == "pretrain" and not curves.pretrained:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
-    trials = _fitting(study, curves, used, epochs)
+    by_group = _fitting(study, curves, used, epochs)
+    trials = list(chain.from_iterable(by_group.values()))
     return Loaded(
-        curves=replace(curves, groups=_groups(study, trials, curves.objective.sign)),
+        curves=replace(curves, groups=_groups(study, by_group, curves.objective.sign)),
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
@@ -106,20 +109,22 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
     return rows, epochs
 
 
-def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
-    """Return the trials that would be the same in today's study, whatever its ranges."""
+def _fitting(
+    study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs
+) -> dict[Key, list[RecordedTrial]]:
+    """Return by group the trials that would be the same in today's study, whatever its ranges."""
     planners = {
         repeat: Planner(study=study, work=curves, init_sha256=curves.start_sha256(number))
         for number, start in enumerate(starts_of(study))
         for repeat in start.repeats
     }
-    arms = _arms_by_group(study)
-    trials = []
+    arms, trials = _arms_by_group(study), dict[Key, list[RecordedTrial]]()
     for row in rows:
         trial = _trial(row, epochs)
-        alike = arms.get((trial.config.optimizer, trial.config.scheme), ())
+        key = trial.config.optimizer, trial.config.scheme, variant_in(row["arm_id"])
+        alike = arms.get(key, ())
         if row["stage"] != PRETRAIN and any(planners[arm.repeat].same(arm, row) for arm in alike):
-            trials.append(trial)
+            trials.setdefault(key, []).append(trial)
     return trials
 
 
@@ -144,28 +149,28 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     )
 
 
-def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], list[Arm]]:
-    """Map each optimizer and scheme to the arms that have them, one for each repeat."""
-    found: dict[tuple[str, Scheme], list[Arm]] = {}
+def _arms_by_group(study: Study) -> dict[Key, list[Arm]]:
+    """Map each group to the arms whose trials are in it, one for each repeat."""
+    found: dict[Key, list[Arm]] = {}
     for arm in study.arms():
-        for optimizer, scheme in product(arm.optimizers, arm.schemes):
-            found.setdefault((optimizer, scheme), []).append(arm)
+        for key in keys_of(arm):
+            found.setdefault(key, []).append(arm)
     return found
 
 
-def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
-    """Split the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
-    found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
-    for trial in trials:
-        found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
+def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> dict[Key, Group]:
+    """Make the groups of trials; raise `UsageError` that names the arms without any."""
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in found))
+    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in trials))
     if missing:
-        some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"
+        some = "no trial with a curve" if not trials else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(
             f"The record of study {study.name!r} has {some} that would be the same trial in the study as it is "
             "simulated. --set may change stages, search, asha, ranges and the seed; with other training, quantization "
             "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
             "not have come to an arm yet."
         )
-    return {key: Group(found[key], study.dimensions(key[0]), sign) for key in needed}
+    return {
+        key: Group(trials[key], study.dimensions(key[0], level=arms[0].step_optimizer), sign)
+        for key, arms in needed.items()
+    }

@@ -15,10 +15,13 @@ from tune_qat.config import Range, Scheme, TrialConfig
 from tune_qat.config.statuses import COMPLETED, FINALISTS, PRETRAIN, RETRAIN, SEARCHED_STAGES, STAGES, STOPPED
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
+from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_values
 
+Key = tuple[str, Scheme, str]
+"""Optimizer, scheme, and the word in the arm's id that sets it apart from others of these two, or nothing."""
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
 LENDING = {FINALISTS: (*SEARCHED_STAGES, FINALISTS), RETRAIN: STAGES}
@@ -132,7 +135,7 @@ class Recorded:
     data: DataDraws[RecordedData]
     starts: Sequence[str | None]
     """Hashes of the weights that arms begin from, by the number of the start."""
-    groups: Mapping[tuple[str, Scheme], Group]
+    groups: Mapping[Key, Group]
     pretrained: Mapping[str, Curve]
     """Curves of the `pretrain` trials, by key."""
     stopped_early: bool
@@ -148,7 +151,7 @@ class Recorded:
         if plan.stage == PRETRAIN:
             # With other seeds than the recorded ones it is another trial, and as long.
             return self.pretrained.get(plan.trial_key) or next(iter(self.pretrained.values()))
-        return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
+        return self.groups[plan.config.optimizer, plan.config.scheme, variant_in(plan.arm_id)].curve(plan)
 
     def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final metric of the curve; the noise of its seed is not known."""
@@ -161,7 +164,12 @@ class Recorded:
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """Return the completed trials of the arm's configurations before `retrain`."""
-        return [trial for key in product(arm.optimizers, arm.schemes) for trial in self.groups[key].whole]
+        return [trial for key in keys_of(arm) for trial in self.groups[key].whole]
+
+
+def keys_of(arm: Arm) -> list[Key]:
+    """Return the groups that an arm's trials are in; repeats share them."""
+    return list(product(arm.optimizers, arm.schemes, [variant_in(arm.arm_id)]))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

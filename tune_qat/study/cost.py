@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from tune_qat.config.statuses import PRETRAIN
+from tune_qat.study.controls import WORSENED
 from tune_qat.study.starts import starts_of
 from tune_qat.study.study import Study
+from tune_qat.study.worsened_start import worsened_starts_of
 
 
 def stage_epochs(study: Study) -> Iterator[tuple[str, int, int]]:
@@ -12,6 +14,9 @@ def stage_epochs(study: Study) -> Iterator[tuple[str, int, int]]:
     if study.training.init == "pretrain" and study.pretrain is not None:
         starts = len(starts_of(study))
         yield PRETRAIN, starts, starts * study.pretrain.epochs
+    worsened = len(worsened_starts_of(study))
+    if worsened:
+        yield WORSENED, worsened, worsened
     totals: dict[str, int] = {}
     for arm in study.arms():
         for stage, trials in study.planned(arm).items():

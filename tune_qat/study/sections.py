@@ -12,6 +12,7 @@ Positive = Annotated[float, Field(gt=0)]
 # The record has 32 bits for a count, and seeds of epochs are distinct below a million.
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
+Levels = Annotated[list[Literal["own", "own_rate", "adam", "sgd"]], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -243,6 +244,15 @@ class BatchSizes(Section):
         return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
 
 
+class StepRates(Section):
+    """Ranges of the learning rate of quantizers' parameters by who moves them, in place of the table's."""
+
+    own_rate: RangeOverride = RangeOverride()
+    """Multiples of the weights' rate."""
+    adam: RangeOverride = RangeOverride()
+    sgd: RangeOverride = RangeOverride()
+
+
 class SpaceSection(Section):
     """The search space. Ranges come from the table of optimizers where the file says nothing."""
 
@@ -256,6 +266,25 @@ class SpaceSection(Section):
     """`[space.per_optimizer.NAME.OPTION]` with low and high: searches an option, or overrides its range."""
     fixed: dict[str, dict[str, float]] = {}
     """`[space.fixed.NAME]`: options of an optimizer set to a value and not searched."""
+    step_optimizers: Levels = ["own"]
+    """Who moves the parameters of quantizers, each in arms of its own; one arm where there are none, as at 32/32."""
+    step_optimizers_of: dict[str, Levels] = {}
+    """`[space.step_optimizers_of]`: other ones for an optimizer, by its name."""
+    step_rates: StepRates = StepRates()
+
+
+class ControlSection(Section):
+    """A second control beside 32/32."""
+
+    kind: Literal["worsened"]
+    """`worsened`: 32/32 from a start that noise on its weights has made no better than a calibrated model."""
+    bits: Annotated[list[list[int]], Field(min_length=1)] | None = None
+    """Quantized pairs that it is for; all of them where they are left out."""
+
+    @field_validator("bits")
+    @classmethod
+    def _pairs(cls, bits: list[list[int]] | None) -> list[list[int]] | None:
+        return None if bits is None else MethodSection._pairs(bits)
 
 
 class StagesSection(Section):

@@ -13,6 +13,8 @@ class Start:
     config: TrialConfig | None
     """Floating-point run that makes them; None where they are random, or there already."""
     repeats: tuple[int, ...]
+    control_for: str | None = None
+    """Bits whose worsened control begins from it, as "4/4"; it is made of the start of the same repeats."""
 
 
 def starts_of(study: Study) -> list[Start]:

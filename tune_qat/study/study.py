@@ -9,14 +9,14 @@ from pydantic import Field, model_validator
 from tune_qat import data, optimizers
 from tune_qat.config import SEEDS, QuantizerOptimizer, Range, Scheme, TrialConfig, ninth, stable_hash
 from tune_qat.config.statuses import DEFAULT, FINALISTS, RANDOM, RETRAIN, SEARCH
-from tune_qat.study import rules, sections
-from tune_qat.study.arms import Arm, arms_of, methods_of
+from tune_qat.study import controls, rules, sections, steps
+from tune_qat.study.arms import OWN, OWN_RATE, Arm, arms_of, methods_of
 from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.repeats import Repeat, check_repeats, repeat_of
 from tune_qat.study.rules import FINALISTS_FROM
 from tune_qat.study.sections import Count, Section
-from tune_qat.study.space import BITS_INDEX, MULTIPLIER, Dimensions, check_space, dimensions, points
+from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, Dimensions, check_space, dimensions, points
 
 
 class Study(Section):
@@ -40,6 +40,7 @@ class Study(Section):
     search: sections.SearchSection = sections.SearchSection()
     selection: sections.SelectionSection = sections.SelectionSection()
     asha: sections.AshaSection = sections.AshaSection()
+    controls: list[sections.ControlSection] = []
     judgement: sections.JudgementSection
 
     @classmethod
@@ -73,6 +74,8 @@ class Study(Section):
         rules.check_stages(self.stages, self.training, self.first_rung)
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
+        steps.check_steps(self.space, self.quantization, self.training, self.mode)
+        controls.check_controls(self.controls, self.quantization, self.training, self.judgement, self.mode)
         with reported_at("training.quantizer_optimizer"):
             self.quantizer_optimizer  # noqa: B018  it checks itself
         if self.selection.finalists:
@@ -142,14 +145,24 @@ class Study(Section):
         return stable_hash({**self.judgement.model_dump(exclude_none=True), "seeds": seeds})
 
     def arms(self) -> list[Arm]:
-        """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
-        joint = self.mode == "joint"
-        return list(arms_of(self.quantization, self.space.optimizers, joint=joint, repeats=self.repeat_numbers))
+        """Make every arm in the order of the file: by bits, then by optimizer, by who moves quantizers, by repeat.
 
-    def dimensions(self, optimizer: str, scheme: Scheme | None = None) -> Dimensions:
-        """Collect what is searched for one optimizer, by name: at 32/32 the quantizers' learning rate is nothing."""
+        Worsened controls come last.
+        """
+        joint, levels = self.mode == "joint", partial(steps.levels_of, self.space)
+        names = self.space.optimizers
+        searched = arms_of(self.quantization, names, joint=joint, repeats=self.repeat_numbers, levels=levels)
+        worsened = controls.schemes_of(self.controls, self.quantization)
+        return [*searched, *controls.control_arms(worsened, names, self.repeat_numbers)]
+
+    def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
+        """Collect what is searched for one optimizer, by name: at 32/32 the quantizers' learning rate is nothing.
+
+        `level` says who moves the quantizers' parameters.
+        """
         bits = {BITS_INDEX: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
         found = dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
+        found |= steps.step_dimension(self.space, level)
         if scheme is not None and scheme.is_float:
             found.pop(MULTIPLIER, None)
         return found
@@ -158,7 +171,7 @@ class Study(Section):
         """Return each point of the arm's search space, as optimizer and values; None if there is no end of them."""
         found = []
         for optimizer in arm.optimizers:
-            own = points(self.dimensions(optimizer, arm.scheme))
+            own = points(self.dimensions(optimizer, arm.scheme, arm.step_optimizer))
             if own is None:
                 return None
             found += [(optimizer, values) for values in own]
@@ -246,6 +259,8 @@ class Study(Section):
             "learning_rate": spec.default_learning_rate,
             "batch_size": self.space.batch_size.middle,
         }
+        if arm.step_optimizer == OWN_RATE:
+            values[MULTIPLIER] = steps.DEFAULT_MULTIPLIER
         return self.config(arm, optimizer, values, seed=self.trial_seed(arm))
 
     def config(self, arm: Arm, optimizer: str, values: Mapping[str, float], *, seed: int) -> TrialConfig:
@@ -256,7 +271,7 @@ class Study(Section):
         values = dict(values)
         learning_rate = values.pop("learning_rate", optimizers.get_spec(optimizer).default_learning_rate)
         batch_size = int(values.pop("batch_size"))
-        multiplier = values.pop("quantizer_lr_multiplier", 1.0)
+        multiplier, step_rate = values.pop(MULTIPLIER, 1.0), values.pop(STEP_RATE, None)
         scheme = arm.schemes[int(values.pop(BITS_INDEX, 0))]
         return self._trial(
             optimizer,
@@ -274,7 +289,9 @@ class Study(Section):
             bn_reestimation_batches=self.training.bn_reestimation_batches,
             freezing=None if scheme.is_float else self.training.freezing,
             dampening=None if scheme.is_float else self.training.dampening,
-            quantizer_optimizer=None if scheme.is_float else self.quantizer_optimizer,
+            quantizer_optimizer=None
+            if scheme.is_float
+            else self.quantizer_optimizer or steps.step_optimizer(arm.step_optimizer, step_rate),
         )
 
     def _init_seed(self, arm: Arm, seed: int) -> int:
@@ -285,11 +302,12 @@ class Study(Section):
     def recipes(self, arm: Arm) -> list[str]:
         """Hash the recipes that trials of the arm have."""
         points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
+        searched = STEP_RATE in steps.step_dimension(self.space, arm.step_optimizer)
         return sorted(
             {
-                self.config(arm, optimizer, {**points, BITS_INDEX: position}, seed=0).recipe
+                self.config(arm, optimizer, {**points, BITS_INDEX: at}, seed=0).recipe_of(step_rate_searched=searched)
                 for optimizer in arm.optimizers
-                for position in range(len(arm.schemes))
+                for at in range(len(arm.schemes))
             }
         )
 

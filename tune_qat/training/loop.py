@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.task import Evaluation, Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import start_from
+from tune_qat.training.checkpoints import start_from, weights_sha256
 from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
@@ -62,6 +62,8 @@ class Training:
             TuneQatError: a checkpoint that cannot be read or does not fit the model.
         """
         check_backend(backend)
+        if config.worsening is not None:
+            raise UsageError("worsening is of starts of a study's [[controls]], which are not trained.")
         self.config = config
         self.device = torch.device(device)
         self.task = task or work.task(device)
@@ -160,21 +162,20 @@ class Training:
 
     def _run_epoch(self, test: bool) -> EpochResult:
         held = device_clock(self.device)
-        # Draws no random number, and leaves the model as it is: what is trained is the same without it.
-        calibrated = self._evaluate("val") if self.epoch == 0 else None
+        calibrated = self._calibrated() if self.epoch == 0 else None
         wall = time.perf_counter()
         self.epoch += 1
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
         reestimates = self.config.bn_reestimation_batches > 0 and batch_norm.norms(self.model)
-        before_norms = self._evaluate("val") if finite and reestimates else None
+        before_norms = self.evaluate("val") if finite and reestimates else None
         if before_norms is not None:
             batch_norm.reestimate(self.model, self._norm_batches())
-        evaluation = self._evaluate("val") if finite else None
+        evaluation = self.evaluate("val") if finite else None
         judged = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
         self.diverged = diverged = not judged or self._exploded(totals)
-        tested = self._evaluate("test") if test and self.status == COMPLETED else None
+        tested = self.evaluate("test") if test and self.status == COMPLETED else None
         self.device_s += device_clock(self.device) - held
         return EpochResult(
             epoch=self.epoch,
@@ -187,7 +188,7 @@ class Training:
             val_metric=None if diverged else evaluation and evaluation.metric,
             val_metric_pre_bn=None if diverged else known(before_norms and before_norms.metric),
             val_top5=None if diverged else evaluation and evaluation.top5,
-            calibrated_metric=known(calibrated and calibrated.metric),
+            calibrated_metric=known(calibrated),
             wall_s=self.wall_s,
             device_s=self.device_s,
             **tested_columns(tested),
@@ -223,8 +224,19 @@ class Training:
         for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
             yield inputs
 
+    def _calibrated(self) -> float:
+        """Evaluate the model before its first step, once for all trials of a process that begin with equal ones.
+
+        Draws no random number, and leaves the model as it is: what is trained is the same without it.
+        """
+        beginning = weights_sha256({**self.model.state_dict(), "scheme": self.config.identity()["scheme"]})
+        if beginning not in self.task.calibrated:
+            self.task.calibrated[beginning] = self.evaluate("val").metric
+        return self.task.calibrated[beginning]
+
     @torch.no_grad()
-    def _evaluate(self, split: str) -> Evaluation:
+    def evaluate(self, split: str) -> Evaluation:
+        """Evaluate the model as it is on a whole split."""
         self.model.eval()
         return self.task.evaluate(self.model, split)
 

@@ -38,8 +38,8 @@ class ArmState:
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
         self._planned, self._design_seed = self._study.planned(arm), design_seed
-        self._trial_seed = self._study.trial_seed(arm)
-        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme) for optimizer in arm.optimizers}
+        self._trial_seed, level = self._study.trial_seed(arm), arm.step_optimizer
+        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
         self._design = SobolDesign(self._spaces, design_seed) if self._study.stages.design == "sobol" else None
         chosen = self._study.selection

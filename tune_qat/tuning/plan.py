@@ -8,7 +8,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from tune_qat.config import Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import DEFAULT, FINALISTS, RETRAIN
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import BITS_INDEX, Dimensions
+from tune_qat.study.arms import OWN
+from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, Dimensions
+from tune_qat.study.steps import level_of
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
@@ -116,12 +118,16 @@ class Planner:
     """Key of the pretrain trial that makes them; None where they are random, or there already."""
     _dimensions: dict[Any, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def dimensions(self, optimizer: str, scheme: Scheme | None = None) -> Dimensions:
-        """Return the search space of one optimizer, computed once."""
-        key = optimizer, scheme is not None and scheme.is_float
+    def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
+        """Return the search space of one optimizer, computed once; `level` says who moves quantizers' parameters."""
+        key = optimizer, scheme is not None and scheme.is_float, level
         if key not in self._dimensions:
-            self._dimensions[key] = self.study.dimensions(optimizer, scheme)
+            self._dimensions[key] = self.study.dimensions(optimizer, scheme, level)
         return self._dimensions[key]
+
+    def dimensions_of(self, config: TrialConfig) -> Dimensions:
+        """Return the search space that a configuration is a point of."""
+        return self.dimensions(config.optimizer, config.scheme, level_of(self.study.space, config))
 
     def plan(
         self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
@@ -167,18 +173,20 @@ class Planner:
         old = TrialConfig.of_record(row["trial_key"], row["params_json"])
         if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
             return None
+        if level_of(self.study.space, old) != arm.step_optimizer:
+            return None
         values, number, source = self.searched_values(old), row["trial_number"], row["source"]
         plan = self.plan(arm, row["stage"], old.optimizer, values, seed=old.seed, number=number, source=source)
         return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: PlannedTrial) -> bool:
         """Tell whether all values of the plan lie within the searched ranges."""
-        ranges = self.dimensions(plan.config.optimizer, plan.config.scheme)
+        ranges = self.dimensions_of(plan.config)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
         """Pick the values of a configuration that the study searches."""
-        searched, found = self.dimensions(config.optimizer, config.scheme), option_values(config)
+        searched, found = self.dimensions_of(config), option_values(config)
         if BITS_INDEX in searched:
             found[BITS_INDEX] = self.study.schemes.index(config.scheme)
         return {name: found[name] for name in searched}
@@ -190,5 +198,6 @@ def option_values(config: TrialConfig) -> dict[str, Any]:
         **config.optimizer_options,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+        MULTIPLIER: config.quantizer_lr_multiplier,
+        **({STEP_RATE: config.quantizer_optimizer.learning_rate} if config.quantizer_optimizer else {}),
     }

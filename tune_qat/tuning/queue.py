@@ -105,13 +105,16 @@ class StudyQueue:
         """Return the seed of an arm's design: the one that it began with, or that of the study."""
         return self._design_seeds.get(arm.arm_id, self.study.design_seed(arm))
 
-    def start_of(self, repeat: int) -> StartState:
-        """Return the start of a repeat's arms."""
-        return next(start for start in self.starts if repeat in start.repeats)
+    def start_of(self, arm: Arm) -> StartState:
+        """Return the start of an arm."""
+        of_repeat = (start for start in self.starts if arm.repeat in start.repeats)
+        return next(start for start in of_repeat if start.control_for == arm.control_for)
 
     def start_known(self, start: StartState, sha256: str, row: Mapping[str, Any] | None = None) -> None:
         """Open the arms of a start, now that its checkpoint with this hash is there; `row` is its trial's."""
         start.begin_from(sha256, row)
+        for other in self.starts:
+            other.follow()
         self._open_arms()
 
     def ahead(self) -> list[PlannedTrial]:
@@ -171,7 +174,7 @@ class StudyQueue:
         found, added = self.arms, set[str]()
         self.arms = {}
         for arm in self.study.arms():
-            start = self.start_of(arm.repeat)
+            start = self.start_of(arm)
             if arm.arm_id in found:
                 self.arms[arm.arm_id] = found[arm.arm_id]
             elif start.known:

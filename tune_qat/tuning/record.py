@@ -197,7 +197,7 @@ class Record:
                 **self._shared(arm),
                 "sampler_seed": queue.design_seed(arm),
                 "subset_overlap": overlaps.get(arm.repeat),
-                "init_checkpoint_sha256": queue.start_of(arm.repeat).planner.init_sha256,
+                "init_checkpoint_sha256": queue.start_of(arm).planner.init_sha256,
                 "best_config_id": best.get(arm.arm_id),
                 "earlier_space_json": before.get(arm.arm_id),
             }

@@ -8,6 +8,8 @@ from tune_qat.config import stable_hash
 from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
+from tune_qat.study.space import STEP_RATE
+from tune_qat.study.steps import level_column, moved_by
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
@@ -36,7 +38,7 @@ def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
         "trial_number": plan.number,
         "workload": work.name,
         "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
-        "recipe_hash": config.recipe,
+        "recipe_hash": config.recipe_of(step_rate_searched=STEP_RATE in plan.values),
         "params_json": json.dumps(config.to_dict(), sort_keys=True),
         "init_checkpoint_sha256": plan.init_checkpoint_sha256,
         "data_fingerprint": work.dataset.fingerprint,
@@ -102,6 +104,10 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         **{name: getattr(arm.scheme, name) for name in ("first_last_bits", "quantizer", "activation_quantizer", "ste")},
         "quantizer_options_json": json.dumps(arm.quantizer_options),
         "optimizer": arm.optimizer,
+        "step_optimizer": level_column(study.space, arm),
+        "steps_moved_by": moved_by(arm, study.quantizer_optimizer),
+        "control": arm.control,
+        "control_for": arm.control_for,
         "repeat": arm.repeat,
         "whole": study.whole,
         "varies_json": json.dumps(study.repeat.varies) if study.repeat else None,

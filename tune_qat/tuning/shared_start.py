@@ -20,8 +20,11 @@ def open_arms(queue: StudyQueue, patience: Patience) -> dict[str, StoragePath]:
     Returns the path of each start's checkpoint, there or to come, by the key of its trial. A damaged checkpoint of this
     study is set aside, and said. Raises `StorageRefused` if one cannot be read.
     """
-    made = [(start, start.plan) for start in queue.starts if start.plan]
-    return {plan.trial_key: _open(queue, start, plan, patience) for start, plan in made}
+    paths = {}
+    for start in queue.starts:  # in their order: a worsened one has a plan once what it is made of is known
+        if start.plan is not None:
+            paths[start.plan.trial_key] = _open(queue, start, start.plan, patience)
+    return paths
 
 
 def _open(queue: StudyQueue, start: StartState, plan: PlannedTrial, patience: Patience) -> StoragePath:

@@ -58,9 +58,13 @@ class TrialContext:
 
     def start(self, plan: PlannedTrial) -> StoragePath | None:
         """Return the checkpoint that a trial begins from; None from scratch."""
-        if plan.stage == PRETRAIN:
+        if plan.stage == PRETRAIN and plan.config.worsening is None:
             return None
-        return self.starts[plan.start_key] if plan.start_key else self.init_path
+        if not plan.start_key:
+            return self.init_path
+        # One that is not among these is made in this run, of another that was not known when it began.
+        own = checkpoint_path(self.results, self.study_id, plan.start_key)
+        return self.starts.get(plan.start_key, own)
 
 
 class StudyTrial(tune.Trainable):
@@ -186,7 +190,7 @@ def _started(
 ) -> Any:
     """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
     from tune_qat.training.checkpoints import check_start
-    from tune_qat.training.loop import Training
+    from tune_qat.training.worsened import trial_of
 
     path = own = checkpoint_path(context.results, context.study_id, plan.trial_key)
     if plan.trial_key not in context.anew:
@@ -195,9 +199,9 @@ def _started(
     if init is not None:
         read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
 
-    def begin() -> Training:
+    def begin() -> Any:
         data, device = task(), context.given.device  # the files of the data are another storage's
-        return read(lambda: Training(plan.config, work, device=device, init=init, task=data, backend=context.backend))
+        return read(lambda: trial_of(plan.config, work, device=device, init=init, task=data, backend=context.backend))
 
     training = begin()
     if read(path.exists):
