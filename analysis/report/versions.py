@@ -22,7 +22,7 @@ def versions(versions_json: Any) -> list[list[str]]:
     known = json.loads(versions_json) if isinstance(versions_json, str) else []
     rows, before = [], None
     for one in known:
-        changes = [] if before is None else list(_changes(before, one["definition"]))
+        changes: list[str] = [] if before is None else list(_changes(before, one["definition"]))
         before = one["definition"]
         date = NOTHING if one["first_run_at"] is None else cell(pd.Timestamp(one["first_run_at"]))
         counts = [cell(one[name]) for name in ("trials_ended", "retrain_ended")]

@@ -107,7 +107,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             alpha=alphas(asked),
             reference=references(asked),
             pooled=pooled_differences(asked),
-            wholes={key: wholes_of.get(key[0], key[0]) for key in arms},
+            wholes={key: str(wholes_of.get(key[0], key[0])) for key in arms},
         )
     )
 

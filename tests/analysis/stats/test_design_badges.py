@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ class TestSearches:
 
 class TestControl:
     def study(
-        self, results: Path, final: float, *, bits: int = 32, margin: float | None = 0.01, **of_trial: object
+        self, results: Path, final: float, *, bits: int = 32, margin: float | None = 0.01, **of_trial: Any
     ) -> None:
         study = SmallStudy(results, "s")
         arm = study.arm("adam", bits, margin=margin)

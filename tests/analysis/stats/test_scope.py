@@ -45,14 +45,20 @@ def repeated(
     rng = np.random.default_rng(bits)
     for number in range(repeats):
         for place, (optimizer, mean) in enumerate(means.items()):
-            known = {"varies_json": None if varies is None else json.dumps(varies), "repeat": number, "margin": 0.01}
+            known: dict[str, Any] = {
+                "varies_json": None if varies is None else json.dumps(varies),
+                "repeat": number,
+                "margin": 0.01,
+            }
             known |= {"whole": name, "sampler_seed": 100 * number + 10 * place + bits if own else number}
             arm_id = f"{optimizer}-w{bits}a{bits}" + (f"-r{number + 1}" if number else "")
             arm = made.arm(optimizer, bits, arm_id=arm_id, planned_retrain=2, **{**known, **values})
             scores = mean + 0.002 * rng.standard_normal(2)
             fallen = number in (lost or {}).get(optimizer, ())
             for seed, score in enumerate(scores):
-                ended = {"test_metric": 0.4, "val_metric": 0.5, "learned": False} if fallen and seed == 0 else {}
+                ended: dict[str, Any] = (
+                    {"test_metric": 0.4, "val_metric": 0.5, "learned": False} if fallen and seed == 0 else {}
+                )
                 made.trial(arm, "retrain", **{"seed": seed, "test_metric": float(score), "val_metric": 0.9} | ended)
     return made
 
@@ -100,7 +106,8 @@ def test_repeats_that_have_not_ended_yet_are_said(tmp_path: Path) -> None:
     study = repeated(tmp_path, 2)
     for number in (2, 3):
         for place, optimizer in enumerate(TRUE):
-            known = {"repeat": number, "varies_json": json.dumps(VARIES), "sampler_seed": 1000 + 10 * number + place}
+            known: dict[str, Any] = {"repeat": number, "varies_json": json.dumps(VARIES)}
+            known["sampler_seed"] = 1000 + 10 * number + place
             study.arm(optimizer, arm_id=f"{optimizer}-w4a4-r{number + 1}", whole="s", **known)
     assert told(tmp_path).needed == (
         "2 searches say little of what another one would have found. To speak of optimizers: 3 or more repeats of the "
@@ -112,8 +119,9 @@ def test_repeats_that_have_not_ended_yet_are_said(tmp_path: Path) -> None:
 def test_nothing_is_said_of_optimizers_in_general_below_six_pairs(tmp_path: Path, pairs: int, said: str) -> None:
     study = None
     for number in range(pairs):
-        workload = {"workload": f"m-d{number}", "model": "m", "dataset": f"d{number}", "init": "pretrain"}
-        suffix = {} if number == 0 else {"name": f"s{number}"}
+        workload: dict[str, Any] = {"workload": f"m-d{number}", "model": "m", "dataset": f"d{number}"}
+        workload["init"] = "pretrain"
+        suffix: dict[str, Any] = {} if number == 0 else {"name": f"s{number}"}
         study = repeated(tmp_path, 3, **suffix, **workload)
         for row in study._arms:
             row |= {"whole": "all", "sampler_seed": row["sampler_seed"] + 100_000 * number}
@@ -132,7 +140,8 @@ def test_blocks_of_repeats_in_two_studies_are_one(tmp_path: Path) -> None:
         rng = np.random.default_rng(numbers[0])
         for number in numbers:
             for place, (optimizer, mean) in enumerate(TRUE.items()):
-                known = {"repeat": number, "varies_json": json.dumps(VARIES), "sampler_seed": 10 * number + place}
+                known: dict[str, Any] = {"repeat": number, "varies_json": json.dumps(VARIES)}
+                known["sampler_seed"] = 10 * number + place
                 arm_id = f"{optimizer}-w4a4" + (f"-r{number + 1}" if number else "")
                 arm = study.arm(optimizer, arm_id=arm_id, whole="w", margin=0.01, **known)
                 study.retrain(arm, float(mean + 0.002 * rng.standard_normal()), val_metric=0.9)
@@ -179,7 +188,11 @@ class TestControl:
                 seed += 1
                 arm = study.arm(optimizer, bits, margin=0.01, sampler_seed=seed)
                 for score in mean + 0.001 * rng.standard_normal(3):
-                    known = {"val_metric": 0.9 + gain, "calibrated_metric": 0.9, "seed": len(study._arms)}
+                    known: dict[str, Any] = {
+                        "val_metric": 0.9 + gain,
+                        "calibrated_metric": 0.9,
+                        "seed": len(study._arms),
+                    }
                     study.trial(arm, "retrain", test_metric=float(score), **{**known, "seed": int(1e6 * score)})
         sentence = told(tmp_path, QUANTIZATION).sentence
         if gain < 0.01:
@@ -208,7 +221,8 @@ class TestOverBoards:
     def boards(self, results: Path, repeats: int = 3) -> dict[str, Verdict]:
         """Two workloads of one whole study: adam is five margins ahead of sgd on one, and seven on the other."""
         for number, sgd in enumerate((0.90, 0.88)):
-            workload = {"workload": f"m-d{number}", "model": "m", "dataset": f"d{number}", "init": "pretrain"}
+            workload: dict[str, Any] = {"workload": f"m-d{number}", "model": "m", "dataset": f"d{number}"}
+            workload["init"] = "pretrain"
             study = repeated(results, repeats, {"adam": 0.95, "sgd": sgd}, name=f"s{number}", **workload)
             for row in study._arms:
                 row |= {"whole": "all", "sampler_seed": row["sampler_seed"] + 100_000 * number}
@@ -234,7 +248,12 @@ class TestOverBoards:
         for number, (level, mean) in enumerate((("own_rate", 0.90), ("adam", 0.94))):
             rng = np.random.default_rng(10 + number)
             for repeat in range(3):
-                known = {"varies_json": json.dumps(VARIES), "repeat": repeat, "margin": 0.01, "whole": "s"}
+                known: dict[str, Any] = {
+                    "varies_json": json.dumps(VARIES),
+                    "repeat": repeat,
+                    "margin": 0.01,
+                    "whole": "s",
+                }
                 arm_id = f"sgd-{level}-r{repeat}"
                 seed = 7_000 + 100 * number + repeat
                 arm = study.arm("sgd", arm_id=arm_id, step_optimizer=level, sampler_seed=seed, **known)
