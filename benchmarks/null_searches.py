@@ -20,6 +20,7 @@ import pandas as pd
 from tune_qat.config import stable_hash
 from tune_qat.config.statuses import RETRAIN
 from tune_qat.study import Study
+from tune_qat.study.begun import Begun
 from tune_qat.training import workload
 from tune_qat.training.checkpoints import save_checkpoint, weights_sha256
 from tune_qat.training.device import thread_count
@@ -65,8 +66,9 @@ class Group:
         arm = next(arm for arm in self.study.arms() if arm.repeat == self.number)
         seed = int(stable_hash([self.study.name, self.number, copy]), 16) % 2**32
         trivial = self.work.reference_points()["trivial_score"]
-        planner = Planner(study=self.study, work=DataDraws.of_study(self.study, lambda options: self.work))
-        queue = StudyQueue(planner, [], objective=Objective(1, 0.0, trivial), design_seeds={arm.arm_id: seed})
+        study = self.study.going_on(Begun(design_seeds={arm.arm_id: seed}))
+        planner = Planner(study=study, work=DataDraws.of_study(study, lambda options: self.work))
+        queue = StudyQueue(planner, [], objective=Objective(1, 0.0, trivial))
         for start in queue.starts:
             if self.number in start.repeats:
                 queue.start_known(start, self._sha256)

@@ -53,6 +53,7 @@ def recorded(study: Study) -> Recorded:
 def _as_recorded(run: Run) -> RecordedTrial:
     return RecordedTrial(
         trial_key=run.plan.trial_key,
+        arm_id=run.plan.arm_id,
         stage=run.plan.stage,
         config=run.plan.config,
         status=run.status,

@@ -50,14 +50,14 @@ valued AS (
 tried AS (
     SELECT study_id, arm_id, optimizer, dimension, low, high, is_log, is_option,
            is_option AND high >= 0.5 AND high < 1 AS is_average,
-           CASE WHEN dimension LIKE '%learning_rate' THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
+           CASE WHEN dimension IN ('learning_rate', 'step_rate') THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
                 WHEN is_log THEN least(sqrt(10), pow(high / low, 0.125)) ELSE (high - low) / 8 END AS near,
            any_value(value) FILTER (trial_key = best_key) AS best, min(value) AS lowest, max(value) AS highest
     FROM valued
     WHERE low < high
     GROUP BY ALL),
 steps AS (
-    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension LIKE '%learning_rate' THEN 10
+    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension IN ('learning_rate', 'step_rate') THEN 10
                    WHEN is_log THEN near * near ELSE 2 * near END AS step
     FROM tried
     WHERE best IS NOT NULL),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.records import SmallStudy
+from tests.helpers.records import SmallStudy, record_of
 from tests.helpers.study_files import write
 from tune_qat.cli.plan_text import describe, trial_epochs
 from tune_qat.config import UsageError
@@ -67,6 +67,14 @@ def test_stages_say_how_many_trials_and_epochs_and_where_asha_looks(load: Any) -
 @pytest.mark.parametrize("change", [{"asha.enabled": False}, {"asha.grace_epochs": 9}, {"training.epochs": 1}])
 def test_a_search_that_nothing_stops_is_not_said_to_be(load: Any, change: dict[str, Any]) -> None:
     assert "ASHA looks" not in describe(load(change), NOWHERE)
+
+
+def test_asha_looks_where_the_recorded_study_began(load: Any, tmp_path: Path) -> None:
+    study = load({"training.init": "pretrain", "pretrain": {"batch_size": 8, "epochs": 5}})
+    assert "ASHA looks at epoch 5" in describe(study, tmp_path / "results")
+    record_of(study, tmp_path / "results", scheduler="asha", max_epochs=9, grace_epochs=1)
+    text = describe(study, tmp_path / "results")
+    assert "ASHA looks at epoch 1, 3" in text and "stays at epoch 1 of 9, as this study began" in text
 
 
 def test_the_sum_of_epochs_is_the_cost(load: Any) -> None:

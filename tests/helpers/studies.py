@@ -16,6 +16,7 @@ def tiny_study(**changes: Any) -> Study:
         "space": {"optimizers": ["adam", "sgd_clip"], "batch_size": {"low": 16, "high": 64}},
         "stages": {"default": True, "random": 1, "search": 3, "retrain": 2},
         "search": {"startup_trials": 2},
+        "asha": {"grace_epochs": 1},
         "judgement": {"metric": "accuracy", "margin": 0.01},
     }
     return Study.model_validate({**values, **changes})

@@ -44,6 +44,7 @@ def test_every_block_without_a_record_says_that_it_is_no_measurement(tune_qat: A
     found = blocks(done)
     assert [block.startswith(f"{STAND_IN}{begin}") for block, begin in zip(found, BLOCKS, strict=True)] == [True] * 6
     assert "  choose " in found[-1] and "no ASHA" in found[-1]
+    assert "which first rung holds is unknown: to tell takes 8 default and random trials in each of 5 arms" in found[-1]
     assert "no ASHA: " in done.err, "the way is long: every setting is said as it is done"
 
 
@@ -52,7 +53,7 @@ def test_json_has_everything_as_numbers(tune_qat: Any, results: str) -> None:
     found = json.loads(done.out)
     assert (found["study"], found["stand_in"], found["workers"]) == ("small", False, 2)
     assert found["cost"]["trials"] == 49 and len(found["arms"]) == 4 and len(found["settings"]) == 10
-    assert found["rungs"] == [1, 2, 4, 8]
+    assert found["rungs"] == [1, 2, 4, 8] and found["earliest_rung"] is None
     assert (
         done.out == tune_qat("simulate", results, "--format", "json", "--workers", "2", "--compare", "--seeds", "1").out
     )

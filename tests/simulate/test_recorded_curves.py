@@ -30,6 +30,7 @@ def config(learning_rate: float, batch_size: int = 32, seed: int = 0) -> TrialCo
 def trial(key: str, rate: float, metrics: list[float | None], status: str = "completed", **more: Any) -> RecordedTrial:
     values: dict[str, Any] = {
         "trial_key": key,
+        "arm_id": "adam-w4a4",
         "stage": "random",
         "config": config(rate, more.pop("batch_size", 32), more.pop("seed", 0)),
         "status": status,
@@ -181,7 +182,7 @@ class TestLoad:
             load(tmp_path, small())
 
     def test_seconds_of_a_cpu_are_those_of_its_threads_together(self, results: Path) -> None:
-        row = {"trial_key": "a", "stage": "random", "status": "completed", "processors": 4}
+        row = {"trial_key": "a", "arm_id": "b", "stage": "random", "status": "completed", "processors": 4}
         row["params_json"] = json.dumps(config(1e-3).to_dict())
         found = _trial(row, {"a": [(0.1, 8.0), (0.2, 20.0)]})
         assert (found.device_seconds, found.seconds) == ((8.0, 12.0), (2.0, 3.0))

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from tests.simulate.small import small, write_record
+from tune_qat.results.early_stopping import Kept, kept_at
 from tune_qat.simulate import rungs as kept
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.load import load
-from tune_qat.simulate.loop import simulate
+from tune_qat.simulate.loop import Simulation, simulate
+from tune_qat.simulate.memory_record import Memory
 from tune_qat.simulate.rungs import Rung, Whole, over_arms, rungs, whole_curves
+from tune_qat.simulate.source import find
 from tune_qat.study import Study
+
+ESPCN = Path(__file__).parents[2] / "docs" / "results" / "espcn_photos" / "record"
 
 
 def study() -> Study:
@@ -99,3 +104,24 @@ def test_a_formula_has_the_whole_curve_of_every_trial() -> None:
     for whole in whole_curves(done):
         runs = [run for run in done.runs if run.plan.arm_id == whole.arm_id and run.plan.stage != "retrain"]
         assert len(whole.objectives) == sum(run.curve.status == "completed" for run in runs)
+
+
+def test_the_earliest_first_rung_of_a_recorded_study_is_that_of_its_default_and_random_trials() -> None:
+    source = find(str(ESPCN), None, {})
+    assert source.study.rungs == (2, 6), "as it began"
+    done = Simulation(source.study, source.curves, 1, Memory(start_sha256=source.curves.start_sha256))
+    arms = kept.evidence(done)
+    assert kept_at(2, arms, 3) == Kept(2, 12, 20) and kept_at(6, arms, 3) == Kept(6, 18, 20)
+    assert kept.earliest(done) == Kept(3, 14, 20)
+
+
+def test_with_a_formula_it_is_that_of_the_simulated_ones() -> None:
+    plenty = small(
+        stages={"default": True, "random": 8, "search": 2, "retrain": 0},
+        quantization={"bits": [[8, 8], [4, 4], [2, 2]]},
+    )
+    done = simulate(plenty, ClosedForm.of(plenty), workers=2)
+    assert [len(trials) for trials in kept.evidence(done)] == [9] * 6
+    found = kept.earliest(done)
+    assert found is not None and found.arms == 6 and not found.refuted
+    assert kept.earliest(simulate(small(), ClosedForm.of(small()), workers=1)) is None, "four trials an arm are too few"

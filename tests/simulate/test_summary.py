@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.simulate.small import small
+from tune_qat.results.early_stopping import Kept
 from tune_qat.simulate import summary
 from tune_qat.simulate.compare import Setting, choose, compare, settings
 from tune_qat.simulate.curves import Curve
@@ -102,7 +103,14 @@ def test_regret_is_of_what_the_study_would_choose_then() -> None:
 
 def setting(grace: int | None, epochs: float, regret: float | None, **more: Any) -> Setting:
     known: dict[str, Any] = dict(reduction_factor=2, rungs=(), own=False, trials=1, hours=1.0, device_hours=1.0)
-    known |= {"without_result": 0.0, "error": None, "largest_regret": None, "winners_lost": None, "extrapolated": 0.0}
+    known |= {
+        "without_result": 0.0,
+        "error": None,
+        "largest_regret": None,
+        "winners_lost": None,
+        "extrapolated": 0.0,
+        "best_kept": None,
+    }
     return Setting(grace_epochs=grace, epochs=epochs, regret=regret, **{**known, **more})
 
 
@@ -112,6 +120,8 @@ def test_the_fewest_epochs_within_the_margin_are_chosen_and_at_equal_time_the_le
     assert choose(found, 0.05, at_equal_time=False) is found[1]
     assert choose(found, 0.0, at_equal_time=False) is found[3]
     assert choose(found, 0.05, at_equal_time=True) is found[3]
+    refuted = replace(found[1], best_kept=Kept(1, 0, 5))
+    assert choose([found[0], refuted, *found[2:]], 0.05, at_equal_time=False) is found[2], "run would refuse it"
     late = replace(found[3], without_result=2.0)
     assert choose([*found[:3], late], 0.0, at_equal_time=True) is found[0], "an arm without a result has no regret"
     assert choose([setting(None, 0, None), setting(1, 0, None)], 0.1, at_equal_time=False) is None
@@ -125,14 +135,16 @@ def test_settings_are_a_grid_with_the_studys_own_and_without_asha() -> None:
     assert len(found) == 1 + 3 * 3
     odd = [own for _, own in settings(small(asha={"grace_epochs": 3, "reduction_factor": 5}))]
     assert len(odd) == 1 + 3 * 3 + 1 and odd.count(True) == 1
+    named = [(one.rungs, own) for one, own in settings(small(), 7)]
+    assert ((7,), False) in named and len(named) == 1 + 3 * 3 + 1
     none = [own for _, own in settings(small(asha={"enabled": False}))]
     assert none == [True, *[False] * 9]
 
 
 def test_every_setting_has_the_same_seeds_and_asha_saves_epochs() -> None:
     study = small(stages={"default": True, "search": 8, "retrain": 0}, **ONE_ARM)
-    found = list(compare(study, ClosedForm.of(study), workers=2, seeds=2))
-    assert found == list(compare(study, ClosedForm.of(study), workers=2, seeds=2))
+    found = list(compare(study, ClosedForm.of(study), [], workers=2, seeds=2))
+    assert found == list(compare(study, ClosedForm.of(study), [], workers=2, seeds=2))
     without, *others = found
     assert without.winners_lost == 0 and all(one.epochs < without.epochs for one in others)
     assert {one.trials for one in found} == {without.trials}

@@ -219,12 +219,27 @@ def test_the_default_batch_size_is_the_middle_power_of_two(low: int, high: int, 
 
 
 class TestRungs:
-    def test_the_first_is_a_ninth_of_the_epochs_and_each_next_three_times_as_far(self, load: Any) -> None:
+    def test_from_scratch_the_first_is_a_ninth_of_the_epochs_and_each_next_three_times_as_far(self, load: Any) -> None:
         assert load(training__epochs=27).rungs == (3, 9)
         assert load(training__epochs=100).rungs == (12, 36)
         assert load(training__epochs=1).rungs == ()
         assert load(asha__grace_epochs=9).rungs == ()
         assert load(asha__enabled=False).rungs == ()
+
+    @pytest.mark.parametrize("start", [PRETRAIN, {"training.init": "path", "training.init_path": "start.pt"}])
+    @pytest.mark.parametrize(("epochs", "rungs"), [(1, ()), (2, (1,)), (3, (2,)), (9, (5,)), (12, (6,)), (100, (50,))])
+    def test_behind_a_trained_start_the_first_is_not_before_half_of_them(
+        self, load: Any, start: dict[str, Any], epochs: int, rungs: tuple[int, ...]
+    ) -> None:
+        values = {key.replace(".", "__"): value for key, value in start.items()}
+        assert load(**values, training__epochs=epochs).rungs == rungs
+        assert load(**values, training__epochs=27, asha__grace_epochs=2).rungs == (2, 6, 18), "unless the file names it"
+
+    @pytest.mark.parametrize("name", bundled())
+    def test_no_bundled_study_has_an_early_one_behind_a_trained_start(self, name: str) -> None:
+        study = Study.load(name)
+        assert study.asha.enabled
+        assert study.training.init == "scratch" or 2 * study.first_rung >= study.training.epochs
 
     @pytest.mark.parametrize(
         ("epochs", "grace", "factor"),

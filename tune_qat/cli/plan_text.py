@@ -12,6 +12,7 @@ from tune_qat.study.cost import stage_epochs
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
+from tune_qat.tuning.begun import as_begun, kept
 
 
 def describe(study: Study, results: StoragePath) -> str:
@@ -19,6 +20,7 @@ def describe(study: Study, results: StoragePath) -> str:
 
     Minutes are known if the record has trials of this workload.
     """
+    study = as_begun(study, results)
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
     if recorded := _recorded(study, results):
         blocks.append([f"in {results}/: {recorded[0]}", *(f"  {line}" for line in recorded[1:])])
@@ -82,7 +84,7 @@ def _stages(study: Study) -> list[str]:
         limit += ", Sobol points" if stage == RANDOM and study.stages.design == "sobol" else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
-    return [*lines, *(f"  {sentence}" for sentence in used_up(study))]
+    return [*lines, *(f"  {sentence}" for sentence in (*used_up(study), *kept(study)))]
 
 
 def _recorded(study: Study, results: StoragePath) -> list[str]:

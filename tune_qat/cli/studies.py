@@ -100,6 +100,9 @@ def run(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run trials again that ended in an error.")
     ] = False,
+    allow_early_rung: Annotated[
+        bool, typer.Option("--allow-early-rung", help="Search although random trials refute ASHA's first rung.")
+    ] = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Run a study, or continue it.
@@ -129,6 +132,7 @@ def run(
         backend=backend,
         storage_patience=read_seconds(storage_patience, "--storage-patience"),
         retry_errors=retry_errors,
+        allow_early_rung=allow_early_rung,
         say=lambda text: print(text, file=sys.stderr),
         again=f"resume   {again}",
         display=display(live=not no_progress),

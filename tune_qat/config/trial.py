@@ -188,7 +188,7 @@ def _identity_of(scheme: Scheme) -> dict[str, Any]:
 
 
 def ninth(epochs: int) -> int:
-    """Return a ninth of the epochs, rounded up: where ASHA first looks, and the patience with a loss that explodes."""
+    """Return a ninth of the epochs, rounded up: the patience with a loss that explodes, and ASHA's from scratch."""
     return max(1, math.ceil(epochs / 9))
 
 

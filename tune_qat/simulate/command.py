@@ -38,7 +38,9 @@ def describe(
     done = simulate(source.study, source.curves, workers=given, time_budget=time_budget)
     settings: list[Setting] = []
     if seeds is not None:
-        for setting in compare(source.study, source.curves, workers=given, seeds=seeds, time_budget=time_budget):
+        found = kept.evidence(done)
+        options: dict[str, Any] = {"workers": given, "seeds": seeds, "time_budget": time_budget}
+        for setting in compare(source.study, source.curves, found, **options):
             settings.append(setting)
             say(f"{setting_name(setting)}: {setting.epochs:.0f} epochs")
     if form == "json":
@@ -59,5 +61,6 @@ def _values(source: Source, done: Simulation, settings: Sequence[Setting]) -> di
         "arms": summary.arms(done),
         "over_time": summary.over_time(done, source.margin),
         "rank_correlations": [asdict(row) for row in kept.rungs(done.study, kept.whole_curves(done))],
+        "earliest_rung": asdict(earliest) if (earliest := kept.earliest(done)) else None,
         "settings": [asdict(one) for one in settings],
     }

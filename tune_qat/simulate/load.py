@@ -139,6 +139,7 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     device_seconds = [max(0.0, now - before) for before, now in zip([0.0, *held], held, strict=False)]
     return RecordedTrial(
         trial_key=row["trial_key"],
+        arm_id=row["arm_id"],
         stage=row["stage"],
         config=TrialConfig.of_record(row["trial_key"], row["params_json"]),
         status=row["status"],

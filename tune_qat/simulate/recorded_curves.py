@@ -12,7 +12,18 @@ from itertools import product
 import numpy as np
 
 from tune_qat.config import Range, Scheme, TrialConfig
-from tune_qat.config.statuses import COMPLETED, FINALISTS, PRETRAIN, RETRAIN, SEARCHED_STAGES, STAGES, STOPPED
+from tune_qat.config.statuses import (
+    COMPLETED,
+    DEFAULT,
+    FINALISTS,
+    PRETRAIN,
+    RANDOM,
+    RETRAIN,
+    SEARCHED_STAGES,
+    STAGES,
+    STOPPED,
+)
+from tune_qat.results.early_stopping import Unstopped
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
 from tune_qat.study.arms import variant_in
@@ -33,6 +44,7 @@ class RecordedTrial:
     """Trial of the record with its curve."""
 
     trial_key: str
+    arm_id: str
     stage: str
     config: TrialConfig
     status: str
@@ -62,7 +74,7 @@ class Group:
         searched = [trial for trial in trials if trial.stage in SEARCHED_STAGES]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
         """Completed trials, without those of `finalists` and `retrain`, which are many seeds of few configurations."""
-        self._trials, self._dimensions, self._sign = trials, dimensions, sign
+        self.trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
         self._stages = np.array([trial.stage for trial in trials])
         self._whole_points = _points(self.whole, dimensions)
@@ -83,7 +95,7 @@ class Group:
             distances[~lending] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near: the hash chooses one of them, always the same.
-        near = [self._trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
+        near = [self.trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
         near = [trial for trial in near if trial.stage == plan.stage == FINALISTS] or near
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
@@ -166,10 +178,26 @@ class Recorded:
         """Return the completed trials of the arm's configurations before `retrain`."""
         return [trial for key in keys_of(arm) for trial in self.groups[key].whole]
 
+    def unstopped(self, arm: Arm) -> list[Unstopped]:
+        """Return the arm's own default and random trials, which nothing stopped."""
+        groups = (self.groups[key] for key in keys_of(arm))
+        own = (trial for group in groups for trial in group.trials if trial.arm_id == arm.arm_id)
+        return [
+            unstopped(trial.curve, self.objective)
+            for trial in own
+            if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED
+        ]
+
 
 def keys_of(arm: Arm) -> list[Key]:
     """Return the groups that an arm's trials are in; repeats share them."""
     return list(product(arm.optimizers, arm.schemes, [variant_in(arm.arm_id)]))
+
+
+def unstopped(curve: Curve, objective: Objective) -> Unstopped:
+    """Return a curve as evidence on rungs; one that diverged ends with the score of the constant predictor."""
+    signed = [None if metric is None else objective.of(metric) for metric in curve.metrics]
+    return Unstopped(signed, objective.of(objective.trivial if curve.end is None else curve.end))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

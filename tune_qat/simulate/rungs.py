@@ -1,4 +1,7 @@
-"""Agreement of ASHA's rungs with the final metric: rank correlation, and whether the best trial is kept."""
+"""Agreement of ASHA's rungs with the final metric: rank correlation, and whether the best trial is kept.
+
+The evidence on first rungs is that of a run, from default and random trials alone; the other rows are of whole curves.
+"""
 
 import math
 import warnings
@@ -9,9 +12,10 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
-from tune_qat.config.statuses import COMPLETED, SEARCH, SEARCHED_STAGES
+from tune_qat.config.statuses import COMPLETED, DEFAULT, RANDOM, SEARCH, SEARCHED_STAGES
+from tune_qat.results.early_stopping import Kept, Unstopped, earliest_that_holds, keeps_best
 from tune_qat.simulate.loop import Simulation
-from tune_qat.simulate.recorded_curves import Recorded
+from tune_qat.simulate.recorded_curves import Recorded, unstopped
 from tune_qat.study import Arm, Study
 from tune_qat.tuning.asha import cutoff
 
@@ -71,6 +75,22 @@ def _of_record(curves: Recorded, arm: Arm) -> tuple[list[Sequence[float | None]]
     return [trial.metrics for trial in (whole if survivors else free)], survivors
 
 
+def evidence(simulation: Simulation) -> list[list[Unstopped]]:
+    """Return the default and random trials of each arm: those of the record, or the simulated ones with a formula."""
+    curves, arms = simulation.curves, simulation.study.arms()
+    if isinstance(curves, Recorded):
+        return [curves.unstopped(arm) for arm in arms]
+    free = [run for run in simulation.runs if run.plan.stage in (DEFAULT, RANDOM)]
+    ends = [(run.plan.arm_id, unstopped(run.curve, curves.objective)) for run in free]
+    return [[trial for arm_id, trial in ends if arm_id == arm.arm_id] for arm in arms]
+
+
+def earliest(simulation: Simulation) -> Kept | None:
+    """Find the earliest first rung that holds with the study's reduction factor; None if none does or is known."""
+    study = simulation.study
+    return earliest_that_holds(evidence(simulation), study.training.epochs, study.asha.reduction_factor)
+
+
 def rungs(study: Study, found: Sequence[Whole]) -> list[Rung]:
     """Compute a row for each arm and rung of the study."""
     return [_rung(whole, rung, study.asha.reduction_factor) for whole in found for rung in study.rungs]
@@ -86,7 +106,7 @@ def _rung(whole: Whole, rung: int, factor: int) -> Rung:
         rung=rung,
         curves=len(end),
         rank_correlation=_correlation(now, end),
-        winner_kept=bool(kept[end == end.max()].any()),
+        winner_kept=keeps_best(now.tolist(), end.tolist(), factor),
         top_kept=min(TOP, int((kept & best).sum())) / TOP,
     )
 

@@ -15,6 +15,7 @@ from tune_qat.simulate.load import Loaded, load
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.study.file import bundled, is_study, recorded_study
+from tune_qat.tuning.begun import over
 
 WORKERS = 2
 """Trials at once in a study without a record."""
@@ -89,6 +90,6 @@ def _record(
     if "name" in overrides:
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
-    study = without_controls(study)
+    study = without_controls(over(study, [rows[name]], read_rows(results, "arms", name)))
     record = load(results, study)
     return Source(study=study, curves=record.curves, record=record, where=str(results))

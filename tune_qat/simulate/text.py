@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tune_qat.results.early_stopping import ARMS, TRIALS, kept_at
 from tune_qat.simulate import rungs as kept
 from tune_qat.simulate import summary
 from tune_qat.simulate.compare import Setting, choose
@@ -25,7 +26,7 @@ def report(
 ) -> str:
     """Write a block each for the source, cost, arms, time, rungs and ASHA settings, labelled if it is a formula's."""
     blocks = [_heading(source, done, workers_given), _cost(done), _arms(source, done), _over_time(source, done)]
-    blocks += [_rungs(done), *([_compared(source, settings, at_equal_time)] if settings else [])]
+    blocks += [_rungs(done), *([_compared(source, done, settings, at_equal_time)] if settings else [])]
     return "\n\n".join(f"{source.label}{block}" for block in blocks)
 
 
@@ -126,12 +127,12 @@ def _rungs(done: Simulation) -> str:
     return _table(title, head, shown, notes)
 
 
-def _compared(source: Source, settings: Sequence[Setting], at_equal_time: bool) -> str:
+def _compared(source: Source, done: Simulation, settings: Sequence[Setting], at_equal_time: bool) -> str:
     without = next(one for one in settings if one.grace_epochs is None)
     rows = [
         [setting_name(one), ", ".join(map(str, one.rungs)) or "-", round(one.trials), round(one.epochs),
          f"{one.epochs / without.epochs:.0%}" if without.epochs else "-", _span(one.hours), one.regret, one.error,
-         one.largest_regret, _percent(one.winners_lost), _percent(one.extrapolated)]
+         one.largest_regret, _percent(one.winners_lost), _percent(one.extrapolated), _first_rung(one)]
         for one in settings
     ]  # fmt: skip
     head = ["setting", "rungs", "trials", "epochs", "of no ASHA", "on the clock", "regret", "+-", "worst arm"]
@@ -142,8 +143,30 @@ def _compared(source: Source, settings: Sequence[Setting], at_equal_time: bool) 
     fewest = f"the fewest epochs of those whose regret is within {source.margin:g} of that without ASHA"
     why = "the least regret in this time" if at_equal_time else fewest
     name = setting_name(chosen).removesuffix(" *") if chosen else ""
-    notes.append(f"choose {name}: {why}" if chosen else "too few trials have ended for a choice")
-    return _table("settings of ASHA, * the study's own", [*head, "winners lost", "extrapolated"], rows, notes)
+    notes += [_earliest(done), f"choose {name}: {why}" if chosen else "too few trials have ended for a choice"]
+    columns = [*head, "winners lost", "extrapolated", "best kept at the first rung"]
+    return _table("settings of ASHA, * the study's own", columns, rows, notes)
+
+
+def _first_rung(setting: Setting) -> str:
+    found = setting.best_kept
+    if found is None or not found.enough:
+        return "unknown" if found else "-"
+    return f"{found.kept} of {found.arms}{' (refuted)' if found.refuted else ''}"
+
+
+def _earliest(done: Simulation) -> str:
+    """Name the earliest first rung that keeps the best default and random trials, or say why none is named."""
+    factor, found = done.study.asha.reduction_factor, kept.earliest(done)
+    if found is not None:
+        return (
+            f"the earliest first rung that holds is epoch {found.rung}: one in {factor} has the best in {found.figures}"
+        )
+    first = kept_at(1, kept.evidence(done), factor)
+    if first.enough:
+        return "no first rung holds: switch early stopping off, asha.enabled = false"
+    takes = f"{TRIALS} default and random trials in each of {ARMS} arms"
+    return f"which first rung holds is unknown: to tell takes {takes}, and {first.arms} have them"
 
 
 def setting_name(setting: Setting) -> str:

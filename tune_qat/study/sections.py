@@ -321,7 +321,7 @@ class AshaSection(Section):
 
     enabled: bool = True
     grace_epochs: AtLeastOne | None = None
-    """First rung; a ninth of the epochs where it is left out."""
+    """First rung; where it is left out half of the epochs behind a trained start, and a ninth of them from scratch."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
 

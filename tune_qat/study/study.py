@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from tune_qat import data, optimizers
-from tune_qat.config import SEEDS, QuantizerOptimizer, Range, Scheme, TrialConfig, ninth, stable_hash
+from tune_qat.config import SEEDS, QuantizerOptimizer, Range, Scheme, TrialConfig, stable_hash
 from tune_qat.config.statuses import DEFAULT, FINALISTS, RANDOM, RETRAIN, SEARCH
-from tune_qat.study import controls, rules, sections, steps
+from tune_qat.study import controls, rules, rungs, sections, steps
 from tune_qat.study.arms import OWN, OWN_RATE, Arm, arms_of, methods_of
+from tune_qat.study.begun import Begun
 from tune_qat.study.file import load_study
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.repeats import Repeat, check_repeats, repeat_of
@@ -42,6 +43,7 @@ class Study(Section):
     asha: sections.AshaSection = sections.AshaSection()
     controls: list[sections.ControlSection] = []
     judgement: sections.JudgementSection
+    _begun: Begun = PrivateAttr(default=Begun())
 
     @classmethod
     def load(cls, space: str, overrides: Mapping[str, Any] | None = None) -> "Study":
@@ -119,16 +121,23 @@ class Study(Section):
     @property
     def first_rung(self) -> int:
         """The epoch at which ASHA first looks at a trial."""
-        return self.asha.grace_epochs or ninth(self.training.epochs)
+        return self.asha.grace_epochs or self._begun.first_rung or rungs.default_first_rung(self.training)
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA may stop a trial."""
-        rung, rungs = self.first_rung, []
-        while rung < self.training.epochs and self.asha.enabled:
-            rungs.append(rung)
-            rung *= self.asha.reduction_factor
-        return tuple(rungs)
+        return rungs.rungs(self.first_rung, self.training, self.asha)
+
+    @property
+    def begun(self) -> Begun:
+        """Settings that the study began with and keeps; none of them is in its file."""
+        return self._begun
+
+    def going_on(self, begun: Begun) -> "Study":
+        """Return the study as it goes on over its record, with what it keeps of its begin."""
+        study = self.model_copy()
+        study._begun = begun
+        return study
 
     @property
     def batches_of_one(self) -> list[str]:
@@ -196,8 +205,11 @@ class Study(Section):
     def design_seed(self, arm: Arm) -> int:
         """Give the seed of the arm's random points and of its sampler: no two arms share a design.
 
-        The study's name is in it only where it names repeats: one under another name takes over the same trials.
+        The study's name is in it only where it names repeats: one under another name takes over the same trials. An arm
+        of a study that was begun before keeps the seed that it began with.
         """
+        if arm.arm_id in self._begun.design_seeds:
+            return self._begun.design_seeds[arm.arm_id]
         varies = self.repeat is None or "design" in self.repeat.varies
         board = [self.workload.model, self.workload.dataset, self.training.init]
         whole = self.whole if self.repeat else ""

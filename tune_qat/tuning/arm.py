@@ -24,11 +24,8 @@ ATTEMPTS = 20
 class ArmState:
     """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective, *, design_seed: int, earlier: Spaces) -> None:
-        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges.
-
-        `design_seed` draws its random points and seeds its sampler.
-        """
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces) -> None:
+        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges."""
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, PlannedTrial] = {}
@@ -36,12 +33,12 @@ class ArmState:
         self.sampler: ArmSampler | None = None
         self.proposals: dict[str, str] = {}
         """Sampler's names of live proposals, by trial key."""
-        self._study, self._planner, self._objective = planner.study, planner, objective
-        self._planned, self._design_seed = self._study.planned(arm), design_seed
+        self._study, self._planner, self.objective = planner.study, planner, objective
+        self._planned, self._design_seed = self._study.planned(arm), self._study.design_seed(arm)
         self._trial_seed, level = self._study.trial_seed(arm), arm.step_optimizer
         self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
-        self._design = SobolDesign(self._spaces, design_seed) if self._study.stages.design == "sobol" else None
+        self._design = SobolDesign(self._spaces, self._design_seed) if self._study.stages.design == "sobol" else None
         chosen = self._study.selection
         self._selection = Selection(objective, count=chosen.finalists, seeds=self._study.finalist_seeds(arm))
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
@@ -56,6 +53,9 @@ class ArmState:
     def best(self) -> Done | None:
         """Trial before `finalists` whose configuration is chosen: the best completed one, or the best finalist."""
         return self._selection.best
+
+    def planned(self, stage: str) -> int:
+        return self._planned[stage]
 
     def ended(self, stage: str) -> int:
         return self._counts[stage]
@@ -183,7 +183,7 @@ class ArmState:
         """Tell the sampler the result of a search trial; one that an earlier run proposed is added as history."""
         if self.sampler is None or plan.stage != SEARCH:
             return
-        objective = None if row["status"] == ERROR else self._objective.of_row(row)
+        objective = None if row["status"] == ERROR else self.objective.of_row(row)
         proposal = self.proposals.pop(plan.trial_key, None)
         if proposal is not None:
             self.sampler.tell(proposal, objective)
@@ -261,7 +261,7 @@ class ArmState:
         """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
         known = sorted(self.done.values(), key=lambda done: (STAGES.index(done[0].stage), done[0].number))
         history = [
-            (plan.config.optimizer, plan.values, self._objective.of_row(row))
+            (plan.config.optimizer, plan.values, self.objective.of_row(row))
             for plan, row in known
             if plan.stage in SEARCHED_STAGES and row["status"] != ERROR and self._planner.in_range(plan)
         ]

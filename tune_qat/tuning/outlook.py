@@ -16,8 +16,6 @@ from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.standing import standing_of
 
 COLUMNS = (
-    "arm_id",
-    "sampler_seed",
     "dataset",
     "dataset_options_json",
     "data_fingerprint",
@@ -46,9 +44,8 @@ def outlook(study: Study, results: StoragePath) -> list[str]:
         study=study, work=works, init_sha256=from_path[0]["init_checkpoint_sha256"] if from_path else None
     )
     record = read_rows(results, "trials", study.name)
-    seeds = {row["arm_id"]: row["sampler_seed"] for row in own if row["sampler_seed"] is not None}
     objective = Objective(arms[0]["sign"], 0.0, arms[0]["trivial_score"])
-    queue = StudyQueue(planner, record, objective=objective, design_seeds=seeds)
+    queue = StudyQueue(planner, record, objective=objective)
     others = OtherStudies(results, study.name, ("taken_from", "checkpoint_sha256"))
     coming = list[str]()
 

@@ -16,7 +16,7 @@ from tune_qat.tuning.start_state import StartState, start_states
 class StudyQueue:
     """The study's trials in the order pretrain, default, random, search, finalists, retrain.
 
-    The stages of one arm follow each other; an arm does not wait for the other arms.
+    The stages of one arm follow each other; an arm does not wait for the other arms, unless `may_search` has it wait.
     """
 
     def __init__(
@@ -26,18 +26,15 @@ class StudyQueue:
         *,
         objective: Objective,
         earlier: Mapping[str, Spaces] | None = None,
-        design_seeds: Mapping[str, int] | None = None,
         trivial_scores: Mapping[int, float] | None = None,
     ) -> None:
         """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet.
 
-        By arm, `earlier` holds the ranges that its trials were searched in before, where they were others, and
-        `design_seeds` the seed of the design that it began with. By repeat, `trivial_scores` holds the constant
-        predictor's score on its validation data, where that is not the same in all of them.
+        By arm, `earlier` holds the ranges that its trials were searched in before, where they were others. By repeat,
+        `trivial_scores` holds the constant predictor's score on its validation data, where that is not the same in all.
         """
         self.study, self.planner, self.objective = planner.study, planner, objective
-        self._record, self._earlier, self._design_seeds = record, earlier or {}, design_seeds or {}
-        self._trivial_scores = trivial_scores or {}
+        self._record, self._earlier, self._trivial_scores = record, earlier or {}, trivial_scores or {}
         self.starts = start_states(self.study, planner)
         self.arms: dict[str, ArmState] = {}
         """Arms by id, of the starts that are known."""
@@ -48,6 +45,8 @@ class StudyQueue:
         """Whether no new trials start, because of the user, a budget or a failure."""
         self.again: list[PlannedTrial] = []
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
+        self.may_search: Callable[[], bool] = lambda: True
+        """Tells whether trials of the search may start; asked once all arms are there and have begun the stages before."""
         self._open_arms()
 
     @property
@@ -82,7 +81,6 @@ class StudyQueue:
             self._record,
             objective=self.objective,
             earlier=self._earlier,
-            design_seeds=self._design_seeds,
             trivial_scores=self._trivial_scores,
         )
         for start in other.starts:
@@ -100,10 +98,6 @@ class StudyQueue:
         key = start.plan and start.plan.trial_key
         whole = (row for row in self._record if row["trial_key"] == key and row["status"] == COMPLETED)
         return next(whole, None)
-
-    def design_seed(self, arm: Arm) -> int:
-        """Return the seed of an arm's design: the one that it began with, or that of the study."""
-        return self._design_seeds.get(arm.arm_id, self.study.design_seed(arm))
 
     def start_of(self, arm: Arm) -> StartState:
         """Return the start of an arm."""
@@ -133,8 +127,11 @@ class StudyQueue:
                 start.live = True
                 return start.plan
         arm = ArmState
-        searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
-        steps = (*searched, arm.next_finalist, arm.next_retrain)
+        before = (arm.next_cut_off, arm.next_default, arm.next_random)
+        plan = next((plan for step in before if (plan := self._first(step))), None)
+        if plan is not None or not self.open or not self.may_search():
+            return plan
+        steps = (arm.next_search, arm.next_finalist, arm.next_retrain)
         return next((plan for step in steps if (plan := self._first(step))), None)
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
@@ -182,7 +179,6 @@ class StudyQueue:
                     arm,
                     start.planner,
                     replace(self.objective, trivial=self._trivial_scores.get(arm.repeat, self.objective.trivial)),
-                    design_seed=self.design_seed(arm),
                     earlier=self._earlier.get(arm.arm_id, {}),
                 )
                 added.add(arm.arm_id)

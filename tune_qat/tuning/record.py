@@ -195,7 +195,6 @@ class Record:
             {
                 **arm_columns(self.study, self.works.of(self.study.data_options(arm.repeat)), arm),
                 **self._shared(arm),
-                "sampler_seed": queue.design_seed(arm),
                 "subset_overlap": overlaps.get(arm.repeat),
                 "init_checkpoint_sha256": queue.start_of(arm).planner.init_sha256,
                 "best_config_id": best.get(arm.arm_id),

@@ -114,6 +114,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "start_name": drawn.start.label if drawn.start else None,
         "init": study.training.init,
         "sampler": study.search.sampler,
+        "sampler_seed": study.design_seed(arm),
         "design": study.stages.design,
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,

@@ -20,6 +20,7 @@ from tune_qat.training import workload
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
+from tune_qat.tuning.begun import as_begun, kept
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import (
     check_batch_sizes,
@@ -52,6 +53,7 @@ def run(
     backend: str = AUTO,
     storage_patience: float = 600.0,
     retry_errors: bool = False,
+    allow_early_rung: bool = False,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
     again: str = "",
@@ -72,12 +74,14 @@ def run(
         backend: eager, inductor (compiled), or auto: compiled if the study is long enough to earn the compilation back.
         storage_patience: seconds for which refused reads and writes (a full disk, a lost share) are tried again.
         retry_errors: run trials again that have ended in an error.
+        allow_early_rung: go on with a first rung of ASHA that the study's own random trials refute.
         display: called with the searcher, to which it may `listen`, and the resources; returns a context manager.
         say: called with a sentence for each decision that is made once for the whole study.
         again: line that says how to go on, the last one of every error below that ends a study in its middle.
 
     Raises:
-        UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then.
+        UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then. A first rung
+            of ASHA that random trials refute is found before the first trial of the search, and all of them are kept.
         TooManyFailures: more trials failed than `max_failed_trials`.
         StudyHalted: what every trial needs is gone, such as the checkpoint that they begin from.
         StorageRefused: the record could not be read or written for longer than `storage_patience`.
@@ -100,7 +104,9 @@ def run(
         for sentence in used_up(study):
             say(sentence)
         patience = Patience(folder, storage_patience, say)
-        with _session(study, works, budget, meter, patience, retry_errors) as session:
+        with _session(
+            study, works, budget, meter, patience, retry_errors, allow_early_rung=allow_early_rung
+        ) as session:
             if not session.complete:
                 with _connected(session, address, signals, again):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
@@ -156,7 +162,14 @@ def _checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
 
 @contextmanager
 def _session(
-    study: Study, works: DataDraws[Workload], budget: Budget, meter: Meter, patience: Patience, retry_errors: bool
+    study: Study,
+    works: DataDraws[Workload],
+    budget: Budget,
+    meter: Meter,
+    patience: Patience,
+    retry_errors: bool,
+    *,
+    allow_early_rung: bool = False,
 ) -> Iterator[Session]:
     """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
@@ -172,7 +185,10 @@ def _session(
         recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
-        session = Session(study, works, recorded, budget, meter, patience)
+        study = patience.read(partial(as_begun, study, results))
+        session = Session(study, works, recorded, budget, meter, patience, allow_early_rung=allow_early_rung)
+        for sentence in () if session.complete else kept(study):
+            patience.say(sentence)
         sessions.append(session)
         session.begin()
         yield session

@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.exceptions import RayError
 
-from tune_qat.config import StorageRefused, TooManyFailures
+from tune_qat.config import StorageRefused, TooManyFailures, UsageError
 from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import study_file, table_folder
 from tune_qat.results.other_studies import OtherStudies
@@ -34,6 +34,7 @@ from tune_qat.tuning.plan import DataDraws, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
+from tune_qat.tuning.rung_check import RungCheck
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.searcher import StudySearcher
 from tune_qat.tuning.shared_start import open_arms
@@ -72,6 +73,8 @@ class Session:
         budget: Budget,
         meter: Meter,
         patience: Patience,
+        *,
+        allow_early_rung: bool = False,
     ) -> None:
         """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses."""
         self.study, self.works, self.recorded = study, works, recorded
@@ -89,13 +92,11 @@ class Session:
         self._earlier = earlier_spaces(study, earlier_arms, recorded)
         trivial = {one: self.record.points_of_repeat(one)["trivial_score"] for one in study.repeat_numbers}
         objective = Objective(task.sign, task.worst_metric, next(iter(trivial.values())))
-        design_seeds = {row["arm_id"]: row["sampler_seed"] for row in earlier_arms if row["sampler_seed"] is not None}
         self.queue = StudyQueue(
             planner,
             recorded,
             objective=objective,
             earlier=self._earlier,
-            design_seeds=design_seeds,
             trivial_scores=trivial,
         )
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
@@ -105,6 +106,8 @@ class Session:
         self.searcher.on_give_up = self._hurry
         self._fitting = False
         self._starts = open_arms(self.queue, patience)
+        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=allow_early_rung)
+        self.queue.may_search = self._rung_check
 
     @property
     def known(self) -> list[Mapping[str, Any]]:
@@ -122,7 +125,7 @@ class Session:
     def begin(self) -> None:
         """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
 
-        Raises `StorageRefused` if a row could not be written.
+        Raises `StorageRefused` if a row could not be written, `UsageError` for a first rung that the record refutes.
         """
         if any(plan.trial_key in self._others for plan in self.queue.ahead()):
             self._write_study(complete=False)
@@ -132,6 +135,9 @@ class Session:
             raise self.searcher.refused
         for line in standing_of(expected(self.queue), self.recorded).lines():
             self.say(line)
+        self._rung_check.begin()
+        if self.searcher.refused:
+            raise self.searcher.refused
 
     def run(
         self, given: Resources, backend: str, display: Callable[[Any, Resources], Any] | None, stops: Stops
@@ -218,6 +224,11 @@ class Session:
         self.record.refuse(error)
         self.searcher.give_up(error)
 
+    def _refuse(self, error: UsageError) -> None:
+        """Start no more trials; those that run come to their end, and the run ends with this error."""
+        self.searcher.refused = self.searcher.refused or error
+        self.queue.closed = True
+
     def _hurry(self) -> None:
         """End the Tune run after its current step, and wait for storage no more."""
         self._patience.spent = True
@@ -225,7 +236,7 @@ class Session:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def close(self) -> None:
-        """Write the study's last row; raise `TooManyFailures` or `StorageRefused` if the study could not go on."""
+        """Write the study's last row; raise the error with which the study could not go on, if there is one."""
         if self.searcher.refused:
             raise self.searcher.refused
         self._write_study(complete=self.complete)

@@ -1,0 +1,60 @@
+"""What a study keeps of its begin: the first rung, where a default has set it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.records import record_of
+from tests.helpers.studies import tiny_study
+from tune_qat.study import Study
+from tune_qat.tuning.begun import as_begun, kept
+
+
+def study(**changes: Any) -> Study:
+    """Nine epochs behind a trained start: half of them, where the file names no first rung."""
+    return tiny_study(**{"training": {"epochs": 9}, "asha": {}, **changes})
+
+
+def recorded(results: Path, before: Study, **arms: Any) -> None:
+    values = {"scheduler": "asha", "max_epochs": 9, "init": "pretrain", "grace_epochs": 1, **arms}
+    record_of(before, results, **values)
+
+
+def test_a_new_study_has_todays_default(tmp_path: Path) -> None:
+    found = as_begun(study(), tmp_path)
+    assert found == study() and found.first_rung == 5 and kept(found) == []
+
+
+def test_one_begun_with_an_earlier_default_keeps_it_and_says_so(tmp_path: Path) -> None:
+    recorded(tmp_path, study())
+    found = as_begun(study(), tmp_path)
+    assert found.rungs == (1, 3)
+    assert kept(found) == [
+        "ASHA's first rung stays at epoch 1 of 9, as this study began; without a record it would be epoch 5. "
+        "asha.grace_epochs names another."
+    ]
+    assert as_begun(found, tmp_path).rungs == (1, 3), "and again, after it has gone on"
+
+
+@pytest.mark.parametrize(
+    ("today", "arms", "rung"),
+    [
+        ({"asha": {"grace_epochs": 3}}, {}, 3),  # the file decides
+        ({"asha": {"enabled": False}}, {}, 5),
+        ({}, {"scheduler": "none"}, 5),  # nothing was stopped
+        ({}, {"max_epochs": 27, "grace_epochs": 3}, 5),  # trials of another length, none of which counts
+        ({}, {"init": "scratch"}, 5),
+        ({}, {"grace_epochs": 5}, 5),
+        ({"training": {"epochs": 9, "init": "scratch"}}, {"init": "scratch"}, 1),
+    ],
+)
+def test_otherwise_it_has_todays(tmp_path: Path, today: dict[str, Any], arms: dict[str, Any], rung: int) -> None:
+    recorded(tmp_path, study(), **arms)
+    found = as_begun(study(**today), tmp_path)
+    assert found.first_rung == rung and found.begun.first_rung is None and kept(found) == []
+
+
+def test_a_rung_that_the_file_named_and_does_not_name_any_more_is_gone(tmp_path: Path) -> None:
+    recorded(tmp_path, study(asha={"grace_epochs": 1}))
+    assert as_begun(study(), tmp_path).first_rung == 5

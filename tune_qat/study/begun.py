@@ -1,0 +1,14 @@
+"""Settings that a study began with and keeps, though its file leaves them to a default that has changed since."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """Settings of an earlier run, from the record of the study; a study that begins has none."""
+
+    first_rung: int | None = None
+    """First rung where the file names none."""
+    design_seeds: Mapping[str, int] = field(default_factory=dict)
+    """Seeds of the designs that arms began with, by their id."""

@@ -1,0 +1,59 @@
+"""Settings that a study keeps from its begin, read from its record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_qat.results.reader import read_rows
+from tune_qat.storage.paths import StoragePath
+from tune_qat.study import Study
+from tune_qat.study.begun import Begun
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def as_begun(study: Study, results: StoragePath) -> Study:
+    """Return the study as it goes on over what a results folder has of it. Raises the errors of `read_rows`."""
+    return over(study, read_rows(results, "studies", study.name), read_rows(results, "arms", study.name))
+
+
+def over(study: Study, studies: Rows, arms: Rows) -> Study:
+    """Return the study as it goes on over its recorded rows of `studies`, one or none, and `arms`."""
+    plain = study.going_on(Begun())
+    same_seed = any(row["seed"] == study.seed for row in studies)
+    seeds = {row["arm_id"]: row["sampler_seed"] for row in arms if same_seed and row["sampler_seed"] is not None}
+    return plain.going_on(Begun(first_rung=_first_rung(plain, studies, arms), design_seeds=seeds))
+
+
+def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:
+    """Return the first rung that a default has set before, where it is another one today; None otherwise.
+
+    The file has left it out then as now, and the trials are as long and start alike: otherwise the user has changed it,
+    or no recorded trial counts.
+    """
+    now = ("asha", study.training.epochs, study.training.init)
+    named = any(_named(row) for row in studies)
+    for arm in arms:
+        before = arm["scheduler"], arm["max_epochs"], arm["init"]
+        if study.asha.enabled and study.asha.grace_epochs is None and not named and before == now:
+            return None if arm["grace_epochs"] == study.first_rung else arm["grace_epochs"]
+    return None
+
+
+def _named(row: Mapping[str, Any]) -> bool:
+    """Return whether the file that a study was last run with names the first rung."""
+    definition = json.loads(row["definition_json"])
+    asha = definition.get("asha") if isinstance(definition, dict) else None
+    return isinstance(asha, dict) and asha.get("grace_epochs") is not None
+
+
+def kept(study: Study) -> list[str]:
+    """Return a sentence for each setting that the study keeps though a study begun now would have another."""
+    first = study.begun.first_rung
+    if first is None:
+        return []
+    today = study.going_on(Begun()).first_rung
+    return [
+        f"ASHA's first rung stays at epoch {first} of {study.training.epochs}, as this study began; without a record "
+        f"it would be epoch {today}. asha.grace_epochs names another."
+    ]
