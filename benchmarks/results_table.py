@@ -16,12 +16,12 @@ STUDIES = {"lenet5_mnist_small": "LeNet-5", "espcn_photos": "ESPCN"}
 
 
 def results_table() -> str:
-    """Markdown: a row an optimizer, a column a study and bit width; mean, 95 % interval and letters."""
+    """Markdown: a row an optimizer, a column a study and bit width; mean and 95 % interval, or what collapsed."""
     cells: dict[str, dict[str, str]] = {}
     for study, model in STUDIES.items():
         for row in standings(analysis.answers(FOLDER / study / "record")).itertuples():
             column = f"{model} {row.weight_bits}/{row.activation_bits}, n = {row.n}"
-            cells.setdefault(row.optimizer, {})[column] = f"{_said(row)} {row.letters}"
+            cells.setdefault(row.optimizer, {})[column] = _said(row)
     columns = list(next(iter(cells.values())))
     return table(
         ["optimizer", *columns], [[name, *(found[column] for column in columns)] for name, found in cells.items()]
@@ -31,7 +31,7 @@ def results_table() -> str:
 def _said(row: Any) -> str:
     scale, digits = (100, 2) if row.unit == "fraction" else (1, 2)
     mean, low, high = (f"{scale * value:.{digits}f}" for value in (row.mean, row.ci_low, row.ci_high))
-    return f"{mean} ({low} .. {high})"
+    return f"{mean} ({row.failed} of {row.trials} collapsed)" if row.failed else f"{mean} ({low} .. {high})"
 
 
 def main() -> None:

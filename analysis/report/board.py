@@ -11,26 +11,42 @@ from analysis.report.bars import bar, scale, swatch
 from analysis.report.cells import NOTHING, cell, score, unit_name
 from analysis.stats import standings
 from analysis.stats.boards import ARM, BOARD
+from analysis.stats.retrained import by_board
+from analysis.stats.scope import scopes
 
+RANKING = ["letters", "equivalents", "p_best"]
+"""Columns of `standings` that rank optimizers."""
 REFERENCES = {"trivial": "best constant prediction", "nearest": "nearest neighbour", "bicubic": "bicubic"}
 
 
 def standing(results: Results | Answers) -> pd.DataFrame:
     """Return the leaderboard with added statistics: letters, probability to be best, reason for no interval, hours.
 
-    Where a study has several repeats, mean, interval and `n` are over these instead of seeds.
+    Where a study has several repeats, mean, interval and `n` are over these instead of seeds. Letters, groups of
+    equivalents and the probability rank optimizers: they are empty where the design of a study does not allow that.
     """
     asked = answers(results)
     board = asked.frame("leaderboard")
     hours = asked.frame("budget").groupby(ARM, dropna=False)["device_s"].sum().div(3600).rename("device_hours")
-    added = ["mean", "ci_low", "ci_high", "n", "counts", "why", "letters", "p_best"]
+    added = ["mean", "ci_low", "ci_high", "n", "counts", "why", *RANKING]
     told = kept(standings, asked)[[*ARM, *added]]
     merged = board.merge(told, on=ARM, how="left", suffixes=("", "_told"))
     for name in ("mean", "ci_low", "ci_high", "n"):
         stood = merged["letters"].notna()
         merged[name] = merged[name].mask(stood, merged[f"{name}_told"])
     merged = merged.drop(columns=[name for name in merged if str(name).endswith("_told")])
+    merged.loc[~_ranked(asked, merged), RANKING] = None
     return merged.merge(hours.reset_index(), on=ARM, how="left")
+
+
+def _ranked(asked: Answers, board: pd.DataFrame) -> pd.Series:
+    """Return for each row whether the design of its study allows it to rank optimizers."""
+    rows = by_board(board)
+    allowed = scopes(asked, rows)
+    of_optimizers = pd.Series(False, index=board.index)
+    for key, found in rows.items():
+        of_optimizers[found.index] = allowed[key].of_optimizers
+    return of_optimizers
 
 
 def leaderboards(board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -65,6 +81,7 @@ def _one(rows: pd.DataFrame) -> dict[str, Any]:
                 "n": int(row["n"]),
                 "diverged": cell(row["diverged"]) if row["n"] else NOTHING,
                 "letters": "" if pd.isna(row["letters"]) else row["letters"],
+                "equivalents": "" if pd.isna(row["equivalents"]) else row["equivalents"],
                 "p_best": "" if pd.isna(row["p_best"]) else f"{100 * row['p_best']:.0f} %",
                 "device_hours": "" if pd.isna(row["device_hours"]) else f"{row['device_hours']:.2g}",
                 "learning_rate": cell(row["learning_rate"]),
@@ -78,7 +95,7 @@ def _one(rows: pd.DataFrame) -> dict[str, Any]:
         "unit": unit_name(unit),
         "joint": joint,
         "lines": lines,
-        "columns": [name for name in ("letters", "p_best", "device_hours") if any(line[name] for line in lines)],
+        "columns": [name for name in (*RANKING, "device_hours") if any(line[name] for line in lines)],
         "references": [
             {
                 "name": REFERENCES[name],

@@ -8,7 +8,9 @@ import pandas as pd
 from analysis.answers import Answers
 from analysis.report.cells import cell
 from analysis.report.studies import studies
+from analysis.report.versions import versions
 from analysis.stats import what_seeds_varied
+from analysis.stats.design_checks import tested_once
 from tune_qat.results.publishable import publishable
 from tune_qat.results.views import read_sql
 
@@ -19,7 +21,12 @@ def made(answers: Answers) -> list[dict[str, Any]]:
     hashes = answers.frame(read_sql(__file__, "arms")).set_index("study_id")
     varied = what_seeds_varied(answers)
     return [
-        _study(row, _row(start, row["study_id"]), _row(hashes, row["study_id"]), varied.get(row["study_id"], ""))
+        _study(
+            {**row, "test_data": tested_once(answers, row["study_id"])[1]},
+            _row(start, row["study_id"]),
+            _row(hashes, row["study_id"]),
+            varied.get(row["study_id"], ""),
+        )
         for row in _records(answers)
     ]
 
@@ -29,6 +36,17 @@ def _records(answers: Answers) -> list[dict[str, Any]]:
     return found
 
 
+def _trials(study: dict[str, Any]) -> str:
+    ended = f"{study['ended']} of {cell(study['planned'])} planned have ended"
+    return f"{ended}; {replaced(study['replaced'])}" if study["replaced"] else ended
+
+
+def replaced(trials: int) -> str:
+    """Return the clause on recorded trials that no answer counts."""
+    which = "another belongs" if trials == 1 else f"{trials} others belong"
+    return f"{which} to a version of the study or a configuration that was replaced since"
+
+
 def _row(frame: pd.DataFrame, study: str) -> dict[str, Any]:
     return dict(frame.loc[study]) if study in frame.index else {}
 
@@ -36,7 +54,8 @@ def _row(frame: pd.DataFrame, study: str) -> dict[str, Any]:
 def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any], varied: str) -> dict[str, Any]:
     facts = {
         "state": "complete" if study["complete"] else "not complete",
-        "trials": f"{study['ended']} of {cell(study['planned'])} planned have ended",
+        "trials": _trials(study),
+        "test data": study["test_data"],
         "command": publishable(study["command"]) if isinstance(study["command"], str) else None,
         "run": f"{cell(study['started_at'])} to {cell(study['finished_at'])}",
         "tune_qat": f"{study['tune_qat_version']}, commit {cell(study['git_commit'])}",
@@ -49,6 +68,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "margin of practical equivalence": f"{cell(start.get('margin'))} {start.get('unit') or ''}",
         "alpha": start.get("alpha"),
         "hash of the preregistration": study["prereg_hash"],
+        "hash of the study file": study["file_hash"],
         "hash of the ranges": hashes.get("space"),
         "hash of the data": hashes.get("data"),
         "hash of the split": hashes.get("split"),
@@ -58,6 +78,7 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "study_id": study["study_id"],
         "varied": varied,
         "facts": [(name, cell(value)) for name, value in facts.items() if not _unknown(value)],
+        "versions": versions(study["versions_json"]),
         "definition": _pretty(study["definition_json"]),
     }
 

@@ -11,22 +11,24 @@ VERDICT = Block(
     "verdict",
     "Verdict",
     "The verdict",
-    "Drawn from the intervals by fixed rules, which may say that nothing can be told.",
+    "Drawn from the intervals by fixed rules, which may say that nothing can be told. They speak of the configurations "
+    "that a search found, and of optimizers only where the search was repeated often enough.",
     (),
     before="verdict.html.j2",
     questions=(
-        *("retrain_scores", "budget", "leaderboard", "start"),
-        *("edge_of_range", "environments", "identical_runs"),  # read by the badges
+        *("retrain_scores", "budget", "leaderboard", "start", "identical_runs"),
+        *("edge_of_range", "environments"),  # read by the badges
     ),
 )
 
 LEADERBOARD = Block(
     "leaderboard",
     "Leaderboard",
-    "Which optimizer is best?",
+    "Which is best?",
     "Mean on test data over retrain seeds, with a 95 % interval (Student's t). A trial that diverged, ran out of "
     "memory or failed counts as the best constant prediction, never as nothing. A triangle is off the scale. "
-    "Optimizers that share a letter cannot be told apart; P(best) is the posterior probability of the best mean.",
+    "Where searches were repeated often enough to rank optimizers, those that share a letter cannot be told apart, "
+    "those that share a number are equivalent, and P(best) is the posterior probability of the best mean.",
     (
         Exhibit(
             "leaderboard",
@@ -40,6 +42,46 @@ LEADERBOARD = Block(
             "comparisons",
             "Every two optimizers: differences with intervals, corrected over all pairs (Holm)",
             "comparisons",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "collapses",
+            "Collapse: repeats, or seeds, in which a run failed or learned nothing",
+            "collapses",
+            ("retrain_scores",),
+            missing=retrained,
+            folded=True,
+        ),
+        of_statistic(
+            "spread_over_repeats",
+            "Spread of each difference over repeats, without that of seeds (REML)",
+            "spread_over_repeats",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "chances",
+            "Chance that a run of one optimizer beats a run of the other",
+            "chances",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "start_effects",
+            "Does the optimizer of the start change a difference?",
+            "start_effects",
+            ("retrain_scores", "start"),
+            missing=ranked,
+            folded=True,
+        ),
+        of_statistic(
+            "differences_over_images",
+            "Differences over repeats and test images",
+            "differences_over_images",
             ("retrain_scores", "start"),
             missing=ranked,
             folded=True,
@@ -61,8 +103,17 @@ QUANTIZATION = Block(
     "Quantization",
     "Does quantization change the ranking?",
     "What an optimizer loses against its own 32/32 control, minus what another one loses: an interval without zero "
-    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization.",
+    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization. "
+    "Where no 32/32 arm gains more than the margin over its start, the control cannot move and tells nothing.",
     (
+        of_statistic(
+            "beginnings",
+            "On validation data: the start, after calibration, and at the end",
+            "beginnings",
+            ("retrain_scores",),
+            missing=retrained,
+            folded=True,
+        ),
         of_question(
             "quantization_effect",
             "Lost less than the reference optimizer, paired by seed",
@@ -101,6 +152,14 @@ QUANTIZATION = Block(
             missing=compared,
             folded=True,
         ),
+        of_statistic(
+            "near_ceiling",
+            "Scores near a ceiling: error ratios, and the share of the quantization loss that training recovers",
+            "near_ceiling",
+            ("retrain_scores",),
+            missing=compared,
+            folded=True,
+        ),
         of_question(
             "generalization_gap",
             "Does quantization regularise: train metric minus test metric",
@@ -114,9 +173,9 @@ QUANTIZATION = Block(
 RANKS = Block(
     "ranks",
     "Ranks over workloads",
-    "Over all workloads and bits, which optimizers rank apart?",
-    "A block is a workload at one bit width, never a seed. A test of ranks needs six blocks or more; with fewer, mean "
-    "ranks are shown without a test.",
+    "Over all workloads, which optimizers rank apart?",
+    "A block is a workload, a pair of model and data, never a seed; bits, methods and kinds of start are ranked apart. "
+    "A test of ranks needs six workloads or more; with fewer, nothing is said of optimizers in general.",
     (
         of_statistic(
             "mean_ranks",
@@ -124,7 +183,7 @@ RANKS = Block(
             "mean_ranks",
             ("retrain_scores",),
             figure=figures.critical_differences,
-            empty="No optimizer has a retrain score in every block.",
+            empty="No optimizer has a retrain score on every workload.",
         ),
         of_statistic(
             "rank_comparisons",
@@ -133,6 +192,13 @@ RANKS = Block(
             ("retrain_scores",),
             folded=True,
             empty="Pairs of mean ranks are not compared, for the same reason.",
+        ),
+        of_statistic(
+            "pooled_differences",
+            "Differences over all boards of a study, in margins",
+            "pooled_differences",
+            ("retrain_scores", "start"),
+            folded=True,
         ),
         of_statistic(
             "interquartile_means",

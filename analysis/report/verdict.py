@@ -4,19 +4,33 @@ from typing import Any
 
 from analysis.answers import Answers
 from analysis.stats import verdicts
+from analysis.stats.scope import studies_of
+from analysis.stats.verdict import ALL_BOARDS
 
 
 def verdict(answers: Answers) -> list[dict[str, Any]]:
-    """Return for each workload of each study its sentences by board, and the tables and questions behind them."""
+    """Return for each workload of each study its sentences by board, and the tables and questions behind them.
+
+    `needed` has what it would take to say more, and `studies` the names of the studies whose badges belong to it.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    said = verdicts(answers)
+    said, studies = verdicts(answers), studies_of(answers)
     several = len({one.method for one in said if one.weight_bits != 32}) > 1
     for one in said:
-        empty: dict[str, Any] = {"study_id": one.study_id, "workload": one.workload, "lines": {}, "tables": {}}
-        shown = found.setdefault((one.study_id, one.workload), {**empty, "questions": {}})
+        shown = found.setdefault(
+            (one.study_id, one.workload),
+            {
+                **{"study_id": one.study_id, "workload": one.workload, "lines": {}, "needed": {}},
+                # Badges stand under the boards of a study, once.
+                "studies": [] if one.workload == ALL_BOARDS else studies.get(one.study_id, [one.study_id]),
+                **{"tables": {}, "questions": {}},
+            },
+        )
         bits = "any bits" if one.weight_bits is None else f"{one.weight_bits}/{one.activation_bits}"
-        label = f"{one.method} {bits}" if several and one.weight_bits != 32 else bits
+        plain = one.weight_bits == 32 and " for " not in str(one.method)
+        label = f"{one.method} {bits}" if (several or one.weight_bits == 32) and not plain else bits
         shown["lines"].setdefault(label, []).append(one.sentence)
+        shown["needed"] |= dict.fromkeys([one.needed] if one.needed else [])
         shown["tables"] |= dict.fromkeys(one.tables)
         shown["questions"] |= dict.fromkeys(one.questions)
     return list(found.values())

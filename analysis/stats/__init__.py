@@ -6,6 +6,7 @@ docs/statistics.md has the method of each, its source in the literature and its 
 from analysis.stats.aggregates import interquartile_means, probabilities_of_improvement, time_to_target_scores
 from analysis.stats.badges import Badge, badges
 from analysis.stats.batch_scaling import critical_batch_size, rate_scaling
+from analysis.stats.beginnings import beginnings
 from analysis.stats.ceiling import near_ceiling
 from analysis.stats.collapse import collapses
 from analysis.stats.comparisons import comparisons
@@ -28,6 +29,7 @@ __all__ = [
     "Badge",
     "Verdict",
     "badges",
+    "beginnings",
     "board_importances",
     "chances",
     "collapses",

@@ -31,7 +31,7 @@ def equal_budget(asked: Answers, study_id: str) -> Finding:
     if ended < planned:
         return UNKNOWN, f"Every arm is planned the same; {ended} of {planned} tuning trials have ended so far."
     ratio = arms.dropna(subset="device_s_ratio").sort_values("device_s_ratio")
-    same = "Every arm was planned the same trials and epochs"
+    same = f"Every arm was planned the same trials and epochs{_steps(asked, study_id)}"
     if ratio.empty or ratio["device_s_ratio"].sub(1).abs().max() <= TOLERANCE:
         return GOOD, f"{same}, and spent the same device time within {TOLERANCE:.0%}."
     least, most = ratio.iloc[0], ratio.iloc[-1]
@@ -67,7 +67,7 @@ def inside_range(asked: Answers, study_id: str) -> Finding:
 
 
 def enough_seeds(asked: Answers, study_id: str) -> Finding:
-    """Check whether the number of seeds suffices to detect a difference as small as the margin."""
+    """Check whether the number of seeds, or repeats, suffices to detect a difference as small as the margin."""
     table = _of(detectable_differences(asked), study_id)
     if table.empty:
         return UNKNOWN, "No two optimizers have two seeds in common yet."
@@ -75,14 +75,16 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
         return UNKNOWN, "The study names no margin below which a difference does not matter."
     row = table.loc[table["detectable"].idxmax()]
     margin, unit = float(row["margin"]), row["unit"]
+    many = "repeats" if _of(asked.frame("start"), study_id)["repeats"].iloc[0] > 1 else "seeds"
     told, alone = amount(row["detectable"], unit), amount(row["detectable_alone"], unit)
-    seeds = counted(int(row["n"]), "seed")
-    seen = f"With {seeds} at {_bits(row)}, 8 in 10 differences of {told} are detected ({alone} for a single pair)"
+    with_n = f"With {counted(int(row['n']), many.removesuffix('s'))} at {_bits(row)}"
+    differ = f"{_pair(row)} have to differ by {told} to be told apart in 8 of 10 studies"
+    seen = f"{with_n}, {differ} ({alone} for this pair alone)"
     if row["detectable"] <= margin:
         return GOOD, f"{seen}; the margin is {amount(margin, unit)}."
     needed = row["n_for_margin"]
     takes = "more than 1,000" if math.isnan(needed) else f"{needed:.0f}"
-    return BAD, f"{seen}; a difference of the margin, {amount(margin, unit)}, needs {takes} seeds."
+    return BAD, f"{seen}; a difference of the margin, {amount(margin, unit)}, needs {takes} {many}."
 
 
 def inclusion(asked: Answers, study_id: str) -> Finding:
@@ -141,7 +143,7 @@ def one_environment(asked: Answers, study_id: str) -> Finding:
     if not mixed:
         return (
             GOOD,
-            f"All {counted(int(rows['n'].sum()), 'trial')} come from the same code, libraries and kind of device.",
+            f"All {counted(int(rows['n'].sum()), 'trial')} that count come from the same code, libraries and device.",
         )
     said = [f"{name.replace('_', ' ')} ({_listed([str(value) for value in rows[name].unique()])})" for name in mixed]
     return BAD, f"Trials come from {len(rows)} environments, which differ in {joined(said)}."
@@ -181,6 +183,18 @@ def _differing(arms: pd.DataFrame) -> str:
 
 def _arm(row: pd.Series) -> str:
     return f"{row['optimizer']} at {_bits(row)}"
+
+
+def _steps(asked: Answers, study_id: str) -> str:
+    """Return a clause that the same epochs are not the same steps, where chosen batch sizes differ."""
+    sizes = _of(asked.frame("retrain_scores"), study_id)["batch_size"]
+    if sizes.nunique() < 2:
+        return ""
+    return f", which are not the same steps (chosen batch sizes are {sizes.min():.0f} to {sizes.max():.0f})"
+
+
+def _pair(row: pd.Series) -> str:
+    return f"{row['optimizer']} and {row['other']}, the {row['pair']},"
 
 
 def _dimension(row: pd.Series) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats import badge_checks as checks
-from analysis.stats import early_stopping
+from analysis.stats import design_checks, early_stopping
 
 GOOD, BAD, UNKNOWN = checks.GOOD, checks.BAD, checks.UNKNOWN
 
@@ -33,11 +33,14 @@ class _Check:
 
 
 CHECKS = (
+    _Check("searches repeated", "start", design_checks.searches_repeated, joint=False),
     _Check("equal budget", "budget", checks.equal_budget, joint=False),
     _Check("best inside its range", "edge_of_range", checks.inside_range),
     _Check("early stopping keeps the best", "rung_correlation", early_stopping.keeps_best),
+    _Check("the control can move", "retrain_scores", design_checks.control_moves, joint=False),
     _Check("enough seeds", "retrain_scores", checks.enough_seeds, joint=False),
     _Check("special cases included", "retrain_scores", checks.inclusion, joint=False),
+    _Check("test data seen once", "retrain_scores", design_checks.tested_once),
     _Check("better than trivial", "leaderboard", checks.better_than_trivial),
     _Check("one environment", "environments", checks.one_environment),
     _Check("no two runs alike", "identical_runs", checks.no_identical_runs),
@@ -45,7 +48,7 @@ CHECKS = (
 
 
 def badges(results: "Results | Answers") -> list[Badge]:
-    """Return eight badges for each comparison study and five for each joint one, in the order of `start`.
+    """Return eleven badges for each comparison study and six for each joint one, in the order of `start`.
 
     Raises the errors of `analysis.open`.
     """

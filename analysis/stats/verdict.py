@@ -1,22 +1,34 @@
 """Verdicts in words, for each board: they are drawn from the intervals, and may say that nothing can be told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import BOARD
-from analysis.stats.comparisons import comparisons
+from analysis.stats.beginnings import Control, controls
+from analysis.stats.board_words import over_boards
+from analysis.stats.boards import BOARD, wholes
+from analysis.stats.collapse import collapses
+from analysis.stats.collapse_words import collapse
+from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
+from analysis.stats.detectable_words import of_changes, of_pairs
 from analysis.stats.interaction import interaction
-from analysis.stats.quantization_words import change, untold
-from analysis.stats.ranking_words import ranking
+from analysis.stats.kin import Kin, kin
+from analysis.stats.pooled import pooled_differences
+from analysis.stats.power import detectable_differences
+from analysis.stats.quantization_words import change, unmoved, untold
+from analysis.stats.ranking_words import ranking, tested
 from analysis.stats.retrained import FLOAT_BITS, WORKLOAD, Key, by_board
+from analysis.stats.scope import Scope, scopes
 from analysis.stats.standings import standings
 from analysis.stats.words import counted, joined
 
 OPTIMIZERS, QUANTIZATION = "optimizers", "quantization"
+OF_WORKLOAD = len(WORKLOAD)
+ALL_BOARDS = "all boards"
+"""Workload of the verdicts over all boards of a whole study."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +42,15 @@ class Verdict:
     weight_bits: int | None
     activation_bits: int | None
     subject: str
-    """Subject of the sentences: `optimizers` (which is better), or `quantization` (whether it changes which)."""
+    """Subject: `optimizers` (which is better), `quantization` (whether it changes which), `boards` (what all boards of
+    the whole study tell together, in margins), or `steps` (who moves the quantizers' step sizes)."""
+    speaks_of: str
+    """Subjects that the design of the study allows: `optimizers`, or the `configurations` that were found."""
+    repeats: int
+    """Number of repeats of the search behind them."""
     sentence: str
+    needed: str
+    """Sentence on what it would take to say more."""
     tables: tuple[str, ...]
     """Functions of `analysis.stats` that return the intervals."""
     questions: tuple[str, ...]
@@ -47,50 +66,112 @@ class Tables:
     standing: dict[Key, pd.DataFrame]
     pairs: dict[Key, pd.DataFrame]
     differences: dict[Key, pd.DataFrame]
+    detectable: dict[Key, pd.DataFrame]
+    collapsed: dict[Key, pd.DataFrame]
     hopeless: dict[Key, list[str]]
     """Optimizers that completed no trial that could be trained again."""
+    kin: dict[Key, list[Kin]]
+    scopes: dict[Key, Scope]
+    controls: dict[Key, Control]
+    """Floating-point control, by workload."""
+    alpha: Mapping[str, float]
+    reference: Mapping[str, str]
+    pooled: pd.DataFrame
+    wholes: dict[Key, str]
+    """Name of the whole study of each board."""
 
 
 def verdicts(results: "Results | Answers") -> list[Verdict]:
-    """Say for each board which optimizer is better, and for each quantized one whether quantization changes that.
+    """Say for each board which is better, and for each quantized one whether quantization changes that.
 
-    The order is that of `budget`. Raises the errors of `analysis.open`.
+    What is better, an optimizer or the configuration that was found for it, follows from the design of the study
+    (`scope.Scope`). The order is that of `budget`. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
-    board = asked.frame("leaderboard")
-    lost = by_board(board[board["n"] == 0])
+    named = _names(asked)
+    arms = by_board(_renamed(asked.frame("budget"), named))
+    board = _renamed(asked.frame("leaderboard"), named)
+    wholes_of = dict(asked.frame("start")[["study_id", "whole"]].itertuples(index=False))
     return drawn(
         Tables(
-            arms=by_board(asked.frame("budget")),
+            arms=arms,
             standing=by_board(standings(asked)),
             pairs=by_board(comparisons(asked)),
             differences=by_board(interaction(asked)),
-            hopeless={key: list(rows["optimizer"]) for key, rows in lost.items()},
+            detectable=by_board(detectable_differences(asked)),
+            collapsed=by_board(collapses(asked)),
+            hopeless={key: list(rows["optimizer"].unique()) for key, rows in by_board(board[board["n"] == 0]).items()},
+            kin={(named.get(key[:OF_WORKLOAD], key[0]), *key[1:]): found for key, found in kin(asked).items()},
+            scopes=scopes(asked, arms),
+            controls=controls(asked, whole=True),
+            alpha=alphas(asked),
+            reference=references(asked),
+            pooled=pooled_differences(asked),
+            wholes={key: str(wholes_of.get(key[0], key[0])) for key in arms},
         )
     )
 
 
 def drawn(tables: Tables) -> list[Verdict]:
     """Draw the `verdicts` from the tables."""
-    return [verdict for key, arms in tables.arms.items() for verdict in _of_board(key, arms, tables)]
+    of_boards = [verdict for key, arms in tables.arms.items() for verdict in _of_board(key, arms, tables)]
+    return [*of_boards, *_over_boards(tables)]
+
+
+def _over_boards(tables: Tables) -> Iterator[Verdict]:
+    """Yield what the boards of each whole study tell together, by bits."""
+    for (whole, weight, activation), rows in tables.pooled.groupby(
+        ["whole", "weight_bits", "activation_bits"], sort=False
+    ):
+        keys = [key for key, name in tables.wholes.items() if name == whole and key[-2:] == (weight, activation)]
+        known = [tables.scopes[key] for key in keys if key in tables.standing]
+        if not known:
+            continue
+        scope = min(known, key=lambda one: one.repeats)
+        found = [tables.controls.get(key[:OF_WORKLOAD]) for key in keys]
+        still = any(control is not None and not control.moves for control in found)
+        tests = int(tables.pooled.loc[tables.pooled["whole"] == whole, "p"].notna().sum())
+        level = tables.alpha.get(whole, ALPHA)
+        board = {**dict.fromkeys(BOARD), "study_id": whole, "mode": "comparison", "workload": ALL_BOARDS}
+        board |= {"weight_bits": int(weight), "activation_bits": int(activation), "speaks_of": scope.speaks_of}
+        board |= {"repeats": scope.repeats, "needed": scope.needed}
+        for subject, said in over_boards(rows, scope, still=still, alpha=level, tests=tests):
+            yield _verdict(board, subject, said, ("pooled_differences",), ("retrain_scores", "start"))
+
+
+def _names(asked: Answers) -> dict[Key, str]:
+    """Return the whole study's name, by study, mode and workload, where blocks of its repeats are several studies."""
+    scores = asked.frame("retrain_scores")
+    named = wholes(scores)
+    before = scores.loc[named.index, WORKLOAD].itertuples(index=False, name=None)
+    return {key: name for key, name in zip(before, named["study_id"], strict=True) if name != key[0]}
+
+
+def _renamed(table: pd.DataFrame, named: Mapping[Key, str]) -> pd.DataFrame:
+    keys = table[WORKLOAD].itertuples(index=False, name=None)
+    return table.assign(study_id=[named.get(key, key[0]) for key in keys])
 
 
 def _of_board(key: Key, arms: pd.DataFrame, tables: Tables) -> Iterator[Verdict]:
     board: dict[str, Any] = dict(zip(BOARD, key, strict=True))
+    scope = tables.scopes[key]
+    board |= {"speaks_of": scope.speaks_of, "repeats": scope.repeats, "needed": scope.needed}
     if board["mode"] == "joint":
         said = "One search went over all optimizers, so this is the best configuration it found and no ranking of them."
-        yield _verdict(board, OPTIMIZERS, said, (), ("leaderboard",))
+        yield _verdict({**board, "needed": ""}, OPTIMIZERS, said, (), ("leaderboard",))
         return
     standing = tables.standing.get(key)
     lost = tables.hopeless.get(key, [])
     if standing is None:
         yield _verdict(board, OPTIMIZERS, _nothing(arms, lost), (), ("budget", "leaderboard"))
         return
-    said = " ".join([ranking(standing, _rows(tables.pairs, key)), *_missing(arms, standing, lost)])
-    yield _verdict(board, OPTIMIZERS, said, ("standings", "comparisons"), ("retrain_scores", "budget"))
+    lost = [name for name in lost if name not in set(standing["optimizer"])]
+    said = " ".join(filter(None, [*_on_ranking(key, tables), *_missing(arms, standing, lost)]))
+    behind = ("standings", "comparisons", "collapses")
+    yield _verdict(board, OPTIMIZERS, said, behind, ("retrain_scores", "budget", "identical_runs"))
     if key[-2:] != (FLOAT_BITS, FLOAT_BITS):
         said = _on_quantization(key, tables)
-        yield _verdict(board, QUANTIZATION, said, ("comparisons", "interaction"), ("retrain_scores",))
+        yield _verdict(board, QUANTIZATION, said, ("comparisons", "interaction", "beginnings"), ("retrain_scores",))
 
 
 def _verdict(
@@ -100,15 +181,25 @@ def _verdict(
 
 
 def _rows(tables: dict[Key, pd.DataFrame], key: Key) -> pd.DataFrame:
-    return tables.get(key, pd.DataFrame(columns=["optimizer", "other", "p", "outcome", "n"]))
+    return tables.get(key, pd.DataFrame(columns=["optimizer", "other", "p", "outcome", "n", "collapsed"]))
 
 
 def _nothing(arms: pd.DataFrame, lost: list[str]) -> str:
-    if len(lost) == len(arms):
+    if len(lost) == arms["optimizer"].nunique():
         return "No arm completed a trial that could be trained again: nothing can be told."
     if arms["planned_retrain"].eq(0).all():
         return "The study plans no retrain trials, the only ones that see test data: nothing can be told."
     return "No retrain trial has ended yet: nothing can be told."
+
+
+def _on_ranking(key: Key, tables: Tables) -> Iterator[str]:
+    """Yield what collapsed, then the ranking, then which of the optimizers are one method."""
+    scope, standing = tables.scopes[key], tables.standing[key]
+    yield collapse(_rows(tables.collapsed, key))
+    found = of_pairs(tables.detectable[key]) if scope.of_optimizers and key in tables.detectable else ""
+    reference = tables.reference.get(key[0])
+    yield ranking(standing, _rows(tables.pairs, key), scope, reference=reference, found=found)
+    yield from (group.sentence for group in tables.kin.get(key, []))
 
 
 def _missing(arms: pd.DataFrame, standing: pd.DataFrame, lost: list[str]) -> Iterator[str]:
@@ -124,11 +215,26 @@ def _missing(arms: pd.DataFrame, standing: pd.DataFrame, lost: list[str]) -> Ite
 
 
 def _on_quantization(key: Key, tables: Tables) -> str:
-    bits = f"{key[-2]}/{key[-1]}"
-    workload = key[: len(WORKLOAD)]
-    control = [other for other in tables.arms if other[: len(WORKLOAD)] == workload and other[-2:] == (FLOAT_BITS,) * 2]
+    bits, scope = f"{key[-2]}/{key[-1]}", tables.scopes[key]
+    workload = key[:OF_WORKLOAD]
+    boards = [other for other in tables.arms if other[:OF_WORKLOAD] == workload and other[-2:] == (FLOAT_BITS,) * 2]
+    control = [other for other in boards if " for " not in str(other[OF_WORKLOAD])]
     if not control:
-        return untold(bits, "the study has no 32/32 arms")
+        return untold(bits, scope, "the study has no 32/32 arms")
     if control[0] not in tables.standing:
-        return untold(bits, "no retrain trial of the 32/32 arms has ended yet")
-    return change(bits, _rows(tables.pairs, control[0]), _rows(tables.pairs, key), _rows(tables.differences, key))
+        return untold(bits, scope, "no retrain trial of the 32/32 arms has ended yet")
+    found = tables.controls.get(workload)
+    if found is not None and not found.moves:
+        return unmoved(bits, scope, found.sentence)
+    differences = _rows(tables.differences, key)
+    tests = sum(len(tested(rows)) for other, rows in tables.differences.items() if other[:OF_WORKLOAD] == workload)
+    clause = of_changes(tested(differences), tables.alpha.get(key[0], ALPHA), tests) if scope.of_optimizers else ""
+    return change(
+        bits,
+        _rows(tables.pairs, control[0]),
+        _rows(tables.pairs, key),
+        differences,
+        scope,
+        reference=tables.reference.get(key[0]),
+        found=clause,
+    )

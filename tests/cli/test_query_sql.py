@@ -1,11 +1,13 @@
 """SQL as `tune-qat query` takes it: of the command line with its comments, and of a file."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 import analysis
+from analysis.stats import verdicts
 from tests.helpers.records import whole_study
 from tests.importing.sweeps import typed
 from tune_qat.config import TuneQatError, UsageError
@@ -109,3 +111,15 @@ def test_columns_of_one_name_stay_two(results: Path) -> None:
 def test_a_day_that_python_has_not_says_what_to_ask(results: Path, value: str) -> None:
     with pytest.raises(UsageError, match=r"year \d+ is out of range.*CAST\(x AS VARCHAR\)"):
         analysis.frame(results, f"SELECT {value} AS x")
+
+
+@pytest.mark.parametrize(
+    ("question", "columns"), [("verdicts", ["speaks_of", "sentence", "needed"]), ("badges", ["state"])]
+)
+def test_what_is_told_in_words_is_asked_as_any_question(results: Path, question: str, columns: list[str]) -> None:
+    found = json.loads(typed("query", results, question, "--format", "json").output)
+    assert found and {"study_id", *columns} <= set(found[0])
+    if question == "verdicts":
+        assert found[0]["speaks_of"] == "configurations" and "To speak of optimizers" in found[0]["needed"]
+        assert [row["sentence"] for row in found] == [one.sentence for one in verdicts(results)]
+    assert question in typed("query", "--list").output

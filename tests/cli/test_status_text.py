@@ -129,3 +129,15 @@ def test_a_space_with_few_points_is_said_to_be_used_up(
         study.trial(arm, "search", val_metric=0.5)
     text = describe(tmp_path)
     assert [line for line in text.splitlines() if line.startswith("the space")] == ([said] if said else [])
+
+
+def test_replaced_trials_are_counted_apart(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    study.retrain(arm, 0.8, 0.9)
+    assert "replaced" not in describe(study.results)
+    study.retrain(arm, 0.7, config_id="replaced")
+    text = describe(study.results)
+    assert line_of(text, arm)["done"] == "2"
+    assert text.endswith(
+        "1 trial more has ended, which is of a version of the study or a configuration that was replaced since"
+    )

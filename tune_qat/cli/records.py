@@ -27,26 +27,30 @@ def _is_comment(argument: str) -> bool:
 @app.command(cls=QueryCommand)
 def query(
     results: Annotated[list[str] | None, typer.Argument(help="Results folders, or their URIs.")] = None,
-    question: Annotated[str | None, typer.Argument(help="SQL, a file.sql, or the name of a bundled question.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help="SQL, a file.sql, the name of a bundled question, verdicts or badges.")
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write instead of the screen.")] = None,
     list_questions: Annotated[bool, typer.Option("--list", help="The bundled questions.")] = False,
 ) -> None:
     """Ask the record in SQL, or by the name of a bundled question."""
     import analysis
+    from tune_qat.cli.verdict_text import IN_WORDS, in_words
     from tune_qat.text.tables import check_format, write_frame
 
     if list_questions:
-        for name, text in analysis.queries().items():
+        for name, text in {**analysis.queries(), **IN_WORDS}.items():
             print(f"{name:24} {text}")
         return
     if not results or question is None:
-        known = ", ".join(analysis.queries())
+        known = ", ".join([*analysis.queries(), *IN_WORDS])
         raise UsageError(
             f"query takes results folders and then a question: SQL, or one of {known} (see --list), or a file.sql."
         )
     check_format(format_, output)
-    write_frame(analysis.frame(results, question), format_, output)
+    answer = in_words(results, question) if question in IN_WORDS else analysis.frame(results, question)
+    write_frame(answer, format_, output)
 
 
 @app.command()

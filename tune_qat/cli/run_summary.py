@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import analysis
+from tune_qat.cli.verdict_text import verdict_text
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.text.tables import cell, table_text
@@ -22,7 +23,9 @@ def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str
     board = analysis.frame(outcome.results, "leaderboard")
     board = board[board["study_id"] == study.name]
     blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
-    if not len(board):
+    if len(board):
+        blocks.append(verdict_text(outcome.results, study.name))
+    else:
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
     blocks.append(_commands(study, outcome, results=results, again=again))
     return "\n\n".join(blocks)

@@ -24,8 +24,15 @@ def describe(results: StoragePath) -> str:
         start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
         spaces = connection.sql(read_sql(__file__, "used_up"), params=[study_id]).fetchall()
         notes = "".join(f"\n{_used(*space)}" for space in spaces)
+        (replaced,) = connection.sql(read_sql(__file__, "replaced"), params=[study_id]).fetchall()[0]
+        notes += f"\n{_replaced(replaced)}" if replaced else ""
         blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}{notes}")
     return "\n\n".join(blocks)
+
+
+def _replaced(trials: int) -> str:
+    which = "1 trial more has ended, which is" if trials == 1 else f"{trials} trials more have ended, which are"
+    return f"{which} of a version of the study or a configuration that was replaced since"
 
 
 def _used(arm: str, points: int, used: int) -> str:

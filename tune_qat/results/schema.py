@@ -37,6 +37,8 @@ STUDIES = pa.schema(
         _required("definition_json", text, "JSON of the study file with every default filled in"),
         _required("schema_version", small, "version of the tables' schema"),
         _required("prereg_hash", text, "hash of the fixed rules: metric, margin, alpha, reference and retrain seeds"),
+        _field("file_hash", text, "hash of the whole study file as last run; NULL in earlier records"),
+        _field("versions_json", text, "JSON list of the files that ran, each with its date and what was seen by then"),
         _required("mode", text, "comparison (a search for each optimizer) or joint (one search over all optimizers)"),
         _of_ours("seed", integer, "seed of the study, from which all its other seeds follow"),
         _required("started_at", moment, "start of the last run"),

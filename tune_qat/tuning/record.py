@@ -29,6 +29,7 @@ from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.points import Spaces
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.rows import arm_columns, last_rung, outcome_columns, planned_columns
+from tune_qat.tuning.versions import file_hash, versions_of
 
 FROM_WORKER = (
     "backend",
@@ -61,6 +62,7 @@ class Record:
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _versions: str | None = None
 
     def work_of(self, plan: PlannedTrial) -> Workload:
         """Return the data of a trial."""
@@ -218,6 +220,8 @@ class Record:
             "definition_json": self.study.model_dump_json(),
             "schema_version": SCHEMA_VERSION,
             "prereg_hash": self.study.prereg_hash,
+            "file_hash": file_hash(self.study),
+            "versions_json": self._versions_json(started_at),
             "mode": self.study.mode,
             "seed": self.study.seed,
             "started_at": started_at,
@@ -229,6 +233,12 @@ class Record:
             "complete": complete,
         }
         write_rows(study_file(self.results, self.study.name), "studies", [row], self.write)
+
+    def _versions_json(self, started_at: datetime) -> str:
+        """Return the versions that ran, as they are known before anything of this run has ended."""
+        if self._versions is None:
+            self._versions = json.dumps(versions_of(self.study, self.results, started_at, self.read))
+        return self._versions
 
     def path(self, table: str, name: str) -> StoragePath:
         """Return a file of this study in the folder of a table."""

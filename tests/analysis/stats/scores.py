@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.stats.scope import Design, Scope
+
+ONE_SEARCH = Scope(repeats=1, design=Design())
+FOUR_REPEATS = Scope(repeats=4, design=Design(planned=4, varies=frozenset({"design", "order"}), own=True))
 FACTS = {"metric": "accuracy", "unit": "fraction", "sign": 1, "margin": 0.001, "trivial": 0.1, "repeat": 0}
 FACTS |= {"whole": None, "init": "pretrain", "start_name": None, "control_for": None, "copied": False}
 

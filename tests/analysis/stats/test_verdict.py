@@ -12,9 +12,10 @@ from analysis.stats.interaction import interact
 from analysis.stats.quantization_words import change
 from analysis.stats.ranking_words import ranking
 from analysis.stats.retrained import by_board
+from analysis.stats.scope import Scope
 from analysis.stats.standings import stand
 from analysis.stats.verdict import OPTIMIZERS, QUANTIZATION, Verdict, verdicts
-from tests.analysis.stats.scores import rows, studies
+from tests.analysis.stats.scores import FOUR_REPEATS, ONE_SEARCH, rows, studies
 from tests.helpers.records import SmallStudy
 
 NOISE = np.array([0.0012, -0.0008, 0.0004, -0.0011, 0.0003])
@@ -32,10 +33,11 @@ ADAM, ADAMW, LION, SGD = near(0.95), near(0.951, OTHER), near(0.9503, OTHER[::-1
 SEED_OF = dict(zip(["adam", "adamw", "lion", "sgd"], [ADAM, ADAMW, LION, SGD], strict=True))
 
 
-def said(by: dict[str, Any], **facts: Any) -> str:
+def said(by: dict[str, Any], scope: Scope = FOUR_REPEATS, reference: str | None = None, **facts: Any) -> str:
     scores = rows(by, **facts)
-    pairs = compare(scores, {})
-    return ranking(stand(scores, pairs), pairs)
+    fixed = {"s": reference} if reference else {}
+    pairs = compare(scores, {}, fixed)
+    return ranking(stand(scores, pairs, fixed), pairs, scope, reference=reference)
 
 
 class TestRanking:
@@ -76,15 +78,16 @@ class TestRanking:
         by = {"adam": [27.0, 27.1, 27.2], "sgd": [26.0, 26.2, 26.1]}
         assert said(by, metric="psnr", unit="dB", trivial=11.0) == "adam is best; sgd is 1.0 dB worse (0.8 .. 1.2)."
 
-    def test_diverged_trials_are_named(self) -> None:
-        words = said({"adam": ADAM, "sgd": [None, *SGD[1:]], "agc": [None] * 5})
-        assert "agc is 85" in words
-        assert "counted as the trivial score: sgd in 1 of 5 trials and agc in 5 of 5 trials." in words
-        assert words.endswith("Nothing can be told of sgd, without an interval against any other.")
+    def test_an_arm_that_failed_now_and_then_is_compared_with_none(self) -> None:
+        words = said({"adam": ADAM, "lion": near(0.94, OTHER), "sgd": [None, *SGD[1:]], "agc": [None] * 5})
+        assert words.startswith("adam is best; lion is 1.00 points worse (") and "agc is 85" in words
+        assert "sgd" not in words
 
-    def test_all_diverged(self) -> None:
+    def test_all_failed(self) -> None:
         words = said({"adam": [None, None], "sgd": [None]})
-        assert words == "Every retrain trial diverged or failed and counts as the trivial score: nothing can be told."
+        assert words == "Every retrain trial counts as the trivial score: nothing can be told."
+        words = said({"adam": ADAM, "sgd": [None, *SGD[1:]]})
+        assert words == "No two arms are left to be compared: nothing can be told."
 
     def test_one_arm_one_seed_or_no_spread(self) -> None:
         assert said({"adam": ADAM}) == "adam is the only optimizer with retrain trials: it is compared with none."
@@ -100,14 +103,82 @@ class TestRanking:
     def test_arm_with_three_seeds_among_five(self) -> None:
         assert said({"adam": ADAM, "sgd": SGD[:3]}).startswith("adam is best; sgd is 5.0 points worse (4.8")
 
+    def test_pairs_that_differ_by_less_than_the_margin_say_so(self) -> None:
+        # By hand: adam - lion is 0.0040 with a half width of 0.0010, within a margin of 0.01.
+        by = {"adam": near(0.95), "lion": near(0.946, SGD_NOISE)}
+        assert said(by, margin=0.01) == (
+            "adam and lion are equivalent: no difference is as large as 1 point (they differ, but by less than the "
+            "margin)."
+        )
+        words = said({**by, "sgd": near(0.9, OTHER)}, margin=0.01)
+        assert words.startswith("adam and lion are equivalent (they differ, but by less than the margin); sgd is 5")
 
-def changed(before: dict[str, Any], after: dict[str, Any], **facts: Any) -> str:
+    def test_equivalent_and_not_known_are_two_things(self) -> None:
+        wild = np.array([0.03, -0.02, 0.01, -0.02, 0.01])
+        words = said({"adam": ADAM, "lion": LION, "sgd": near(0.95, wild)}, margin=0.005)
+        assert words == "The 3 optimizers cannot all be told apart (1 of their 3 pairs are equivalent)."
+
+    def test_every_one_is_told_beside_the_reference_alone(self) -> None:
+        by = {"adam": near(0.95), "lion": near(0.96, OTHER), "sgd": near(0.90, OTHER), "adamw": near(0.9501, OTHER)}
+        words = said(by, reference="adam", margin=0.002)
+        assert (
+            words.startswith("Against adam: lion is 1.00 points better (") and "; sgd is 5.00 points worse (" in words
+        )
+        assert words.endswith("; adamw is equivalent to it.")
+        wide = {"adam": by["adam"], "adamw": near(0.951, np.array([0.01, -0.02, 0.01, 0.02, -0.02]))}
+        assert said(wide, reference="adam") == "Against adam: adamw is not told apart from it."
+
+
+class TestConfigurations:
+    """The same boards where each search ran once: no sentence speaks of optimizers."""
+
+    def test_one_beats_another(self) -> None:
+        words = said({"adam": near(0.95), "sgd": near(0.9, OTHER)}, ONE_SEARCH)
+        assert words == "The configuration found for adam beats the one found for sgd by 5.00 points (4.84 .. 5.16)."
+
+    def test_what_cannot_be_told_apart_and_what_is_worse(self) -> None:
+        assert said(SEED_OF, ONE_SEARCH) == (
+            "The configurations found for adamw, lion and adam cannot be told apart; the one found for adamw beats the "
+            "one found for sgd by 5.10 points (4.99 .. 5.21)."
+        )
+
+    def test_many_that_are_beaten_are_said_together(self) -> None:
+        by = {name: near(0.9 - place / 50, np.roll(OTHER, place)) for place, name in enumerate("abcd")}
+        words = said({"adam": near(0.95), **by}, ONE_SEARCH)
+        assert words.startswith(
+            "The configuration found for adam beats those found for a, b, c and d (intervals from 4."
+        )
+
+    def test_one_that_beats_the_runner_up_of_another(self) -> None:
+        """The first beats b beyond doubt, and c is beaten by b alone, as c varies with b."""
+        wild = np.array([0.02, -0.02, 0.01, 0.0, -0.01])
+        by = {"a": near(0.95), "b": near(0.94, OTHER + wild), "c": near(0.93, wild)}
+        words = said(by, ONE_SEARCH, margin=None)
+        assert words.startswith("The configurations found for a and b cannot be told apart; the one found for b beats")
+
+    def test_alike(self) -> None:
+        close = {name: SEED_OF[name] for name in ("adam", "lion", "adamw")}
+        words = said(close, ONE_SEARCH, margin=None)
+        assert words == "The configurations found for the 3 optimizers cannot be told apart."
+        words = said({"adam": ADAM, "lion": LION}, ONE_SEARCH, margin=0.005)
+        assert words == (
+            "The configurations found for lion and adam are equivalent: no difference is as large as 0.5 points."
+        )
+
+    def test_beside_a_reference(self) -> None:
+        words = said({"adam": near(0.95), "sgd": near(0.9, OTHER)}, ONE_SEARCH, reference="adam")
+        assert words.startswith(
+            "Against the configuration found for adam: the one found for sgd is 5.00 points worse ("
+        )
+
+
+def changed(before: dict[str, Any], after: dict[str, Any], scope: Scope = FOUR_REPEATS, **facts: Any) -> str:
     full, four = rows(before, bits=32, **facts), rows(after, **facts)
     both = pd.concat([full, four])
     pairs = by_board(compare(both, {}))
     control = next(table for key, table in pairs.items() if key[-1] == 32)
     here = [table for key, table in pairs.items() if key[-1] == 4]
-    return change("4/4", control, here[0] if here else control.iloc[:0], interact(both, {}))
+    return change("4/4", control, here[0] if here else control.iloc[:0], interact(both, {}), scope)
 
 
 class TestQuantization:
@@ -115,6 +186,15 @@ class TestQuantization:
         words = changed({"adam": near(0.99), "sgd": near(0.98, OTHER)}, {"adam": near(0.90, OTHER), "sgd": near(0.95)})
         assert words.startswith("Quantization to 4/4 bits changes which optimizer is best: adam at 32/32, sgd at 4/4.")
         assert "It does change their differences: sgd gains 6.0 points on adam (5.7 .. 6.3)." in words
+
+    def test_another_configuration_is_best(self) -> None:
+        before, after = {"adam": near(0.99), "sgd": near(0.98, OTHER)}, {"adam": near(0.90, OTHER), "sgd": near(0.95)}
+        words = changed(before, after, ONE_SEARCH)
+        assert words.startswith(
+            "Quantization to 4/4 bits changes which configuration is best: the one found for adam at 32/32, the one "
+            "found for sgd at 4/4."
+        )
+        assert "the one found for sgd gains 6.0 points on the one found for adam (5.7 .. 6.3)." in words
 
     def test_the_same_is_best(self) -> None:
         words = changed(
@@ -144,7 +224,7 @@ class TestQuantization:
 
     def test_no_difference_changes_by_the_margin(self) -> None:
         words = changed({"adam": ADAM, "lion": LION}, {"adam": near(0.9, OTHER), "lion": near(0.9)}, margin=0.01)
-        assert words.endswith("It changes no difference between two of them by as much as 1 point.")
+        assert words.endswith("No difference between two of them changes by as much as 1 point.")
 
     @pytest.mark.parametrize(
         ("after", "why"),
@@ -172,12 +252,15 @@ class TestThroughResults:
                 study.retrain(study.arm(optimizer, bits, planned_retrain=5), *values)
         study.arm("lion", planned_retrain=5)
         found = self.sentences(tmp_path)
-        assert found[(32, OPTIMIZERS)] == "adam is best; sgd is 5.00 points worse (4.85 .. 5.15)."
+        words = "The configuration found for adam beats the one found for sgd by 5.00 points (4.85 .. 5.15)."
+        assert found[(32, OPTIMIZERS)] == words
         assert found[(4, OPTIMIZERS)].endswith(
             " No retrain trial of lion has ended yet. So far, 7 of 15 retrain trials have ended."
         )
         assert set(found) == {(32, OPTIMIZERS), (4, OPTIMIZERS), (4, QUANTIZATION)}
-        assert found[(4, QUANTIZATION)].startswith("Whether quantization to 4/4 bits changes which optimizer is best")
+        assert found[(4, QUANTIZATION)].startswith(
+            "Whether quantization to 4/4 bits changes which configuration is best"
+        )
 
     def test_sources_are_bundled_questions_and_tables(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
@@ -253,9 +336,11 @@ def test_a_minimised_metric_is_told_in_the_same_words(tmp_path: Path) -> None:
     assert words["larger"] == words["smaller"]
     # By hand: adam - lion is 0.01 and less than 0.16 points off, within the margin of 0.2; adam - sgd varies by
     # (6, -9, 8, -16, 11) / 10000, half width 0.00147.
-    told = "adam and lion are equivalent; sgd is 2.00 points worse than adam (1.85 .. 2.15)."
-    assert words["larger"][0] == told
-    assert "sgd in 1 of 5 trials" in words["larger"][1] and "So far, 13 of 15 retrain" in words["larger"][1]
+    told = (
+        "The configurations found for adam and lion are equivalent; the one found for adam beats the one found for sgd "
+    )
+    assert words["larger"][0] == told + "by 2.00 points (1.85 .. 2.15)."
+    assert "sgd in 1 of 5 seeds" in words["larger"][1] and "So far, 13 of 15 retrain" in words["larger"][1]
     badge = {name: [b.sentence for b in stats_of.badges(asked) if b.study_id == name] for name in words}
     assert badge["larger"] == badge["smaller"]
 
@@ -270,7 +355,7 @@ class TestManyStudies:
         frame = studies(scores, margin=None)
         pairs = compare(frame, {})
         by = by_board(pairs)
-        return [ranking(standing, by[key]) for key, standing in by_board(stand(frame, pairs)).items()]
+        return [ranking(standing, by[key], FOUR_REPEATS) for key, standing in by_board(stand(frame, pairs)).items()]
 
     @pytest.mark.slow
     @pytest.mark.parametrize("seeds", [3, 5])
@@ -289,7 +374,7 @@ class TestManyStudies:
         words = []
         for key, found in differences.items():
             control = next(pairs[other] for other in pairs if other[0] == key[0] and other[-1] == 32)
-            words.append(change("4/4", control, pairs[key], found))
+            words.append(change("4/4", control, pairs[key], found, FOUR_REPEATS))
         told = [not (said.startswith("Whether") and "changes significantly" in said) for said in words]
         assert len(told) == 300 and np.mean(told) <= 0.075  # 0.05 and two standard errors of a share of 300
 

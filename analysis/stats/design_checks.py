@@ -1,0 +1,62 @@
+"""Checks behind the badges about a study's design: what it repeats, what its control can tell, who saw test data."""
+
+from analysis.answers import Answers
+from analysis.stats.badge_checks import BAD, GOOD, UNKNOWN, Finding
+from analysis.stats.beginnings import controls
+from analysis.stats.retrained import FLOAT_BITS
+from analysis.stats.scope import DRAWN_ANEW, FEWEST_REPEATS, Design, designs
+from analysis.stats.words import counted, joined
+from tune_qat.results.views import read_sql
+
+
+def searches_repeated(asked: Answers, study_id: str) -> Finding:
+    """Check whether the search is repeated, so that intervals hold its luck."""
+    design = designs(asked).get(study_id, Design())
+    if design.planned == 1:
+        return BAD, (
+            "One search an arm: intervals cover the order of the data alone, and another search moves an arm by "
+            "several times their width."
+        )
+    repeats = f"{design.planned} searches an arm"
+    if not design.varies >= DRAWN_ANEW:
+        missing = joined(sorted(DRAWN_ANEW - design.varies))
+        return BAD, f"{repeats}, but the record does not say that each draws its {missing} anew."
+    if not design.own:
+        return BAD, f"{repeats}, but several arms share one design of the search, and with it their luck."
+    varied = f"each draws anew: {joined(sorted(design.varies))}"
+    if design.planned < FEWEST_REPEATS:
+        return BAD, f"{repeats}, {varied}; from {FEWEST_REPEATS} on, sentences may speak of optimizers."
+    return GOOD, f"{repeats}, {varied}; every arm has a design of its own."
+
+
+def control_moves(asked: Answers, study_id: str) -> Finding:
+    """Check whether a floating-point arm beats its start by the margin, so that the control can show a difference."""
+    arms = asked.frame(
+        "SELECT DISTINCT study_id, workload, weight_bits, activation_bits, margin FROM arms ORDER BY ALL"
+    )
+    arms = arms[arms["study_id"] == study_id]
+    at_32 = arms[(arms["weight_bits"] == FLOAT_BITS) & (arms["activation_bits"] == FLOAT_BITS)]
+    if at_32.empty:
+        return UNKNOWN, "The study has no 32/32 arm, and so no floating-point control."
+    if at_32["margin"].isna().all():
+        return UNKNOWN, "The study names no margin that a gain over the start would have to reach."
+    found = [control for key, control in controls(asked).items() if key[0] == study_id]
+    if not found:
+        return UNKNOWN, "What the 32/32 arms began with or ended with is not in the record."
+    still = [control for control in found if not control.moves]
+    told = " ".join(control.sentence for control in still or found)
+    return (BAD, f"The control cannot move. {told}") if still else (GOOD, told)
+
+
+def tested_once(asked: Answers, study_id: str) -> Finding:
+    """Count the trials that saw test data, those of configurations that were replaced since apart."""
+    rows = asked.frame(read_sql(__file__, "test_seen"))
+    rows = rows[rows["study_id"] == study_id]
+    if rows.empty:
+        return UNKNOWN, "No trial has seen test data yet."
+    row = rows.iloc[0]
+    seen = f"{counted(int(row['current'] + row['replaced']), 'trial')} saw test data"
+    if not row["replaced"]:
+        return GOOD, f"{seen}, all of them of the configurations that count."
+    again = f"{row['arms_again']} of {counted(int(row['arms']), 'arm')} were tested with more than one configuration"
+    return BAD, f"{seen}, {row['replaced']} of them of configurations that were replaced since: {again}."
