@@ -106,7 +106,7 @@ def test_a_claim_from_another_host_that_beats_stands(tmp_path: Path) -> None:
 
 
 def test_a_later_process_with_the_same_number_is_another_one(tmp_path: Path) -> None:
-    holder = replace(claim._ourselves(), process="an earlier start", holding=True)
+    holder = replace(claim._ourselves(), pid=os.getppid(), process="an earlier start", holding=True)
     path = rewrite(folder_of(tmp_path) / "0.json", asdict(holder))
     with claimed(tmp_path, "study", "run"):
         assert not path.exists()
