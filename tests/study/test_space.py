@@ -7,7 +7,7 @@ import pytest
 from tune_qat import optimizers
 from tune_qat.config import Range
 from tune_qat.optimizers import OPTIMIZERS, get_spec
-from tune_qat.study.sections import SpaceSection
+from tune_qat.study.search_sections import SpaceSection
 from tune_qat.study.space import Dimensions, check_space, dimensions
 
 

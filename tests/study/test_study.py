@@ -15,7 +15,7 @@ from tune_qat.study import Study
 from tune_qat.study.cost import stage_epochs
 from tune_qat.study.file import bundled
 from tune_qat.study.repeats import SEEDS_APART
-from tune_qat.study.sections import BatchSizes
+from tune_qat.study.search_sections import BatchSizes
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}
 

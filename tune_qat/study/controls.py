@@ -9,14 +9,16 @@ from typing import Final
 
 from tune_qat.config import Scheme
 from tune_qat.config.shown import shown
-from tune_qat.study import sections
+from tune_qat.study import search_sections, sections
 from tune_qat.study.arms import Arm, methods_of, of_repeat
 from tune_qat.study.mistakes import rule_error
 
 WORSENED: Final = "worsened"
 
 
-def schemes_of(controls: Sequence[sections.ControlSection], part: sections.QuantizationSection) -> dict[str, Scheme]:
+def schemes_of(
+    controls: Sequence[search_sections.ControlSection], part: sections.QuantizationSection
+) -> dict[str, Scheme]:
     """Return the schemes that worsened controls are for, by pair of bits ("4/4"), in the order of the file.
 
     Of several methods at a pair of bits it is the first.
@@ -48,10 +50,10 @@ def control_arms(pairs: dict[str, Scheme], names: Sequence[str], repeats: Sequen
 
 
 def check_controls(
-    controls: Sequence[sections.ControlSection],
+    controls: Sequence[search_sections.ControlSection],
     part: sections.QuantizationSection,
     training: sections.TrainingSection,
-    judgement: sections.JudgementSection,
+    judgement: search_sections.JudgementSection,
     mode: str,
 ) -> None:
     """Check what controls need; an error with its key for the first that is missing."""
@@ -66,7 +68,7 @@ def check_controls(
         raise rule_error("controls", "is not for training.distillation, whose teacher would be the worsened start")
     if not judgement.margin:
         raise rule_error("controls", "needs a judgement.margin above 0: a worsened start is within a quarter of it")
-    known = schemes_of([sections.ControlSection(kind=WORSENED)], part)
+    known = schemes_of([search_sections.ControlSection(kind=WORSENED)], part)
     if not known:
         raise rule_error("controls", "is for quantized pairs of bits, but nothing in this study is quantized")
     named = [_pair(*bits) for control in controls for bits in control.bits or ()]

@@ -7,7 +7,7 @@ from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.config.shown import shown
 from tune_qat.config.statuses import SEARCHED_STAGES
 from tune_qat.data.spec import CLASSIFICATION
-from tune_qat.study import sections
+from tune_qat.study import search_sections, sections
 from tune_qat.study.arms import methods_of
 from tune_qat.study.mistakes import reported_at, rule_error
 from tune_qat.study.repeats import SEEDS_APART
@@ -27,7 +27,7 @@ def check_name(name: str) -> None:
 
 
 def check_workload(
-    workload: sections.WorkloadSection, judgement: sections.JudgementSection, training: sections.TrainingSection
+    workload: sections.WorkloadSection, judgement: search_sections.JudgementSection, training: sections.TrainingSection
 ) -> None:
     """Check the dataset and its options, a model that fits it, and what depends on its task."""
     with reported_at("workload.dataset"):
@@ -44,7 +44,9 @@ def check_workload(
         raise rule_error("training.distillation", rule)
 
 
-def check_reference(judgement: sections.JudgementSection, space: sections.SpaceSection, mode: str) -> None:
+def check_reference(
+    judgement: search_sections.JudgementSection, space: search_sections.SpaceSection, mode: str
+) -> None:
     """Check that the optimizer which all others are compared with is one of the study, and that they are compared."""
     name, key = judgement.reference, "judgement.reference"
     if name is None:
@@ -86,7 +88,7 @@ def check_start(training: sections.TrainingSection, pretrain: sections.PretrainS
         raise rule_error("training.init", 'is "pretrain", which needs a [pretrain] section')
 
 
-def check_stages(stages: sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
+def check_stages(stages: search_sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
     """Check what is trained, and for how long."""
     if first_rung > training.epochs:
         rule = f"must be at most training.epochs ({training.epochs}), but got {first_rung}"
@@ -98,7 +100,9 @@ def check_stages(stages: sections.StagesSection, training: sections.TrainingSect
 
 
 def check_selection(
-    selection: sections.SelectionSection, stages: sections.StagesSection, planned: Mapping[str, Mapping[str, int]]
+    selection: search_sections.SelectionSection,
+    stages: search_sections.StagesSection,
+    planned: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Check that each arm, by its `planned` trials of each stage, has the finalists, and that no seed is used twice."""
     for arm_id, trials in planned.items():
@@ -118,7 +122,7 @@ def check_seed(seed: int, repeats: int) -> None:
         raise rule_error("seed", f"must be at most {largest} with repeats = {repeats}, but got {shown(seed)}")
 
 
-def check_quantizer_optimizer(space: sections.SpaceSection, training: sections.TrainingSection) -> None:
+def check_quantizer_optimizer(space: search_sections.SpaceSection, training: sections.TrainingSection) -> None:
     """Check that the learning rate of quantizers' parameters is said in one place."""
     if training.quantizer_optimizer is not None and space.quantizer_lr_multiplier is not None:
         rule = "is not searched with training.quantizer_optimizer, which has a learning rate of its own"

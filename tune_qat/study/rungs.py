@@ -1,7 +1,8 @@
 """Epochs at which ASHA looks at the trials of a study."""
 
 from tune_qat.config import ninth
-from tune_qat.study.sections import AshaSection, TrainingSection
+from tune_qat.study.search_sections import AshaSection
+from tune_qat.study.sections import TrainingSection
 
 
 def default_first_rung(training: TrainingSection) -> int:

@@ -8,7 +8,7 @@ from tune_qat import optimizers
 from tune_qat.config import Range
 from tune_qat.config.shown import shown
 from tune_qat.study.mistakes import reported_at, rule_error
-from tune_qat.study.sections import RangeOverride, SpaceSection
+from tune_qat.study.search_sections import RangeOverride, SpaceSection
 
 RATE = "learning_rate"
 BATCH_SIZE = "batch_size"

@@ -13,7 +13,7 @@ from tune_qat.config.shown import shown
 from tune_qat.study import sections
 from tune_qat.study.arms import ADAM, OWN, OWN_RATE, SGD, Arm, methods_of
 from tune_qat.study.mistakes import rule_error
-from tune_qat.study.sections import RangeOverride, SpaceSection
+from tune_qat.study.search_sections import RangeOverride, SpaceSection
 from tune_qat.study.space import MULTIPLIER, STEP_RATE, Dimensions, range_of
 
 RANGES = {

@@ -16,7 +16,7 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
 from tune_qat.study.arms import OWN
 from tune_qat.study.file import recorded_values
-from tune_qat.study.sections import BatchSizes
+from tune_qat.study.search_sections import BatchSizes
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER, RATE, STEP_RATE
 from tune_qat.widen.edges import calling, recorded_studies, reserves
 from tune_qat.widen.notes import kept, moves
