@@ -1,13 +1,24 @@
 -- Trials of an arm that fit its study as last run, beside the arm's reference points.
 -- Left out: the shared start, trials of an earlier version of the study file (other recipe, data, start or quantizer),
 -- and retrain trials of a configuration that is no longer the arm's best.
-SELECT t.*, a.mode, a.repeat, coalesce(a.method, a.quantizer) AS method, a.metric, a.unit, a.sign, a.margin,
+-- `collapsed`: completed, and no better than the constant predictor. It counts as a trial that diverged or failed does:
+-- `validation_score` and `test_score` are then the trivial score of their split. A trial that was stopped has neither.
+SELECT t.* REPLACE (t.optimizer || a.step_label AS optimizer), t.optimizer AS base_optimizer,
+       a.mode, a.repeat, a.method, a.metric, a.unit, a.sign, a.margin,
        a.trivial_score, a.trivial_test_score, a.baselines_json, a.n_train, a.n_test, a.space_json,
+       a.init, a.whole, a.start_name, a.step_optimizer, a.control, a.control_for, a.design, a.sampler_seed,
        t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error') AS ended,
        t.stage IN ('default', 'random', 'search') AS tuning,
+       t.status = 'completed' AND t.learned IS NOT DISTINCT FROM false AS collapsed,
+       CASE WHEN t.status = 'completed' AND NOT collapsed THEN coalesce(t.val_metric, a.trivial_score)
+            WHEN t.status <> 'stopped' THEN a.trivial_score END AS validation_score,
+       CASE WHEN t.status = 'completed' AND NOT collapsed THEN coalesce(t.test_metric, a.trivial_test_score)
+            WHEN t.status <> 'stopped' THEN a.trivial_test_score END AS test_score,
+       -- Of the configuration that an arm chose by the means of its finalists, and not by its best trial.
+       coalesce(a.planned_finalists > 0 AND t.config_id = a.best_config_id, false) AS of_chosen_finalist,
        -- Taken over from a study that is here as well: to be left out where studies are summed.
        coalesce(t.taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copied
-FROM trials t JOIN arms a USING (study_id, arm_id)
+FROM trials t JOIN board_arms a USING (study_id, arm_id)
 WHERE t.epochs = a.max_epochs
   AND t.quantizer = a.quantizer
   -- An imported study says neither.

@@ -30,8 +30,9 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
     """Open a DuckDB connection over one or more results folders, or their URIs.
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
-    for the bundled questions `arm_trials` (trials that fit their arm, beside the arm's reference points) and
-    `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of freedom, 1 to 1000).
+    for the bundled questions `board_arms` (arms with the labels of their boards), `arm_trials` (trials that fit their
+    arm, beside the arm's reference points) and `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of
+    freedom, 1 to 1000).
 
     Args:
         paths: results folders or their URIs.
@@ -45,6 +46,7 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
         raise UsageError('Name at least one results folder, as in analysis.open("results").')
     connection = connect(*map(storage_path, paths), reference=sorted((HERE / "published").glob("*.csv")), follow=follow)
     connection.register("student_t", _student_t())
+    connection.execute(f"CREATE VIEW board_arms AS {read(HERE / 'board_arms.sql')}")
     connection.execute(f"CREATE VIEW arm_trials AS {read(HERE / 'arm_trials.sql')}")
     return connection
 

@@ -28,8 +28,10 @@ from tune_qat.study import Arm, Study
 from tune_qat.training import workload
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner
 from tune_qat.tuning.points import random_points
+from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record
 from tune_qat.tuning.rows import outcome_columns, planned_columns
 
@@ -45,22 +47,22 @@ class BigRecord:
         self.study, self._folder = study, folder
         self.work: Workload = workload.load(section.model, section.dataset, options=section.options)
         self.planner = Planner(study=study, work=self.work)
-        task = self.work.task()
-        points = {**self.work.reference_points(), "unit": task.unit}
-        self._trivial_score = points["trivial_score"]
-        self._record = Record(folder, study, self.work, points, task.sign)
+        self._trivial_score = self.work.reference_points()["trivial_score"]
+        self._record = Record(
+            folder, study, DataDraws.of_study(study, lambda options: self.work), self.work.task().sign
+        )
         self._quantizers = {arm.arm_id: self._layers(arm) for arm in study.arms()}
         self._best: dict[str, str] = {}
 
     def trials(self, arm: Arm) -> Iterator[PlannedTrial]:
         """The arm's trials in the order in which they would be run."""
         study, optimizer = self.study, arm.optimizers[0]
-        seed, searched = study.seed_of(arm), study.stages.random + study.stages.search
+        seed, searched = study.trial_seed(arm), study.stages.random + study.stages.search
         plans = []
         if study.stages.default:
             config = study.default_config(arm, optimizer)
             plans.append(self.planner.of_config(config, arm.arm_id, "default", {}, source="default"))
-        points = random_points(study.dimensions(optimizer), seed)
+        points = random_points(study.dimensions(optimizer), study.design_seed(arm))
         for number, values in enumerate(islice(points, searched)):
             random = number < study.stages.random
             plans.append(
@@ -114,7 +116,7 @@ class BigRecord:
 
     def close(self) -> None:
         """The study's and the arms' rows."""
-        self._record.arms(self.study.arms(), self._best, None)
+        self._record.arms(StudyQueue(self.planner, [], objective=Objective(self._record.sign, 0.0)), self._best)
         self._record.study_row(started_at=WHEN, seconds=1.0, complete=True, command=None)
 
     def _layers(self, arm: Arm) -> list[LayerResult]:
@@ -152,6 +154,7 @@ def epoch_row(plan: PlannedTrial, epoch: int) -> dict[str, Any]:
         "val_metric": metric,
         "val_top5": min(1.0, 2 * metric),
         "val_metric_pre_bn": None,
+        "calibrated_metric": 0.1 if epoch == 1 else None,
         "grad_norm": 1 + metric,
         "grad_norm_max": 2 + metric,
         "clip_fraction": None,

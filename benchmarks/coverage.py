@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import fdtrc
 
+from analysis.stats.images import crossed
 from analysis.stats.intervals import percentile, resampled, t_intervals
+from analysis.stats.pooled import pool
+from analysis.stats.reml import spread
 from analysis.stats.retrained import pairs_of
 
 Numbers = npt.NDArray[np.floating]
@@ -18,10 +21,11 @@ SPREADS = {"equal": np.ones(10), "one tenfold": np.r_[10, np.ones(9)], "1 to 20"
 
 
 def main() -> None:
-    """Three tables, each on its own random numbers."""
+    """Four tables, each on its own random numbers."""
     _student(np.random.default_rng(1))
     _bootstrap(np.random.default_rng(2))
     _false_claims(np.random.default_rng(3))
+    _repeats(np.random.default_rng(4))
 
 
 def _student(rng: np.random.Generator) -> None:
@@ -64,10 +68,49 @@ def _false_claims(rng: np.random.Generator) -> None:
     print(f"\nstudies of ten equal optimizers that claim a difference, {STUDIES:,} studies")
     print("seeds   spreads       all pairs, Holm   F test   F, Greenhouse-Geisser")
     for seeds in (3, 5, 10):
-        for name, spread in SPREADS.items():
-            scores = rng.standard_normal((STUDIES, seeds, 10)) * spread
+        for name, widths in SPREADS.items():
+            scores = rng.standard_normal((STUDIES, seeds, 10)) * widths
             f_test, corrected = _f_tests(scores)
             print(f"{seeds:5}   {name:12} {_any_pair(scores):16.3f} {f_test:8.3f} {corrected:23.3f}", flush=True)
+
+
+def _repeats(rng: np.random.Generator) -> None:
+    studies = STUDIES // 10
+    print(f"\ncoverage of 95 % intervals over R repeats, {studies:,} studies")
+    print("R   tau = sigma, 2 seeds   tau = 2 sigma   x 10 images   x 2 images   2 + 1 boards")
+    for repeats in (2, 4, 6, 10):
+        taus = [_tau_covered(rng, repeats, tau, studies) for tau in (1.0, 2.0)]
+        images = [_images_covered(rng, repeats, images, studies) for images in (10, 2)]
+        both = [*taus, *images, _boards_covered(rng, repeats, studies)]
+        widths = (22, 15, 13, 12, 14)
+        print(f"{repeats:2}", *(f"{held:{width}.3f}" for held, width in zip(both, widths, strict=True)), flush=True)
+
+
+def _tau_covered(rng: np.random.Generator, repeats: int, tau: float, studies: int) -> float:
+    held = 0
+    for _ in range(studies):
+        found = spread(tau * rng.standard_normal((repeats, 1)) + rng.standard_normal((repeats, 2)))
+        held += found.ci_low <= tau <= found.ci_high
+    return held / studies
+
+
+def _images_covered(rng: np.random.Generator, repeats: int, images: int, studies: int) -> float:
+    held = 0
+    for _ in range(studies):
+        rows, columns = rng.standard_normal((repeats, 1)), rng.standard_normal(images)
+        found = crossed(rows + columns + rng.standard_normal((repeats, images)))
+        held += found.ci_low <= 0 <= found.ci_high
+    return held / studies
+
+
+def _boards_covered(rng: np.random.Generator, repeats: int, studies: int) -> float:
+    """Two boards of one workload that share half of the variance, one of another with twice the spread."""
+    held = 0
+    for _ in range(studies):
+        shared, own = rng.standard_normal(repeats), rng.standard_normal((3, repeats))
+        found = pool({"v": [shared + own[0], shared + own[1]], "w": [2 * own[2]]})
+        held += found.ci_low <= 0 <= found.ci_high
+    return held / studies
 
 
 def _any_pair(scores: Numbers) -> float:

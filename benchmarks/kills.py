@@ -24,6 +24,7 @@ from tune_qat.config.statuses import FINAL, RETRAIN, SEARCH
 from tune_qat.results.reader import read_rows
 from tune_qat.results.views import connect
 from tune_qat.study import Study
+from tune_qat.study.cost import stage_epochs
 
 STUDIES = 3
 """Studies to choose from at any time."""
@@ -118,7 +119,7 @@ def _round(shared: Folder, chance: random.Random) -> int:
 def whole(results: Path, study: Study) -> dict[str, int]:
     """Check the record of a study that has ended; return its counts of trials, epochs and rungs."""
     rows = read_rows(results, "trials", study.name)
-    planned = {stage: trials for stage, trials, _ in study.trial_epochs()}
+    planned = {stage: trials for stage, trials, _ in stage_epochs(study)}
     assert Counter(row["stage"] for row in rows) == Counter(planned), study.name
     assert {row["status"] for row in rows} <= {*FINAL}
     epochs = _epochs(results, study.name)

@@ -19,6 +19,7 @@ from tests.tuning.test_run import assert_whole
 from tune_qat.config.statuses import FINAL
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
+from tune_qat.study.cost import stage_epochs
 
 CHANGES = {
     "space.optimizers": ["adam", "nesterov", "lion"],
@@ -43,7 +44,7 @@ def main() -> None:
         results = Path(folder) / "results"
         seconds, running = _run(results, given.data_dir)
         rows = read_rows(results, "trials")
-        planned = {stage: trials for stage, trials, _ in Study.load("lenet5_mnist", CHANGES).trial_epochs()}
+        planned = {stage: trials for stage, trials, _ in stage_epochs(Study.load("lenet5_mnist", CHANGES))}
         assert_whole(results, planned)
         print(f"{sum(planned.values())} planned trials in {seconds:.0f} s, each once, every epoch once: {planned}")
         print(

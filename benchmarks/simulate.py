@@ -17,6 +17,7 @@ from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import Run, Simulation, simulate
 from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
 from tune_qat.study import Study
+from tune_qat.tuning.plan import DataDraws, RecordedData
 from tune_qat.tuning.sampler import ArmSampler
 
 WORKERS = 4
@@ -36,16 +37,16 @@ def recorded(study: Study) -> Recorded:
     trials: dict[Any, list[RecordedTrial]] = {}
     for run in done.runs:
         if run.plan.stage != "pretrain":
-            trials.setdefault((run.plan.config.optimizer, run.plan.config.scheme), []).append(_as_recorded(run))
+            trials.setdefault((run.plan.config.optimizer, run.plan.config.scheme, ""), []).append(_as_recorded(run))
     return Recorded(
         objective=form.objective,
-        init_sha256=form.init_sha256,
-        data_fingerprint="stand-in",
-        split_fingerprint="stand-in",
+        data=DataDraws.of_study(
+            study, lambda options: RecordedData(data_fingerprint="stand-in", split_fingerprint="stand-in")
+        ),
+        starts=[form.start_sha256(0)],
         groups={key: Group(found, study.dimensions(key[0]), 1) for key, found in trials.items()},
-        start=done.runs[0].curve,
+        pretrained={done.runs[0].plan.trial_key: done.runs[0].curve},
         stopped_early=True,
-        trivial_score=0.0,
     )
 
 

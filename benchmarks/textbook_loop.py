@@ -16,7 +16,7 @@ from benchmarks import textbook
 from tune_qat import models
 from tune_qat.data.photos import SCENES, TEST_SCENES, VAL_SCENES, scene_files
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
-from tune_qat.data.splits import cut, shuffled
+from tune_qat.data.splits import held_out, shuffled
 
 VAL_IMAGES, EVALUATION_BATCH = 5_000, 1_000
 Loaders = tuple[DataLoader[Any], DataLoader[Any]]
@@ -172,7 +172,8 @@ class Photographs(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 def photographs(config: Mapping[str, Any], data_dir: str | None) -> Loaders:
     """The photographs of dataset `photos`, split as there."""
     options, scenes = config["dataset_options"], sorted(SCENES)
-    _, val, train = cut(shuffled(len(scenes), options["split_seed"]), TEST_SCENES, VAL_SCENES)
+    rest = shuffled(len(scenes), options["split_seed"])[TEST_SCENES:]
+    val, train = held_out(rest, VAL_SCENES, options)
     files = {"train": train, "val": val}
     paths = {name: [path for index in found for path in scene_files(scenes[index])] for name, found in files.items()}
     training = Photographs(paths["train"], options, patches=True)

@@ -1,4 +1,4 @@
-"""Figure: critical-difference diagram of mean ranks over blocks."""
+"""Figure: critical-difference diagram of mean ranks over workloads."""
 
 from typing import Any
 
@@ -6,52 +6,68 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
+from analysis.figures.boards import bits
 from analysis.figures.kept import kept
 from analysis.figures.panels import rows_axis
 from analysis.figures.style import INK, figure, marker, sentence, text
 from analysis.stats import mean_ranks, rank_comparisons
+from analysis.stats.ranks import FAMILY
 
 
 def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
-    """Draw the mean rank of each optimizer over all blocks; a bar joins those that cannot be told apart.
+    """Draw the mean rank of each optimizer over all workloads; a bar joins those that cannot be told apart.
 
-    A block is a workload at one bit width. With fewer blocks than a test of ranks needs, the figure is a sentence.
+    Each kind of start, method and bits is ranked by itself, one below the other. With fewer workloads than a test of
+    ranks needs, the figure is a sentence.
     """
     asked = answers(results)
     ranks = kept(mean_ranks, asked)
     if not len(ranks):
-        return sentence("No optimizer has a retrain score in every block.")
-    if ranks["reason"].iloc[0]:
-        return sentence(f"No diagram: {ranks['reason'].iloc[0]}.")
-    names = list(ranks["optimizer"])
-    drawn = figure(height=110 + 26 * len(names))
-    for row in ranks.itertuples():
-        drawn.add_trace(
-            go.Scatter(
-                x=[row.mean_rank],
-                y=[text(row.optimizer)],
-                mode="markers",
-                marker=marker(row.optimizer, 10),
-                showlegend=False,
-                hovertemplate=f"{text(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} blocks<extra></extra>",
+        return sentence("No optimizer has a retrain score on every workload.")
+    tested = ranks[ranks["reason"] == ""]
+    if not len(tested):
+        return sentence(f"No diagram: {ranks.sort_values('blocks')['reason'].iloc[-1]}.")
+    families = tested.groupby(FAMILY, dropna=False, sort=False)
+    pairs = kept(rank_comparisons, asked)
+    drawn = figure(height=110 + 26 * len(tested))
+    labels: list[str] = []
+    first, last, most = float(tested["mean_rank"].min()), float(tested["mean_rank"].max()), 0
+    for _, rows in families:
+        told = "" if families.ngroups == 1 else f" {_label(rows.iloc[0])}"
+        for row in rows.itertuples():
+            drawn.add_trace(
+                go.Scatter(
+                    x=[row.mean_rank],
+                    y=[text(row.optimizer + told)],
+                    mode="markers",
+                    marker=marker(row.optimizer, 10),
+                    showlegend=False,
+                    hovertemplate=f"{text(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} workloads"
+                    "<extra></extra>",
+                )
             )
-        )
-    last = float(ranks["mean_rank"].max())
-    groups = _groups(names, kept(rank_comparisons, asked))
-    for number, (first, end) in enumerate(groups):
-        at = last + 0.25 + 0.15 * number
-        line = {"color": INK, "width": 4}
-        # Rows are counted from the bottom, names from the top.
-        drawn.add_shape(type="line", x0=at, x1=at, y0=len(names) - 1 - first, y1=len(names) - 1 - end, line=line)
+        groups = _groups(list(rows["optimizer"]), pairs.merge(rows[FAMILY].drop_duplicates(), on=FAMILY))
+        most = max(most, len(groups))
+        for number, (start, end) in enumerate(groups):
+            at = last + 0.25 + 0.15 * number
+            line = {"color": INK, "width": 4}
+            # Rows are counted from the bottom, names from the top.
+            low, high = (len(tested) - 1 - len(labels) - place for place in (start, end))
+            drawn.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, line=line)
+        labels += [name + told for name in rows["optimizer"]]
     drawn.update_layout(
         xaxis={
-            "title": {"text": f"mean rank over {ranks['blocks'].iloc[0]} blocks (1 is best)"},
-            "range": [float(ranks["mean_rank"].min()) - 0.2, last + 0.3 + 0.15 * len(groups)],
+            "title": {"text": f"mean rank over {tested['blocks'].max()} workloads (1 is best)"},
+            "range": [first - 0.2, last + 0.3 + 0.15 * most],
         },
-        yaxis=rows_axis(names[::-1]),
+        yaxis=rows_axis(labels[::-1]),
         margin={"l": 120, "t": 16},
     )
     return drawn
+
+
+def _label(row: Any) -> str:
+    return f"({row.init}, {row.method}, {bits(row)})"
 
 
 def _groups(names: list[str], pairs: pd.DataFrame) -> list[tuple[int, int]]:

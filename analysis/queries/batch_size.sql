@@ -1,14 +1,13 @@
 -- Which learning rate does each batch size want: validation metric by half decade, and the best rate of each size?
 -- Over default, random and search trials. One that ASHA stopped is counted and not scored.
--- A trial that diverged, ran out of memory or failed counts as the trivial score, never as nothing.
+-- A trial that diverged, ran out of memory, failed or collapsed counts as the trivial score, never as nothing.
 -- `learning_rate` is the middle of the half decade; `diverged`, `failed` and `stopped` are shares of n.
 -- `best_learning_rate` is that of the best completed trial of the batch size, NULL where none was completed, and
 -- `best_at_batch_size` says which half decade holds it. Linear scaling: it doubles with the batch size; square-root
 -- scaling: it doubles with four times the batch size.
 WITH scored AS (
     SELECT *, round(2 * log10(learning_rate)) / 2 AS log10_rate,
-           sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score)
-                              WHEN 'stopped' THEN NULL ELSE trivial_score END AS objective
+           sign * validation_score AS objective
     FROM arm_trials
     WHERE tuning AND ended),
 best AS (

@@ -1,13 +1,12 @@
 -- Which trained model is best on validation data, per study, method and bits: the retrain trial that `export` takes?
 -- First the configuration, by the mean of the final validation metric over its retrain seeds, in which a trial that
--- diverged, ran out of memory or failed counts as the trivial score; then the best completed trial of that
+-- diverged, ran out of memory, failed or collapsed counts as the trivial score; then the best completed trial of that
 -- configuration. Test data has no say. Quantized models stand before the floating-point control: the first row of a
 -- study is the one that is exported where none is named.
 WITH scored AS (
-    SELECT *, status <> 'completed' OR val_metric IS NULL AS failed,
-           CASE WHEN failed THEN trivial_score ELSE val_metric END AS score
+    SELECT *, status <> 'completed' OR val_metric IS NULL AS failed, validation_score AS score
     FROM arm_trials
-    WHERE stage = 'retrain' AND ended AND status <> 'stopped'),
+    WHERE stage = 'retrain' AND ended AND status <> 'stopped' AND control IS NULL),
 configurations AS (
     SELECT study_id, method, weight_bits, activation_bits, config_id, avg(score) AS mean_val, count(*) AS n
     FROM scored

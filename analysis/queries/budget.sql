@@ -9,6 +9,7 @@ WITH spent AS (
            count(*) FILTER (ended AND stage = 'default') AS ended_default,
            count(*) FILTER (ended AND stage = 'random') AS ended_random,
            count(*) FILTER (ended AND stage = 'search') AS ended_search,
+           count(*) FILTER (ended AND stage = 'finalists') AS ended_finalists,
            count(*) FILTER (ended AND stage = 'retrain') AS ended_retrain,
            count(*) FILTER (status = 'stopped' AND stop_reason = 'asha') AS stopped_by_asha,
            count(*) FILTER (ended AND taken_from IS NOT NULL) AS taken_over,
@@ -19,20 +20,22 @@ WITH spent AS (
     FROM arm_trials GROUP BY study_id, arm_id),
 fair AS (
     SELECT study_id,
-           count(DISTINCT (planned_default, planned_random, planned_search, planned_retrain, max_epochs)) = 1 AS equal
+           count(DISTINCT (planned_default, planned_random, planned_search, coalesce(planned_finalists, 0),
+                           planned_retrain, max_epochs)) = 1 AS equal
     FROM arms GROUP BY study_id),
 per_arm AS (
-    SELECT a.study_id, a.mode, a.arm_id, a.workload, coalesce(a.method, a.quantizer) AS method,
+    SELECT a.study_id, a.mode, a.arm_id, a.workload, a.method,
            a.weight_bits, a.activation_bits, a.optimizer,
            a.planned_default, coalesce(s.ended_default, 0) AS ended_default,
            a.planned_random, coalesce(s.ended_random, 0) AS ended_random,
            a.planned_search, coalesce(s.ended_search, 0) AS ended_search,
+           coalesce(a.planned_finalists, 0) AS planned_finalists, coalesce(s.ended_finalists, 0) AS ended_finalists,
            a.planned_retrain, coalesce(s.ended_retrain, 0) AS ended_retrain,
            a.max_epochs, coalesce(s.stopped_by_asha, 0) AS stopped_by_asha, coalesce(s.epochs, 0) AS epochs,
            coalesce(s.device_s, 0) AS device_s, coalesce(s.taken_over, 0) AS taken_over,
            coalesce(s.epochs_taken_over, 0) AS epochs_taken_over,
            coalesce(s.device_s_taken_over, 0) AS device_s_taken_over, f.equal
-    FROM arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
+    FROM board_arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
 SELECT *, (device_s + device_s_taken_over) / nullif(avg(device_s + device_s_taken_over) OVER per_bits, 0)
               AS device_s_ratio
 FROM per_arm

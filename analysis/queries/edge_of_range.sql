@@ -1,20 +1,22 @@
 -- Was the search space wide enough: is an arm's best value of a searched dimension at an edge of its range?
 -- Best: the best final validation metric among completed default, random and search trials, for each optimizer of the
--- arm. `edge`: the best is near an end of its range. `untried`: no tuning trial has ended well beyond the best on this
--- side, so that nothing is known there, however wide the range. Near, and well beyond: half a decade for a learning
--- rate, a power of two for a batch size, otherwise an eighth of the axis but at most half a decade. An option whose
--- range ends between a half and one is the weight of a moving average: there its distance to one counts, by factors of
--- two. `wide_low` and `wide_high` are a range with room beyond this best: such an edge (or the best, where a default
--- lies outside) moved by one decade, one power of two, or twice what is near. No edges: a batch size of 1, and one that
--- twice would be more than the training split has; low = high is not searched. `failed_again`: at least half of the
--- retrain trials of this best diverged or learned nothing, which calls for no wider range on its side.
-WITH best AS (
+-- arm; of an arm with finalists, the configuration that it chose by their means. `edge`: the best is near an end of its
+-- range. `untried`: no tuning trial has ended well beyond the best on this side, so that nothing is known there,
+-- however wide the range. Near, and well beyond: half a decade for a learning rate, a power of two for a batch size,
+-- otherwise an eighth of the axis but at most half a decade. An option whose range ends between a half and one is the
+-- weight of a moving average: there its distance to one counts, by factors of two. `wide_low` and `wide_high` are a
+-- range with room beyond this best: such an edge (or the best, where a default lies outside) moved by one decade, one
+-- power of two, or twice what is near. No edges: a batch size of 1, and one that twice would be more than the training
+-- split has; low = high is not searched. `failed_again`: at least half of the retrain trials of this best diverged or
+-- learned nothing, which calls for no wider range on its side.
+WITH named AS (SELECT * REPLACE (base_optimizer AS optimizer) FROM arm_trials),
+best AS (
     SELECT *
-    FROM arm_trials
+    FROM named
     WHERE tuning AND status = 'completed' AND val_metric IS NOT NULL
     -- The key breaks ties, so that the answer does not depend on the order of files.
     QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer
-                               ORDER BY sign * val_metric DESC, trial_key DESC) = 1),
+                               ORDER BY of_chosen_finalist DESC, sign * val_metric DESC, trial_key DESC) = 1),
 -- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
 seen AS (
     SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) AS samples
@@ -30,7 +32,7 @@ dimensions AS (
     SELECT study_id, arm_id, optimizer, trial_key AS best_key, dimension,
            CAST(space_json -> optimizer -> dimension ->> 'low' AS DOUBLE) AS low,
            CAST(space_json -> optimizer -> dimension ->> 'high' AS DOUBLE) AS high,
-           dimension NOT IN ('learning_rate', 'batch_size', 'quantizer_lr_multiplier') AS is_option,
+           dimension NOT IN ('learning_rate', 'batch_size', 'quantizer_lr_multiplier', 'step_rate') AS is_option,
            coalesce(CAST(space_json -> optimizer -> dimension ->> 'log' AS BOOLEAN), true) AS is_log
     FROM (SELECT *, unnest(json_keys(space_json -> optimizer)) AS dimension FROM best)
     WHERE dimension <> 'bits'
@@ -40,20 +42,22 @@ valued AS (
     SELECT d.*, t.trial_key,
            CASE dimension WHEN 'learning_rate' THEN t.learning_rate WHEN 'batch_size' THEN t.batch_size
                           WHEN 'quantizer_lr_multiplier' THEN t.quantizer_lr_multiplier
+                          WHEN 'step_rate'
+                          THEN CAST(t.params_json -> 'quantizer_optimizer' ->> 'learning_rate' AS DOUBLE)
                           ELSE CAST(t.params_json -> 'optimizer_options' ->> dimension AS DOUBLE) END AS value
-    FROM dimensions d JOIN arm_trials t USING (study_id, arm_id, optimizer)
+    FROM dimensions d JOIN named t USING (study_id, arm_id, optimizer)
     WHERE t.tuning AND t.status IN ('completed', 'stopped', 'diverged')),
 tried AS (
     SELECT study_id, arm_id, optimizer, dimension, low, high, is_log, is_option,
            is_option AND high >= 0.5 AND high < 1 AS is_average,
-           CASE WHEN dimension = 'learning_rate' THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
+           CASE WHEN dimension LIKE '%learning_rate' THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
                 WHEN is_log THEN least(sqrt(10), pow(high / low, 0.125)) ELSE (high - low) / 8 END AS near,
            any_value(value) FILTER (trial_key = best_key) AS best, min(value) AS lowest, max(value) AS highest
     FROM valued
     WHERE low < high
     GROUP BY ALL),
 steps AS (
-    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension = 'learning_rate' THEN 10
+    SELECT *, CASE WHEN dimension = 'batch_size' THEN 2 WHEN dimension LIKE '%learning_rate' THEN 10
                    WHEN is_log THEN near * near ELSE 2 * near END AS step
     FROM tried
     WHERE best IS NOT NULL),

@@ -1,14 +1,15 @@
 -- What does a tuning budget buy: the expected best validation metric after k random trials, for each optimizer?
 -- Over the stage random, which nothing stops early; without it there is no answer. A trial that diverged, ran out of
--- memory or failed counts as the trivial score. k goes up to n, the trials there are; repeats of an arm are pooled.
+-- memory, failed or collapsed counts as the trivial score. k goes up to n, the trials there are; repeats of an arm are
+-- pooled.
+-- Points of a Sobol sequence are no independent draws and are left out: `tuning_curves` has those curves, from repeats.
 -- The V-statistic of Dodge et al., "Show Your Work", EMNLP 2019: with scores sorted from worst to best,
 -- sum of y_i ((i/n)^k - ((i-1)/n)^k). Biased low, the more the nearer k is to n. NULL where a trial failed and its
 -- trivial score is not known, as in imported studies.
 WITH scored AS (
-    SELECT *, sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score) ELSE trivial_score END
-               AS objective
+    SELECT *, sign * validation_score AS objective
     FROM arm_trials
-    WHERE stage = 'random' AND ended AND status <> 'stopped'),
+    WHERE stage = 'random' AND ended AND status <> 'stopped' AND design IS DISTINCT FROM 'sobol'),
 ranked AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign, objective,
            row_number() OVER (arm ORDER BY objective) AS i, count(*) OVER arm AS n

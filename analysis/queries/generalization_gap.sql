@@ -5,21 +5,21 @@
 -- control of the same optimizer, over the n_pairs of the same repeat and seed; below 0, quantization regularises.
 -- Intervals: Student's t, NULL below 2.
 WITH gaps AS (
-    SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.repeat, t.seed,
-           t.metric, t.unit, t.weight_bits = 32 AND t.activation_bits = 32 AS is_control,
+    SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.base_optimizer,
+           t.repeat, t.seed, t.control, t.metric, t.unit, t.weight_bits = 32 AND t.activation_bits = 32 AS is_control,
            CASE WHEN t.status = 'completed' THEN e.train_metric END AS train,
            CASE WHEN t.status = 'completed' THEN t.test_metric END AS test, t.sign * (train - test) AS gap
     FROM arm_trials t LEFT JOIN epochs e
          ON e.study_id = t.study_id AND e.trial_key = t.trial_key AND e.epoch = t.epochs_run
     WHERE t.stage = 'retrain' AND t.ended AND t.status <> 'stopped'),
 control AS (
-    SELECT study_id, mode, workload, optimizer, repeat, seed, avg(gap) AS control_gap
+    SELECT study_id, mode, workload, base_optimizer, repeat, seed, avg(gap) AS control_gap
     FROM gaps
-    WHERE is_control
-    GROUP BY study_id, mode, workload, optimizer, repeat, seed),
+    WHERE is_control AND control IS NULL
+    GROUP BY study_id, mode, workload, base_optimizer, repeat, seed),
 paired AS (
     SELECT g.*, CASE WHEN NOT is_control THEN gap - control_gap END AS change
-    FROM gaps g LEFT JOIN control USING (study_id, mode, workload, optimizer, repeat, seed)),
+    FROM gaps g LEFT JOIN control USING (study_id, mode, workload, base_optimizer, repeat, seed)),
 grouped AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, count(gap) AS n,
            count(*) - count(gap) AS failed, avg(train) FILTER (gap IS NOT NULL) AS train_metric,

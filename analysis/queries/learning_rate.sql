@@ -1,12 +1,11 @@
 -- How sensitive is each optimizer to its learning rate: validation metric per quarter decade, failures shown?
 -- Over default, random and search trials. One that ASHA stopped is counted and not scored: its last epoch is an early
 -- one, which says nothing beside a last epoch.
--- A trial that diverged, ran out of memory or failed counts as the trivial score, never as nothing.
+-- A trial that diverged, ran out of memory, failed or collapsed counts as the trivial score, never as nothing.
 -- `learning_rate` is the middle of the quarter decade; `diverged`, `failed` and `stopped` are shares of n.
 WITH scored AS (
     SELECT *, round(4 * log10(learning_rate)) / 4 AS log10_rate,
-           sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score)
-                              WHEN 'stopped' THEN NULL ELSE trivial_score END AS objective
+           sign * validation_score AS objective
     FROM arm_trials
     WHERE tuning AND ended),
 binned AS (

@@ -2,16 +2,16 @@
 -- One row for each published number and board of the same workload, metric and bits; a number of a quantized model whose
 -- source says no bits stands beside every quantized board. `same_method`: it is of the board's quantizer.
 -- `published` is in our unit; `value`, `published_unit` and `statistic` are as printed. `mean` is ours over n retrain
--- trials on test data, a failed one as the trivial score: NULL where we have none. `trivial` is the best constant
--- prediction on our test data. Splits, budgets and starts differ: read `recipe` and `note` before comparing.
+-- trials on test data, a failed or collapsed one as the trivial score: NULL where we have none. `trivial` is the best
+-- constant prediction on our test data. Splits, budgets and starts differ: read `recipe` and `note` before comparing.
 WITH boards AS (
-    SELECT DISTINCT study_id, mode, workload, coalesce(method, quantizer) AS method, quantizer, weight_bits,
+    SELECT DISTINCT study_id, mode, workload, method, quantizer, weight_bits,
            activation_bits, metric, unit, sign, trivial_test_score AS trivial
-    FROM arms),
+    FROM board_arms
+    WHERE control IS NULL),
 ours AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, count(*) AS n,
-           avg(CASE WHEN status = 'completed' THEN coalesce(test_metric, trivial_test_score)
-                    ELSE trivial_test_score END) AS mean
+           avg(test_score) AS mean
     FROM arm_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer),

@@ -6,8 +6,7 @@
 -- Halved steps at twice the batch size: perfect scaling; the same steps: a larger batch brings nothing more.
 WITH defaults AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign,
-           avg(sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score) ELSE trivial_score END)
-               AS objective
+           avg(sign * validation_score) AS objective
     FROM arm_trials
     WHERE stage = 'default' AND ended AND status <> 'stopped' AND mode <> 'joint'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign),

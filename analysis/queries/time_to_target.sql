@@ -10,8 +10,7 @@
 -- There tuning is part of a run; here it is done, and every seed of the chosen configuration is a run.
 WITH defaults AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign,
-           avg(sign * CASE status WHEN 'completed' THEN coalesce(val_metric, trivial_score) ELSE trivial_score END)
-               AS objective
+           avg(sign * validation_score) AS objective
     FROM arm_trials
     WHERE stage = 'default' AND ended AND status <> 'stopped'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign),

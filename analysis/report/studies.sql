@@ -4,6 +4,6 @@ SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.
        CASE WHEN json_valid(s.definition_json) THEN s.definition_json ->> '$.note' END AS note,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.status = 'running') AS running,
-       (SELECT sum(planned_default + planned_random + planned_search + planned_retrain) FROM arms a
-        WHERE a.study_id = s.study_id) AS planned
+       (SELECT sum(planned_default + planned_random + planned_search + coalesce(planned_finalists, 0) + planned_retrain)
+        FROM arms a WHERE a.study_id = s.study_id) AS planned
 FROM studies s ORDER BY s.study_id

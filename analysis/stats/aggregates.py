@@ -16,8 +16,8 @@ from analysis.stats.boards import BOARD
 from analysis.stats.intervals import FEWEST_RUNS, Numbers, Statistic, bootstrap_interval
 from analysis.stats.retrained import Board, boards
 
-SCHEME = ["method", "weight_bits", "activation_bits"]
-"""Columns whose groups are aggregated over workloads."""
+SCHEME = ["init", "method", "weight_bits", "activation_bits"]
+"""Columns whose groups are aggregated over workloads: fine-tuning and training from scratch are never one."""
 TRIMMED = 0.25
 """Share of the runs that is cut off at either end."""
 NO_CONTROL = "no 32/32 arm of the study beats the trivial score: scores cannot be normalised"
@@ -28,9 +28,9 @@ NO_SPREAD = "every resample of the runs gives the same value: no interval"
 def interquartile_means(results: Results | Answers) -> pd.DataFrame:
     """Compute the interquartile mean of all normalised runs over all workloads, by method, bits and optimizer.
 
-    Columns: method, weight_bits, activation_bits, optimizer, `workloads`, `n` (runs), `iqm`, `ci_low`, `ci_high` (95 %,
-    bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). The mean is
-    over the workloads that the optimizer was run on; do not compare means over different ones.
+    Columns: init, method, weight_bits, activation_bits, optimizer, `workloads`, `n` (runs), `iqm`, `ci_low`, `ci_high`
+    (95 %, bootstrap of the runs of each workload), `reason` (why there is no number or no interval, else empty). The
+    mean is over the workloads that the optimizer was run on; do not compare means over different ones.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     told = answers(results).frame("retrain_scores")
@@ -38,7 +38,7 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
     for board in boards(_once(told)):
         floor, top = board.facts["sign"] * board.facts["trivial"], tops.get(board.key[:3], np.nan)
         for optimizer, scores in _runs(board):
-            blocks = runs.setdefault((*board.key[3:], optimizer), [])
+            blocks = runs.setdefault((board.init, *board.key[3:], optimizer), [])
             if top > floor:
                 blocks.append((scores - floor) / (top - floor))
     rows = [[*key, len(blocks), sum(map(len, blocks)), *with_interval(blocks, iqms)] for key, blocks in runs.items()]
@@ -48,8 +48,9 @@ def interquartile_means(results: Results | Answers) -> pd.DataFrame:
 def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
     """Compute the probability that a run of `a` beats a run of `b`, averaged over workloads; ties count half.
 
-    Columns: method, weight_bits, activation_bits, a, b, `workloads` (that both were run on), `probability`, `ci_low`,
-    `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this one.
+    Columns: init, method, weight_bits, activation_bits, a, b, `workloads` (that both were run on), `probability`,
+    `ci_low`, `ci_high`, `reason` (why there is no interval, else empty). The probability of b over a is 1 minus this
+    one.
     """
     runs: dict[tuple[Any, ...], list[Numbers]] = {}
     told = answers(results).frame("retrain_scores")
@@ -58,7 +59,7 @@ def probabilities_of_improvement(results: Results | Answers) -> pd.DataFrame:
         for (a, scores_of_a), (b, scores_of_b) in combinations(_runs(board), 2):
             if not {(*board.key, a), (*board.key, b)} & own:
                 continue  # both were taken over from another study, which compares them already
-            runs.setdefault((*board.key[3:], a, b), []).extend([scores_of_a, scores_of_b])
+            runs.setdefault((board.init, *board.key[3:], a, b), []).extend([scores_of_a, scores_of_b])
     rows = [[*key, len(blocks) // 2, *with_interval(blocks, improvements)] for key, blocks in runs.items()]
     return _table(rows, [*SCHEME, "a", "b", "workloads", "probability", "ci_low", "ci_high", "reason"], "a", "b")
 
@@ -134,6 +135,6 @@ def _best_mean(control: Board) -> float:
 
 
 def _table(rows: list[list[Any]], columns: list[str], *last: str) -> pd.DataFrame:
-    by = ["weight_bits", "activation_bits", "method", *last]
+    by = ["weight_bits", "activation_bits", "method", "init", *last]
     rising = [not column.endswith("_bits") for column in by]
     return pd.DataFrame(rows, columns=columns).sort_values(by, ascending=rising, ignore_index=True)

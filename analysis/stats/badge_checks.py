@@ -6,17 +6,16 @@ import pandas as pd
 
 from analysis.answers import Answers
 from analysis.stats.comparisons import comparisons
-from analysis.stats.inclusions import checked, searched
+from analysis.stats.inclusions import checked, tried
 from analysis.stats.power import detectable_differences
 from analysis.stats.words import amount, between, counted, joined
-from tune_qat.config.statuses import RETRAIN, SEARCHED_STAGES
+from tune_qat.config.statuses import FINALISTS, RETRAIN, SEARCHED_STAGES
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Finding = tuple[str, str]
 TOLERANCE = 0.1
 """Relative deviation of device time from its board's mean up to which it counts as equal."""
 LISTED = 3
-SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM arms GROUP BY ALL ORDER BY ALL"
 
 
 def equal_budget(asked: Answers, study_id: str) -> Finding:
@@ -88,12 +87,14 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
 
 def inclusion(asked: Answers, study_id: str) -> Finding:
     """Check whether an optimizer lost to its own special case, which means that its search was too short."""
-    arms = asked.frame(SPACES)
-    options = {row.optimizer: searched(row.space_json, row.optimizer) for row in _of(arms, study_id).itertuples()}
+    options = tried(asked, study_id)
     pairs = _of(comparisons(asked), study_id)
     hold, violated = checked(pairs, options)
     if not hold:
-        return UNKNOWN, "No optimizer of the study contains another one within the ranges that it searches."
+        return (
+            UNKNOWN,
+            "No optimizer of the study has a trial at the special case that another one is.",
+        )
     which = joined([f"{one.special} in {one.general}" for one in hold])
     if not violated.empty:
         cases = [
@@ -171,7 +172,7 @@ def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:
 
 
 def _differing(arms: pd.DataFrame) -> str:
-    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*SEARCHED_STAGES, RETRAIN)}
+    columns = {f"planned_{stage}": f"{stage} trials" for stage in (*SEARCHED_STAGES, FINALISTS, RETRAIN)}
     columns["max_epochs"] = "epochs"
     return joined(
         [f"from {arms[c].min()} to {arms[c].max()} {name}" for c, name in columns.items() if arms[c].nunique() > 1]

@@ -1,7 +1,8 @@
 """Scaling of the best learning rate and of the steps to a target with the batch size.
 
-The best rate is over completed default, random and search trials: a failed trial is never the best of its batch size,
-and one that was stopped early has no final score.
+The best rate is over completed random trials: a sampler tries most where it has seen good scores, so that the best of
+its trials follows from what it tried first, and default trials all have the same rate. A failed trial is never the best
+of its batch size.
 """
 
 import math
@@ -13,7 +14,7 @@ import pandas as pd
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import ARM, compared, in_order
 from analysis.stats.intervals import LEVEL, Numbers
-from tune_qat.config.statuses import COMPLETED
+from tune_qat.config.statuses import COMPLETED, RANDOM
 
 TRIALS = 5
 """Fewest completed trials for a batch size's best rate; with fewer, it only shows where they happened to lie."""
@@ -21,7 +22,7 @@ SIZES = 3
 """Fewest batch sizes for a fit."""
 SIZES_WITH_INTERVAL = 4
 RESAMPLES = 1000
-_ENOUGH = f"batch sizes with {TRIALS} completed trials or more"
+_ENOUGH = f"batch sizes with {TRIALS} completed random trials or more"
 LAWS = {"linear": 1.0, "square root": 0.5}
 """Exponents of the usual scaling rules: linear for SGD, square root for optimizers of Adam's family."""
 
@@ -47,13 +48,14 @@ class CriticalBatch(NamedTuple):
 def rate_scaling(results: Results | Answers) -> pd.DataFrame:
     """Fit the exponent p of best learning rate ~ batch size ^ p, for each arm.
 
-    Columns: those of a board, optimizer, `sizes` (batch sizes with 5 completed trials or more), `n` (these trials),
-    `exponent`, `ci_low`, `ci_high` (95 %, bootstrap over trials), `intercept`, `linear` and `square_root` (whether 1
-    and 0.5 lie in the interval), `reason` (why there is no exponent or no interval, else empty).
+    Columns: those of a board, optimizer, `sizes` (batch sizes with 5 completed random trials or more), `n` (these
+    trials), `exponent`, `ci_low`, `ci_high` (95 %, bootstrap over trials), `intercept`, `linear` and `square_root`
+    (whether 1 and 0.5 lie in the interval), `reason` (why there is no exponent or no interval, else empty).
     """
     columns = [*ARM, "sizes", "n", "exponent", "ci_low", "ci_high", "intercept", "linear", "square_root", "reason"]
     rows = []
     for arm, trials in answers(results).frame("tuning_scores").groupby(ARM):
+        trials = trials[trials["stage"] == RANDOM]
         done = trials[(trials["status"] == COMPLETED) & trials["score"].notna() & (trials["learning_rate"] > 0)]
         done = done[done.groupby("batch_size")["score"].transform("size") >= TRIALS]
         objective = (done["sign"] * done["score"]).to_numpy(float)

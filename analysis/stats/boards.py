@@ -1,4 +1,8 @@
-"""Boards: groups of arms that are compared with one another. A board is one study, mode, workload, method and bits."""
+"""Boards: groups of arms that are compared with one another. A board is one study, mode, workload, method and bits.
+
+A study has one kind of start, so that studies that fine-tune and studies from scratch make boards of their own, and a
+control beside 32/32 itself is a method of its own (`analysis/board_arms.sql`).
+"""
 
 import pandas as pd
 
@@ -23,3 +27,32 @@ def in_order(table: pd.DataFrame, *last: str) -> pd.DataFrame:
     by = ["study_id", "mode", "workload", "weight_bits", "activation_bits", "method", *last]
     rising = [not column.endswith("_bits") for column in by]
     return table.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
+
+
+def base(optimizer: str) -> str:
+    """Return the optimizer of the weights: `sgd` of the row `sgd + adam steps`."""
+    return optimizer.partition(" + ")[0]
+
+
+def wholes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with blocks of repeats of one board in one piece, `study_id` being the name of their whole study.
+
+    A whole study may lie in several files, each with repeats of its own. Where two of them hold the same board (same
+    workload, method, bits and start), `study_id` is the whole's name in all of its boards of that workload, with the
+    kind of start behind it where boards of several kinds are in such pieces. All other rows stay as they are.
+    Runs that one study has taken over from another of the results count once.
+
+    Args:
+        scores: rows of `retrain_scores`.
+    """
+    whole = scores["whole"].where(scores["whole"].notna(), scores["study_id"])
+    named = scores.assign(whole=whole)
+    same = ["whole", "mode", "workload", "init"]
+    pieces = named.groupby([*same, *BOARD[3:]], dropna=False)["study_id"].transform("nunique") > 1
+    if not pieces.any():
+        return named
+    split = pieces.groupby([named[name] for name in same], dropna=False).transform("any")
+    starts = named["init"].where(split).groupby([named[name] for name in same[:-1]], dropna=False).transform("nunique")
+    label = whole.where(starts <= 1, whole + ", " + named["init"].astype(str))
+    kept = named.assign(study_id=named["study_id"].mask(split, label))
+    return kept[~(split & named["copied"].astype(bool))]

@@ -1,7 +1,8 @@
 """Pairwise comparisons of a board's optimizers: the difference of their test scores, and its significance."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,54 +10,84 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import BOARD
-from analysis.stats.intervals import Estimates, Numbers, moments, t_intervals, with_intervals
-from analysis.stats.retrained import WORKLOAD, Board, Indices, boards, pairs_of, stacked
+from analysis.stats.intervals import TWO_HUMPS, Estimates, Numbers, moments, t_intervals, with_intervals
+from analysis.stats.retrained import WORKLOAD, Board, Indices, boards, chosen_pairs, stacked
 
 BETTER, EQUIVALENT, UNTOLD = "better", "equivalent", "cannot be told apart"
 COLUMNS = [
     *BOARD,
-    *("optimizer", "other", "difference", "ci_low", "ci_high", "n", "paired_by", "p", "p_holm", "outcome", "why"),
+    *("optimizer", "other", "difference", "ci_low", "ci_high", "n", "paired_by", "p", "p_holm", "outcome"),
+    *("better", "equivalent", "why"),
     *("metric", "unit", "sign", "margin"),
 ]
 ALPHA = 0.05
 """Level of the tests of a study that fixes none."""
+T = TypeVar("T")
 
 
 def comparisons(results: "Results | Answers") -> pd.DataFrame:
-    """Compare all pairs of optimizers within each board: `COLUMNS`, one row for each pair, the better mean first.
+    """Compare the optimizers of each board: `COLUMNS`, one row for each pair, the better mean first.
 
-    `difference` is how much better `optimizer` is, in the metric's unit, at least 0 also where the metric is minimised,
-    with its 95 % interval. `outcome` is better, equivalent (the interval lies within the study's margin of practical
-    equivalence), or cannot be told apart. `p_holm` is corrected over all pairs of the study's workload; `better` means
-    that it is at most the study's alpha. `n` counts the pairs of values: seeds, or repeats where a study has several.
-    Raises the errors of `analysis.open`.
+    All pairs, or with a reference that the study file names the pairs with it. `difference` is how much better
+    `optimizer` is, in the metric's unit, at least 0 also where the metric is minimised, with its 95 % interval.
+    `equivalent`: the interval lies within the study's margin of practical equivalence. `better`: `p_holm`, corrected
+    for these pairs of the study's workload, is at most the study's alpha. Both can hold: a difference that is there and
+    does not matter. `outcome` is one word for it: equivalent, else better, else cannot be told apart. `n` counts the
+    pairs of values: seeds, or repeats where a study has several. A pair has no interval where some runs of either
+    failed or collapsed and others did not. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
-    return compare(asked.frame("retrain_scores"), alphas(asked))
+    return compare(asked.frame("retrain_scores"), alphas(asked), references(asked))
 
 
 def alphas(asked: Answers) -> dict[str, float]:
     """Return the level alpha that each study fixed for its tests before it ran."""
-    found = asked.frame("start")
-    return {row.study_id: row.alpha for row in found.itertuples() if not pd.isna(row.alpha)}
+    return _fixed(asked, "alpha")
 
 
-def compare(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """Compute `comparisons` from the rows of `retrain_scores` and the level of each study."""
-    tables = [_pairs(board) for board in boards(scores) if len(board.optimizers) > 1]
+def references(asked: Answers) -> dict[str, str]:
+    """Return the optimizer that each study compares all others with; a study without one compares every two."""
+    return _fixed(asked, "reference")
+
+
+def _fixed(asked: Answers, column: str) -> dict[str, Any]:
+    """Return what each study fixed before it ran, also by the name of the whole study that it belongs to."""
+    known = asked.frame("start").dropna(subset=[column])
+    return dict(zip(known["whole"], known[column], strict=True)) | dict(
+        zip(known["study_id"], known[column], strict=True)
+    )
+
+
+def compare(
+    scores: pd.DataFrame, alpha: Mapping[str, float], reference: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
+    """Compute `comparisons` from the rows of `retrain_scores`, and the level and the reference of each study."""
+    found = ((board, chosen_pairs(board.optimizers, fixed(reference, board))) for board in boards(scores))
+    tables = [{**_pairs(board, *pairs), "alpha": level_of(alpha, board)} for board, pairs in found if len(pairs[0])]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    return judged(stacked(tables), alpha)[COLUMNS]
+    return judged(stacked(tables))[COLUMNS]
 
 
-def judged(pairs: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """Add `p_holm`, corrected over all pairs of a workload, and `outcome` to the pairs."""
+def judged(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add `p_holm`, corrected over all pairs of a workload, `better`, `equivalent` and `outcome` to the pairs."""
     pairs["p_holm"] = pairs.groupby(WORKLOAD, sort=False)["p"].transform(holm)
-    level = pairs["study_id"].map(alpha).fillna(ALPHA)
     margin = pairs["margin"].astype(float)
     within = (pairs["ci_low"] > -margin) & (pairs["ci_high"] < margin)
-    pairs["outcome"] = np.where(within, EQUIVALENT, np.where(pairs["p_holm"] <= level, BETTER, UNTOLD))
+    pairs["better"], pairs["equivalent"] = pairs["p_holm"] <= pairs["alpha"], within
+    pairs["outcome"] = np.where(within, EQUIVALENT, np.where(pairs["better"], BETTER, UNTOLD))
     return pairs
+
+
+def fixed(values: Mapping[str, T], board: Board) -> T | None:
+    """Return what the board's study fixed, or else the whole study that it belongs to; None where neither did."""
+    return values.get(board.key[0], values.get(board.whole))
+
+
+def level_of(alpha: Mapping[str, float], board: Board) -> float:
+    """Return the level of the board's study, of its whole study, or the usual one."""
+    found = fixed(alpha, board)
+    return ALPHA if found is None else found
 
 
 def holm(p: pd.Series) -> Numbers:
@@ -70,13 +101,12 @@ def holm(p: pd.Series) -> Numbers:
     return corrected
 
 
-def _pairs(board: Board) -> dict[str, Any]:
-    first, second = pairs_of(len(board.optimizers))
+def _pairs(board: Board, first: Indices, second: Indices) -> dict[str, Any]:
     a, b = board.oriented[:, first], board.oriented[:, second]
     paired = t_intervals(a - b, rounding=board.rounding)
-    welch = _welch(a, b)
-    unpaired = (paired.n < 2) & (welch.n >= 2)
-    found = paired.where(~unpaired, welch)
+    unlike = welch(a, b)
+    unpaired = (paired.n < 2) & (unlike.n >= 2)
+    found = paired.where(~unpaired, unlike).withheld(board.mixed[first] | board.mixed[second], TWO_HUMPS)
     by = np.where(unpaired, "nothing (Welch)", board.unit)
     return {**better_first(found, board.optimizers, first, second, by), **board.columns}
 
@@ -102,7 +132,7 @@ def better_first(
     }
 
 
-def _welch(a: Numbers, b: Numbers) -> Estimates:
+def welch(a: Numbers, b: Numbers) -> Estimates:
     """Compare the means of unpaired columns with Welch's test (Biometrika 1947); `n` is the smaller count."""
     (n_a, mean_a, variance_a), (n_b, mean_b, variance_b) = moments(a), moments(b)
     error_a, error_b = variance_a / np.maximum(n_a, 1), variance_b / np.maximum(n_b, 1)

@@ -1,15 +1,18 @@
 """Interaction of optimizer and quantization: differences of differences against the 32/32 arms."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import BOARD
-from analysis.stats.comparisons import COLUMNS, alphas, better_first, holm, judged
-from analysis.stats.intervals import Numbers, t_intervals
-from analysis.stats.retrained import WORKLOAD, Board, boards, pairs_of, stacked
+from analysis.stats.boards import BOARD, base
+from analysis.stats.comparisons import COLUMNS, alphas, better_first, fixed, holm, judged, level_of, references
+from analysis.stats.intervals import TWO_HUMPS, Numbers, t_intervals
+from analysis.stats.retrained import WORKLOAD, Board, boards, chosen_pairs, stacked
 
 GAINS = "gains"
 """Outcome instead of `better`: the first optimizer gains on the other."""
@@ -22,30 +25,40 @@ EFFECTS = [
 TESTS = [*BOARD, "optimizers", "pairs", "p", "metric", "unit"]
 
 
-def interaction(results: "Results | Answers") -> pd.DataFrame:
-    """Compute how much one optimizer gains on another from quantization, for all pairs of each quantized board.
+def interaction(results: "Results | Answers", *, worsened: bool = False) -> pd.DataFrame:
+    """Compute how much one optimizer gains on another from quantization, for the pairs of each quantized board.
 
     `difference` is (first - other) at these bits minus (first - other) at 32/32, oriented so that larger is better and
     at least 0, with its 95 % interval over the seeds (or repeats) that all four arms have. Columns as in `comparisons`;
-    the outcome is gains, equivalent or cannot be told apart. Pairs need no reference optimizer, and a failed arm does
-    not affect pairs of others, as it would if each were compared with the mean. Raises the errors of `analysis.open`.
+    the outcome is gains, equivalent or cannot be told apart. Pairs are all, or those with the study's reference; they
+    need none, and a failed arm does not affect pairs of others, as it would if each were compared with the mean.
+    `worsened`: against the floating-point control whose start was worsened to the metric of the quantized start, which
+    has as much to recover, instead of the one from the start itself. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
-    return interact(asked.frame("retrain_scores"), alphas(asked))
+    return interact(asked.frame("retrain_scores"), alphas(asked), references(asked), worsened=worsened)
 
 
-def interact(scores: pd.DataFrame, alpha: Mapping[str, float]) -> pd.DataFrame:
-    """Compute `interaction` from the rows of `retrain_scores` and the level of each study."""
+def interact(
+    scores: pd.DataFrame,
+    alpha: Mapping[str, float],
+    reference: Mapping[str, str] = MappingProxyType({}),
+    *,
+    worsened: bool = False,
+) -> pd.DataFrame:
+    """Compute `interaction` from the rows of `retrain_scores`, and the level and the reference of each study."""
     tables = []
-    for board, names, changes, rounding in _changes(scores):
-        if len(names) < 2:
+    for board, names, _, values, rounding, mixed in changes(scores, worsened=worsened):
+        first, second = chosen_pairs(names, fixed(reference, board))
+        if not len(first):
             continue
-        first, second = pairs_of(len(names))
-        found = t_intervals(changes[:, first] - changes[:, second], rounding=rounding)
-        tables.append({**better_first(found, names, first, second, board.unit), **board.columns})
+        found = t_intervals(values[:, first] - values[:, second], rounding=rounding)
+        found = found.withheld(mixed[first] | mixed[second], TWO_HUMPS)
+        level = {"alpha": level_of(alpha, board)}
+        tables.append({**better_first(found, names, first, second, board.unit), **board.columns, **level})
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    pairs = judged(stacked(tables), alpha)[COLUMNS]
+    pairs = judged(stacked(tables))[COLUMNS]
     return pairs.assign(outcome=pairs["outcome"].replace("better", GAINS))
 
 
@@ -73,14 +86,16 @@ def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
     """Compute the effect of quantization on each optimizer: its score at these bits minus that at 32/32.
 
     `change` is above 0 where the quantized arm is better, also where the metric is minimised. `relative` is the change
-    minus the mean change over all optimizers of the board with two seeds at both bit widths (effect coding: no
-    optimizer is the reference), over the seeds that all of them have. Both have 95 % intervals. An arm that fails at
-    these bits lowers the mean, and so raises `relative` of all others: use `interaction` to compare two optimizers.
+    minus the mean change over all optimizers of the board with two seeds at both bit widths and without some failed or
+    collapsed trials (effect coding: no optimizer is the reference), over the seeds that all of them have. Both have 95
+    % intervals. An arm that fails at these bits lowers the mean, and so raises `relative` of all others: use
+    `interaction` to compare two optimizers.
     """
     tables = []
-    for board, names, changes, rounding in _changes(answers(results).frame("retrain_scores")):
-        found = t_intervals(changes, rounding=rounding)
-        relative = t_intervals(_against_mean(changes), rounding=rounding)
+    for board, names, _, values, rounding, mixed in changes(answers(results).frame("retrain_scores")):
+        found = t_intervals(values, rounding=rounding).withheld(mixed, TWO_HUMPS)
+        # An arm on two humps would carry them into the mean, and so into every other.
+        relative = t_intervals(_against_mean(np.where(mixed, np.nan, values)), rounding=rounding)
         tables.append(
             {
                 **board.columns,
@@ -103,25 +118,43 @@ def quantization_effects(results: "Results | Answers") -> pd.DataFrame:
     return effects[EFFECTS]
 
 
-def _changes(scores: pd.DataFrame) -> Iterator[tuple[Board, list[str], Numbers, float]]:
-    """Yield each quantized board, the optimizers that its 32/32 board has too, their changes, and the rounding error.
+class Changes(NamedTuple):
+    """Changes of a quantized board's optimizers against its 32/32 board."""
 
-    Changes are (repetitions, optimizers), larger is better; NaN where one of the two scores is missing.
+    board: Board
+    names: list[str]
+    """Optimizers that both boards have; the control of `sgd + adam steps` is `sgd`, as nothing is quantized there."""
+    repetitions: list[int]
+    values: Numbers
+    """Score at these bits minus that at 32/32, (repetitions, names), larger is better; NaN where one is missing."""
+    rounding: float
+    """Rounding error of a difference of two changes."""
+    mixed: npt.NDArray[np.bool_]
+    """Whether either arm has some runs that failed or collapsed and others that did not, (names,)."""
+
+
+def changes(scores: pd.DataFrame, *, worsened: bool = False) -> Iterator[Changes]:
+    """Yield the changes of each quantized board that has a 32/32 board of the same study and workload.
+
+    `worsened`: the control is the one whose start was worsened for these bits.
     """
     made = list(boards(scores))
-    controls = {board.key[: len(WORKLOAD)]: board for board in made if board.is_control}
+    controls = {(*board.key[: len(WORKLOAD)], board.control_for): board for board in made if board.is_float}
     for board in made:
-        control = controls.get(board.key[: len(WORKLOAD)])
-        if board.is_control or control is None or board.unit != control.unit:
+        control = controls.get((*board.key[: len(WORKLOAD)], f"{board.key[-2]}/{board.key[-1]}" if worsened else None))
+        if board.is_float or control is None or board.unit != control.unit:
             continue
-        names = [name for name in board.optimizers if name in control.optimizers]
+        names = [name for name in board.optimizers if base(name) in control.optimizers]
+        bases = [base(name) for name in names]
         rows = [row for row in board.repetitions if row in control.repetitions]
-        yield (
-            board,
-            names,
-            _picked(board, rows, names) - _picked(control, rows, names),
-            board.rounding + control.rounding,
-        )
+        mixed = [_of(board.mixed, board, names), _of(control.mixed, control, bases)]
+        values = _picked(board, rows, names) - _picked(control, rows, bases)
+        yield Changes(board, names, rows, values, board.rounding + control.rounding, np.logical_or(*mixed))
+
+
+def _of(values: npt.NDArray[np.bool_], board: Board, names: list[str]) -> npt.NDArray[np.bool_]:
+    """Return the values of these optimizers."""
+    return values[np.array([board.optimizers.index(name) for name in names], dtype=int)]
 
 
 def _picked(board: Board, rows: list[int], names: list[str]) -> Numbers:

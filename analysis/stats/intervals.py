@@ -1,4 +1,4 @@
-"""Confidence intervals, and conditions under which there is none: Student's t, Wilson's, and the block bootstrap."""
+"""Confidence intervals, and when there is none: Student's t, Wilson's, Clopper and Pearson's, the block bootstrap."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
+from scipy.special import betaincinv, stdtr, stdtrit
 
 LEVEL = 0.95
 """Confidence level of every interval."""
 FEWEST_RUNS = 10
 """Fewest runs in a block for the bootstrap: with fewer, its intervals are too narrow (coverage: docs/statistics.md)."""
 TOO_FEW = "fewer than two values"
+TWO_HUMPS = "some runs failed or collapsed, others did not"
 ALL_THE_SAME = "all values are the same"
 
 Numbers = npt.NDArray[np.floating[Any]]
@@ -44,6 +45,12 @@ class Estimates(NamedTuple):
     def where(self, chosen: npt.NDArray[np.bool_], other: "Estimates") -> "Estimates":
         """Take these where `chosen`, the other ones elsewhere."""
         return Estimates(*(np.where(chosen, mine, theirs) for mine, theirs in zip(self, other, strict=True)))
+
+    def withheld(self, chosen: npt.NDArray[np.bool_], why: str) -> "Estimates":
+        """Return the estimates without interval and p value where `chosen`; a reason that is there already stays."""
+        low, high, p = (np.where(chosen, np.nan, part) for part in (self.low, self.high, self.p))
+        missing = np.array([found is None for found in self.why]) & chosen
+        return self._replace(low=low, high=high, p=p, why=np.where(missing, why, self.why))
 
 
 def t_interval(values: Sequence[float]) -> Interval:
@@ -98,6 +105,16 @@ def wilson(successes: int, n: int) -> tuple[float, float] | None:
         return None
     found = binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
     return float(found.low), float(found.high)
+
+
+def clopper_pearson(successes: int, n: int) -> tuple[float, float] | None:
+    """Compute the exact interval of a proportion (Clopper and Pearson, Biometrika 1934); None where n is 0."""
+    if n == 0:
+        return None
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return low, high
 
 
 def bootstrap_interval(

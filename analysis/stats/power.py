@@ -1,6 +1,7 @@
-"""Power analysis: the smallest difference that a study's seeds can detect, and the seeds that its margin needs."""
+"""Power analysis: the smallest difference that a pair can detect, and the seeds or repeats that its margin needs."""
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -10,37 +11,46 @@ from scipy.special import chdtri, ndtr, stdtrit
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.boards import BOARD
-from analysis.stats.comparisons import ALPHA, alphas
+from analysis.stats.comparisons import ALPHA, alphas, fixed, level_of, references
 from analysis.stats.intervals import Numbers, moments
-from analysis.stats.retrained import WORKLOAD, Board, boards, pairs_of
+from analysis.stats.retrained import WORKLOAD, Board, Indices, boards, chosen_pairs
 
 POWER = 0.8
 MOST_SEEDS = 1000
 LARGEST_EFFECT = 1e9
 """Upper end of the search for an effect, in standard deviations; two seeds and 10,000 pairs need 1e5."""
 STEPS = 4000
-COLUMNS = [*BOARD, "pairs", "n", "sd", "alpha", "detectable", "detectable_alone", "n_for_margin", "margin", "unit"]
+COLUMNS = [
+    *BOARD,
+    *("pair", "optimizer", "other", "difference", "pairs", "n", "sd", "alpha", "detectable", "detectable_alone"),
+    *("n_for_margin", "margin", "unit"),
+]
+LEADERS, MEDIAN = "leader and runner-up", "median pair"
 
 
 def detectable_differences(results: "Results | Answers") -> pd.DataFrame:
-    """Compute for each board the true difference that is detected in 8 of 10 studies like this one.
+    """Compute the true difference of two optimizers that is detected in 8 of 10 studies like this one.
 
-    `sd` is the pooled standard deviation of the difference of two optimizers over their `n` common seeds (median
-    number), over pairs of arms without a failed trial if there are any. `detectable` is at Holm's strictest level, the
-    study's `alpha` over the number of pairs of its workload; `detectable_alone` is at alpha, for a single pair.
-    `n_for_margin` is the number of seeds that makes `detectable` as small as the margin; NaN if it is above 1,000, or
-    without a margin. Raises the errors of `analysis.open`.
+    Two rows for each board: its leader and runner-up (the two best means), and the pair whose differences have the
+    median spread, over the pairs that are compared and have no failed or collapsed trial. Spreads of pairs lie far
+    apart, and a pooled one is that of the worst. `sd` is the standard deviation of the pair's differences over its `n`
+    common seeds or repeats, `difference` their mean (`optimizer` minus `other`, above 0 where that is better).
+    `detectable` is at Holm's strictest level, the study's `alpha` over the number of `pairs` of its workload;
+    `detectable_alone` is at alpha, for a single pair. `n_for_margin` is the number of seeds or repeats that makes
+    `detectable` as small as the margin; NaN if it is above 1,000, or without a margin. Raises the errors of
+    `analysis.open`.
     """
     asked = answers(results)
-    levels = alphas(asked)
-    rows = [row for board in boards(asked.frame("retrain_scores")) if (row := _of_board(board)) is not None]
+    levels, reference = alphas(asked), references(asked)
+    scores = boards(asked.frame("retrain_scores"))
+    made = [(board, chosen_pairs(board.optimizers, fixed(reference, board))) for board in scores]
+    rows = [{**row, "alpha": level_of(levels, board)} for board, pairs in made for row in _of_board(board, *pairs)]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(rows)
-    table["alpha"] = table["study_id"].map(levels).fillna(ALPHA)
-    corrected = table["alpha"] / table.groupby(WORKLOAD)["pairs"].transform("sum")
-    seeds, sd = table["n"], table["sd"]
-    told = zip(seeds, sd, table["alpha"], corrected, table["margin"].astype(float), strict=True)
+    tested = table.drop_duplicates(BOARD).groupby(WORKLOAD)["pairs"].sum().rename("tested")
+    corrected = table["alpha"] / table.join(tested, on=WORKLOAD)["tested"]
+    told = zip(table["n"], table["sd"], table["alpha"], corrected, table["margin"].astype(float), strict=True)
     table[["detectable", "detectable_alone", "n_for_margin"]] = [
         (detectable(s, n, strict), detectable(s, n, alpha), seeds_for(s, margin, strict))
         for n, s, alpha, strict, margin in told
@@ -79,14 +89,29 @@ def seeds_for(sd: float, difference: float, alpha: float = ALPHA) -> float:
     return bisect_left(range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: power(difference / sd, n, alpha))
 
 
-def _of_board(board: Board) -> dict[str, object] | None:
-    """Return pairs, seeds and pooled standard deviation of a board; None where no two arms share two seeds."""
-    first, second = pairs_of(len(board.optimizers))
-    n, _, variance = moments(board.oriented[:, first] - board.oriented[:, second])
-    useful = (n >= 2) & (variance > board.rounding**2)
-    whole = useful & ~board.lost[first] & ~board.lost[second]
-    among = whole if whole.any() else useful
-    if not among.any():
-        return None
-    pooled = np.average(variance[among], weights=n[among] - 1)
-    return {**board.columns, "pairs": int(useful.sum()), "n": int(np.median(n[among])), "sd": float(np.sqrt(pooled))}
+def _of_board(board: Board, first: Indices, second: Indices) -> Iterator[dict[str, object]]:
+    """Yield the two pairs; none where no two arms without a failed trial share two repetitions that differ."""
+    n, mean, variance = moments(board.oriented[:, first] - board.oriented[:, second])
+    mixed = board.mixed[first] | board.mixed[second]
+    useful = np.flatnonzero((n >= 2) & (variance > board.rounding**2) & ~mixed)
+    whole = useful[~board.lost[first[useful]] & ~board.lost[second[useful]]]
+    if not len(whole):
+        return
+    means = np.nanmean(board.oriented, axis=0)
+    best = np.argsort(np.where(board.lost, -np.inf, means), kind="stable")[:-3:-1]
+    middle = whole[np.argsort(variance[whole], kind="stable")[(len(whole) - 1) // 2]]
+    found = {LEADERS: [pair for pair in whole if {first[pair], second[pair]} == set(best)], MEDIAN: [middle]}
+    for name, pairs in found.items():
+        for pair in pairs:
+            turned = mean[pair] < 0
+            a, b = (second[pair], first[pair]) if turned else (first[pair], second[pair])
+            yield {
+                **board.columns,
+                "pair": name,
+                "optimizer": board.optimizers[a],
+                "other": board.optimizers[b],
+                "difference": abs(float(mean[pair])),
+                "pairs": len(useful),
+                "n": int(n[pair]),
+                "sd": float(np.sqrt(variance[pair])),
+            }

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.stats.boards import BOARD
+from analysis.stats.boards import BOARD, wholes
 from analysis.stats.intervals import Numbers
 
 WORKLOAD = ["study_id", "mode", "workload"]
@@ -31,16 +31,33 @@ class Board(NamedTuple):
     scores: Numbers
     """Scores, (repetitions, optimizers); NaN where an arm has none."""
     lost: npt.NDArray[np.bool_]
-    """Whether a trial of the arm failed, (optimizers,)."""
+    """Whether a trial of the arm failed or collapsed, (optimizers,)."""
     unit: str
     """Kind of a row: `seed` or `repeat`."""
     facts: dict[str, Any]
     """Values of the columns `FACTS`."""
+    mixed: npt.NDArray[np.bool_]
+    """Whether some trials of the arm failed or collapsed and others did not: scores on two humps, (optimizers,)."""
+    fallen: npt.NDArray[np.bool_]
+    """Whether a trial of the repetition failed or collapsed, (repetitions, optimizers)."""
+    whole: str
+    """Name of the whole study that the repeats belong to."""
+    init: str | None
+    """Kind of start of the arms: pretrain, scratch or path."""
+    control_for: str | None
+    """Bits that the board is a control for beside 32/32 itself, as 4/4; None for any other board."""
+    starts: tuple[str | None, ...]
+    """Name of the start of each repetition; None where starts have no names."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.key[-2:] == (FLOAT_BITS, FLOAT_BITS)
 
     @property
     def is_control(self) -> bool:
-        """Whether nothing is quantized."""
-        return self.key[-2:] == (FLOAT_BITS, FLOAT_BITS)
+        """Whether nothing is quantized, and the start is that of the quantized arms."""
+        return self.is_float and self.control_for is None
 
     @property
     def oriented(self) -> Numbers:
@@ -62,20 +79,46 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
     """Yield the boards of `retrain_scores`, without joint searches: one search over all optimizers does not rank them.
 
     Seeds of one repeat share the configuration that its search chose. Where a board has several repeats, these are the
-    replicates of the experiment, and a repeat's score is the mean over its seeds.
+    replicates of the experiment, and a repeat's score is the mean over its seeds. Blocks of repeats in several studies
+    are one board (`boards.wholes`).
     """
-    ranked = scores[scores["mode"] != "joint"]
+    ranked = wholes(scores[scores["mode"] != "joint"])
     for key, rows in ranked.groupby(BOARD, dropna=False, sort=False):
         unit = "repeat" if rows["repeat"].nunique() > 1 else "seed"
         optimizers, column = np.unique(rows["optimizer"].to_numpy(dtype=object), return_inverse=True)
         repetitions, row = np.unique(rows[unit], return_inverse=True)
-        sums, counts = np.zeros((2, len(repetitions), len(optimizers)))
+        sums, counts, falls = np.zeros((3, len(repetitions), len(optimizers)))
         np.add.at(sums, (row, column), rows["score"].to_numpy(dtype=float))
         np.add.at(counts, (row, column), 1)
-        lost = np.bincount(column, weights=rows["failed"].to_numpy(dtype=float)) > 0
-        facts = {name: rows[name].iloc[0] for name in FACTS}
-        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        yield Board(_plain(key), list(optimizers), list(repetitions), means, lost, unit, facts)
+        np.add.at(falls, (row, column), rows["failed"].to_numpy(dtype=float))
+        first = rows.iloc[0]
+        yield Board(
+            key=_plain(key),
+            optimizers=list(optimizers),
+            repetitions=list(repetitions),
+            scores=np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0),
+            lost=np.asarray((falls > 0).any(axis=0)),
+            unit=unit,
+            facts={name: first[name] for name in FACTS},
+            mixed=(falls > 0).any(axis=0) & (falls.sum(axis=0) < counts.sum(axis=0)),
+            fallen=falls > 0,
+            whole=str(first["whole"]),
+            init=_known(first["init"]),
+            control_for=_known(first["control_for"]),
+            starts=_starts(rows, row, len(repetitions)),
+        )
+
+
+def _starts(rows: pd.DataFrame, row: Indices, repetitions: int) -> tuple[str | None, ...]:
+    if rows["start_name"].isna().all():
+        return (None,) * repetitions
+    names = rows["start_name"].to_numpy(dtype=object)
+    _, first = np.unique(row, return_index=True)
+    return tuple(_known(names[place]) for place in first)
+
+
+def _known(value: Any) -> str | None:
+    return None if pd.isna(value) else str(value)
 
 
 def by_board(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
@@ -93,6 +136,19 @@ def pairs_of(optimizers: int) -> tuple[Indices, Indices]:
     """Return the column indices of the first and of the second optimizer of each pair."""
     first, second = np.triu_indices(optimizers, 1)
     return first, second
+
+
+def chosen_pairs(optimizers: Sequence[str], reference: str | None) -> tuple[Indices, Indices]:
+    """Return the column indices of the pairs to compare: all, or with a `reference` each other one and this.
+
+    There is none where the reference has no column.
+    """
+    first, second = pairs_of(len(optimizers))
+    if reference is None:
+        return first, second
+    at = optimizers.index(reference) if reference in optimizers else -1
+    chosen = (first == at) | (second == at)
+    return first[chosen], second[chosen]
 
 
 def stacked(tables: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

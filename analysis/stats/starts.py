@@ -1,8 +1,21 @@
 """Sources of variation behind the intervals: what a seed varied, and which optimizer pretrained the start."""
 
+import json
+from collections.abc import Iterator
+
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
+from analysis.stats.words import counted, joined
+
+DRAWN = {
+    "start": "the start",
+    "subset": "the subset of training data",
+    "split": "the validation split",
+    "design": "the search of each arm",
+    "order": "the order of the data",
+}
+"""Words for what repeats may vary."""
 
 
 def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
@@ -14,12 +27,31 @@ def what_seeds_varied(results: "Results | Answers") -> dict[str, str]:
 
 
 def _sentences(row: pd.Series) -> str:
+    if not pd.isna(row["varies_json"]):
+        return " ".join(_varied(row))
     said = [_start(row), "Every seed sees the same splits: intervals do not cover other test data."]
     if row["repeats"] > 1:
         said.append("A repeat searches anew, so that intervals over repeats include the variation of the search.")
     else:
         said.append("Nor do they cover what another search would have chosen: that takes repeats.")
     return " ".join(said)
+
+
+def _varied(row: pd.Series) -> Iterator[str]:
+    """Say what a study's repeats draw anew, and what is the same in all of them."""
+    varies = json.loads(row["varies_json"])
+    drawn = [words for name, words in DRAWN.items() if name in varies]
+    same = [words for name, words in DRAWN.items() if name not in varies]
+    repeats = counted(int(row["repeats"]), "repeat")
+    yield f"Each of {repeats} draws anew, the same for all its arms but the search: {joined(drawn)}."
+    if same:
+        yield f"The same in all repeats, so that intervals do not cover it: {joined(same)}."
+    if not pd.isna(row["starts"]):
+        yield f"Starts alternate over repeats: {row['starts']}."
+    if not pd.isna(row["subset_overlap"]) and row["subset_overlap"] > 0:
+        share = f"{row['subset_overlap']:.0%}"
+        yield f"Training subsets of two repeats share up to {share} of their samples: intervals are then too short."
+    yield "Test data are the same throughout: intervals do not cover others."
 
 
 def _start(row: pd.Series) -> str:

@@ -1,7 +1,8 @@
 """Tuning curves: expected and median best score after k random trials, with a band, and summaries in one number.
 
-Only stage `random` is read: its trials are drawn independently and none is stopped early. One that diverged or failed
-counts as the trivial score.
+Only stage `random` is read: none of its trials is stopped early. One that diverged, failed or collapsed counts as the
+trivial score. Where its points are drawn independently, the trials of an arm are its sample; points of a Sobol sequence
+are not, and their curves come from repeats.
 """
 
 import functools
@@ -14,11 +15,15 @@ from numpy.typing import NDArray
 from analysis.answers import Answers, Results, answers
 from analysis.libraries import library
 from analysis.stats.boards import ARM, BOARD, BOUNDS, UNBOUNDED, compared, in_order
-from analysis.stats.intervals import LEVEL, Numbers
+from analysis.stats.intervals import LEVEL, Numbers, t_intervals
+from analysis.stats.shared_draws import common_chances, prefix_chances, prefixes, shares_a_design
 from tune_qat.config.statuses import RANDOM
 
 LARGEST_BUDGET = 100
 """Most trials on a curve, however many there are."""
+OF_MEDIAN, OVER_REPEATS = "of the median, all k together", "of the mean over repeats, each k"
+INDEPENDENT, SAME_TRIALS, FIRST_POINTS = "independently", "the same trials", "the first points of each repeat"
+SOBOL = "sobol"
 _SIMULATED = 64
 """Largest n whose band is simulated; above, it is Kolmogorov and Smirnov's, since time and memory grow with n."""
 
@@ -26,17 +31,20 @@ _SIMULATED = 64
 def tuning_curves(results: Results | Answers) -> pd.DataFrame:
     """Compute the best validation score after `k` of an arm's `n` random trials, k = 1 .. n (100 at most).
 
-    Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high`
-    (95 % band of the median, for all k together), `informative`, metric, unit. An end of the band at the bound of the
-    unit (0 or 1 for a fraction, infinite for dB) is NULL. `informative`: the band's better end is known; do not read
-    the curve beyond that k.
+    Columns: those of a board, optimizer, k, n, `expected_best` (V statistic), `median_best`, `ci_low` and `ci_high` (95
+    % band of the median, for all k together), `informative`, `band`, metric, unit. An end of the band at the bound of
+    the unit (0 or 1 for a fraction, infinite for dB) is NULL. `informative`: the band's better end is known; do not
+    read the curve beyond that k. Where the points are those of a Sobol sequence, a repeat is one value at each k, the
+    best of its first k points: mean and median over `n` repeats, and for each k by itself Student's t interval of the
+    mean (`band` says which of the two it is); `informative` from two repeats on.
     """
     rows = []
     for arm, trials in random_trials(results).groupby(ARM):
         scores, sign, unit = trials["score"].to_numpy(float), int(trials["sign"].iloc[0]), trials["unit"].iloc[0]
-        curve = tuning_curve(scores, sign, _bounds(unit, scores))
+        curve = sobol_curve(trials) if _is_sobol(trials) else tuning_curve(scores, sign, _bounds(unit, scores))
         rows.append(curve.assign(**dict(zip(ARM, arm, strict=True)), metric=trials["metric"].iloc[0], unit=unit))
-    columns = [*ARM, "k", "n", "expected_best", "median_best", "ci_low", "ci_high", "informative", "metric", "unit"]
+    columns = [*ARM, "k", "n", "expected_best", "median_best", "ci_low", "ci_high", "informative", "band"]
+    columns += ["metric", "unit"]
     return in_order(pd.concat(rows)[columns], "optimizer", "k") if rows else pd.DataFrame(columns=columns)
 
 
@@ -53,7 +61,7 @@ def tunability(results: Results | Answers) -> pd.DataFrame:
         budget = _common_budget(group)
         for optimizer, arm in group.groupby("optimizer"):
             sign = int(arm["sign"].iloc[0])
-            best = sign * expected_best(sign * arm["score"].to_numpy(float), np.arange(1, budget + 1))
+            best = sign * _expected(arm, budget)
             summary = [np.average(best, weights=np.arange(budget, 0, -1)), best.mean(), best[-1]]
             told = [arm["metric"].iloc[0], arm["unit"].iloc[0]]
             rows.append([*board, optimizer, len(arm), budget, *summary, *told])
@@ -64,23 +72,72 @@ def probability_of_best(results: Results | Answers) -> pd.DataFrame:
     """Compute how often an optimizer is the best of its board after `k` random trials each (Sivaprasad et al., 2020).
 
     k = 1, 2, 4, ... up to half of the board's smallest n: draws of nearly all trials are nearly the same draw, and
-    would make an uncertain choice look certain. No rows for a board of one optimizer or of fewer than 2 trials each.
+    would make an uncertain choice look certain. `drawn` says how: independently for each optimizer; the same trials for
+    all, where they share one design, as in studies of earlier versions; or the first k points of each repeat, where
+    they are those of a Sobol sequence. No rows for a board of one optimizer or of fewer than 2 trials each.
     """
     rows = []
     for board, group in random_trials(results).groupby(BOARD):
-        arms = {name: arm["score"].to_numpy(float) * arm["sign"].iloc[0] for name, arm in group.groupby("optimizer")}
-        if len(arms) < 2:
+        group = group.assign(objective=group["sign"] * group["score"])
+        if group["optimizer"].nunique() < 2:
             continue
         for power in range(max(_common_budget(group) // 2, 0).bit_length()):
-            won = chances_of_best(list(arms.values()), 2**power)
-            rows += [[*board, name, 2**power, chance] for name, chance in zip(arms, won, strict=True)]
-    return in_order(pd.DataFrame(rows, columns=[*ARM, "k", "probability"]), "k", "optimizer")
+            won, how = _chances(group, 2**power)
+            rows += [[*board, name, 2**power, chance, how] for name, chance in won.items()]
+    return in_order(pd.DataFrame(rows, columns=[*ARM, "k", "probability", "drawn"]), "k", "optimizer")
+
+
+def _chances(group: pd.DataFrame, k: int) -> tuple["pd.Series[float]", str]:
+    """Return each optimizer's chance to hold the best after k trials, and how these are drawn."""
+    if _is_sobol(group):
+        return prefix_chances(group, k), FIRST_POINTS
+    if shares_a_design(group):
+        return common_chances(group, k), SAME_TRIALS
+    arms = {name: arm["objective"].to_numpy(float) for name, arm in group.groupby("optimizer")}
+    return pd.Series(chances_of_best(list(arms.values()), k), index=list(arms)), INDEPENDENT
+
+
+def _is_sobol(trials: pd.DataFrame) -> bool:
+    return bool((trials["design"] == SOBOL).any())
+
+
+def _expected(arm: pd.DataFrame, budget: int) -> Numbers:
+    """Return the expected best objective of one arm after 1 .. budget trials."""
+    objectives = arm.assign(objective=arm["sign"] * arm["score"])
+    if not _is_sobol(arm):
+        return expected_best(objectives["objective"].to_numpy(float), np.arange(1, budget + 1))
+    return np.array([np.nanmean(prefixes(objectives, k).to_numpy(float)) for k in range(1, budget + 1)])
 
 
 def random_trials(results: Results | Answers) -> pd.DataFrame:
     """Return the trials of stage `random` in comparison mode that have a score."""
     scores = compared(answers(results).frame("tuning_scores"))
     return scores[(scores["stage"] == RANDOM) & scores["score"].notna()]
+
+
+def sobol_curve(trials: pd.DataFrame) -> pd.DataFrame:
+    """Compute the tuning curve of one arm from its repeats: columns as of `tuning_curve`.
+
+    Args:
+        trials: random trials of the arm, the points of a Sobol sequence in each repeat.
+    """
+    sign = int(trials["sign"].iloc[0])
+    objectives = trials.assign(objective=sign * trials["score"])
+    ks = np.arange(1, min(int(trials.groupby("repeat").size().min()), LARGEST_BUDGET) + 1)
+    best = np.column_stack([prefixes(objectives, int(k)).to_numpy(float)[:, 0] for k in ks])
+    found = t_intervals(sign * best)
+    return pd.DataFrame(
+        {
+            "k": ks,
+            "n": len(best),
+            "expected_best": found.estimate,
+            "median_best": np.median(sign * best, axis=0),
+            "ci_low": found.low,
+            "ci_high": found.high,
+            "informative": len(best) > 1,
+            "band": OVER_REPEATS,
+        }
+    )
 
 
 def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.DataFrame:
@@ -106,6 +163,7 @@ def tuning_curve(scores: Numbers, sign: int, bounds: tuple[float, float]) -> pd.
             "ci_low": low,
             "ci_high": high,
             "informative": np.isfinite(better),
+            "band": OF_MEDIAN,
         }
     )
 
@@ -181,4 +239,6 @@ def _best_at_most(ordered: Numbers, values: Numbers, k: int) -> Numbers:
 
 
 def _common_budget(board: pd.DataFrame) -> int:
-    return min(int(board.groupby("optimizer").size().min()), LARGEST_BUDGET)
+    # The points of a sequence go on within a repeat alone.
+    by = ["optimizer", "repeat"] if _is_sobol(board) else ["optimizer"]
+    return min(int(board.groupby(by).size().min()), LARGEST_BUDGET)

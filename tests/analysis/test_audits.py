@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -20,7 +21,23 @@ def bonett_wright(r: float, n: int) -> tuple[float, float]:
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
+def within(values: dict[str, list[float]]) -> list[float]:
+    """Ranks within each optimizer, from their middle, over its trials."""
+    ranks = [(stats.rankdata(own) - (len(own) + 1) / 2) / len(own) for own in values.values()]
+    return [float(rank) for own in ranks for rank in own]
+
+
 class TestOscillationAndMetric:
+    def test_an_optimizer_that_oscillates_more_and_ends_worse_makes_no_correlation(self, tmp_path: Path) -> None:
+        study, draw = SmallStudy(tmp_path, "s"), random.Random(1)
+        for optimizer, shift in (("adam", 0.0), ("sgd", 0.5)):
+            arm = study.arm(optimizer)
+            for _ in range(20):
+                key = study.trial(arm, "search", val_metric=0.9 - shift + 0.01 * draw.random())
+                study.last_epoch(key, [{"oscillation_frequency": shift + 0.01 * draw.random()}])
+        row = analysis.frame(tmp_path, "oscillation_and_metric").iloc[0]
+        assert pd.isna(row["optimizer"]) and row["ci_low"] < 0 < row["ci_high"] and abs(row["spearman"]) < 0.4
+
     @pytest.mark.parametrize("sign", [1, -1])
     def test_rank_correlation_by_optimizer_and_of_all(self, tmp_path: Path, sign: int) -> None:
         study = SmallStudy(tmp_path, "s", sign=sign)
@@ -50,11 +67,15 @@ class TestOscillationAndMetric:
         assert rows(found, "optimizer", "n", "diverged") == [[None, 16, 2], ["adam", 12, 1], ["sgd", 4, 1]]
         pooled = [oscillations["adam"] + oscillations["sgd"], scores["adam"] + scores["sgd"]]
         of_adam = [oscillations["adam"], scores["adam"]]
-        for row, (moved, score_of) in zip(found.itertuples(), (pooled, of_adam), strict=False):
-            expected = stats.spearmanr(moved, [-score for score in score_of]).statistic
+        expected_of = [
+            stats.pearsonr(*(within(values) for values in (oscillations, scores))).statistic * -1,
+            stats.spearmanr(of_adam[0], [-score for score in of_adam[1]]).statistic,
+        ]
+        for row, (moved, score_of), expected in zip(found.itertuples(), (pooled, of_adam), expected_of, strict=False):
             assert row.spearman == pytest.approx(expected, abs=EXACT)
-            # two quantiles of the normal distribution, good to 1e-15, and a root
-            assert (row.ci_low, row.ci_high) == pytest.approx(bonett_wright(expected, row.n), abs=1e-12)
+            # two quantiles of the normal distribution, good to 1e-15, and a root; of both optimizers a trial less
+            fewer = row.n - pd.isna(row.optimizer)
+            assert (row.ci_low, row.ci_high) == pytest.approx(bonett_wright(expected, fewer), abs=1e-12)
             assert row.oscillation == pytest.approx(sum(moved) / len(moved), abs=EXACT)
             assert row.val_metric == pytest.approx(sign * sum(score_of) / len(score_of), abs=EXACT)
         assert rows(found[2:], "ci_low", "ci_high") == [[None, None]]  # too few for an interval

@@ -11,7 +11,7 @@ from tests.helpers.records import SmallStudy
 
 COLUMNS = (
     "study_id mode workload method weight_bits activation_bits place optimizer mean ci_low ci_high n diverged "
-    "learning_rate batch_size metric unit trivial bicubic nearest"
+    "collapsed learning_rate batch_size metric unit trivial bicubic nearest"
 )
 EXACT = 1e-12  # two double-precision sums of a few numbers near 1
 
@@ -71,8 +71,27 @@ def test_trial_that_diverged_or_failed_counts_as_the_trivial_test_score(tmp_path
     study.trial(arm, "retrain", status, test_metric=None)
     row = board(tmp_path).loc["adam"]
     assert row["mean"] == pytest.approx((0.8 + 0.9 + 0.4) / 3, abs=EXACT)
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval([0.8, 0.9, 0.4]), abs=1e-10)
+    assert pd.isna(row["ci_low"]) and pd.isna(row["ci_high"]), "no t interval over two humps"
     assert (row["n"], row["diverged"], row["trivial"]) == (3, 1, 0.4)
+
+
+def test_arm_whose_trials_all_failed_keeps_its_interval(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    study.retrain(study.arm("adam"), None, None, None)
+    row = board(tmp_path).loc["adam"]
+    assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx([0.4] * 3, abs=EXACT)
+    assert row[["n", "diverged"]].tolist() == [3, 3]
+
+
+def test_repeat_is_one_value_the_mean_over_its_seeds(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path, "s")
+    repeats = ([0.8, 0.9], [0.7, 0.72, 0.74], [0.6])
+    for number, scores in enumerate(repeats):
+        study.retrain(study.arm("adam", arm_id=f"adam-{number}", repeat=number), *scores)
+    row = board(tmp_path).loc["adam"]
+    means = [statistics.mean(scores) for scores in repeats]
+    assert (row["mean"], row["n"]) == (pytest.approx(statistics.mean(means), abs=EXACT), 3)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval(means), abs=1e-10)
 
 
 def test_methods_at_the_same_bits_are_boards_of_their_own(tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ class TestEdgeOfRange:
         row = self.rows(tmp_path, write=False).loc["batch_size"]
         assert (row["edge"], row["wide_high"]) == (edge, 128 if edge == "high" else 64)
 
+    def test_a_dimension_of_a_trial_that_is_no_option_has_its_edges_too(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        space = {"sgd": {"step_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+        arm = study.arm("sgd", space_json=json.dumps(space), step_optimizer="own_rate")
+        scheme = {"ste": "clip_then_round", "first_last_bits": 8}
+        for score, rate in ((0.9, 0.05), (0.8, 1e-3)):
+            params = json.dumps({"scheme": scheme, "quantizer_optimizer": {"learning_rate": rate}})
+            study.trial(arm, "search", val_metric=score, params_json=params)
+        row = analysis.frame(tmp_path, "edge_of_range").iloc[0]
+        assert row[["optimizer", "best", "edge", "untried"]].tolist() == ["sgd", 0.05, "high", "high"]
+        assert row["wide_high"] == pytest.approx(1.0, rel=EXACT), "a decade, as of any learning rate"
+
     def test_patches_of_a_few_images_fill_larger_batches(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
         seen: dict[str, Any] = {"examples_seen": 2_000, "epochs_run": 10}

@@ -18,6 +18,7 @@ SCORES = (
 WHOLE_STAGES = (
     *("retrain_scores", "leaderboard", "quantization_effect", "generalization_gap", "published", "learning_curves"),
     *("expected_best", "rung_correlation", "time_to_target", "layer_quantities", "best_trial"),
+    "finalists",
 )
 """Questions about stages in which nothing is stopped early but by the user."""
 QUESTIONS = sorted(set(analysis.queries()) - {"budget", "environments"})
@@ -37,7 +38,7 @@ def with_unended(tmp_path_factory: pytest.TempPathFactory) -> analysis.Answers:
     results = tmp_path_factory.mktemp("unended")
     study = whole_study(results)
     for arm in study.arm_ids:
-        for stage in ("default", "random", "search", "retrain"):
+        for stage in ("default", "random", "search", "finalists", "retrain"):
             for status in ("running", "interrupted"):
                 study.whole_trial(arm, stage, status, metric=0.99, seed=1, test_metric=0.99, config_id="best")
     compact(results)
@@ -49,7 +50,7 @@ def with_stopped(tmp_path_factory: pytest.TempPathFactory) -> analysis.Answers:
     results = tmp_path_factory.mktemp("stopped")
     study = whole_study(results)
     for arm in study.arm_ids:
-        for stage in ("default", "random", "retrain"):
+        for stage in ("default", "random", "finalists", "retrain"):
             study.whole_trial(arm, stage, "stopped", metric=0.99, seed=1, test_metric=0.99, config_id="best")
     compact(results)
     return analysis.Answers(results)

@@ -20,6 +20,7 @@ from tune_qat.config import (
     Scheme,
     TrialConfig,
     UsageError,
+    Worsening,
     ninth,
     stable_hash,
     trial_key,
@@ -60,6 +61,7 @@ OTHER: dict[str, Any] = {
     "seed": 1,
     "init_seed": 1,
     "quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-5),
+    "worsening": Worsening(scheme=Scheme(), within=0.001),
 }
 NEEDS: dict[str, dict[str, Any]] = {"milestones": {"schedule": "step"}, "decay": {"schedule": "step"}}
 """What another value of a field takes beside it."""

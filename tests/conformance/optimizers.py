@@ -120,6 +120,7 @@ class OptimizerConformance:
         spec = get_spec(self.name)
         assert spec.name == self.name and spec.summary and spec.source
         assert set(spec.searched) <= set(spec.defaults)
+        assert bool(spec.moves_steps) == bool(spec.matrices), "what it does with a quantizer's parameters is said"
         assert set(spec.clip_options) <= set(spec.defaults) and bool(spec.clip) == bool(spec.clip_options)
         for option, searched in spec.searched.items():
             assert 0 < searched.low < searched.high

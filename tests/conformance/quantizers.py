@@ -78,6 +78,7 @@ class QuantizerConformance:
             if side is not None:
                 assert set(self.bits[kind]) == set(side.bits), "every bit width is tested"
                 quantizer = self.make(kind)
+                assert side.parameters == any(True for _ in quantizer.parameters())
                 assert (quantizer.bits, quantizer.kind, quantizer.calibrated) == (self.bits[kind][0], kind, False)
 
     def cases(self, kind: str, value: torch.Tensor) -> Iterator[tuple[str, int, Quantizer]]:

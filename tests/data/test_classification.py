@@ -13,7 +13,7 @@ from tune_qat import data
 from tune_qat.data import DATASETS
 from tune_qat.data.classification import EVALUATION_BATCH, Classification
 from tune_qat.data.spec import CLASSIFICATION, LabelledImages, ModelInput
-from tune_qat.data.task import Dataset
+from tune_qat.data.task import FEW_IMAGES, Dataset
 
 torch.set_num_threads(1)
 
@@ -165,6 +165,16 @@ def test_one_undefined_output_makes_the_evaluation_undefined() -> None:
 
     result = task.evaluate(predict, "val")
     assert math.isnan(result.loss) and math.isnan(result.metric) and math.isnan(result.top5 or 0)
+    assert result.images is None
+
+
+@pytest.mark.parametrize("n", [1, FEW_IMAGES, FEW_IMAGES + 1])
+def test_answers_to_few_images_are_kept_in_the_order_of_the_split(n: int) -> None:
+    data = dataset(n=n)
+    task, predict = Classification(data, "cpu"), linear(12)
+    right = outputs(task, data, predict).argmax(1) == reference.labelled(data, "val").labels
+    expected = tuple(right.astype(int).tolist()) if n <= FEW_IMAGES else None
+    assert task.evaluate(predict, "val").images == expected
 
 
 def test_half_precision_outputs_are_judged_in_single_precision() -> None:

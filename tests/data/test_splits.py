@@ -1,7 +1,7 @@
 import numpy as np
 
 from tune_qat.data.fingerprint import data_fingerprint, digest, split_fingerprint
-from tune_qat.data.splits import cut, shuffled, stratified_order
+from tune_qat.data.splits import held_out, shuffled, stratified_order
 
 LABELS = np.repeat(np.arange(4), [400, 200, 100, 20])
 
@@ -34,14 +34,49 @@ RECORDED_SHUFFLE: list[int] = [1, 4, 2, 7, 5, 6, 0, 3]
 RECORDED_STRATIFIED: list[int] = [1, 4, 2, 5, 0, 3]
 
 
-def test_cut_gives_sorted_disjoint_pieces_and_limits_the_rest() -> None:
+def test_the_first_samples_are_held_out_and_the_rest_is_limited() -> None:
     order = shuffled(10, 0)
-    val, test, train = cut(order, 2, 3)
-    assert [len(piece) for piece in (val, test, train)] == [2, 3, 5]
-    assert sorted([*val, *test, *train]) == list(range(10))
-    assert set(val) == set(order[:2])
-    assert set(cut(order, 2, 3, limit=2)[-1]) == set(order[5:7])
-    assert len(cut(order, 2, 3, limit=99)[-1]) == 5
+    val, train = held_out(order, 3, {})
+    assert val.tolist() == sorted(order[:3]) and train.tolist() == sorted(order[3:])
+    assert held_out(order, 3, {"train_limit": 2})[1].tolist() == sorted(order[3:5])
+    assert len(held_out(order, 3, {"train_limit": 99})[1]) == 7
+
+
+class TestRepeats:
+    """100 samples of two classes, of which 10 are for validation and 20 are trained on."""
+
+    labels = np.repeat([0, 1], 50)
+    order = stratified_order(labels, 0)
+
+    def drawn(self, **options: int) -> tuple[set[int], set[int]]:
+        val, train = held_out(self.order, 10, {"train_limit": 20, **options}, self.labels)
+        assert val.tolist() == sorted(val) and train.tolist() == sorted(train)
+        assert (len(val), len(train)) == (10, 20) and not {*val} & {*train}
+        assert self.labels[train].sum() == 10, "subsets hold the classes in their proportions"
+        return {*val.tolist()}, {*train.tolist()}
+
+    def test_nothing_changes_where_nothing_is_drawn_anew(self) -> None:
+        assert self.drawn(subset_seed=0, val_seed=0) == self.drawn() == ({*self.order[:10]}, {*self.order[10:30]})
+
+    def test_subsets_are_disjoint_as_long_as_they_fit(self) -> None:
+        subsets = [self.drawn(subset_seed=number) for number in range(4)]  # 4 x 20 of the 90 that are not validated on
+        assert all(val == subsets[0][0] for val, _ in subsets)
+        assert len(set.union(*(train for _, train in subsets))) == 80
+
+    def test_later_subsets_overlap_and_differ(self) -> None:
+        train = [self.drawn(subset_seed=number)[1] for number in (0, 1, 2, 3, 4, 5)]
+        assert train[4] != train[5] and all(train[4] & train[number] for number in range(4))
+
+    def test_validation_is_drawn_anew_from_both_splits(self) -> None:
+        (val, train), (other_val, other_train) = self.drawn(), self.drawn(val_seed=1)
+        assert other_val != val and other_val | other_train == val | train
+
+    def test_pieces_of_both_splits_are_disjoint(self) -> None:
+        pieces = [set.union(*self.drawn(subset_seed=number, val_seed=number)) for number in range(3)]
+        assert len(set.union(*pieces)) == 90
+
+    def test_all_samples_are_one_subset(self) -> None:
+        assert held_out(self.order, 10, {"subset_seed": 3})[1].tolist() == held_out(self.order, 10, {})[1].tolist()
 
 
 def test_split_fingerprint_is_of_the_membership_alone() -> None:

@@ -106,6 +106,7 @@ def test_evaluation_agrees_with_torchmetrics_and_a_plain_loop() -> None:
     assert result.metric == pytest.approx(psnr, abs=1e-4)  # dB; float32 mean of some hundred squares
     assert result.loss == pytest.approx(loss, rel=1e-5)  # float32, as above
     assert result.n == len(SHAPES)
+    assert result.images == pytest.approx(scores, abs=1e-4)  # dB, as above
 
 
 def test_perfect_images_count_as_100_db() -> None:
@@ -137,6 +138,7 @@ def test_one_undefined_image_makes_the_evaluation_undefined() -> None:
 
     result = task.evaluate(predict, "val")
     assert math.isnan(result.loss) and math.isnan(result.metric)
+    assert [math.isnan(value) for value in result.images or ()] == [False, True, False]
 
 
 def test_batch_metric_is_the_psnr_of_the_batch() -> None:

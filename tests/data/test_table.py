@@ -31,8 +31,10 @@ def test_unknown_dataset_lists_the_names_and_the_closest() -> None:
 
 def test_options_are_resolved_over_the_defaults() -> None:
     spec = data.get_spec("photos")
-    assert data.resolve_options(spec, {}) == spec.options
-    assert data.resolve_options(spec, {"scale": 2}) == {**spec.options, "scale": 2}
+    defaults = {name: value for name, value in spec.options.items() if name != "val_seed"}
+    assert data.resolve_options(spec, {}) == data.resolve_options(spec, {"val_seed": 0}) == defaults
+    assert data.resolve_options(spec, {"scale": 2}) == {**defaults, "scale": 2}
+    assert data.resolve_options(spec, {"val_seed": 2}) == {**defaults, "val_seed": 2}
 
 
 def test_whole_number_will_do_for_a_fraction() -> None:

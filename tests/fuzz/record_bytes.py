@@ -120,7 +120,7 @@ def resumed(results: Path) -> None:
     curves = ClosedForm.of(study())
     planner = Planner(study=study(), work=curves)
     queue = StudyQueue(planner, read_rows(results, "trials", study().name), objective=Objective(1, 0.0))
-    queue.start_known("stand-in")
+    queue.start_known(queue.starts[0], "stand-in")
     for table in TABLES:
         for row in read_rows(results, table, study().name):
             if table == "trials":

@@ -125,7 +125,7 @@ def record_of(study: Study, results: StoragePath, **values: Any) -> SmallStudy:
     write(results, study.name, "studies", "study", filled("studies", **definition))
     for arm in study.arms():
         ranges = {
-            name: {dimension: asdict(bounds) for dimension, bounds in study.dimensions(name).items()}
+            name: {key: asdict(bounds) for key, bounds in study.dimensions(name, level=arm.step_optimizer).items()}
             for name in arm.optimizers
         }
         known = {"arm_id": arm.arm_id, "space_json": json.dumps(ranges), "n_train": 10_000}
@@ -140,6 +140,8 @@ def whole_study(results: StoragePath) -> SmallStudy:
     for arm in study.arm_ids:
         for stage in ("default", "random", "random", "search"):
             study.whole_trial(arm, stage)
+        for stage in ("search", "finalists"):
+            study.whole_trial(arm, stage, config_id="best")
         for seed in (1, 2):
             study.whole_trial(arm, "retrain", seed=seed, test_metric=0.8)
     return study

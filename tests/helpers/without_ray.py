@@ -15,7 +15,7 @@ from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources
-from tune_qat.tuning.plan import PlannedTrial
+from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.run import _session
 from tune_qat.tuning.session import Session
@@ -45,12 +45,13 @@ def run_here(
     `watch` sees every report of a trial before the study does, and may raise; `said` is filled in any case.
     """
     said = [] if said is None else said
-    work = loaded(study.workload.model, study.workload.dataset, tuple(study.workload.options.items()))
+    wanted = study.workload
+    works = DataDraws.of_study(study, lambda options: loaded(wanted.model, wanted.dataset, tuple(options.items())))
     patience = patience or Patience(results, 0.0)
     patience.say = said.append
     if isinstance(results, Path):
         results.mkdir(parents=True, exist_ok=True)
-    with _session(study, work, budget, Meter(), patience, retry_errors) as session:
+    with _session(study, works, budget, Meter(), patience, retry_errors) as session:
         trained = [] if session.complete else _work_off(session, watch)
     return trained, said
 
@@ -75,7 +76,7 @@ def _work_off(session: Session, watch: Watch) -> list[str]:
             if trained:
                 process.reset_config(config)
             else:
-                process.setup(config, work=session.work, context=context)
+                process.setup(config, works=session.works, context=context)
                 process._frozen = True  # this process goes on with other tests
             trained.append(plan.trial_key)
             running = True

@@ -23,7 +23,7 @@ from tune_qat.training import workload
 from tune_qat.training.checkpoints import load_weights, save_checkpoint
 from tune_qat.training.device import hardware, thread_count
 from tune_qat.training.loop import Training
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner
 from tune_qat.tuning.record import Record
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ended")]
@@ -136,8 +136,7 @@ class TestEndedOtherwise:
     def put(self, ended: tuple[Study, Path], results: Path) -> Iterator[Any]:
         study = ended[0]
         work = workload.load("lenet5", "digits", options=study.workload.options)
-        task = work.task()
-        record = Record(results, study, work, {**work.reference_points(), "unit": task.unit}, task.sign)
+        record = Record(results, study, DataDraws.of_study(study, lambda options: work), work.task().sign)
         start = trial(results, stage="pretrain")
         planner = Planner(study=study, work=work, init_sha256=start["checkpoint_sha256"])
         base = TrialConfig.from_dict(json.loads(trial(results, stage="default", arm_id="adam-w4a4")["params_json"]))
@@ -190,7 +189,7 @@ class TestEndedOtherwise:
         self, put: Any, results: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         plan = put("completed", epochs=3, seed=10)
-        monkeypatch.setattr("tune_qat.rerun.again.Training", lambda *a, **k: (_ for _ in ()).throw(ValueError("new")))
+        monkeypatch.setattr("tune_qat.rerun.again.trial_of", lambda *a, **k: (_ for _ in ()).throw(ValueError("new")))
         verdict, _ = again(results, plan.trial_key)
         assert (verdict.unlike, verdict.error) == ("it ended in ValueError after 0 epochs", "ValueError: new")
         assert not verdict.explained

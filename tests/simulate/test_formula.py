@@ -112,6 +112,6 @@ def test_a_start_never_diverges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closed_form, "EDGE", -100.0)
     study = small()
     form = ClosedForm.of(study)
-    start = Planner(study=study, work=form).of_config(study.pretrain_config(), "pretrain", "pretrain", {})
+    start = Planner(study=study, work=form).of_config(study.pretrain_config(0), "pretrain", "pretrain", {})
     assert form.curve(start).status == "completed" and len(form.curve(start).metrics) == 2
     assert form.curve(plan(study, "adam")).status == "diverged"

@@ -57,6 +57,7 @@ class Mortal(Memory):
 def study() -> Study:
     """One arm whose rungs, at epochs 1, 2, 4 and 8 of 9, stop about half of their trials."""
     return small(
+        seed=3,
         space={"optimizers": ["sgd_clip"], "batch_size": {"low": 16, "high": 64}},
         quantization={"bits": [[4, 4]]},
         stages={"default": True, "random": 2, "search": 10, "retrain": 1},
@@ -76,7 +77,7 @@ def run(memory: Mortal, *, workers: int = 1, dies_after: int = 10**9) -> bool:
 
 def in_parts(first: int, then: int, *, workers: int = 1) -> Mortal:
     """The record of a study that dies after `first` writes, and then after every `then` writes until it ends."""
-    memory = Mortal(init_sha256="stand-in")
+    memory = Mortal(start_sha256=lambda number: "stand-in")
     lives = 1
     while not run(memory, workers=workers, dies_after=first if lives == 1 else then):
         lives += 1
@@ -86,7 +87,7 @@ def in_parts(first: int, then: int, *, workers: int = 1) -> Mortal:
 
 @pytest.fixture(scope="module")
 def whole() -> Mortal:
-    memory = Mortal(init_sha256="stand-in")
+    memory = Mortal(start_sha256=lambda number: "stand-in")
     assert run(memory)
     stopped = sum(decision.stops for decision in memory.decisions.values())
     assert 2 < stopped < len(memory.decisions) / 2, "some are stopped, and most go on"
@@ -154,7 +155,7 @@ class LosesProcesses(Simulation):
 
 @pytest.mark.parametrize("epoch", [1, 4, 5])
 def test_a_process_that_is_lost_before_its_report_changes_no_decision(whole: Mortal, epoch: int) -> None:
-    memory = Mortal(init_sha256="stand-in")
+    memory = Mortal(start_sha256=lambda number: "stand-in")
     one = LosesProcesses(study(), ClosedForm.of(study()), 1, memory, ahead=False)
     one.losing, one.lost = epoch, set()
     one.run()

@@ -32,7 +32,7 @@ def test_every_stage_has_its_planned_trials_each_once() -> None:
     study = small()
     done = simulated(study)
     per_arm = Counter((run.plan.arm_id, run.plan.stage) for run in done.runs)
-    planned = {(arm.arm_id, stage): n for arm in study.arms() for stage, n in study.planned(arm).items()}
+    planned = {(arm.arm_id, stage): n for arm in study.arms() for stage, n in study.planned(arm).items() if n}
     assert per_arm == {("pretrain", "pretrain"): 1, **planned}
     assert len({run.plan.trial_key for run in done.runs}) == len(done.runs)
     assert done.queue.finished and not ray.is_initialized()
@@ -81,7 +81,7 @@ def test_one_worker_spends_its_whole_time_on_what_was_run() -> None:
 
 def test_asha_decides_as_a_plain_one_does_trial_after_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closed_form, "EDGE", math.inf)  # the twin knows no divergence
-    study = small(quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 30, "retrain": 0})
+    study = small(seed=3, quantization={"bits": [[4, 4]]}, stages={"default": True, "search": 30, "retrain": 0})
     done = simulated(study, workers=1, ahead=False)
     for arm in study.arms():
         mine = [run for run in done.runs if run.plan.arm_id == arm.arm_id and run.plan.stage == "search"]

@@ -201,5 +201,5 @@ def test_a_start_whose_optimizer_has_a_schedule_of_its_own_is_read_again() -> No
     start = {"optimizer": "schedule_free_sgd", "batch_size": 32, "epochs": 2}
     study = small(pretrain=start)
     again = recorded_study(Study, study.model_dump_json(), {}, "the record")
-    assert again == study and again.pretrain_config() == study.pretrain_config()
-    assert again.pretrain_config().schedule == "constant"
+    assert again == study and again.pretrain_config(0) == study.pretrain_config(0)
+    assert again.pretrain_config(0).schedule == "constant"

@@ -109,7 +109,7 @@ def test_a_formula_has_the_whole_curve_of_every_trial() -> None:
 def test_the_earliest_first_rung_of_a_recorded_study_is_that_of_its_default_and_random_trials() -> None:
     source = find(str(ESPCN), None, {})
     assert source.study.rungs == (2, 6), "as it began"
-    done = Simulation(source.study, source.curves, 1, Memory(init_sha256=source.curves.init_sha256))
+    done = Simulation(source.study, source.curves, 1, Memory(start_sha256=source.curves.start_sha256))
     arms = kept.evidence(done)
     assert kept_at(2, arms, 3) == Kept(2, 12, 20) and kept_at(6, arms, 3) == Kept(6, 18, 20)
     assert kept.earliest(done) == Kept(3, 14, 20)

@@ -26,7 +26,8 @@ def run(stage: str, status: str, end: float, *, epoch: int = 4, ended_at: float 
         source="neighbour",
         known_epochs=known,
     )
-    plan: Any = SimpleNamespace(stage=stage, arm_id="adam-w4a4", trial_key=f"{end}")
+    config = SimpleNamespace(config_id=f"{end}", seed=0)
+    plan: Any = SimpleNamespace(stage=stage, arm_id="adam-w4a4", trial_key=f"{end}", config=config)
     return Run(trial=None, plan=plan, curve=curve, first=0, epoch=epoch, status=status, ended_at=ended_at)
 
 

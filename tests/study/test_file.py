@@ -72,6 +72,14 @@ MISTAKES = {
         ["quantization.quantizer: Unknown", "mean 'lsq'"],
     ),
     "metric": (changed('"accuracy"', '"psnr"'), ["judgement.metric: must be 'accuracy'", "'digits'", "got 'psnr'"]),
+    "reference": (
+        changed("margin = 0.01", 'margin = 0.01\nreference = "lion"'),
+        ["judgement.reference: must be one of space.optimizers (adam, nesterov)", "got 'lion'"],
+    ),
+    "reference of a joint search": (
+        'mode = "joint"\n' + changed("margin = 0.01", 'margin = 0.01\nreference = "adam"'),
+        ['judgement.reference: is for mode = "comparison"'],
+    ),
     "mode": ('mode = "compare"\n' + SMALL, ["mode: must be 'comparison' or 'joint', but got 'compare'"]),
     # Bits.
     "one bit": (

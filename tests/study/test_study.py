@@ -12,8 +12,9 @@ from tests.helpers.study_files import SMALL, write
 from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
 from tune_qat.study import Study
+from tune_qat.study.cost import stage_epochs
 from tune_qat.study.file import bundled
-from tune_qat.study.rules import SEEDS_APART
+from tune_qat.study.repeats import SEEDS_APART
 from tune_qat.study.sections import BatchSizes
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}
@@ -83,7 +84,7 @@ class TestArms:
     def test_all_have_the_same_plan(self, load: Any) -> None:
         study = load(stages__random=2, stages__retrain=5)
         plans = [study.planned(arm) for arm in study.arms()]
-        assert plans == [{"default": 1, "random": 2, "search": 6, "retrain": 5}] * 4
+        assert plans == [{"default": 1, "random": 2, "search": 6, "finalists": 0, "retrain": 5}] * 4
 
     def test_joint_mode_tries_the_defaults_of_every_optimizer(self, load: Any) -> None:
         study = load(mode="joint")
@@ -96,7 +97,7 @@ class TestCost:
     def test_counts_every_trial_at_its_full_length(self, load: Any) -> None:
         study = load(stages__random=2, **{k.replace(".", "__"): v for k, v in PRETRAIN.items()})
         # 4 arms of 9 epochs; the start is trained once.
-        assert list(study.trial_epochs()) == [
+        assert list(stage_epochs(study)) == [
             ("pretrain", 1, 5),
             ("default", 4, 36),
             ("random", 8, 72),
@@ -106,7 +107,7 @@ class TestCost:
 
     def test_stages_without_trials_and_an_unused_start_are_left_out(self, load: Any) -> None:
         study = load(stages__retrain=0, pretrain__batch_size=32, pretrain__epochs=5)
-        assert [stage for stage, _, _ in study.trial_epochs()] == ["default", "search"]
+        assert [stage for stage, _, _ in stage_epochs(study)] == ["default", "search"]
 
     @pytest.mark.parametrize("name", bundled())
     def test_a_bundled_study_is_valid_and_costs_what_its_header_says(self, name: str) -> None:
@@ -121,11 +122,11 @@ class TestSeeds:
     def test_retrain_seeds_are_the_same_in_every_arm_and_fresh(self, load: Any) -> None:
         study = load(seed=7, stages__retrain=4)
         assert {study.retrain_seeds(arm) for arm in study.arms()} == {range(8, 12)}
-        assert {study.seed_of(arm) for arm in study.arms()} == {7}
+        assert {study.trial_seed(arm) for arm in study.arms()} == {7}
 
     def test_repeats_share_no_seed(self, load: Any) -> None:
         study = load(repeats=3, stages__retrain=SEEDS_APART - 1)
-        per_repeat = {arm.repeat: {study.seed_of(arm), *study.retrain_seeds(arm)} for arm in study.arms()}
+        per_repeat = {arm.repeat: {study.trial_seed(arm), *study.retrain_seeds(arm)} for arm in study.arms()}
         assert sum(map(len, per_repeat.values())) == len(set.union(*per_repeat.values())) == 3 * SEEDS_APART
 
     def test_the_last_seed_of_the_last_repeat_is_one_that_a_trial_takes(self, load: Any) -> None:
@@ -167,7 +168,7 @@ class TestConfigurations:
     def test_the_start_is_floating_point_with_its_own_budget(self, load: Any) -> None:
         study = load(**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, pretrain__optimizer="nesterov",
                      pretrain__optimizer_options={"momentum": 0.8}, pretrain__learning_rate=1)  # fmt: skip
-        config = study.pretrain_config()
+        config = study.pretrain_config(0)
         assert config.scheme.is_float
         assert (config.optimizer, config.epochs, config.batch_size, config.learning_rate) == ("nesterov", 5, 32, 1.0)
         assert config.optimizer_options["momentum"] == 0.8
@@ -189,7 +190,7 @@ class TestConfigurations:
 
     def test_so_is_the_start_unless_it_is_said_to_have_another(self, load: Any) -> None:
         changes = {**{k.replace(".", "__"): v for k, v in PRETRAIN.items()}, "pretrain__optimizer": "schedule_free_sgd"}
-        assert load(**changes).pretrain_config().schedule == "constant"
+        assert load(**changes).pretrain_config(0).schedule == "constant"
         with pytest.raises(
             UsageError, match="pretrain.*: schedule must be 'constant' with optimizer 'schedule_free_sgd'"
         ):
@@ -282,6 +283,7 @@ class TestPreregistration:
         [
             {"judgement.margin": 0.02},
             {"judgement.alpha": 0.01},
+            {"judgement.reference": "adam"},
             {"stages.retrain": 4},
             {"seed": 1},
             {"repeats": 2},

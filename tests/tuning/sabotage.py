@@ -19,6 +19,7 @@ import pytest
 
 from tests.helpers.studies import tiny_study
 from tune_qat.study import Study
+from tune_qat.training.workload import Workload
 from tune_qat.tuning import session
 from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.trainable import StudyTrial
@@ -81,18 +82,18 @@ class AlwaysDies(Broken):
 class Raises(StudyTrial):
     """A bug in a model or dataset, in every trial."""
 
-    def _shared_task(self) -> Any:
+    def _shared_task(self, work: Workload) -> Any:
         raise ZeroDivisionError("a bug in somebody's dataset")
 
 
 class Talks(StudyTrial):
     """Ends in an error whose text holds addresses with their passwords, and where it happened."""
 
-    def _shared_task(self) -> Any:
+    def _shared_task(self, work: Workload) -> Any:
         from tests.project.planted import URLS
 
         if _optimizer(self.config) != VICTIM:
-            return super()._shared_task()
+            return super()._shared_task(work)
         raise ConnectionError(f"{' and '.join(URLS)} are away; see {Path.home()}/logs/last.txt")
 
 
@@ -101,7 +102,7 @@ class Starved(StudyTrial):
 
     def _begin(self, config: Any) -> Any:
         victim = _optimizer(config) == VICTIM
-        self._shared_task()  # what is loaded already is not what should fail
+        self._shared_task(self._works.first)  # what is loaded already is not what should fail
         limit = _address_space() + (24 << 20) if victim else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         return super()._begin(config)

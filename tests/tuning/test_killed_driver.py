@@ -1,6 +1,5 @@
-"""A driver that is killed twice in a row, each time somewhere else.
-
-Deaths at every step of a study are those of tests/simulate/test_resume.py, without processes; these are real ones.
+"""A driver that is really killed. Deaths at every step of a study are those of tests/simulate/test_resume.py, without
+processes; many real ones, one after the other, are those of `python -m benchmarks.kills`.
 """
 
 import random
@@ -21,7 +20,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
 
-KILLS = 2
 BOTH = ("--max-concurrent", "2")
 """Two arms at once: a kill may meet a trial that ends beside one that trains."""
 LONGEST_S = 2.0
@@ -40,12 +38,6 @@ def stamps(results: Path) -> dict[Path, int]:
     return found
 
 
-def moments() -> Iterator[float]:
-    generator = random.Random(5)
-    while True:
-        yield generator.uniform(0.0, LONGEST_S)
-
-
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of temporary files: sockets lie in it, so that its path must be short."""
@@ -55,7 +47,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
+def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
     results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 15 trials in all.
     study = tiny_study(
@@ -64,17 +56,15 @@ def test_after_kills_at_random_moments_the_record_is_as_planned(tmp_path: Path, 
         training={"epochs": 5},
     )
     space = study_file(tmp_path, study)
-    for _, moment in zip(range(KILLS), moments(), strict=False):
-        before = stamps(results)
-        with begun(space, results, *BOTH) as process:
-            until = time.monotonic() + START_S
-            while stamps(results) == before:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < until
-                time.sleep(0.02)
-            time.sleep(moment)
-            assert process.poll() is None, "the study ended before it was killed for the last time"
-            process.kill()
+    with begun(space, results, *BOTH) as process:
+        until = time.monotonic() + START_S
+        while not stamps(results):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        time.sleep(random.Random(5).uniform(0.0, LONGEST_S))
+        assert process.poll() is None, "the study ended before it was killed"
+        process.kill()
     finish(space, results)
     assert_whole(results, PLANNED)
     assert_attempts_follow_one_another(results)

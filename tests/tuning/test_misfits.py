@@ -8,6 +8,7 @@ from tests.helpers.studies import tiny_study
 from tests.tuning.test_queue import INIT, make_queue, row_of
 from tune_qat.study import Study
 from tune_qat.tuning.misfits import misfits
+from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.standing import expected, standing_of
 
 BATCH = {"low": 16, "high": 64}
@@ -117,8 +118,14 @@ def test_values_beyond_todays_ranges(space: dict[str, Any], key: str) -> None:
 def test_the_numbers_of_a_study_that_is_edited() -> None:
     rows = recorded(tiny_study())
     queue = expected(make_queue(tiny_study(training={"epochs": 6}), rows))
-    standing = standing_of(queue, rows, start=queue.recorded_start())
-    assert standing.lines() == [f"1 recorded, {OF_ARMS} new", of_arms("training.epochs 3, now 6")]
+    assert with_start(queue, rows) == [f"1 recorded, {OF_ARMS} new", of_arms("training.epochs 3, now 6")]
     queue = expected(make_queue(tiny_study(), rows))
-    assert standing_of(queue, rows, start=queue.recorded_start()).lines() == [f"{TRIALS} recorded, 0 new"]
-    assert standing_of(make_queue(tiny_study()), [], start=None).lines() == []
+    assert with_start(queue, rows) == [f"{TRIALS} recorded, 0 new"]
+    assert standing_of(make_queue(tiny_study()), []).lines() == []
+
+
+def with_start(queue: StudyQueue, rows: list[dict[str, Any]]) -> list[str]:
+    """How a study stands whose recorded start is whole."""
+    for start in queue.starts:
+        start.row = queue.recorded_start(start)
+    return standing_of(queue, rows).lines()

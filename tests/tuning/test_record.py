@@ -10,7 +10,7 @@ from tests.helpers.studies import tiny_study
 from tune_qat.results.reader import read_rows
 from tune_qat.training import workload
 from tune_qat.tuning.asha import Decision
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import DataDraws, Planner
 from tune_qat.tuning.record import Record
 
 SECTION = {"optimizer": "lion", "learning_rate": 1e-5}
@@ -22,7 +22,7 @@ def test_a_row_says_what_moves_the_quantizers_and_by_which_schedule(tmp_path: Pa
     study = tiny_study(space=space, training={"epochs": 3, "quantizer_optimizer": section})
     work = workload.load("lenet5", "digits", options=study.workload.options)
     planner = Planner(study=study, work=work)
-    record = Record(results=tmp_path, study=study, work=work, reference_points={}, sign=1)
+    record = Record(results=tmp_path, study=study, works=DataDraws.of_study(study, lambda options: work), sign=1)
     found = {}
     for arm in study.arms():
         config = study.default_config(arm, arm.optimizers[0])
@@ -47,7 +47,7 @@ def test_decisions_of_an_earlier_run_stay(tmp_path: Path) -> None:
     work = workload.load("lenet5", "digits", options=study.workload.options)
     for rung in (1, 3, 9):
         # A record of its own each time, as after the driver was killed.
-        record = Record(results=tmp_path, study=study, work=work, reference_points={}, sign=1)
+        record = Record(results=tmp_path, study=study, works=DataDraws.of_study(study, lambda options: work), sign=1)
         record.decided(
             Decision(
                 trial_key="key",

@@ -19,7 +19,7 @@ from tune_qat.results.writer import write_rows
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, Planner
+from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record
 
@@ -59,7 +59,7 @@ def record_all_but_one(space: Path, results: Path) -> None:
     study = Study.load(str(space))
     work = workload.load("lenet5", "digits", options=study.workload.options)
     task = work.task()
-    record = Record(results, study, work, {**work.reference_points(), "unit": task.unit}, task.sign)
+    record = Record(results, study, DataDraws.of_study(study, lambda options: work), task.sign)
     queue = StudyQueue(Planner(study=study, work=work), [], objective=Objective(task.sign, task.worst_metric))
     for plan in [queue.next() for _ in range(40)][:-1]:
         assert plan is not None

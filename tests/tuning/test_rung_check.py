@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from tests.helpers.studies import tiny_study
-from tests.tuning.test_queue import ACCURACY, INIT, make_queue, row_of
+from tests.tuning.test_queue import INIT, make_queue, row_of
 from tune_qat.config import UsageError
 from tune_qat.results.early_stopping import keeps_best
 from tune_qat.results.reader import read_rows
@@ -56,10 +56,11 @@ class Bench:
     """A queue with its gate, whose trials are ended by the test."""
 
     def __init__(self, study: Study, metric: Metrics = early, *, allowed: bool = False) -> None:
-        self.queue, self.memory, self.metric = make_queue(study), Memory(init_sha256=INIT), metric
+        self.queue, self.memory, self.metric = make_queue(study), Memory(start_sha256=lambda number: INIT), metric
+        self.queue.objective = Objective(sign=1, worst=0.0, trivial=0.1)
         self.said: list[str] = []
         self.errors: list[UsageError] = []
-        self.check = RungCheck(self.queue, self.memory, 0.1, self.errors.append, self.said.append, allowed=allowed)
+        self.check = RungCheck(self.queue, self.memory, self.errors.append, self.said.append, allowed=allowed)
         self.queue.may_search = self.check
         self.live: list[PlannedTrial] = []
 
@@ -121,6 +122,21 @@ def test_an_arm_that_may_change_the_answer_is_waited_for() -> None:
     assert not bench.errors and not bench.said
     bench.end_all()
     assert bench.start() == [] and "in 2 of 6 arms" in str(bench.errors[0])
+
+
+def test_arms_whose_start_is_still_made_are_waited_for() -> None:
+    bench = Bench(study(repeats=2, repeat={"varies": ["start"]}))
+    assert bench.start() == ["pretrain"] * 2
+    first, late = bench.live
+    bench.end(first)
+    assert bench.start() == ["default"] * 5 + ["random"] * 35
+    for plan in [plan for plan in bench.live if plan is not late]:
+        bench.end(plan)
+    assert bench.start() == [] and not bench.errors, "five of ten arms have ended"
+    bench.end(late)
+    bench.start()
+    bench.end_all()
+    assert bench.start() == [] and "in 0 of 10 arms" in str(bench.errors[0])
 
 
 def test_where_no_rung_holds_the_advice_is_to_stop_nothing() -> None:
@@ -189,7 +205,7 @@ def test_a_study_that_has_begun_its_search_goes_on_with_a_warning() -> None:
     again = Bench(study())
     again.memory.epochs = bench.memory.epochs
     again.queue = again.check.queue = make_queue(study(), rows)
-    again.queue.start_known(INIT)
+    again.queue.start_known(again.queue.starts[0], INIT)
     again.check.begin()
     assert not again.errors
     assert "loses the best trials" in again.said[0] and again.said[0].endswith("as its search has begun.")
@@ -206,12 +222,13 @@ class TestRecorded:
         arm = read_rows(results, "arms", name)[0]
         work = RecordedData(data_fingerprint=arm["data_fingerprint"], split_fingerprint=arm["split_fingerprint"])
         rows = [row for row in read_rows(results, "trials", name) if row["stage"] not in ("search", "retrain")]
-        queue = StudyQueue(Planner(study=study, work=work), rows, objective=Objective(arm["sign"], 0.0))
-        start = queue.recorded_start()
+        objective = Objective(arm["sign"], 0.0, arm["trivial_score"])
+        queue = StudyQueue(Planner(study=study, work=work), rows, objective=objective)
+        start = queue.recorded_start(queue.starts[0])
         assert start is not None
-        queue.start_known(start["checkpoint_sha256"], start)
+        queue.start_known(queue.starts[0], start["checkpoint_sha256"], start)
         data: Any = work  # what reads epochs asks it nothing
-        return queue, Record(results, study, data, {"trivial_score": arm["trivial_score"]}, arm["sign"])
+        return queue, Record(results, study, data, arm["sign"])
 
     def study(self, name: str, **changes: Any) -> Study:
         (row,) = read_rows(RECORDS / name / "record", "studies", name)
@@ -221,7 +238,7 @@ class TestRecorded:
         errors: list[UsageError] = []
         said: list[str] = []
         queue, record = self.queue(name, study)
-        RungCheck(queue, record, record.reference_points["trivial_score"], errors.append, said.append).begin()
+        RungCheck(queue, record, errors.append, said.append).begin()
         return errors, said
 
     @pytest.mark.parametrize(
@@ -255,7 +272,7 @@ class TestRecorded:
         assert len(rows) == (40 if name == "espcn_photos" else 30)
         for row in rows.itertuples():
             state = queue.arms[f"{row.optimizer}-w{row.weight_bits}a{row.activation_bits}"]
-            trials = unstopped(state, metrics.__getitem__, queue.objective, record.reference_points["trivial_score"])
+            trials = unstopped(state, metrics.__getitem__)
             there = [(one.epochs[row.rung - 1], one.end) for one in trials if one.epochs[row.rung - 1] is not None]
             now, end = zip(*there, strict=True)
             assert (row.unstopped, row.n) == (len(trials), len(there))
@@ -273,8 +290,6 @@ def test_failures_end_with_the_constant_predictors_score() -> None:
     (found,) = unstopped(
         bench.queue.arms["adam-w4a4"],
         lambda key: {row["epoch"]: row["val_metric"] for row in bench.memory.epochs_of(key)},
-        ACCURACY,
-        0.1,
     )
     assert (list(found.epochs), found.end) == ([0.9, *[None] * 5], 0.1)
 

@@ -301,8 +301,8 @@ class TestFile:
         full(study, tmp_path / "r", AT_EDGES)
         widened = widen(tmp_path / "r", None, Wanted())
         again = Study.load(write(tmp_path, document(widened, Path("r"), None), "wide.toml"))
-        assert again.pretrain_config() == study.pretrain_config()
-        assert again.pretrain_config().schedule == "constant"
+        assert again.pretrain_config(0) == study.pretrain_config(0)
+        assert again.pretrain_config(0).schedule == "constant"
 
     def test_a_file_that_would_not_read_back_is_not_handed_over(
         self, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

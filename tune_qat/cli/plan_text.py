@@ -2,13 +2,15 @@
 
 from tune_qat import optimizers
 from tune_qat.config import Range
-from tune_qat.config.statuses import SEARCH
+from tune_qat.config.statuses import RANDOM, SEARCH
 from tune_qat.results.layout import FILES
 from tune_qat.results.views import connect
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
+from tune_qat.study.cost import stage_epochs
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
 from tune_qat.tuning.begun import as_begun, kept
 
@@ -27,7 +29,7 @@ def describe(study: Study, results: StoragePath) -> str:
 
 def trial_epochs(study: Study) -> int:
     """Return the number of epochs of all trials if none is stopped early."""
-    return sum(epochs for _, _, epochs in study.trial_epochs())
+    return sum(epochs for _, _, epochs in stage_epochs(study))
 
 
 def _heading(study: Study) -> list[str]:
@@ -53,7 +55,18 @@ def _ranges(study: Study) -> list[str]:
         schedule = f"; {own} schedule, its own" if own not in (None, study.training.schedule) else ""
         ranges = ", ".join(_range(name, bounds) for name, bounds in dimensions.items())
         lines.append(f"  {optimizer:{width}}  {ranges}{schedule}")
-    return lines
+    return [*lines, *_steps(study)]
+
+
+def _steps(study: Study) -> list[str]:
+    """Say who moves the quantizers' parameters, where that is crossed with the optimizers."""
+    levels = dict.fromkeys(arm.step_optimizer for arm in study.arms()) if crossed(study.space) else {}
+    told = {level: ", ".join(_range(*one) for one in step_dimension(study.space, level).items()) for level in levels}
+    width = max(map(len, told), default=0)
+    lines = [f"  {level:{width}}  {ranges or 'nothing more: one rate for all'}" for level, ranges in told.items()]
+    specs = map(optimizers.get_spec, study.space.optimizers)
+    lines += [f"  {spec.name} moves step sizes by {spec.moves_steps}" for spec in specs if spec.moves_steps and told]
+    return ["searched beside that, by who moves step sizes (quantizers' parameters):", *lines] if told else []
 
 
 def _range(name: str, bounds: Range) -> str:
@@ -65,9 +78,10 @@ def _range(name: str, bounds: Range) -> str:
 
 def _stages(study: Study) -> list[str]:
     lines = ["stages:"]
-    for stage, trials, epochs in study.trial_epochs():
+    for stage, trials, epochs in stage_epochs(study):
         stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
+        limit += ", Sobol points" if stage == RANDOM and study.stages.design == "sobol" else ""
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
     return [*lines, *(f"  {sentence}" for sentence in (*used_up(study), *kept(study)))]
@@ -84,7 +98,7 @@ def _recorded(study: Study, results: StoragePath) -> list[str]:
 
 def _cost(study: Study, results: StoragePath) -> list[str]:
     epochs = trial_epochs(study)
-    trials = sum(trials for _, trials, _ in study.trial_epochs())
+    trials = sum(trials for _, trials, _ in stage_epochs(study))
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
     seconds = _seconds_per_epoch(study, results)
     if seconds is None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config.statuses import DIVERGED, ERROR, OOM, PRETRAIN, STOPPED
+from tune_qat.study.cost import stage_epochs
 from tune_qat.text.printable import exact, printable
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Progress:
 
     def _headline(self) -> Text:
         ended = sum(self._outcomes.values())
-        total = sum(trials for _, trials, _ in self._queue.study.trial_epochs())
+        total = sum(trials for _, trials, _ in stage_epochs(self._queue.study))
         parts = [
             f"stage {self._stage}",
             f"{ended}/{total} trials done",

@@ -1,8 +1,9 @@
 -- Trials of each arm of a study by how they stand, and its best validation metric so far.
 WITH planned AS (
     SELECT study_id, arm_id, sign,
-           unnest(['default', 'random', 'search', 'retrain']) AS stage,
-           unnest([planned_default, planned_random, planned_search, planned_retrain]) AS planned
+           unnest(['default', 'random', 'search', 'finalists', 'retrain']) AS stage,
+           unnest([planned_default, planned_random, planned_search, coalesce(planned_finalists, 0), planned_retrain])
+               AS planned
     FROM arms WHERE study_id = ?),
 counted AS (
     SELECT p.arm_id, p.stage, p.planned, p.sign,

@@ -9,7 +9,7 @@ from tune_qat.config.errors import (
     TuneQatError,
     UsageError,
 )
-from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
+from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer, Worsening
 from tune_qat.config.results import EpochResult, LayerResult
 from tune_qat.config.scheme import Scheme
 from tune_qat.config.trial import TrialConfig, ninth, trial_key
@@ -59,6 +59,7 @@ __all__ = [
     "TrialConfig",
     "TuneQatError",
     "UsageError",
+    "Worsening",
     "check_backend",
     "is_number",
     "ninth",

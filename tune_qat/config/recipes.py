@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tune_qat.config.errors import UsageError
+from tune_qat.config.scheme import Scheme
 from tune_qat.config.values import check, real, settle
 
 
@@ -61,6 +62,22 @@ class QuantizerOptimizer:
         check(self.learning_rate > 0, "learning_rate of quantizer_optimizer", "be positive", self.learning_rate)
         options = {name: real(f"{name!r} of quantizer_optimizer", value) for name, value in self.options.items()}
         object.__setattr__(self, "options", options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worsening:
+    """Noise on the weights of a start, as much as makes it no better than a calibrated model: nothing is trained."""
+
+    scheme: Scheme
+    """Scheme of that model, which has the same start."""
+    within: float
+    """Largest difference of the two models' validation metrics, in the metric's unit."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheme, Scheme):  # as a record has it
+            object.__setattr__(self, "scheme", Scheme(**self.scheme))
+        settle(self, real, "within", said="worsening {}")
+        check(self.within > 0, "worsening within", "be above 0", self.within)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,6 +52,9 @@ class EpochResult:
     val_top5: float | None
     val_metric_pre_bn: float | None = None
     """Before batch-norm statistics were estimated anew, `val_metric` after; None where they were not."""
+    calibrated_metric: float | None = None
+    """Validation metric right after calibration, before the first step; None after the first epoch. At 32/32 it is that
+    of the weights that the trial starts from. Batch-norm statistics are those of the start."""
     grad_norm: float | None
     """Mean global norm before clipping."""
     grad_norm_max: float | None
@@ -68,4 +71,6 @@ class EpochResult:
     test_loss: float | None = None
     test_n: int | None = None
     test_correct: int | None = None
+    test_images_json: str | None = None
+    """JSON list of the metric of each test image, in the order of the split; null is not finite. None above 200."""
     layers: tuple[LayerResult, ...] = ()

@@ -34,11 +34,12 @@ PRETRAIN = "pretrain"
 DEFAULT = "default"
 RANDOM = "random"
 SEARCH = "search"
+FINALISTS = "finalists"
 RETRAIN = "retrain"
 
-STAGES = (PRETRAIN, DEFAULT, RANDOM, SEARCH, RETRAIN)
+STAGES = (PRETRAIN, DEFAULT, RANDOM, SEARCH, FINALISTS, RETRAIN)
 """Every value of the column `stage`, in the order in which stages run."""
 SEARCHED_STAGES = (DEFAULT, RANDOM, SEARCH)
-"""Stages whose completed trials an arm's best configuration is chosen from."""
+"""Stages whose completed trials an arm's best configuration is chosen from; `finalists` run the best few again."""
 KEPT_STAGES = (PRETRAIN, RETRAIN)
 """Stages whose last checkpoint stays."""

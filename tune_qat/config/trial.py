@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_qat.config.errors import TuneQatError, UsageError
 from tune_qat.config.later import drop_unused, later
-from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer
+from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer, Worsening
 from tune_qat.config.scheme import Scheme
 from tune_qat.config.shown import cut
 from tune_qat.config.values import DECAY, SCHEDULES, SEEDS, STORAGE_OPTIONS, check, real, settle, stable_hash, whole
@@ -50,6 +50,8 @@ class TrialConfig:
     dampening: Dampening | None = later(None)
     quantizer_optimizer: QuantizerOptimizer | None = later(None)
     """Optimizer of the quantizers' parameters; None: that of the weights. Without effect where there are none."""
+    worsening: Worsening | None = later(None)
+    """Noise in place of training, which makes the start of a control; None: the trial trains."""
 
     def __post_init__(self) -> None:
         self._settle_types()
@@ -115,10 +117,9 @@ class TrialConfig:
             if values[name] is not None:
                 values[name] = _as_dict(values[name])
         drop_unused(TrialConfig, values)
-        scheme = values["scheme"]
-        drop_unused(Scheme, scheme)
-        if scheme["activation_quantizer"] == scheme["quantizer"]:
-            del scheme["activation_quantizer"]
+        values["scheme"] = _identity_of(self.scheme)
+        if self.worsening is not None:
+            values["worsening"]["scheme"] = _identity_of(self.worsening.scheme)
         return values
 
     @property
@@ -130,7 +131,14 @@ class TrialConfig:
     @property
     def recipe(self) -> str:
         """Hash of what no sampler proposes and no seed varies: trials of one arm share it."""
-        return stable_hash({name: value for name, value in self.identity().items() if name not in _PROPOSED})
+        return self.recipe_of(step_rate_searched=False)
+
+    def recipe_of(self, *, step_rate_searched: bool) -> str:
+        """Hash what no sampler proposes, where it may propose the learning rate of `quantizer_optimizer`, too."""
+        values = {name: value for name, value in self.identity().items() if name not in _PROPOSED}
+        if step_rate_searched and "quantizer_optimizer" in values:
+            del values["quantizer_optimizer"]["learning_rate"]
+        return stable_hash(values)
 
     @property
     def config_id(self) -> str:
@@ -162,12 +170,21 @@ _PARTS: Mapping[str, type] = {
     "quantizer_optimizer": QuantizerOptimizer,
     "freezing": Freezing,
     "dampening": Dampening,
+    "worsening": Worsening,
 }
 """Fields of a trial that are dataclasses themselves."""
 
 
 def _as_dict(part: Any) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
+
+
+def _identity_of(scheme: Scheme) -> dict[str, Any]:
+    values = _as_dict(scheme)
+    drop_unused(Scheme, values)
+    if values["activation_quantizer"] == values["quantizer"]:
+        del values["activation_quantizer"]
+    return values
 
 
 def ninth(epochs: int) -> int:

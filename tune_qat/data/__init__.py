@@ -13,6 +13,8 @@ DATA_DIR_VARIABLE = "TUNE_QAT_DATA"
 MINIMUM = {
     "split_seed": 0,
     "train_limit": 0,
+    "subset_seed": 0,
+    "val_seed": 0,
     "scale": 2,
     "patch_size": 1,
     "patches_per_image": 1,
@@ -24,6 +26,8 @@ PHOTOS_SPLIT_SEED = 19
 """The first seed that puts the four scenes into training that are poor tests: the stereo pair would count twice in a
 mean over images, stars on black are like no other photograph, and on `china` and `rocket` (detail finer than the low
 resolution holds; night noise) bicubic interpolation itself is hardly better than nearest neighbour."""
+LATER = ("subset_seed", "val_seed")
+"""Options that came after the first records: resolved where they are used, so that the others keep their identity."""
 CHOICES = {"augment": ("none", "crop_flip")}
 """Allowed values of each option that is a word."""
 
@@ -31,9 +35,12 @@ CHOICES = {"augment": ("none", "crop_flip")}
 def _labelled(*, augment: str, **more: Any) -> dict[str, Any]:
     """Return the options of a classification dataset; `train_limit` 0 means all training samples.
 
+    `split_seed` fixes the test samples. `subset_seed` counts the subsets of `train_limit` samples, and `val_seed` draws
+    the validation samples anew (`splits.held_out`); 0 leaves both as `split_seed` has them.
     `in_memory`, an option of datasets that are decoded from many files, keeps the decoded images on disk if false.
     """
-    return {"split_seed": 0, "train_limit": 0, "augment": augment, **more}
+    later = dict.fromkeys(LATER, 0)
+    return {"split_seed": 0, "train_limit": 0, "augment": augment, **later, **more}
 
 
 def _paired(*, split_seed: int, evaluation_crop: int) -> dict[str, Any]:
@@ -47,6 +54,7 @@ def _paired(*, split_seed: int, evaluation_crop: int) -> dict[str, Any]:
         "patch_size": 17,
         "patches_per_image": 16,
         "evaluation_crop": evaluation_crop,
+        "val_seed": 0,
     }
 
 
@@ -155,11 +163,14 @@ get_spec = DATASETS.get_spec
 def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve every option of the dataset: what was given over the defaults, in the defaults' types and order.
 
+    An option of `LATER` is left out at its default.
+
     Raises:
         UsageError: an option that the dataset does not have, or a value of another type or out of range.
     """
     check_options("dataset", spec.name, given, spec.options)
-    return {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
+    found = {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
+    return {key: value for key, value in found.items() if key not in LATER or value != spec.options[key]}
 
 
 def known_input(name: str, options: Mapping[str, Any]) -> ModelInput | None:

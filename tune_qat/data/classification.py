@@ -14,7 +14,7 @@ from tune_qat.data.augment import crop_flip
 from tune_qat.data.mapped_images import MappedImages
 from tune_qat.data.ranking import is_right, places
 from tune_qat.data.spec import LabelledImages
-from tune_qat.data.task import Dataset, Evaluation, Task
+from tune_qat.data.task import FEW_IMAGES, Dataset, Evaluation, Task
 
 EVALUATION_BATCH = 1_000
 TOP5_FROM_CLASSES = 10
@@ -89,9 +89,9 @@ class Classification(Task):
     def _judged(self, answers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Evaluation:
         """Evaluate (outputs, labels), chunk by chunk."""
         # Summed on the device, and read once at the end: each read would wait for the device.
-        sums = [(self._chunk_sums(output.float(), target), len(target)) for output, target in answers]
-        loss_sum, correct, in_top5 = torch.stack([row for row, _ in sums]).cpu().double().sum(0).tolist()
-        n = sum(size for _, size in sums)
+        sums, right = zip(*(self._chunk_sums(output.float(), target) for output, target in answers), strict=True)
+        loss_sum, correct, in_top5 = torch.stack(sums).cpu().double().sum(0).tolist()
+        n = sum(map(len, right))
         undefined = math.isnan(loss_sum)
         ranked = self._classes >= TOP5_FROM_CLASSES
         return Evaluation(
@@ -100,6 +100,7 @@ class Classification(Task):
             top5=None if not ranked else math.nan if undefined else in_top5 / n,
             n=n,
             correct=int(correct),
+            images=None if undefined or n > FEW_IMAGES else tuple(torch.cat(right).int().tolist()),
         )
 
     def trivial(self, split: str) -> Evaluation:
@@ -129,11 +130,15 @@ class Classification(Task):
     def _classes(self) -> int:
         return int(self.model_input.classes or 0)
 
-    def _chunk_sums(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the sums of losses, correct answers and correct answers among the top five, float32 of shape (3,)."""
+    def _chunk_sums(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sums of losses, correct answers and correct answers among the top five, float32 of shape (3,).
+
+        The second tensor says which answers are correct: bool of shape (n,).
+        """
         loss = functional.cross_entropy(output, target, reduction="sum")
         ahead = places(output, target)
-        return torch.stack([loss, (ahead < 1).sum().float(), (ahead < 5).sum().float()])
+        right = ahead < 1
+        return torch.stack([loss, right.sum().float(), (ahead < 5).sum().float()]), right
 
     def _split(self, name: str) -> _Split:
         if name not in self._loaded:

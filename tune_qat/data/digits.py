@@ -10,7 +10,7 @@ from tune_qat.data import DATASETS
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import LabelledImages
-from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.splits import held_out, stratified_order
 from tune_qat.data.task import Dataset
 
 ENLARGE, BORDER = 3, 2
@@ -25,8 +25,9 @@ def load_digits(data_dir: Path | None, **options: Any) -> Dataset:
     images = _enlarged(source.images)
     n = len(labels)
     order = stratified_order(labels, options["split_seed"])
-    test, val, train = cut(order, round(TEST_SHARE * n), round(VAL_SHARE * n), limit=options["train_limit"])
-    members = {"train": train, "val": val, "test": test}
+    test, rest = np.split(order, [round(TEST_SHARE * n)])
+    val, train = held_out(rest, round(VAL_SHARE * n), options, labels)
+    members = {"train": train, "val": val, "test": np.sort(test)}
     return labelled_dataset(
         DATASETS["digits"],
         options,
@@ -34,6 +35,7 @@ def load_digits(data_dir: Path | None, **options: Any) -> Dataset:
         classes=10,
         content=digest(images, labels),
         members={split: index.tolist() for split, index in members.items()},
+        train_index=train,
     )
 
 

@@ -7,7 +7,7 @@ from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
 from tune_qat.data.folders import require
 from tune_qat.data.image_pairs import load_pairs
-from tune_qat.data.splits import cut, shuffled
+from tune_qat.data.splits import held_out, shuffled
 from tune_qat.data.task import Dataset
 
 MIN_VAL, MAX_VAL = 2, 100
@@ -27,6 +27,6 @@ def load_div2k(data_dir: Path | None, **options: Any) -> Dataset:
             f"DIV2K_train_HR must hold more than {MIN_VAL} images, of which {MIN_VAL} are kept for validation, "
             f"but {source[0].parent} holds {len(source)}."
         )
-    val, train = cut(shuffled(len(source), options["split_seed"]), n_val)
+    val, train = held_out(shuffled(len(source), options["split_seed"]), n_val, options)
     files = {"train": [source[i] for i in train], "val": [source[i] for i in val], "test": test}
     return load_pairs(spec, options, files)

@@ -14,7 +14,7 @@ from tune_qat.data.decoding import centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import data_folder_hint
-from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.splits import held_out, stratified_order
 from tune_qat.data.task import Dataset
 
 VAL_SHARE, MAX_VAL = 0.05, 50_000
@@ -42,7 +42,7 @@ def load_imagenet(data_dir: Path | None, **options: Any) -> Dataset:
     _check_same_classes(root, sorted(source), sorted(official))
     names, labels = _flat(source, classes)
     order = stratified_order(labels, options["split_seed"])
-    val, train = cut(order, max(1, min(MAX_VAL, round(VAL_SHARE * len(names)))), limit=options["train_limit"])
+    val, train = held_out(order, max(1, min(MAX_VAL, round(VAL_SHARE * len(names)))), options, labels)
     members = {split: tuple(names[i] for i in index) for split, index in (("train", train), ("val", val))}
     members["test"], test_labels = _flat(official, classes)
     size = options["image_size"]
@@ -59,7 +59,9 @@ def load_imagenet(data_dir: Path | None, **options: Any) -> Dataset:
         in_memory=options["in_memory"],
     )
     # No names in the record: a million of them would be most of it, and the fingerprint covers them.
-    return labelled_dataset(spec, options, splits, classes=len(classes), content=content, members=members)
+    return labelled_dataset(
+        spec, options, splits, classes=len(classes), content=content, members=members, train_index=train
+    )
 
 
 def _images(root: Path, split: str) -> dict[str, list[str]]:

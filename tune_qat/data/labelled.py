@@ -19,6 +19,7 @@ def labelled_dataset(
     classes: int,
     content: Any,
     members: Mapping[str, Sequence[int | str]],
+    train_index: np.ndarray,
     names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Dataset:
     """Return the dataset of these splits, with its fingerprints and the model input that they imply.
@@ -30,6 +31,7 @@ def labelled_dataset(
         classes: number of classes.
         content: content that the data fingerprint is made of, independent of the splits.
         members: source indices or names of the samples by split, which the split fingerprint is made of.
+        train_index: source indices of the training samples.
         names: file names by split, if samples have names.
 
     Raises `TuneQatError` if a split has no images, or its labels do not fit them.
@@ -47,6 +49,7 @@ def labelled_dataset(
         fingerprint=data_fingerprint(spec.name, options, content),
         split_fingerprint=split_fingerprint(members),
         names=names,
+        train_index=train_index,
         model_input=ModelInput(
             task=spec.task, channels=channels, height=height, width=width, classes=classes, scale=None
         ),

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tune_qat.config import TuneQatError
 from tune_qat.data import DATASETS
 from tune_qat.data.image_pairs import load_pairs
-from tune_qat.data.splits import cut, shuffled
+from tune_qat.data.splits import held_out, shuffled
 from tune_qat.data.task import Dataset
 
 SKIMAGE_FOLDER, SKLEARN_FOLDER = ("skimage", "data"), ("sklearn", "datasets/images")
@@ -32,10 +34,11 @@ TEST_SCENES = VAL_SCENES = 2
 def load_photos(data_dir: Path | None, **options: Any) -> Dataset:
     """Load the photographs, split by scene: two scenes for test, two for validation, the others for training."""
     scenes = sorted(SCENES)
-    test, val, train = cut(shuffled(len(scenes), options["split_seed"]), TEST_SCENES, VAL_SCENES)
+    test, rest = np.split(shuffled(len(scenes), options["split_seed"]), [TEST_SCENES])
+    val, train = held_out(rest, VAL_SCENES, options)
     files = {
         split: [path for index in members for path in scene_files(scenes[index])]
-        for split, members in (("train", train), ("val", val), ("test", test))
+        for split, members in (("train", train), ("val", val), ("test", np.sort(test)))
     }
     return load_pairs(DATASETS["photos"], options, files)
 

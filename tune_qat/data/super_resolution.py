@@ -9,7 +9,7 @@ from torch.nn import functional
 from tune_qat.data import counter_rng, residency
 from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.spec import ImagePairs
-from tune_qat.data.task import Dataset, Evaluation, Task
+from tune_qat.data.task import FEW_IMAGES, Dataset, Evaluation, Task
 
 MIN_MSE = 1e-10
 """Smallest mean squared error: a perfect image counts as 100 dB, so that a mean over images stays finite."""
@@ -90,7 +90,14 @@ class SuperResolution(Task):
             errors.append(torch.stack([self.loss(output, high), _clamped_mse(output[inner], high[inner])]))
         losses, clamped = torch.stack(errors).cpu().double().unbind(1)  # read once: each read waits for the device
         psnr = -10 * torch.log10(clamped)
-        return Evaluation(loss=losses.mean().item(), metric=psnr.mean().item(), top5=None, n=len(errors), correct=None)
+        return Evaluation(
+            loss=losses.mean().item(),
+            metric=psnr.mean().item(),
+            top5=None,
+            n=len(errors),
+            correct=None,
+            images=tuple(psnr.tolist()) if len(errors) <= FEW_IMAGES else None,
+        )
 
     def trivial(self, split: str) -> Evaluation:
         """Evaluate the mean grey level of the training split's high-resolution pixels as a constant prediction."""

@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from tune_qat.config.lookup import resolve
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ImagePairs, LabelledImages, ModelInput
@@ -39,6 +41,8 @@ class Dataset:
     names: Mapping[str, tuple[str, ...]] | None
     """File or scene names by split, where samples have names worth reading (not for MNIST)."""
     model_input: ModelInput
+    train_index: np.ndarray | None = None
+    """Source indices of the training samples, int64 of shape (n_train,); None where subsets cannot be drawn."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -54,6 +58,11 @@ class Dataset:
         return task
 
 
+FEW_IMAGES = 200
+"""Most images of a split whose metrics are kept one by one."""
+
+
+@final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Loss and metric over a whole split. `top5` is None below 10 classes, `correct` outside classification."""
@@ -63,6 +72,9 @@ class Evaluation:
     top5: float | None
     n: int
     correct: int | None
+    images: tuple[float, ...] | None = None
+    """Metric of each image in the order of the split, whose mean `metric` is; None above `FEW_IMAGES` of them. In
+    classification 1 for a right answer and 0 for a wrong one."""
 
 
 class Task(ABC):
@@ -142,6 +154,11 @@ class Task(ABC):
     def trivial_loss(self) -> float:
         """Loss of the best constant prediction on the training split, computed once for all trials of a process."""
         return self.trivial("train").loss
+
+    @cached_property
+    def calibrated(self) -> dict[str, float]:
+        """Validation metrics of models before their first step by hash, which many trials of a process share."""
+        return {}
 
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:

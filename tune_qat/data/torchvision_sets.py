@@ -14,7 +14,7 @@ from tune_qat.data.fingerprint import digest
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import check_labels, labelled_dataset
 from tune_qat.data.spec import DatasetSpec, LabelledImages
-from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.splits import held_out, stratified_order
 from tune_qat.data.task import Dataset
 
 CLASSES = 10
@@ -50,7 +50,7 @@ def _load(spec: DatasetSpec, reader: Reader, folder: str, data_dir: Path | None,
             f"Remove that folder and get the data again: {spec.how_to_get}"
         ) from error
     order = stratified_order(source.labels, options["split_seed"])
-    val, train = cut(order, min(MAX_VAL, len(order) // 10), limit=options["train_limit"])
+    val, train = held_out(order, min(MAX_VAL, len(order) // 10), options, source.labels)
     members = {"train": train, "val": val}
     held = {
         split: LabelledImages(images=source.images[index], labels=source.labels[index])
@@ -63,6 +63,7 @@ def _load(spec: DatasetSpec, reader: Reader, folder: str, data_dir: Path | None,
         classes=CLASSES,
         content=digest(source.images, source.labels, test.images, test.labels),
         members={split: index.tolist() for split, index in members.items()} | {"test": ["official"]},
+        train_index=train,
     )
 
 

@@ -18,7 +18,7 @@ from tune_qat.data.decoded import ImageSource, decode
 from tune_qat.data.decoding import Box, centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
-from tune_qat.data.splits import cut, stratified_order
+from tune_qat.data.splits import held_out, stratified_order
 from tune_qat.data.task import Dataset
 
 LIST_FOLDERS = ("TrainAndValList", "TrainValSplit/TrainAndValList", "TrainValSplit", "split", ".")
@@ -49,8 +49,9 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
         for name in ("train.lst", "validation.lst")
     )
     breeds = _breeds(source, official)
-    order = stratified_order(_labels(source, breeds), options["split_seed"])
-    val, train = cut(order, max(1, round(VAL_SHARE * len(source))), limit=options["train_limit"])
+    labels = _labels(source, breeds)
+    order = stratified_order(labels, options["split_seed"])
+    val, train = held_out(order, max(1, round(VAL_SHARE * len(source))), options, labels)
     names = {
         "train": tuple(source[i] for i in train),
         "val": tuple(source[i] for i in val),
@@ -69,7 +70,16 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
         ),
         in_memory=options["in_memory"],
     )
-    return labelled_dataset(spec, options, splits, classes=len(breeds), content=content, members=names, names=names)
+    return labelled_dataset(
+        spec,
+        options,
+        splits,
+        classes=len(breeds),
+        content=content,
+        members=names,
+        names=names,
+        train_index=train,
+    )
 
 
 def _labels(names: Sequence[str], breeds: dict[str, int]) -> np.ndarray:

@@ -44,7 +44,9 @@ def choose(results: StoragePath, trial_key: str | None) -> Choice:
     trials = analysis.frame(results, read_sql(__file__, "trials"))
     row = _named(trials, key, best)
     metric = "" if pd.isna(row.val_metric) else f", validation metric {row.val_metric:.4f}"
-    words = f"{row.stage} trial {key}: {row.optimizer}, {row.weight_bits}/{row.activation_bits} bits, seed {row.seed}"
+    separate = "" if pd.isna(row.quantizer_optimizer) else f" (quantizers: {row.quantizer_optimizer})"
+    bits = f"{row.weight_bits}/{row.activation_bits} bits"
+    words = f"{row.stage} trial {key}: {row.optimizer}{separate}, {bits}, seed {row.seed}"
     sha256 = None if pd.isna(row.checkpoint_sha256) else str(row.checkpoint_sha256)
     return Choice(
         study_id=str(row.study_id),

@@ -9,7 +9,7 @@ from typing import Any
 from tune_qat.config import UsageError, stable_hash
 from tune_qat.config.secrets import HIDDEN, names_secret
 from tune_qat.config.shown import shown
-from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING, SEARCH
+from tune_qat.config.statuses import COMPLETED, DEFAULT, DIVERGED, FINALISTS, RANDOM, RETRAIN, RUNNING, SEARCH
 from tune_qat.importing.found import FoundStudy, FoundTrial, is_number
 from tune_qat.importing.roles import Taken
 from tune_qat.importing.values import NOT_QUANTIZED, values_of
@@ -139,7 +139,7 @@ def _arm(study: FoundStudy, space: Mapping[str, Any], longest: int, trivial: flo
         "space_json": json.dumps(space),
         "space_hash": stable_hash(space),
         **dict.fromkeys(("dataset_options_json", "baselines_json"), "{}"),
-        **dict.fromkeys(("repeat", "planned_default", "planned_random", "planned_retrain"), 0),
+        **dict.fromkeys(("repeat", *(f"planned_{stage}" for stage in (DEFAULT, RANDOM, FINALISTS, RETRAIN))), 0),
         **dict.fromkeys(("task", "unit", "init", "sampler", "scheduler", "prereg_hash"), UNKNOWN),
     }
 

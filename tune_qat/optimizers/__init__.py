@@ -87,6 +87,7 @@ _BEYOND_THE_TEN = (
         learning_rate=_ADAM_LIKE,
         defaults={"beta1": 0.95, "beta2": 0.99, "gamma": 0.025, "eps": 1e-8, "weight_decay": 0.0},
         matrices="weights",
+        moves_steps="adamw with betas 0.9 and 0.95",
         source="Yuan et al., ICML 2025, arXiv 2411.10438, algorithm 2",
     ),
     OptimizerSpec(
@@ -97,6 +98,7 @@ _BEYOND_THE_TEN = (
         learning_rate=_ADAM_LIKE,
         defaults={"beta1": 0.95, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.01},
         matrices="weights",
+        moves_steps="adam with betas 0.95",
         source="Vyas et al., ICLR 2025, arXiv 2409.11321; pytorch_optimizer.SOAP",
     ),
     OptimizerSpec(
@@ -107,6 +109,7 @@ _BEYOND_THE_TEN = (
         learning_rate=Range(low=1e-3, high=1e-1),
         defaults={"momentum": 0.95, "beta1": 0.9, "beta2": 0.95, "adamw_lr_ratio": 0.015, "weight_decay": 0.0},
         matrices="hidden_weights",
+        moves_steps="adamw at adamw_lr_ratio of the rate",
         source="Jordan et al., 2024, github.com/KellerJordan/Muon (0.02 beside 3e-4 for AdamW); timm.optim.muon",
     ),
     OptimizerSpec(

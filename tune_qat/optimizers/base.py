@@ -42,4 +42,6 @@ class OptimizerSpec:
     `build` finds `matrices` in each group: True for these, False for the others, which include the quantizers'. None:
     it treats all parameters alike, and groups have no `matrices`.
     """
+    moves_steps: str | None = None
+    """Method that moves a quantizer's parameters, which are no matrices; None where it is the optimizer itself."""
     source: str

@@ -46,7 +46,7 @@ _SPECS = (
     QuantizerSpec(
         name="pact",
         summary="PACT, activations clipped at a learned level; weights as DoReFa's",
-        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9), parameters=False),
         activations=MethodSide(build="tune_qat.quantizers.pact:PACT", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
         options={
@@ -77,8 +77,8 @@ _SPECS = (
     QuantizerSpec(
         name="qnn",
         summary="QNN, a fixed grid in [-1, 1]; at one bit BNN",
-        weights=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
-        activations=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9), parameters=False),
+        activations=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9), parameters=False),
         first_last_bits=FLOAT_BITS,
         dampens=True,
         source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
@@ -86,8 +86,8 @@ _SPECS = (
     QuantizerSpec(
         name="dorefa",
         summary="DoReFa-Net, weights through tanh and activations in [0, 1]",
-        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9)),
-        activations=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9)),
+        weights=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaWeight", bits=range(1, 9), parameters=False),
+        activations=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9), parameters=False),
         first_last_bits=FLOAT_BITS,
         options={"detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
         source="Zhou et al., 2016, arXiv 1606.06160",
@@ -95,8 +95,8 @@ _SPECS = (
     QuantizerSpec(
         name="xnor",
         summary="XNOR-Net, signs with the mean size of a filter",
-        weights=MethodSide(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2)),
-        activations=MethodSide(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2)),
+        weights=MethodSide(build="tune_qat.quantizers.xnor:XNORWeight", bits=range(1, 2), parameters=False),
+        activations=MethodSide(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2), parameters=False),
         first_last_bits=FLOAT_BITS,
         options={"gradient": Option(default="paper", choices=("paper", "code"), of=(WEIGHTS,))},
         source="Rastegari et al., ECCV 2016, arXiv 1603.05279",
@@ -104,7 +104,7 @@ _SPECS = (
     QuantizerSpec(
         name="twn",
         summary="TWN, ternary weights with one size",
-        weights=MethodSide(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), why=_TERNARY),
+        weights=MethodSide(build="tune_qat.quantizers.twn:TWN", bits=range(2, 3), parameters=False, why=_TERNARY),
         activations=None,
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.7, of=(WEIGHTS,))},
@@ -165,12 +165,7 @@ def check_scheme(scheme: Scheme) -> None:
     """Raise `UsageError` for a bit width that the scheme's methods do not define."""
     if scheme.is_float:
         return
-    for index, (kind, name, bits) in enumerate(
-        (
-            (WEIGHTS, scheme.quantizer, scheme.weight_bits),
-            (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
-        )
-    ):
+    for index, (kind, name, bits) in enumerate(_sides(scheme)):
         for layer, pair in scheme.layer_bits.items():
             _check_bits(name, kind, f"layer_bits of {layer!r} ({kind})", pair[index])
         if bits != FLOAT_BITS:
@@ -199,10 +194,28 @@ def check_recipe(scheme: Scheme, *, freezing: bool, dampening: bool) -> None:
         )
 
 
+def has_parameters(scheme: Scheme) -> bool:
+    """Return whether quantizers of the scheme have parameters, such as LSQ's step sizes, which an optimizer moves."""
+    for index, (kind, name, bits) in enumerate(_sides(scheme)):
+        side = get_spec(name).side(kind) if name in QUANTIZERS else None
+        quantized = any(one != FLOAT_BITS for one in (bits, *(pair[index] for pair in scheme.layer_bits.values())))
+        if quantized and side is not None and side.parameters:
+            return True
+    return False
+
+
 def options_of(scheme: Scheme, kind: str) -> dict[str, Any]:
     """Return every option of the quantizers of `kind` (`weight` or `activation`): the scheme's, else the default."""
     table = get_spec(scheme.quantizer if kind == WEIGHTS else scheme.activation_quantizer).options
     return {name: scheme.options.get(name, option.default) for name, option in table.items() if kind in option.of}
+
+
+def _sides(scheme: Scheme) -> tuple[tuple[str, str, int], ...]:
+    """Return kind, method and bits of weights and of activations."""
+    return (
+        (WEIGHTS, scheme.quantizer, scheme.weight_bits),
+        (ACTIVATIONS, scheme.activation_quantizer, scheme.activation_bits),
+    )
 
 
 def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class MethodSide:
     """`package.module:class`, called as `class(bits=, kind=, name=layer, ste=, shape=weight's or None, **options)`."""
     bits: range
     """Bit widths that are defined; 32 (not quantized) always is."""
+    parameters: bool = True
+    """Whether its quantizer has parameters, which an optimizer moves."""
     why: str = ""
     """Reason why lower bit widths are not defined, for the error message; may be empty."""
 

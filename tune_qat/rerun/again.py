@@ -13,8 +13,8 @@ from tune_qat.results.provenance import versions
 from tune_qat.training import workload
 from tune_qat.training.compiler import set_precision
 from tune_qat.training.device import default_device, hardware, thread_count
-from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
+from tune_qat.training.worsened import trial_of
 
 COMPARED = ("train_loss", "val_loss", "val_metric", "grad_norm", "test_metric")
 """Columns of an epoch that must be bit-identical; `test_metric` is None before the end of a retrain trial."""
@@ -95,7 +95,7 @@ class Rerun:
         known = {row["epoch"]: row for row in recorded.epochs}
         try:
             with thread_count(self._threads):
-                training = Training(
+                training = trial_of(
                     recorded.config, self._work, device=self._device, init=recorded.start, backend=self._backend
                 )
                 for result in islice(training.epochs(test=recorded.row["stage"] == RETRAIN), recorded.wanted):

@@ -19,10 +19,12 @@ def heading(rerun: "Rerun") -> str:
     recorded, row, config = rerun.recorded, rerun.recorded.row, rerun.recorded.config
     changed = "; ".join(rerun.changed) or "device, backend, threads and versions as recorded"
     backend, threads = row["backend"] or "backend unknown", row["threads"] or "unknown"
+    separate = config.quantizer_optimizer
+    quantizers = f" (quantizers: {separate.name}, {separate.learning_rate:.4g})" if separate else ""
     lines = [
         f"{row['stage']} trial {row['trial_key']} of study {row['study_id']}, arm {row['arm_id']}",
-        f"trained    {config.optimizer}, learning rate {config.learning_rate:.4g}, batch size {config.batch_size}, "
-        f"{config.scheme.label}, seed {config.seed}",
+        f"trained    {config.optimizer}, learning rate {config.learning_rate:.4g}{quantizers}, "
+        f"batch size {config.batch_size}, {config.scheme.label}, seed {config.seed}",
         f"recorded   {row['status']}, {len(recorded.epochs)} of {_epochs(config.epochs)}; {backend}, threads {threads}",
         *([f"           {_failure(row)}"] if row["error_type"] else []),
         f"now        {changed}",

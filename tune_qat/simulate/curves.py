@@ -41,9 +41,8 @@ class Curves(Keys, Protocol):
     def objective(self) -> Objective:
         """Objective that trials are compared by."""
 
-    @property
-    def init_sha256(self) -> str | None:
-        """Hash of the weights that trials start from; None from scratch."""
+    def start_sha256(self, number: int) -> str | None:
+        """Return the hash of the weights of the start with this number; None from scratch."""
 
     def curve(self, plan: PlannedTrial) -> Curve:
         """Return the curve of a trial, the same at every call."""

@@ -49,12 +49,15 @@ class ClosedForm:
 
     study: Study
     objective: Objective = Objective(sign=1, worst=0.0)
-    init_sha256: str | None = None
 
     @classmethod
     def of(cls, study: Study) -> "ClosedForm":
-        """Make the curves of a study; its starting weights, if it has any, are only a name."""
-        return cls(study=study, init_sha256=None if study.training.init == "scratch" else "stand-in")
+        """Make the curves of a study."""
+        return cls(study=study)
+
+    def start_sha256(self, number: int) -> str | None:
+        """Return the name that starting weights have here, if there are any."""
+        return None if self.study.training.init == "scratch" else f"stand-in-{number}" if number else "stand-in"
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         return trial_key(config, stage, **STAND_IN_DATA, init_checkpoint_sha256=init_checkpoint_sha256)

@@ -4,20 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import duckdb
 
-from tune_qat.config import Scheme, TrialConfig, UsageError
+from tune_qat.config import TrialConfig, UsageError
 from tune_qat.config.statuses import COMPLETED, PRETRAIN, STOPPED, WITH_CURVE
 from tune_qat.results.reader import check_files, read_rows, while_compacted
 from tune_qat.results.views import connect, read_sql, vanished
-from tune_qat.simulate.recorded_curves import Group, Recorded, RecordedTrial
+from tune_qat.simulate.recorded_curves import Group, Key, Recorded, RecordedTrial, keys_of
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import variant_in
+from tune_qat.study.starts import starts_of
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import DataDraws, Planner, RecordedData
 
 WORST_METRIC = 0.0
 """Worst metric of every task (`Task.worst_metric`), which is not in the record."""
@@ -45,25 +47,27 @@ def load(results: StoragePath, study: Study) -> Loaded:
         UsageError: an arm of the study has no recorded trial that fits it.
         TuneQatError: as `results.views.connect`.
     """
-    arm = read_rows(results, "arms", study.name)[0]
+    recorded = {row["repeat"]: row for row in reversed(read_rows(results, "arms", study.name))}
+    arm = recorded[min(recorded)]
     rows, epochs = while_compacted(partial(_read, results, study.name))
     used = [row for row in rows if row["status"] in WITH_CURVE and row["trial_key"] in epochs]
-    starts = [row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED]
+    made = (row for row in used if row["stage"] == PRETRAIN and row["status"] == COMPLETED)
+    starts = [row for row in made if TrialConfig.of_record(row["trial_key"], row["params_json"]).worsening is None]
+    of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
-        objective=Objective(arm["sign"], WORST_METRIC),
-        init_sha256=arm["init_checkpoint_sha256"],
-        data_fingerprint=arm["data_fingerprint"],
-        split_fingerprint=arm["split_fingerprint"],
+        objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
+        data=DataDraws.of_study(study, partial(_fingerprints, study, of_repeat)),
+        starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},
-        start=_trial(starts[0], epochs).curve if starts else None,
+        pretrained={row["trial_key"]: _trial(row, epochs).curve for row in starts},
         stopped_early=arm["scheduler"] == "asha",
-        trivial_score=arm["trivial_score"],
     )
-    if study.training.init == "pretrain" and curves.start is None:
+    if study.training.init == "pretrain" and not curves.pretrained:
         raise UsageError(f"The record of study {study.name!r} does not have its pretrained start yet.")
-    trials = _fitting(study, curves, used, epochs)
+    by_group = _fitting(study, curves, used, epochs)
+    trials = list(chain.from_iterable(by_group.values()))
     return Loaded(
-        curves=replace(curves, groups=_groups(study, trials, curves.objective.sign)),
+        curves=replace(curves, groups=_groups(study, by_group, curves.objective.sign)),
         workers=most_at_once((row["started_at"], row["finished_at"]) for row in rows),
         trials=len(trials),
         epochs=sum(len(trial.metrics) for trial in trials),
@@ -105,16 +109,29 @@ def _ask(results: StoragePath, study_id: str) -> tuple[list[dict[str, Any]], Epo
     return rows, epochs
 
 
-def _fitting(study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs) -> list[RecordedTrial]:
-    """Return the trials that would be the same in today's study, whatever its ranges."""
-    planner, arms = Planner(study=study, work=curves, init_sha256=curves.init_sha256), _arms_by_group(study)
-    trials = []
+def _fitting(
+    study: Study, curves: Recorded, rows: Sequence[Mapping[str, Any]], epochs: Epochs
+) -> dict[Key, list[RecordedTrial]]:
+    """Return by group the trials that would be the same in today's study, whatever its ranges."""
+    planners = {
+        repeat: Planner(study=study, work=curves, init_sha256=curves.start_sha256(number))
+        for number, start in enumerate(starts_of(study))
+        for repeat in start.repeats
+    }
+    arms, trials = _arms_by_group(study), dict[Key, list[RecordedTrial]]()
     for row in rows:
         trial = _trial(row, epochs)
-        arm = arms.get((trial.config.optimizer, trial.config.scheme))
-        if row["stage"] != PRETRAIN and arm is not None and planner.same(arm, row):
-            trials.append(trial)
+        key = trial.config.optimizer, trial.config.scheme, variant_in(row["arm_id"])
+        alike = arms.get(key, ())
+        if row["stage"] != PRETRAIN and any(planners[arm.repeat].same(arm, row) for arm in alike):
+            trials.setdefault(key, []).append(trial)
     return trials
+
+
+def _fingerprints(study: Study, arms: Mapping[int, Mapping[str, Any]], options: Mapping[str, Any]) -> RecordedData:
+    """Return the recorded fingerprints of the data with these options."""
+    row = next(row for repeat, row in arms.items() if study.data_options(repeat) == options)
+    return RecordedData(data_fingerprint=row["data_fingerprint"], split_fingerprint=row["split_fingerprint"])
 
 
 def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
@@ -133,24 +150,28 @@ def _trial(row: Mapping[str, Any], epochs: Epochs) -> RecordedTrial:
     )
 
 
-def _arms_by_group(study: Study) -> dict[tuple[str, Scheme], Arm]:
-    """Map each optimizer and scheme to an arm that has them."""
-    return {(optimizer, scheme): arm for arm in study.arms() for optimizer in arm.optimizers for scheme in arm.schemes}
+def _arms_by_group(study: Study) -> dict[Key, list[Arm]]:
+    """Map each group to the arms whose trials are in it, one for each repeat."""
+    found: dict[Key, list[Arm]] = {}
+    for arm in study.arms():
+        for key in keys_of(arm):
+            found.setdefault(key, []).append(arm)
+    return found
 
 
-def _groups(study: Study, trials: Sequence[RecordedTrial], sign: int) -> dict[tuple[str, Scheme], Group]:
-    """Split the trials by optimizer and scheme; raise `UsageError` that names the arms without any."""
-    found: dict[tuple[str, Scheme], list[RecordedTrial]] = {}
-    for trial in trials:
-        found.setdefault((trial.config.optimizer, trial.config.scheme), []).append(trial)
+def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> dict[Key, Group]:
+    """Make the groups of trials; raise `UsageError` that names the arms without any."""
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arm.arm_id for key, arm in needed.items() if key not in found))
+    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in trials))
     if missing:
-        some = "no trial with a curve" if not found else f"no trial with a curve of {', '.join(missing)}"
+        some = "no trial with a curve" if not trials else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(
             f"The record of study {study.name!r} has {some} that would be the same trial in the study as it is "
             "simulated. --set may change stages, search, asha, ranges and the seed; with other training, quantization "
             "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
             "not have come to an arm yet."
         )
-    return {key: Group(found[key], study.dimensions(key[0]), sign) for key in needed}
+    return {
+        key: Group(trials[key], study.dimensions(key[0], level=arms[0].step_optimizer), sign)
+        for key, arms in needed.items()
+    }

@@ -73,12 +73,12 @@ class Simulation:
         self._waiting: Run | None = None
         self._free = self.workers
         rows = self.memory.rows()
-        known = None if self.study.training.init == "pretrain" else self.curves.init_sha256
+        known = None if self.study.training.init == "pretrain" else self.curves.start_sha256(0)
         planner = Planner(study=self.study, work=self.curves, init_sha256=known)
         self.queue = StudyQueue(planner, rows, objective=self.curves.objective)
-        start = self.queue.recorded_start()
-        if start is not None:
-            self.queue.start_known(start["checkpoint_sha256"])
+        for start in self.queue.starts:
+            if (row := self.queue.recorded_start(start)) is not None:
+                self.queue.start_known(start, row["checkpoint_sha256"])
         self.searcher = StudySearcher(
             self.queue, self.memory, budget=Budget(seconds=self.time_budget), meter=Meter(clock=lambda: self.now)
         )
@@ -159,5 +159,5 @@ def simulate(
     study: Study, curves: Curves, *, workers: int, time_budget: float | None = None, ahead: bool = True
 ) -> Simulation:
     """Run a study from an empty record to its end, or to the end of its budget in simulated seconds."""
-    memory = Memory(init_sha256=curves.init_sha256)
+    memory = Memory(start_sha256=curves.start_sha256)
     return Simulation(study, curves, workers, memory, time_budget=time_budget, ahead=ahead).run()

@@ -1,7 +1,7 @@
 """Record of a simulated study in memory: the parts of a record on disk that a resumed study reads."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ from tune_qat.tuning.plan import PlannedTrial
 class Memory:
     """`TrialRecord` in memory; a later row of a trial replaces an earlier one, as on disk."""
 
-    init_sha256: str | None
-    """Hash of the weights of the completed `pretrain` trial."""
+    start_sha256: Callable[[int], str | None]
+    """Hash of the weights of a completed `pretrain` trial, by its number."""
     plans: dict[str, PlannedTrial] = field(default_factory=dict)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -47,8 +47,8 @@ class Memory:
         return row
 
     def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
-        # A simulated trial has no weights but those of the start; another kept one is named by its key.
-        return self.init_sha256 if plan.stage == PRETRAIN else plan.trial_key
+        # A simulated trial has no weights but those of a start; another kept one is named by its key.
+        return self.start_sha256(plan.number) if plan.stage == PRETRAIN else plan.trial_key
 
     def decided(self, decision: Decision) -> None:
         self.decisions[decision.trial_key, decision.rung] = decision

@@ -12,16 +12,31 @@ from itertools import product
 import numpy as np
 
 from tune_qat.config import Range, Scheme, TrialConfig
-from tune_qat.config.statuses import COMPLETED, DEFAULT, PRETRAIN, RANDOM, RETRAIN, STOPPED
+from tune_qat.config.statuses import (
+    COMPLETED,
+    DEFAULT,
+    FINALISTS,
+    PRETRAIN,
+    RANDOM,
+    RETRAIN,
+    SEARCHED_STAGES,
+    STAGES,
+    STOPPED,
+)
 from tune_qat.results.early_stopping import Unstopped
 from tune_qat.simulate.curves import Curve
 from tune_qat.study import Arm
+from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PlannedTrial, RecordedData, option_values
+from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_values
 
+Key = tuple[str, Scheme, str]
+"""Optimizer, scheme, and the word in the arm's id that sets it apart from others of these two, or nothing."""
 SAME = 1e-9
 """Distance below which two points of the search space are the same, but for rounding."""
+LENDING = {FINALISTS: (*SEARCHED_STAGES, FINALISTS), RETRAIN: STAGES}
+"""Stages whose curves a trial of this stage may get; one of another stage gets those of searched trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +71,12 @@ class Group:
     """Recorded trials of one optimizer and scheme, as points of the normalised search space."""
 
     def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
-        searched = [trial for trial in trials if trial.stage != RETRAIN]
+        searched = [trial for trial in trials if trial.stage in SEARCHED_STAGES]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
-        """Completed trials, without those of `retrain`, which are many seeds of one configuration."""
+        """Completed trials, without those of `finalists` and `retrain`, which are many seeds of few configurations."""
         self.trials, self._dimensions, self._sign = trials, dimensions, sign
         self._points = _points(trials, dimensions)
-        self._searched = np.array([trial.stage != RETRAIN for trial in trials])
+        self._stages = np.array([trial.stage for trial in trials])
         self._whole_points = _points(self.whole, dimensions)
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
@@ -69,16 +84,19 @@ class Group:
     def curve(self, plan: PlannedTrial) -> Curve:
         """Return the curve of the same trial, else of the same configuration, else of the nearest one.
 
-        Only a `retrain` trial gets the curve of a `retrain` trial.
+        A searched trial gets that of a searched one alone. A finalist gets those of a recorded finalist; where the
+        record has not trained this configuration again, that of the searched trial: its luck stays what it was.
         """
         if plan.trial_key in self._by_key:
             return self._curve(self._by_key[plan.trial_key])
         distances = np.linalg.norm(self._points - position(plan.config, self._dimensions), axis=1)
-        if plan.stage != RETRAIN and self._searched.any():
-            distances[~self._searched] = np.inf
+        lending = np.isin(self._stages, LENDING.get(plan.stage, SEARCHED_STAGES))
+        if lending.any():
+            distances[~lending] = np.inf
         shortest = float(distances.min())
         # Seeds of one configuration are equally near: the hash chooses one of them, always the same.
         near = [self.trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
+        near = [trial for trial in near if trial.stage == plan.stage == FINALISTS] or near
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
         return curve if shortest < SAME else replace(curve, source="neighbour")
 
@@ -122,24 +140,30 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded(RecordedData):
+class Recorded:
     """Record of one study as `Curves`."""
 
     objective: Objective
-    init_sha256: str | None
-    groups: Mapping[tuple[str, Scheme], Group]
-    start: Curve | None
-    """Curve of the `pretrain` trial."""
+    data: DataDraws[RecordedData]
+    starts: Sequence[str | None]
+    """Hashes of the weights that arms begin from, by the number of the start."""
+    groups: Mapping[Key, Group]
+    pretrained: Mapping[str, Curve]
+    """Curves of the `pretrain` trials, by key."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
-    trivial_score: float
-    """Metric of the constant predictor."""
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        return self.data.key(config, stage, init_checkpoint_sha256)
+
+    def start_sha256(self, number: int) -> str | None:
+        return self.starts[number]
 
     def curve(self, plan: PlannedTrial) -> Curve:
         if plan.stage == PRETRAIN:
-            assert self.start is not None
-            return self.start
-        return self.groups[plan.config.optimizer, plan.config.scheme].curve(plan)
+            # With other seeds than the recorded ones it is another trial, and as long.
+            return self.pretrained.get(plan.trial_key) or next(iter(self.pretrained.values()))
+        return self.groups[plan.config.optimizer, plan.config.scheme, variant_in(plan.arm_id)].curve(plan)
 
     def worth(self, plan: PlannedTrial) -> float | None:
         """Return the final metric of the curve; the noise of its seed is not known."""
@@ -152,23 +176,24 @@ class Recorded(RecordedData):
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """Return the completed trials of the arm's configurations before `retrain`."""
-        return [trial for key in product(arm.optimizers, arm.schemes) for trial in self.groups[key].whole]
+        return [trial for key in keys_of(arm) for trial in self.groups[key].whole]
 
     def unstopped(self, arm: Arm) -> list[Unstopped]:
         """Return the arm's own default and random trials, which nothing stopped."""
-        groups = (self.groups[key] for key in product(arm.optimizers, arm.schemes))
-        own = (trial for group in groups for trial in group.trials if trial.arm_id == arm.arm_id)
-        return [
-            unstopped(trial.curve, self.objective, self.trivial_score)
-            for trial in own
-            if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED
-        ]
+        own = (trial for key in keys_of(arm) for trial in self.groups[key].trials if trial.arm_id == arm.arm_id)
+        free = (trial for trial in own if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED)
+        return [unstopped(trial.curve, self.objective) for trial in free]
 
 
-def unstopped(curve: Curve, objective: Objective, trivial_score: float) -> Unstopped:
+def keys_of(arm: Arm) -> list[Key]:
+    """Return the groups that an arm's trials are in; repeats share them."""
+    return list(product(arm.optimizers, arm.schemes, [variant_in(arm.arm_id)]))
+
+
+def unstopped(curve: Curve, objective: Objective) -> Unstopped:
     """Return a curve as evidence on rungs; one that diverged ends with the score of the constant predictor."""
     signed = [None if metric is None else objective.of(metric) for metric in curve.metrics]
-    return Unstopped(signed, objective.of(trivial_score if curve.end is None else curve.end))
+    return Unstopped(signed, objective.score_of({"status": curve.status, "val_metric": curve.end}))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

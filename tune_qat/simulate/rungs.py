@@ -12,7 +12,7 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import spearmanr
 
-from tune_qat.config.statuses import COMPLETED, DEFAULT, RANDOM, RETRAIN, SEARCH
+from tune_qat.config.statuses import COMPLETED, DEFAULT, RANDOM, SEARCH, SEARCHED_STAGES
 from tune_qat.results.early_stopping import Kept, Unstopped, earliest_that_holds, keeps_best
 from tune_qat.simulate.loop import Simulation
 from tune_qat.simulate.recorded_curves import Recorded, unstopped
@@ -58,7 +58,8 @@ def whole_curves(simulation: Simulation) -> list[Whole]:
         if isinstance(curves, Recorded):
             metrics, survivors = _of_record(curves, arm)
         else:
-            runs = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id and run.plan.stage != RETRAIN)
+            own = (run for run in simulation.runs if run.plan.arm_id == arm.arm_id)
+            runs = (run for run in own if run.plan.stage in SEARCHED_STAGES)
             metrics, survivors = [run.curve.metrics for run in runs if run.curve.status == COMPLETED], False
         objectives = [[curves.objective.of(one) for one in curve] for curve in metrics]
         if len(objectives) >= FEW:
@@ -80,7 +81,7 @@ def evidence(simulation: Simulation) -> list[list[Unstopped]]:
     if isinstance(curves, Recorded):
         return [curves.unstopped(arm) for arm in arms]
     free = [run for run in simulation.runs if run.plan.stage in (DEFAULT, RANDOM)]
-    ends = [(run.plan.arm_id, unstopped(run.curve, curves.objective, curves.objective.worst)) for run in free]
+    ends = [(run.plan.arm_id, unstopped(run.curve, curves.objective)) for run in free]
     return [[trial for arm_id, trial in ends if arm_id == arm.arm_id] for arm in arms]
 
 

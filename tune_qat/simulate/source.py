@@ -67,8 +67,13 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
         )
     if study_id is not None:
         raise UsageError(f"--study {study_id} chooses a study of a record, but {source!r} is a study file.")
-    study = Study.load(source, overrides)
+    study = without_controls(Study.load(source, overrides))
     return Source(study=study, curves=ClosedForm.of(study), record=None, where=source)
+
+
+def without_controls(study: Study) -> Study:
+    """Return a study without its worsened controls: no curve says what noise makes of a start."""
+    return study.model_copy(update={"controls": []})
 
 
 def _record(
@@ -85,6 +90,6 @@ def _record(
     if "name" in overrides:
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
-    study = over(study, [rows[name]], read_rows(results, "arms", name))
+    study = without_controls(over(study, [rows[name]], read_rows(results, "arms", name)))
     record = load(results, study)
     return Source(study=study, curves=record.curves, record=record, where=str(results))

@@ -4,9 +4,11 @@ from collections import Counter
 from statistics import fmean
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, DIVERGED, SEARCH, SEARCHED_STAGES, STOPPED, WITH_CURVE
+from tune_qat.config.statuses import DIVERGED, SEARCH, STOPPED, WITH_CURVE
 from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
+from tune_qat.study.cost import stage_epochs
+from tune_qat.tuning.finalists import Selection
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Fractions of the simulated time for which results are shown."""
@@ -18,7 +20,7 @@ def cost(simulation: Simulation) -> dict[str, Any]:
     outcomes = Counter(run.status for run in runs)
     return {
         "trials": len(runs),
-        "planned": sum(trials for _, trials, _ in simulation.study.trial_epochs()),
+        "planned": sum(trials for _, trials, _ in stage_epochs(simulation.study)),
         **{status: outcomes[status] for status in WITH_CURVE},
         "epochs": sum(run.epoch for run in runs),
         "epochs_without_asha": sum(len(run.curve.metrics) for run in runs),
@@ -44,7 +46,7 @@ def arms(simulation: Simulation) -> list[dict[str, Any]]:
 
 def _arm(simulation: Simulation, arm: Arm) -> dict[str, Any]:
     runs = _runs_of(simulation, arm)
-    found = best_run(simulation, runs, simulation.now)
+    found = best_run(simulation, arm, simulation.now)
     winner, lost_at = _winner(simulation, runs)
     return {
         "arm": arm.arm_id,
@@ -64,16 +66,15 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
     return [run for run in simulation.runs if run.plan.arm_id == arm.arm_id]
 
 
-def best_run(simulation: Simulation, runs: list[Run], by: float) -> Run | None:
-    """Find the best completed trial before `retrain` that had ended at the time `by`, as the study would."""
-    sign = simulation.curves.objective.sign
-    found = [
-        run
-        for run in runs
-        if run.plan.stage in SEARCHED_STAGES and run.status == COMPLETED and run.curve.end is not None
-        if run.ended_at is not None and run.ended_at <= by
-    ]
-    return max(found, key=lambda run: (sign * (run.curve.end or 0.0), run.plan.trial_key), default=None)
+def best_run(simulation: Simulation, arm: Arm, by: float) -> Run | None:
+    """Find the trial that the arm would choose at the time `by`, of those that had ended."""
+    study, choice = simulation.study, simulation.study.selection
+    found = Selection(simulation.curves.objective, count=choice.finalists, seeds=study.finalist_seeds(arm))
+    ended = [run for run in _runs_of(simulation, arm) if run.ended_at is not None and run.ended_at <= by]
+    for run in ended:
+        found.note(run.plan, {"status": run.status, "val_metric": run.curve.end})
+    best = found.best
+    return next((run for run in ended if best and run.plan.trial_key == best[0].trial_key), None)
 
 
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
@@ -102,10 +103,9 @@ def _winner(simulation: Simulation, runs: list[Run]) -> tuple[str | None, int | 
 def over_time(simulation: Simulation, margin: float) -> list[dict[str, Any]]:
     """Return the study's results at each of the `STEPS` of its simulated time."""
     found = []
-    by_arm = [(arm, _runs_of(simulation, arm)) for arm in simulation.study.arms()]
     for step in STEPS:
         by = step * simulation.now
-        regrets = [regret(simulation, arm, best_run(simulation, runs, by)) for arm, runs in by_arm]
+        regrets = [regret(simulation, arm, best_run(simulation, arm, by)) for arm in simulation.study.arms()]
         known = [value for value in regrets if value is not None]
         found.append(
             {

@@ -1,6 +1,7 @@
 """Arms of a study: what is searched for by itself, with a sampler and an ASHA of its own."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,11 @@ from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.sections import MethodSection, QuantizationSection
 from tune_qat.study.space import BITS_INDEX
+
+OWN, OWN_RATE, ADAM, SGD = "own", "own_rate", "adam", "sgd"
+"""Who moves the parameters of quantizers: see `study.steps`."""
+_STEPS = "steps_"
+_VARIANT = re.compile(rf"-((?:{_STEPS}|worsened_)\w+)(-r\d+)?$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +30,23 @@ class Arm:
     optimizers: tuple[str, ...]
     """One in comparison mode."""
     repeat: int
+    """Number of the repeat in the whole study, from 0."""
+    step_optimizer: str = OWN
+    """Who moves the parameters of quantizers."""
+    control: str | None = None
+    """Kind of a control beside the one at 32/32, `worsened`."""
+    control_for: str | None = None
+    """Bits that such a control is for, as "4/4"."""
 
     @property
     def optimizer(self) -> str | None:
         """The arm's optimizer; None in joint mode."""
         return self.optimizers[0] if len(self.optimizers) == 1 else None
+
+    @property
+    def name(self) -> str:
+        """The arm's name in all of its repeats."""
+        return self.arm_id.removesuffix(of_repeat(self.repeat))
 
     @property
     def scheme(self) -> Scheme:
@@ -59,17 +77,53 @@ def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
     return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
 
-def arms_of(section: QuantizationSection, optimizers: Sequence[str], *, joint: bool, repeats: int) -> Iterator[Arm]:
-    """Make every arm in the order of the file: by bits, then by optimizer, then by repeat."""
+def arms_of(
+    section: QuantizationSection,
+    optimizers: Sequence[str],
+    *,
+    joint: bool,
+    repeats: Iterable[int],
+    levels: Callable[[str, Scheme], Sequence[str]] = lambda optimizer, scheme: (OWN,),
+) -> Iterator[Arm]:
+    """Make every arm in the order of the file: by bits, then by optimizer, by who moves quantizers, by repeat.
+
+    `levels` says who may move the quantizers' parameters, by optimizer and scheme.
+    """
     methods, named = methods_of(section), {part.name for part in section.methods}
     groups = [tuple(optimizers)] if joint else [(name,) for name in optimizers]
     for schemes in [tuple(methods)] if section.search_bits else [(scheme,) for scheme in methods]:
         method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS_INDEX
         words = [method, bits] if method in named else [bits]
         for group in groups:
-            for repeat in range(repeats):
-                name = "-".join(["joint" if joint else group[0], *words, *([f"r{repeat + 1}"] if repeat else [])])
-                yield Arm(arm_id=name, schemes=schemes, method=method, optimizers=group, repeat=repeat)
+            for level in levels(group[0], schemes[0]):
+                own = [] if level == OWN else [f"{_STEPS}{level}"]
+                name = "-".join(["joint" if joint else group[0], *words, *own])
+                for repeat in repeats:
+                    yield Arm(
+                        arm_id=f"{name}{of_repeat(repeat)}",
+                        schemes=schemes,
+                        method=method,
+                        optimizers=group,
+                        repeat=repeat,
+                        step_optimizer=level,
+                    )
+
+
+def variant_in(arm_id: str) -> str:
+    """Return the word in an arm's id that sets it apart from others of its optimizer and bits; empty without one."""
+    found = _VARIANT.search(arm_id)
+    return found[1] if found else ""
+
+
+def level_in(arm_id: str) -> str:
+    """Return who moves the quantizers' parameters of an arm, from its id."""
+    found = variant_in(arm_id)
+    return found.removeprefix(_STEPS) if found.startswith(_STEPS) else OWN
+
+
+def of_repeat(number: int) -> str:
+    """Return the end of an arm's id in a repeat; nothing in the first."""
+    return f"-r{number + 1}" if number else ""
 
 
 def _schemes(part: MethodSection) -> list[Scheme]:

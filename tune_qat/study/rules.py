@@ -1,17 +1,19 @@
 """Rules over several sections of a study file, each told of the sections and values it looks at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.config.shown import shown
+from tune_qat.config.statuses import SEARCHED_STAGES
 from tune_qat.data.spec import CLASSIFICATION
 from tune_qat.study import sections
 from tune_qat.study.arms import methods_of
 from tune_qat.study.mistakes import reported_at, rule_error
+from tune_qat.study.repeats import SEEDS_APART
 
-SEEDS_APART = 10_000
-"""Distance between the seeds of two repeats: no repeat has that many retrain seeds."""
+FINALISTS_FROM = SEEDS_APART // 2
+"""Distance from a repeat's first seed to those of its finalists: with finalists, fewer retrain seeds than that."""
 
 
 def check_name(name: str) -> None:
@@ -40,6 +42,18 @@ def check_workload(
     if training.distillation is not None and spec.task != CLASSIFICATION:
         rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
         raise rule_error("training.distillation", rule)
+
+
+def check_reference(judgement: sections.JudgementSection, space: sections.SpaceSection, mode: str) -> None:
+    """Check that the optimizer which all others are compared with is one of the study, and that they are compared."""
+    name, key = judgement.reference, "judgement.reference"
+    if name is None:
+        return
+    if mode == "joint":
+        raise rule_error(key, 'is for mode = "comparison"; a joint search compares no optimizers')
+    if name not in space.optimizers:
+        rule = f"must be one of space.optimizers ({', '.join(space.optimizers)}), but got {shown(name)}"
+        raise rule_error(key, rule)
 
 
 def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
@@ -81,6 +95,20 @@ def check_stages(stages: sections.StagesSection, training: sections.TrainingSect
         raise rule_error("stages", "must plan default, random or search trials; there would be nothing to train")
     if stages.retrain >= SEEDS_APART:
         raise rule_error("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
+
+
+def check_selection(
+    selection: sections.SelectionSection, stages: sections.StagesSection, planned: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Check that each arm, by its `planned` trials of each stage, has the finalists, and that no seed is used twice."""
+    for arm_id, trials in planned.items():
+        searched = sum(trials[stage] for stage in SEARCHED_STAGES)
+        if selection.finalists > searched:
+            rule = f"must be at most the default, random and search trials of an arm ({searched} in {arm_id})"
+            raise rule_error("selection.finalists", f"{rule}, but got {selection.finalists}")
+    for key, count in (("selection.seeds", selection.seeds), ("stages.retrain", stages.retrain)):
+        if count >= FINALISTS_FROM:
+            raise rule_error(key, f"must be below {FINALISTS_FROM} where there are finalists, but got {count}")
 
 
 def check_seed(seed: int, repeats: int) -> None:

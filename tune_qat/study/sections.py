@@ -12,6 +12,7 @@ Positive = Annotated[float, Field(gt=0)]
 # The record has 32 bits for a count, and seeds of epochs are distinct below a million.
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
+Levels = Annotated[list[Literal["own", "own_rate", "adam", "sgd"]], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -146,6 +147,20 @@ class TrainingSection(ScheduledSection):
         return self
 
 
+class StartSection(Section):
+    """Optimizer of one of several starts; the rest is that of `[pretrain]`."""
+
+    optimizer: str = "adam"
+    optimizer_options: dict[str, float] = {}
+    learning_rate: Positive = 1e-3
+    name: str | None = None
+    """The optimizer's name where it is left out."""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.optimizer
+
+
 class PretrainSection(ScheduledSection):
     """The floating-point model that all arms start from."""
 
@@ -153,6 +168,45 @@ class PretrainSection(ScheduledSection):
     optimizer_options: dict[str, float] = {}
     learning_rate: Positive = 1e-3
     batch_size: AtLeastOne
+    starts: list[StartSection] = []
+    """Starts that alternate over repeats, in place of the one of this section's optimizer."""
+
+    @field_validator("starts")
+    @classmethod
+    def _labels(cls, starts: list[StartSection]) -> list[StartSection]:
+        labels = [start.label for start in starts]
+        for label in labels:
+            if not PLAIN_NAME.fullmatch(label):
+                raise ValueError(f"a start's name must be a plain file name, but got {shown(label)}")
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"names must differ, but got {shown(labels)}")
+        return starts
+
+
+class RepeatSection(Section):
+    """Draws that are made anew in each repeat; all else is the same in all of them."""
+
+    varies: Annotated[list[Literal["start", "subset", "split", "design", "order"]], Field(min_length=1)]
+    first: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Number of the file's first repeat in the whole study."""
+    study: str | None = None
+    """Name of the whole study that several files belong to; the file's own where it is left out."""
+    disjoint: bool = False
+    """Whether subsets that overlap are refused; they do where the data is too little for all repeats."""
+
+    @field_validator("varies")
+    @classmethod
+    def _once(cls, varies: list[str]) -> list[str]:
+        if len(set(varies)) != len(varies):
+            raise ValueError(f"each may appear once, but got {shown(varies)}")
+        return varies
+
+    @field_validator("study")
+    @classmethod
+    def _plain(cls, study: str | None) -> str | None:
+        if study is not None and not PLAIN_NAME.fullmatch(study):
+            raise ValueError(f"must be a plain file name, but got {shown(study)}")
+        return study
 
 
 class RangeOverride(Section):
@@ -190,6 +244,15 @@ class BatchSizes(Section):
         return 2 ** ((self.low.bit_length() + self.high.bit_length() - 2) // 2)
 
 
+class StepRates(Section):
+    """Ranges of the learning rate of quantizers' parameters by who moves them, in place of the table's."""
+
+    own_rate: RangeOverride = RangeOverride()
+    """Multiples of the weights' rate."""
+    adam: RangeOverride = RangeOverride()
+    sgd: RangeOverride = RangeOverride()
+
+
 class SpaceSection(Section):
     """The search space. Ranges come from the table of optimizers where the file says nothing."""
 
@@ -203,6 +266,25 @@ class SpaceSection(Section):
     """`[space.per_optimizer.NAME.OPTION]` with low and high: searches an option, or overrides its range."""
     fixed: dict[str, dict[str, float]] = {}
     """`[space.fixed.NAME]`: options of an optimizer set to a value and not searched."""
+    step_optimizers: Levels = ["own"]
+    """Who moves the parameters of quantizers, each in arms of its own; one arm where there are none, as at 32/32."""
+    step_optimizers_of: dict[str, Levels] = {}
+    """`[space.step_optimizers_of]`: other ones for an optimizer, by its name."""
+    step_rates: StepRates = StepRates()
+
+
+class ControlSection(Section):
+    """A second control beside 32/32."""
+
+    kind: Literal["worsened"]
+    """`worsened`: 32/32 from a start that noise on its weights has made no better than a calibrated model."""
+    bits: Annotated[list[list[int]], Field(min_length=1)] | None = None
+    """Quantized pairs that it is for; all of them where they are left out."""
+
+    @field_validator("bits")
+    @classmethod
+    def _pairs(cls, bits: list[list[int]] | None) -> list[list[int]] | None:
+        return None if bits is None else MethodSection._pairs(bits)
 
 
 class StagesSection(Section):
@@ -210,6 +292,8 @@ class StagesSection(Section):
 
     default: bool = True
     random: Count = 0
+    design: Literal["random", "sobol"] = "random"
+    """Points of the random stage: independent draws, or a scrambled Sobol sequence, which is spread evenly."""
     search: Count
     retrain: Count = 3
     """Fresh seeds of the arm's best configuration, the same seeds in every arm."""
@@ -221,6 +305,15 @@ class SearchSection(Section):
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: Count = 10
     """Random trials before the sampler's model is used; recorded default and random trials count."""
+
+
+class SelectionSection(Section):
+    """The choice of an arm's best configuration, which one trial of each would leave to luck."""
+
+    finalists: Count = 0
+    """Best configurations of an arm that are trained again before one is chosen; 0: the best trial decides."""
+    seeds: AtLeastOne = 2
+    """Further seeds of each finalist, the same seeds in every arm; the mean over all its trials decides."""
 
 
 class AshaSection(Section):
@@ -239,3 +332,5 @@ class JudgementSection(Section):
     margin: Annotated[float, Field(ge=0)]
     """Practical equivalence: differences below it do not matter, in the metric's unit."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    reference: str | None = None
+    """Optimizer that every other one is compared with; all pairs are compared where it is left out."""

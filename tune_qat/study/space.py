@@ -14,6 +14,7 @@ RATE = "learning_rate"
 BATCH_SIZE = "batch_size"
 BITS_INDEX = "bits"
 MULTIPLIER = "quantizer_lr_multiplier"
+STEP_RATE = "step_rate"
 Dimensions = dict[str, Range]
 """Ranges by name. `batch_size` is searched over the powers of two between its ends, `bits` over the positions in the
 study's list of pairs; the others on their own axis."""
@@ -70,13 +71,13 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
     where_rate = f"{where}.learning_rate" if rates[0] else "space.learning_rate"
     found: Dimensions = {}
     if spec.learning_rate is not None or rates[0]:
-        found["learning_rate"] = _range(spec.learning_rate, rates, where_rate, optimizer)
+        found["learning_rate"] = range_of(spec.learning_rate, rates, where_rate, optimizer)
     found[BATCH_SIZE] = Range(low=space.batch_size.low, high=space.batch_size.high)
     for option in {**spec.searched, **own}:
         if option != "learning_rate" and option not in space.fixed.get(optimizer, {}):
-            found[option] = _range(spec.searched.get(option), (own.get(option),), f"{where}.{option}", optimizer)
+            found[option] = range_of(spec.searched.get(option), (own.get(option),), f"{where}.{option}", optimizer)
     if space.quantizer_lr_multiplier is not None:
-        found[MULTIPLIER] = _range(None, (space.quantizer_lr_multiplier,), f"space.{MULTIPLIER}", optimizer)
+        found[MULTIPLIER] = range_of(None, (space.quantizer_lr_multiplier,), f"space.{MULTIPLIER}", optimizer)
     return found
 
 
@@ -104,7 +105,7 @@ def _axis(name: str, low: int, high: int) -> list[int]:
     return [2**power for power in range(low.bit_length() - 1, high.bit_length())]
 
 
-def _range(base: Range | None, bounds: Sequence[RangeOverride | None], where: str, optimizer: str) -> Range:
+def range_of(base: Range | None, bounds: Sequence[RangeOverride | None], where: str, optimizer: str) -> Range:
     """Take each end from the first override that has it, then from the table."""
     lows = [b.low for b in bounds if b and b.low is not None] + ([base.low] if base else [])
     highs = [b.high for b in bounds if b and b.high is not None] + ([base.high] if base else [])

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, check_backend
+from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
-from tune_qat.data.task import Task
+from tune_qat.data.task import Evaluation, Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import start_from
+from tune_qat.training.checkpoints import start_from, weights_sha256
 from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
@@ -26,6 +26,7 @@ from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
+from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
 from tune_qat.training.workload import Workload, batch_too_large
 
@@ -61,6 +62,8 @@ class Training:
             TuneQatError: a checkpoint that cannot be read or does not fit the model.
         """
         check_backend(backend)
+        if config.worsening is not None:
+            raise UsageError("worsening is of starts of a study's [[controls]], which are not trained.")
         self.config = config
         self.device = torch.device(device)
         self.task = task or work.task(device)
@@ -158,19 +161,21 @@ class Training:
         return [torch.randperm(self.task.train_size, generator=generator) for _ in range(of + 1)][of]
 
     def _run_epoch(self, test: bool) -> EpochResult:
-        wall, held = time.perf_counter(), device_clock(self.device)
+        held = device_clock(self.device)
+        calibrated = self._calibrated() if self.epoch == 0 else None
+        wall = time.perf_counter()
         self.epoch += 1
         totals = self._train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
         reestimates = self.config.bn_reestimation_batches > 0 and batch_norm.norms(self.model)
-        before_norms = self._evaluate("val") if finite and reestimates else None
+        before_norms = self.evaluate("val") if finite and reestimates else None
         if before_norms is not None:
             batch_norm.reestimate(self.model, self._norm_batches())
-        evaluation = self._evaluate("val") if finite else None
-        known = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
-        self.diverged = diverged = not known or self._exploded(totals)
-        tested = self._evaluate("test") if test and self.status == COMPLETED else None
+        evaluation = self.evaluate("val") if finite else None
+        judged = evaluation is not None and math.isfinite(evaluation.loss) and math.isfinite(evaluation.metric)
+        self.diverged = diverged = not judged or self._exploded(totals)
+        tested = self.evaluate("test") if test and self.status == COMPLETED else None
         self.device_s += device_clock(self.device) - held
         return EpochResult(
             epoch=self.epoch,
@@ -179,17 +184,14 @@ class Training:
             examples=self.step * self.config.batch_size,
             learning_rate=self.config.learning_rate * self._factor(self.step - 1),
             **totals.columns(),
-            val_loss=_known(evaluation and evaluation.loss),
+            val_loss=known(evaluation and evaluation.loss),
             val_metric=None if diverged else evaluation and evaluation.metric,
-            val_metric_pre_bn=None if diverged else _known(before_norms and before_norms.metric),
+            val_metric_pre_bn=None if diverged else known(before_norms and before_norms.metric),
             val_top5=None if diverged else evaluation and evaluation.top5,
+            calibrated_metric=known(calibrated),
             wall_s=self.wall_s,
             device_s=self.device_s,
-            test_metric=_known(tested and tested.metric),
-            test_top5=_known(tested and tested.top5),
-            test_loss=_known(tested and tested.loss),
-            test_n=tested and tested.n,
-            test_correct=tested and tested.correct,
+            **tested_columns(tested),
             layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
         )
 
@@ -222,8 +224,19 @@ class Training:
         for inputs, _ in self.task.batches(self.config.seed, self.epoch, samples, self.config.batch_size):
             yield inputs
 
+    def _calibrated(self) -> float:
+        """Evaluate the model before its first step, once for all trials of a process that begin with equal ones.
+
+        Draws no random number, and leaves the model as it is: what is trained is the same without it.
+        """
+        beginning = weights_sha256({**self.model.state_dict(), "scheme": self.config.identity()["scheme"]})
+        if beginning not in self.task.calibrated:
+            self.task.calibrated[beginning] = self.evaluate("val").metric
+        return self.task.calibrated[beginning]
+
     @torch.no_grad()
-    def _evaluate(self, split: str) -> Any:
+    def evaluate(self, split: str) -> Evaluation:
+        """Evaluate the model as it is on a whole split."""
         self.model.eval()
         return self.task.evaluate(self.model, split)
 
@@ -274,7 +287,3 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     # No two trials share a stream by accident: torch's CPU generator takes 32 bits of a seed, so this is distinct
     # for seeds below 4,294 and epochs below a million.
     return seed * 1_000_003 + epoch
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

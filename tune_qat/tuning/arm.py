@@ -8,44 +8,58 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, DEFAULT, ERROR, FINAL, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES, STAGES
+from tune_qat.config.statuses import DEFAULT, ERROR, FINAL, FINALISTS, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES, STAGES
 from tune_qat.study import Arm
+from tune_qat.tuning.finalists import Done, Selection
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.points import NewPart, Point, Spaces, others, random_sequence
 from tune_qat.tuning.sampler import ArmSampler
+from tune_qat.tuning.sobol import SobolDesign
 
 ATTEMPTS = 20
 """Proposals of known points after which a sampler is not asked again."""
-Done = tuple[PlannedTrial, Mapping[str, Any]]
-"""Plan and row of a trial that has ended."""
 
 
 class ArmState:
     """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces) -> None:
-        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges."""
+    def __init__(self, arm: Arm, planner: Planner, objective: Objective, *, design_seed: int, earlier: Spaces) -> None:
+        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges.
+
+        `design_seed` draws its random points and seeds its sampler.
+        """
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, PlannedTrial] = {}
         self.live: dict[str, PlannedTrial] = {}
-        self.best: Done | None = None
-        """Completed trial before `retrain` with the best final validation metric."""
         self.sampler: ArmSampler | None = None
         self.proposals: dict[str, str] = {}
         """Sampler's names of live proposals, by trial key."""
         self._study, self._planner, self._objective = planner.study, planner, objective
-        self._planned, self._seed = self._study.planned(arm), self._study.seed_of(arm)
-        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme) for optimizer in arm.optimizers}
+        self._planned, self._design_seed = self._study.planned(arm), design_seed
+        self._trial_seed, level = self._study.trial_seed(arm), arm.step_optimizer
+        self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
+        self._design = SobolDesign(self._spaces, design_seed) if self._study.stages.design == "sobol" else None
+        chosen = self._study.selection
+        self._selection = Selection(objective, count=chosen.finalists, seeds=self._study.finalist_seeds(arm))
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
         self._ahead = {
             DEFAULT: (deque[PlannedTrial](), self._default_plans()),
             RANDOM: (deque[PlannedTrial](), self._random_plans()),
         }
-        self._retrain: tuple[str, list[PlannedTrial]] = ("", [])
+        self._again: dict[str, tuple[list[str], list[PlannedTrial]]] = {}
+
+    @property
+    def best(self) -> Done | None:
+        """Trial before `finalists` whose configuration is chosen: the best completed one, or the best finalist."""
+        return self._selection.best
+
+    @property
+    def objective(self) -> Objective:
+        return self._objective
 
     def planned(self, stage: str) -> int:
         return self._planned[stage]
@@ -65,18 +79,21 @@ class ArmState:
         return trial_key in self.done or trial_key in self.cut_off or trial_key in self.live
 
     def left(self) -> int:
-        """Count the trials still to start; those of `retrain` count once the best configuration is known."""
+        """Count the trials still to start; those of `finalists` and `retrain` once it is known which these are."""
         running = [plan.stage for plan in self.live.values()]
         searched = sum(max(0, self._planned[s] - self.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
-        again = (plan.trial_key for plan in self._retrain_plans())
+        again = (plan.trial_key for plan in [*self._finalist_plans(), *self._retrain_plans()])
         return searched + sum(key not in self.done and key not in self.live for key in again)
 
     def remaining(self) -> int:
-        """Count the planned trials that have not ended, those of `retrain` included."""
+        """Count the planned trials that have not ended, those of `finalists` and `retrain` included."""
         searched = sum(max(0, self._planned[stage] - self.ended(stage)) for stage in SEARCHED_STAGES)
         if not self._have_ended(SEARCHED_STAGES):
-            return searched + self._planned[RETRAIN]
-        # An arm without a completed trial has nothing to train again.
+            return searched + self._planned[FINALISTS] + self._planned[RETRAIN]
+        # An arm without a completed trial has nothing to train again, and one with few of them has few finalists.
+        waiting = sum(plan.trial_key not in self.done for plan in self._finalist_plans())
+        if waiting:
+            return waiting + self._planned[RETRAIN]
         return sum(plan.trial_key not in self.done for plan in self._retrain_plans())
 
     def take(self, row: Mapping[str, Any]) -> None:
@@ -106,10 +123,10 @@ class ArmState:
     def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
             return None
-        wanted = {plan.trial_key for plan in self._retrain_plans()}
+        wanted = {plan.trial_key for plan in [*self._finalist_plans(), *self._retrain_plans()]}
         for key, plan in self.cut_off.items():
-            # A retrain trial of a configuration that is no longer the arm's best one is not resumed.
-            if plan.stage != RETRAIN or key in wanted:
+            # A trial of a configuration that is no longer a finalist, or no longer the chosen one, is not resumed.
+            if plan.stage not in (FINALISTS, RETRAIN) or key in wanted:
                 return self.cut_off.pop(key)
         return None
 
@@ -137,7 +154,8 @@ class ArmState:
         there = sum(self._new_part.holds(plan.config.optimizer, plan.values) for plan in plans)
         if there >= math.ceil(round(self._new_part.share * self._planned[stage], 6)):
             return None
-        return self._first(self._drawn(stage, self._new_part.points(self.begun(stage), self._seed)))
+        design = self._design.points if self._design and stage == RANDOM else None
+        return self._first(self._drawn(stage, self._new_part.points(self.begun(stage), self._design_seed, design)))
 
     def _proposed(self, sampler: ArmSampler) -> PlannedTrial | None:
         """Plan what the sampler proposes; None if it repeats known points, although it knows their results."""
@@ -155,7 +173,10 @@ class ArmState:
 
     def _any_left(self) -> PlannedTrial | None:
         number = self.begun(SEARCH)
-        return self._first(self._drawn(SEARCH, others(self._spaces, [self._seed, number])))
+        return self._first(self._drawn(SEARCH, others(self._spaces, [self._design_seed, number])))
+
+    def next_finalist(self) -> PlannedTrial | None:
+        return self._first(iter(self._finalist_plans()))
 
     def next_retrain(self) -> PlannedTrial | None:
         return self._first(iter(self._retrain_plans()))
@@ -163,14 +184,7 @@ class ArmState:
     def _note(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._counts[plan.stage] += plan.trial_key not in self.done
         self.done[plan.trial_key] = (plan, row)
-        if plan.stage not in SEARCHED_STAGES or row["status"] != COMPLETED or row["val_metric"] is None:
-            return
-        if self.best is None or self._rank(plan, row) > self._rank(*self.best):
-            self.best = (plan, row)
-
-    def _rank(self, plan: PlannedTrial, row: Mapping[str, Any]) -> tuple[float, str]:
-        # The key breaks ties, so that the order in which trials ended does not matter.
-        return self._objective.sign * row["val_metric"], plan.trial_key
+        self._selection.note(plan, row)
 
     def _tell(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Tell the sampler the result of a search trial; one that an earlier run proposed is added as history."""
@@ -209,28 +223,46 @@ class ArmState:
             yield self._planner.of_config(config, self.arm.arm_id, DEFAULT, values, number=number, source="default")
 
     def _random_plans(self) -> Iterator[PlannedTrial]:
-        points = random_sequence(self._spaces, self._study.stages.random, self._seed)
-        for number, (optimizer, values) in enumerate(points):
-            yield self._plan(RANDOM, optimizer, values, number, "random")
+        drawn = random_sequence(self._spaces, self._study.stages.random, self._design_seed)
+        for number, (optimizer, values) in enumerate(self._design.sequence() if self._design else drawn):
+            yield self._plan(RANDOM, optimizer, values, number, self._source(RANDOM))
 
     def _drawn(self, stage: str, points: Iterator[Point]) -> Iterator[PlannedTrial]:
         """Plan points that no sampler proposed as the stage's next trial."""
         number = self.begun(stage)
-        return (self._plan(stage, optimizer, values, number, "random") for optimizer, values in points)
+        source = self._source(stage)
+        return (self._plan(stage, optimizer, values, number, source) for optimizer, values in points)
+
+    def _source(self, stage: str) -> str:
+        return "sobol" if self._design and stage == RANDOM else "random"
 
     def _plan(self, stage: str, optimizer: str, values: Mapping[str, float], number: int, source: str) -> PlannedTrial:
-        return self._planner.plan(self.arm, stage, optimizer, values, seed=self._seed, number=number, source=source)
+        return self._planner.plan(
+            self.arm, stage, optimizer, values, seed=self._trial_seed, number=number, source=source
+        )
+
+    def _finalist_plans(self) -> list[PlannedTrial]:
+        """Plan each finalist with every seed of its own; nothing before the searched stages have ended."""
+        if not self._have_ended(SEARCHED_STAGES):
+            return []
+        return self._plans_again(FINALISTS, self._selection.finalists, self._study.finalist_seeds(self.arm))
 
     def _retrain_plans(self) -> list[PlannedTrial]:
-        """Plan the best configuration with every fresh seed; nothing before the earlier stages have ended."""
-        if self.best is None or not self._have_ended(SEARCHED_STAGES):
+        """Plan the chosen configuration with every fresh seed; nothing before the earlier stages have ended."""
+        searched = self._have_ended(SEARCHED_STAGES)
+        if not searched or not all(plan.trial_key in self.done for plan in self._finalist_plans()):
             return []
-        best, seeds = self.best[0], self._study.retrain_seeds(self.arm)
-        if self._retrain[0] != best.trial_key:
-            configs = [replace(best.config, seed=seed, init_seed=seed) for seed in seeds]
-            of_config = partial(self._planner.of_config, arm_id=self.arm.arm_id, stage=RETRAIN, values=best.values)
-            self._retrain = best.trial_key, [of_config(config, number=at) for at, config in enumerate(configs)]
-        return self._retrain[1]
+        return self._plans_again(RETRAIN, [self.best] if self.best else [], self._study.retrain_seeds(self.arm))
+
+    def _plans_again(self, stage: str, chosen: Sequence[Done], seeds: Sequence[int]) -> list[PlannedTrial]:
+        """Plan the configurations of these trials with each seed; planned once, until these are others."""
+        keys = [plan.trial_key for plan, _ in chosen]
+        if self._again.get(stage, ([], []))[0] != keys:
+            runs = [(plan, replace(plan.config, seed=seed, init_seed=seed)) for plan, _ in chosen for seed in seeds]
+            of_config = partial(self._planner.of_config, arm_id=self.arm.arm_id, stage=stage)
+            plans = [of_config(config, values=plan.values, number=at) for at, (plan, config) in enumerate(runs)]
+            self._again[stage] = keys, plans
+        return self._again[stage][1] if keys else []
 
     def _make_sampler(self) -> ArmSampler:
         """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
@@ -243,7 +275,7 @@ class ArmState:
         return ArmSampler(
             self._spaces,
             sampler=self._study.search.sampler,
-            seed=self._seed,
+            seed=self._design_seed,
             startup_trials=self._study.search.startup_trials,
             history=history,
         )

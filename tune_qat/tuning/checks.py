@@ -16,6 +16,7 @@ from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.plan import DataDraws
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -49,9 +50,11 @@ def _check_takes_folders(results: Path, existing: Path) -> None:
             raise TuneQatError(f"--results {results} cannot be written to: {cause}. Name another folder.") from None
 
 
-def check_same_study(study: Study, work: Workload, results: StoragePath) -> None:
+def check_same_study(study: Study, works: DataDraws[Workload], results: StoragePath) -> None:
     """Raise `UsageError` if the folder holds a study of this name with another model, data, split or metric."""
-    for arm in read_rows(results, "arms", study.name)[:1]:
+    recorded = {arm["repeat"]: arm for arm in read_rows(results, "arms", study.name)}
+    for repeat in set(study.repeat_numbers) & recorded.keys():
+        arm, work = recorded[repeat], works.of(study.data_options(repeat))
         now = {
             "model": work.model,
             "dataset": work.dataset.spec.name,

@@ -15,7 +15,7 @@ from tune_qat.tuning.points import NewPart, Spaces
 
 def spaces_of(study: Study, arm: Arm) -> dict[str, Dimensions]:
     """Return the search space of each optimizer of an arm."""
-    return {optimizer: study.dimensions(optimizer, arm.scheme) for optimizer in arm.optimizers}
+    return {name: study.dimensions(name, arm.scheme, arm.step_optimizer) for name in arm.optimizers}
 
 
 def to_json(spaces: Spaces) -> str:

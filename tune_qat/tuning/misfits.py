@@ -8,10 +8,13 @@ from functools import partial
 from typing import Any
 
 from tune_qat.config import STORAGE_OPTIONS, Scheme, TrialConfig
-from tune_qat.config.statuses import DEFAULT, PRETRAIN, RETRAIN
+from tune_qat.config.statuses import DEFAULT, FINALISTS, PRETRAIN, RETRAIN
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import OWN, level_in, variant_in
+from tune_qat.study.controls import WORSENED
 from tune_qat.study.sections import TrainingSection
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.steps import step_dimension
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
 
@@ -58,18 +61,20 @@ def _changes(queue: StudyQueue, row: Mapping[str, Any], starts: Mapping[str, Map
     """Return what keeps a recorded trial out of today's study; None if nothing does."""
     study, stage = queue.study, row["stage"]
     if stage == PRETRAIN:
-        if queue.pretrain is None:
+        made = [start.plan.trial_key for start in queue.starts if start.plan]
+        if not made:
             return {"training.init": ("pretrain", study.training.init)}
-        fits = row["trial_key"] == queue.pretrain.trial_key
-        return None if fits else _of_pretrain(study, row) or {UNKNOWN: None}
+        fits = row["trial_key"] in made
+        return None if fits else _of_pretrain(queue, row, row["trial_number"]) or {UNKNOWN: None}
     if row["arm_id"] in queue.arms and queue.arms[row["arm_id"]].known(row["trial_key"]):
         return None
     config = TrialConfig.from_dict(json.loads(row["params_json"]))
     arm = next((arm for arm in study.arms() if arm.arm_id == row["arm_id"]), None)
     if arm is None or config.optimizer not in arm.optimizers:
         return _of_lost_arm(study, config, row["arm_id"])
-    of_arm = _of_scheme(arm, config) or _of_config(queue.planner, arm, config, in_range=stage not in (DEFAULT, RETRAIN))
-    return of_arm or _of_start(queue, row["init_checkpoint_sha256"], starts) or {UNKNOWN: None}
+    in_range = stage not in (DEFAULT, FINALISTS, RETRAIN)
+    of_arm = _of_scheme(arm, config) or _of_config(queue.planner, arm, config, in_range=in_range)
+    return of_arm or _of_start(queue, arm, row["init_checkpoint_sha256"], starts) or {UNKNOWN: None}
 
 
 def _of_lost_arm(study: Study, config: TrialConfig, arm_id: str) -> Changes:
@@ -78,8 +83,12 @@ def _of_lost_arm(study: Study, config: TrialConfig, arm_id: str) -> Changes:
         return {"mode": ("joint" if joint else "comparison", study.mode)}
     if config.optimizer not in study.space.optimizers:
         return {f"space.optimizers has no {config.optimizer} any more": None}
+    if variant_in(arm_id).startswith(WORSENED):
+        return {f"controls has no {variant_in(arm_id).replace('_', ' ')} any more": None}
     if config.scheme.label not in [scheme.label for scheme in study.schemes]:
         return {f"quantization.bits has no {_bits(config.scheme)} any more": None}
+    if level_in(arm_id) != OWN:
+        return {f"space.step_optimizers has no {level_in(arm_id)} of {config.optimizer} any more": None}
     return {f"there is no arm {arm_id} any more": None}
 
 
@@ -101,33 +110,40 @@ def _of_config(planner: Planner, arm: Arm, config: TrialConfig, *, in_range: boo
     changes: Changes = dict(_differences(config, today, partial(_key, optimizer)))
     if changes or not in_range:
         return changes
-    ranges = planner.dimensions(optimizer, config.scheme)
+    ranges = planner.dimensions_of(config)
     outside = [name for name, bounds in ranges.items() if not bounds.low <= values[name] <= bounds.high]
-    return {f"outside of {_range_key(study, optimizer, name)}": None for name in outside}
+    return {f"outside of {_range_key(study, arm, optimizer, name)}": None for name in outside}
 
 
-def _of_start(queue: StudyQueue, sha256: str | None, starts: Mapping[str, Mapping[str, Any]]) -> Changes:
-    """Compare the weights that a trial began from, by their hash, with those that trials begin from today."""
-    study, now = queue.study, queue.planner.init_sha256
-    if sha256 == now and queue.arms:
+def _of_start(queue: StudyQueue, arm: Arm, sha256: str | None, starts: Mapping[str, Mapping[str, Any]]) -> Changes:
+    """Compare the weights that a trial began from, by their hash, with those that the arm's trials begin from today."""
+    study, start = queue.study, queue.start_of(arm)
+    now = start.planner.init_sha256
+    if sha256 == now and start.known:
         return {}
     before = "scratch" if sha256 is None else "pretrain" if sha256 in starts else "path"
     if before != study.training.init:
         return {"training.init": (before, study.training.init)}
-    if before == "pretrain" and (changes := _of_pretrain(study, starts[str(sha256)])):
+    number = queue.starts.index(start)
+    if before == "pretrain" and (changes := _of_pretrain(queue, starts[str(sha256)], number)):
         return changes
     return {"weights of the start": (str(sha256)[:12], str(now)[:12])} if sha256 and now else {}
 
 
-def _of_pretrain(study: Study, row: Mapping[str, Any]) -> Changes:
-    """Compare a recorded start with today's."""
+def _of_pretrain(queue: StudyQueue, row: Mapping[str, Any], number: int) -> Changes:
+    """Compare a recorded start with today's of this number."""
 
     def spell(head: str, rest: Sequence[str]) -> str:
+        if head == "worsening":
+            return "judgement.margin, a quarter" if rest[0] == "within" else ".".join(["quantization", *rest[1:]])
         shared = {"dataset_options": "workload.options", "seed": "seed", "init_seed": "seed"}
         return ".".join([shared.get(head, f"pretrain.{head}"), *rest])
 
     recorded = TrialConfig.from_dict(json.loads(row["params_json"]))
-    return dict(_differences(recorded, study.pretrain_config(), spell))
+    start = queue.starts[min(number, len(queue.starts) - 1)]
+    if (recorded.worsening is None) != (start.control_for is None):
+        return {"controls are others": None} if recorded.worsening else {}
+    return dict(_differences(recorded, start.plan.config, spell)) if start.plan else {}
 
 
 def _differences(
@@ -172,8 +188,10 @@ def _key(optimizer: str, head: str, rest: Sequence[str]) -> str:
     return ".".join([named.get(head, f"space.{head}"), *rest])
 
 
-def _range_key(study: Study, optimizer: str, name: str) -> str:
+def _range_key(study: Study, arm: Arm, optimizer: str, name: str) -> str:
     """Return the key of the study file that sets, or would set, the range of a searched value."""
+    if name in step_dimension(study.space, arm.step_optimizer):
+        return f"space.step_rates.{arm.step_optimizer}"
     if name == BITS_INDEX:
         return "quantization.bits"
     common = name in (BATCH_SIZE, "learning_rate", "quantizer_lr_multiplier")

@@ -1,14 +1,16 @@
 """Planned trials, and the test whether a recorded trial is the same as a planned one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from tune_qat.config import Scheme, TrialConfig, trial_key
-from tune_qat.config.statuses import DEFAULT, RETRAIN
+from tune_qat.config.statuses import DEFAULT, FINALISTS, RETRAIN
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import BITS_INDEX, Dimensions
+from tune_qat.study.arms import OWN
+from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, Dimensions
+from tune_qat.study.steps import level_of
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
@@ -24,13 +26,15 @@ class PlannedTrial:
     arm_id: str
     stage: str
     source: str
-    """Origin of the configuration: plan, default, random or sampler."""
+    """Origin of the configuration: plan, default, random, sobol or sampler."""
     number: int
     """Position within its arm and stage, from 0."""
     config: TrialConfig
     init_checkpoint_sha256: str | None
     values: Mapping[str, float]
     """Searched values by dimension: batch size, learning rate, bits and options."""
+    start_key: str | None = None
+    """Key of the pretrain trial whose weights it begins from; None from scratch, or from the study's `init_path`."""
 
     def to_json(self) -> str:
         """Return the plan as one text, to travel inside a Ray Tune configuration.
@@ -50,6 +54,39 @@ class Keys(Protocol):
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         """Return a trial's key."""
+
+
+K = TypeVar("K", bound=Keys)
+
+
+@dataclass(frozen=True)
+class DataDraws(Generic[K]):
+    """Data of a study by the options that draw it: one, unless repeats have subsets or splits of their own."""
+
+    by_options: Mapping[str, K]
+
+    @classmethod
+    def of_study(cls, study: Study, load: Callable[[Mapping[str, Any]], K]) -> "DataDraws[K]":
+        """Load the data of each repeat; the same data once."""
+        options = [study.data_options(repeat) for repeat in study.repeat_numbers]
+        return cls({_options_key(one): load(one) for one in {_options_key(one): one for one in options}.values()})
+
+    @property
+    def first(self) -> K:
+        """The data of the first repeat; draws differ in nothing but subset and validation split."""
+        return next(iter(self.by_options.values()))
+
+    def of(self, options: Mapping[str, Any]) -> K:
+        """Return the data with these options."""
+        return self.by_options[_options_key(options)]
+
+    def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
+        """Return a trial's key, on the data that its options draw."""
+        return self.of(config.dataset_options).key(config, stage, init_checkpoint_sha256)
+
+
+def _options_key(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +114,20 @@ class Planner:
     work: Keys
     init_sha256: str | None = None
     """Hash of the weights that trials start from; None from scratch, and while the start is not known yet."""
+    start_key: str | None = None
+    """Key of the pretrain trial that makes them; None where they are random, or there already."""
     _dimensions: dict[Any, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def dimensions(self, optimizer: str, scheme: Scheme | None = None) -> Dimensions:
-        """Return the search space of one optimizer, computed once."""
-        key = optimizer, scheme is not None and scheme.is_float
+    def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
+        """Return the search space of one optimizer, computed once; `level` says who moves quantizers' parameters."""
+        key = optimizer, scheme is not None and scheme.is_float, level
         if key not in self._dimensions:
-            self._dimensions[key] = self.study.dimensions(optimizer, scheme)
+            self._dimensions[key] = self.study.dimensions(optimizer, scheme, level)
         return self._dimensions[key]
+
+    def dimensions_of(self, config: TrialConfig) -> Dimensions:
+        """Return the search space that a configuration is a point of."""
+        return self.dimensions(config.optimizer, config.scheme, level_of(self.study.space, config))
 
     def plan(
         self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
@@ -112,15 +155,16 @@ class Planner:
             config=config,
             init_checkpoint_sha256=self.init_sha256,
             values=dict(values),
+            start_key=self.start_key,
         )
 
     def recorded(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if it is not the `same` trial, or outside today's ranges.
 
-        A default or retrain trial fits whatever the ranges are.
+        A default, finalists or retrain trial fits whatever the ranges are.
         """
         plan = self.same(arm, row)
-        if plan is None or plan.stage in (DEFAULT, RETRAIN) or self.in_range(plan):
+        if plan is None or plan.stage in (DEFAULT, FINALISTS, RETRAIN) or self.in_range(plan):
             return plan
         return None
 
@@ -129,18 +173,20 @@ class Planner:
         old = TrialConfig.of_record(row["trial_key"], row["params_json"])
         if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
             return None
+        if level_of(self.study.space, old) != arm.step_optimizer:
+            return None
         values, number, source = self.searched_values(old), row["trial_number"], row["source"]
         plan = self.plan(arm, row["stage"], old.optimizer, values, seed=old.seed, number=number, source=source)
         return plan if plan.trial_key == row["trial_key"] else None
 
     def in_range(self, plan: PlannedTrial) -> bool:
         """Tell whether all values of the plan lie within the searched ranges."""
-        ranges = self.dimensions(plan.config.optimizer, plan.config.scheme)
+        ranges = self.dimensions_of(plan.config)
         return all(bounds.low <= plan.values[name] <= bounds.high for name, bounds in ranges.items())
 
     def searched_values(self, config: TrialConfig) -> dict[str, float]:
         """Pick the values of a configuration that the study searches."""
-        searched, found = self.dimensions(config.optimizer, config.scheme), option_values(config)
+        searched, found = self.dimensions_of(config), option_values(config)
         if BITS_INDEX in searched:
             found[BITS_INDEX] = self.study.schemes.index(config.scheme)
         return {name: found[name] for name in searched}
@@ -152,5 +198,6 @@ def option_values(config: TrialConfig) -> dict[str, Any]:
         **config.optimizer_options,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
-        "quantizer_lr_multiplier": config.quantizer_lr_multiplier,
+        MULTIPLIER: config.quantizer_lr_multiplier,
+        **({STEP_RATE: config.quantizer_optimizer.learning_rate} if config.quantizer_optimizer else {}),
     }

@@ -5,7 +5,7 @@ A space is finite where all of its dimensions are batch sizes and bits; others h
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -66,12 +66,15 @@ class NewPart:
         ranges = _comparable(self._spaces.get(optimizer, {}), self._earlier.get(optimizer, {}))
         return not all(earlier.low <= values[name] <= earlier.high for name, (_, earlier) in ranges.items())
 
-    def points(self, number: int, seed: int) -> Iterator[Point]:
-        """Return points in the new part, those of the optimizer first whose turn it is."""
+    def points(
+        self, number: int, seed: int, design: Callable[[str], Iterable[dict[str, float]]] | None = None
+    ) -> Iterator[Point]:
+        """Return points in the new part, those of the optimizer first whose turn it is; `design` gives its points."""
         turn = number % len(self._grown)
         for optimizer in [*self._grown[turn:], *self._grown[:turn]]:
             dimensions = self._spaces[optimizer]
-            drawn: Iterable[dict[str, float]] = points(dimensions) or random_points(dimensions, [seed, number])
+            drawn: Iterable[dict[str, float]]
+            drawn = design(optimizer) if design else points(dimensions) or random_points(dimensions, [seed, number])
             yield from ((optimizer, values) for values in drawn if self.holds(optimizer, values))
 
 

@@ -5,14 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
+from tune_qat.study import Arm
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import PRETRAIN_ARM, PlannedTrial, Planner
+from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.points import Spaces
+from tune_qat.tuning.start_state import StartState, start_states
 
 
 class StudyQueue:
-    """The study's trials in the order pretrain, default, random, search, retrain.
+    """The study's trials in the order pretrain, default, random, search, finalists, retrain.
 
     The stages of one arm follow each other; an arm does not wait for the other arms, unless `may_search` has it wait.
     """
@@ -24,19 +26,21 @@ class StudyQueue:
         *,
         objective: Objective,
         earlier: Mapping[str, Spaces] | None = None,
+        design_seeds: Mapping[str, int] | None = None,
+        trivial_scores: Mapping[int, float] | None = None,
     ) -> None:
         """Start from the trials of `record`; the hash of a pretrained start is not in `planner` yet.
 
-        `earlier` holds the ranges that an arm's trials were searched in before, by arm, where they were others.
+        By arm, `earlier` holds the ranges that its trials were searched in before, where they were others, and
+        `design_seeds` the seed of the design that it began with. By repeat, `trivial_scores` holds the constant
+        predictor's score on its validation data, where that is not the same in all of them.
         """
         self.study, self.planner, self.objective = planner.study, planner, objective
-        self._record, self._earlier = record, earlier or {}
-        self.pretrain: PlannedTrial | None = None
-        self.start: Mapping[str, Any] | None = None
-        """Row of the completed start of all arms, once its checkpoint is known to be whole."""
-        self._pretrain_live = False
+        self._record, self._earlier, self._design_seeds = record, earlier or {}, design_seeds or {}
+        self._trivial_scores = trivial_scores or {}
+        self.starts = start_states(self.study, planner)
         self.arms: dict[str, ArmState] = {}
-        """Arms by id; empty until the starting weights are known."""
+        """Arms by id, of the starts that are known."""
         self._failures = 0
         self.failure: str | None = None
         """Reason why the study cannot go on, if there is one."""
@@ -46,59 +50,79 @@ class StudyQueue:
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
         self.may_search: Callable[[], bool] = lambda: True
         """Tells whether trials of the search may start; asked once nothing of the stages before is left to start."""
-        if self.study.training.init == "pretrain":
-            self.pretrain = planner.of_config(self.study.pretrain_config(), PRETRAIN_ARM, PRETRAIN, {})
-        else:
-            self._open_arms()
+        self._open_arms()
 
     @property
     def live(self) -> list[PlannedTrial]:
         running = [plan for state in self.arms.values() for plan in state.live.values()]
-        return [*running, self.pretrain] if self._pretrain_live and self.pretrain else running
+        return [*running, *(start.plan for start in self.starts if start.live and start.plan)]
+
+    @property
+    def open(self) -> bool:
+        """Whether all starts are known, so that all arms are there."""
+        return all(start.known for start in self.starts)
 
     @property
     def finished(self) -> bool:
         """Whether nothing is running and nothing will follow."""
-        return not self.live and (self.closed or (bool(self.arms) and not self.left()))
+        return not self.live and (self.closed or (self.open and not self.left()))
 
     def left(self) -> int:
         return sum(state.left() for state in self.arms.values())
 
     def remaining(self) -> int:
         """Count the planned trials that have not ended."""
-        if self.arms:
-            return sum(state.remaining() for state in self.arms.values())
-        return sum(trials for _, trials, _ in self.study.trial_epochs())
+        ahead = [arm for arm in self.study.arms() if arm.arm_id not in self.arms]
+        planned = sum(sum(self.study.planned(arm).values()) for arm in ahead)
+        starts = sum(not start.known for start in self.starts)
+        return starts + planned + sum(state.remaining() for state in self.arms.values())
 
-    def opened(self, sha256: str) -> "StudyQueue":
-        """Return another queue over the same record, as this one will be with weights of this hash to start from."""
-        other = StudyQueue(self.planner, self._record, objective=self.objective, earlier=self._earlier)
-        other.start_known(sha256)
+    def opened(self, sha256: Callable[[StartState], str | None]) -> "StudyQueue":
+        """Return another queue over the same record, as this one will be with the weights of these hashes."""
+        other = StudyQueue(
+            self.planner,
+            self._record,
+            objective=self.objective,
+            earlier=self._earlier,
+            design_seeds=self._design_seeds,
+            trivial_scores=self._trivial_scores,
+        )
+        for start in other.starts:
+            if not start.known and (found := sha256(start)) is not None:
+                other.start_known(start, found)
         return other
 
     def to_go_on(self) -> list[PlannedTrial]:
         """Return the trials that are in the record and have to be run on, or again."""
         cut_off = [plan for state in self.arms.values() for plan in state.cut_off.values()]
-        return [*cut_off, self.pretrain] if self.pretrain and self.start is None else cut_off
+        return [*cut_off, *(start.plan for start in self.starts if start.plan and start.row is None)]
 
-    def recorded_start(self) -> Mapping[str, Any] | None:
-        """Find the row of the completed start in the record; None without one."""
-        key = self.pretrain.trial_key if self.pretrain else None
+    def recorded_start(self, start: StartState) -> Mapping[str, Any] | None:
+        """Find the row of the completed trial that made a start in the record; None without one."""
+        key = start.plan and start.plan.trial_key
         whole = (row for row in self._record if row["trial_key"] == key and row["status"] == COMPLETED)
         return next(whole, None)
 
-    def start_known(self, sha256: str, row: Mapping[str, Any] | None = None) -> None:
-        """Open the arms, now that the pretrained checkpoint with this hash is there; `row` is its trial's."""
-        self.start = row
-        self.planner = replace(self.planner, init_sha256=sha256)
-        self._pretrain_live = False
+    def design_seed(self, arm: Arm) -> int:
+        """Return the seed of an arm's design: the one that it began with, or that of the study."""
+        return self._design_seeds.get(arm.arm_id, self.study.design_seed(arm))
+
+    def start_of(self, arm: Arm) -> StartState:
+        """Return the start of an arm."""
+        of_repeat = (start for start in self.starts if arm.repeat in start.repeats)
+        return next(start for start in of_repeat if start.control_for == arm.control_for)
+
+    def start_known(self, start: StartState, sha256: str, row: Mapping[str, Any] | None = None) -> None:
+        """Open the arms of a start, now that its checkpoint with this hash is there; `row` is its trial's."""
+        start.begin_from(sha256, row)
+        for other in self.starts:
+            other.follow()
         self._open_arms()
 
     def ahead(self) -> list[PlannedTrial]:
-        """Plan the trials that depend on no result and have not begun: the start, or those of all arms beyond it."""
-        if not self.arms:
-            return [self.pretrain] if self.pretrain and not self._pretrain_live else []
-        return [plan for state in self.arms.values() for plan in state.ahead()]
+        """Plan the trials that depend on no result and have not begun: starts, and those of the arms beyond them."""
+        starts = [start.plan for start in self.starts if start.plan and not (start.known or start.live)]
+        return [*starts, *(plan for state in self.arms.values() for plan in state.ahead())]
 
     def next(self) -> PlannedTrial | None:
         """Return the next trial to start; None if nothing can start now (see `finished`)."""
@@ -106,13 +130,13 @@ class StudyQueue:
             return self.again.pop(0)
         if self.closed:
             return None
-        if not self.arms:
-            if self._pretrain_live:
-                return None
-            self._pretrain_live = True
-            return self.pretrain
+        for start in self.starts:
+            if start.plan and not (start.known or start.live):
+                start.live = True
+                return start.plan
         arm = ArmState
-        steps = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search, arm.next_retrain)
+        searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
+        steps = (*searched, arm.next_finalist, arm.next_retrain)
         for step in steps:
             if step is arm.next_search and not self.may_search():
                 return None
@@ -123,11 +147,12 @@ class StudyQueue:
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
         if plan.stage == PRETRAIN:
-            self._pretrain_live = False
+            start = self._start_that(plan)
+            start.live = False
             if row["status"] != COMPLETED:
                 self._fail(f"The pretrained start of the study ended as {row['status']}", row)
             else:
-                self.start_known(row["checkpoint_sha256"], row)
+                self.start_known(start, row["checkpoint_sha256"], row)
             return
         self.arms[plan.arm_id].end(plan, row)
         self._failures += row["status"] == ERROR
@@ -138,7 +163,7 @@ class StudyQueue:
     def cut(self, plan: PlannedTrial) -> None:
         """Put aside a trial that was interrupted; the next run resumes it."""
         if plan.stage == PRETRAIN:
-            self._pretrain_live = False
+            self._start_that(plan).live = False
         else:
             self.arms[plan.arm_id].cut(plan)
 
@@ -147,11 +172,29 @@ class StudyQueue:
         self.failure = f"{reason} (trial {row['trial_key']}).{detail}"
         self.closed = True
 
+    def _start_that(self, plan: PlannedTrial) -> StartState:
+        """Return the start that a pretrain trial makes."""
+        return next(start for start in self.starts if start.plan and start.plan.trial_key == plan.trial_key)
+
     def _open_arms(self) -> None:
+        """Add the arms whose start is known, in the order of the study, with what is recorded of them."""
+        found, added = self.arms, set[str]()
+        self.arms = {}
         for arm in self.study.arms():
-            self.arms[arm.arm_id] = ArmState(arm, self.planner, self.objective, self._earlier.get(arm.arm_id, {}))
-        for row in self._record:
-            if row["arm_id"] in self.arms:
+            start = self.start_of(arm)
+            if arm.arm_id in found:
+                self.arms[arm.arm_id] = found[arm.arm_id]
+            elif start.known:
+                self.arms[arm.arm_id] = ArmState(
+                    arm,
+                    start.planner,
+                    replace(self.objective, trivial=self._trivial_scores.get(arm.repeat, self.objective.trivial)),
+                    design_seed=self.design_seed(arm),
+                    earlier=self._earlier.get(arm.arm_id, {}),
+                )
+                added.add(arm.arm_id)
+        for row in self._record if added else ():
+            if row["arm_id"] in added:
                 self.arms[row["arm_id"]].take(row)
 
     def _first(self, next_of: Callable[[ArmState], PlannedTrial | None]) -> PlannedTrial | None:

@@ -1,7 +1,7 @@
 """Record of a running study: the tables that the driver writes, which are studies, arms, trials and decisions."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -24,8 +24,10 @@ from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.earlier import to_json
-from tune_qat.tuning.plan import PlannedTrial
+from tune_qat.tuning.overlap import subset_overlaps
+from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.points import Spaces
+from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.rows import arm_columns, last_rung, outcome_columns, planned_columns
 
 FROM_WORKER = (
@@ -48,17 +50,28 @@ class Record:
 
     results: StoragePath
     study: Study
-    work: Workload
-    reference_points: Mapping[str, Any]
+    works: DataDraws[Workload]
     sign: int
     write: Write = write_whole
     read: Read = at_once
     """Function that makes each read, and may repeat it."""
     restarts: dict[str, int] = field(default_factory=dict)
     """Number of restarts so far, by key, of trials that have been started before."""
+    _points: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def work_of(self, plan: PlannedTrial) -> Workload:
+        """Return the data of a trial."""
+        return self.works.of(plan.config.dataset_options)
+
+    def reference_points(self, work: Workload) -> Mapping[str, Any]:
+        """Return the columns of an arm that its data alone determines, computed once."""
+        split = work.dataset.split_fingerprint
+        if split not in self._points:
+            self._points[split] = {**work.reference_points(), "unit": work.task().unit}
+        return self._points[split]
 
     def started(self, plan: PlannedTrial) -> None:
         """Write a row with status `running`, so that a study that is cut off can resume the trial."""
@@ -67,16 +80,16 @@ class Record:
         # Counted by the driver: a worker may be lost before it has written anything.
         self.restarts[key] = self.restarts.get(key, -1) + 1
         row = {"status": RUNNING, "started_at": started, "n_restarts": self.restarts[key]}
-        self._write_trial({**self._running.setdefault(key, planned_columns(plan, self.work)), **row})
+        self._write_trial({**self._running.setdefault(key, planned_columns(plan, self.work_of(plan))), **row})
 
     def ended(
         self, plan: PlannedTrial, report: Mapping[str, Any], status: str, stop_reason: str | None
     ) -> dict[str, Any]:
         """Write a trial's final row from its recorded epochs, and return it; remove its checkpoint unless kept."""
         epochs = self.epochs_of(plan.trial_key)
-        trivial = self.reference_points["trivial_score"]
+        trivial = self.reference_points(self.work_of(plan))["trivial_score"]
         row: dict[str, Any] = {
-            **(self._running.pop(plan.trial_key, {}) or planned_columns(plan, self.work)),
+            **(self._running.pop(plan.trial_key, {}) or planned_columns(plan, self.work_of(plan))),
             **{name: report.get(name) for name in FROM_WORKER},
             **outcome_columns(epochs, status, sign=self.sign, trivial_score=trivial),
             "status": status,
@@ -171,27 +184,33 @@ class Record:
         return self.read(lambda: read_file(path).to_pylist() if path.exists() else [])
 
     def arms(
-        self,
-        arms: Sequence[Arm],
-        best: Mapping[str, str | None],
-        init_sha256: str | None,
-        earlier: Mapping[str, Spaces] | None = None,
+        self, queue: StudyQueue, best: Mapping[str, str | None], earlier: Mapping[str, Spaces] | None = None
     ) -> None:
         """Write all arms of the study; by arm, `best` is the id of the chosen configuration, `earlier` other ranges."""
         before = {arm_id: to_json(spaces) for arm_id, spaces in (earlier or {}).items()}
-        points = dict(self.reference_points)
-        shared = {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
+        overlaps = subset_overlaps(self.study, self.works)
         rows = [
             {
-                **arm_columns(self.study, self.work, arm),
-                **shared,
-                "init_checkpoint_sha256": init_sha256,
+                **arm_columns(self.study, self.works.of(self.study.data_options(arm.repeat)), arm),
+                **self._shared(arm),
+                "sampler_seed": queue.design_seed(arm),
+                "subset_overlap": overlaps.get(arm.repeat),
+                "init_checkpoint_sha256": queue.start_of(arm).planner.init_sha256,
                 "best_config_id": best.get(arm.arm_id),
                 "earlier_space_json": before.get(arm.arm_id),
             }
-            for arm in arms
+            for arm in self.study.arms()
         ]
         write_rows(self.path("arms", "arms"), "arms", rows, self.write)
+
+    def points_of_repeat(self, repeat: int) -> Mapping[str, Any]:
+        """Return the `reference_points` of a repeat's data."""
+        return self.reference_points(self.works.of(self.study.data_options(repeat)))
+
+    def _shared(self, arm: Arm) -> dict[str, Any]:
+        """Return the columns that arms on the same data share."""
+        points = dict(self.points_of_repeat(arm.repeat))
+        return {"sign": self.sign, "baselines_json": json.dumps(points.pop("baselines")), **points}
 
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
         """Write the row of the study, at the start of a run and at its end `seconds` later."""

@@ -8,6 +8,8 @@ from tune_qat.config import stable_hash
 from tune_qat.config.statuses import SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
+from tune_qat.study.space import STEP_RATE
+from tune_qat.study.steps import level_column, moved_by
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
@@ -19,7 +21,7 @@ CONFIG_COLUMNS = ("config_id", "model", "dataset", "optimizer", "learning_rate",
 SCHEDULE_COLUMNS = ("quantizer_lr_multiplier", "schedule", "warmup_epochs", "epochs", "seed", "init_seed")
 SCHEME_COLUMNS = ("quantizer", "activation_quantizer", "weight_bits", "activation_bits")
 LAST_EPOCH_COLUMNS = ("train_loss", "val_loss", "diverged_at_step", "wall_s", "device_s")
-TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct")
+TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct", "test_images_json")
 
 
 def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
         "trial_number": plan.number,
         "workload": work.name,
         "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
-        "recipe_hash": config.recipe,
+        "recipe_hash": config.recipe_of(step_rate_searched=STEP_RATE in plan.values),
         "params_json": json.dumps(config.to_dict(), sort_keys=True),
         "init_checkpoint_sha256": plan.init_checkpoint_sha256,
         "data_fingerprint": work.dataset.fingerprint,
@@ -59,7 +61,9 @@ def outcome_columns(
         "epochs_run": last["epoch"],
         "steps_run": last["step"],
         "examples_seen": last["examples"],
-        **{name: last[name] for name in LAST_EPOCH_COLUMNS + TEST_COLUMNS},
+        # Epochs of earlier versions lack later columns.
+        **{name: last.get(name) for name in LAST_EPOCH_COLUMNS + TEST_COLUMNS},
+        "calibrated_metric": epochs[0].get("calibrated_metric"),
         "val_metric": final,
         "val_top5": last["val_top5"] if final is not None else None,
         "val_metric_best": best and best["val_metric"],
@@ -77,6 +81,7 @@ def last_rung(study: Study, plan: PlannedTrial, epochs: Sequence[Mapping[str, An
 
 def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
     """Return the columns of an arm: its data, its method, and its search."""
+    drawn = study.drawn(arm.repeat)
     dataset, points, space = work.dataset, study.points(arm), to_json(spaces_of(study, arm))
     return {
         "arm_id": arm.arm_id,
@@ -99,10 +104,17 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         **{name: getattr(arm.scheme, name) for name in ("first_last_bits", "quantizer", "activation_quantizer", "ste")},
         "quantizer_options_json": json.dumps(arm.quantizer_options),
         "optimizer": arm.optimizer,
+        "step_optimizer": level_column(study.space, arm),
+        "steps_moved_by": moved_by(arm, study.quantizer_optimizer),
+        "control": arm.control,
+        "control_for": arm.control_for,
         "repeat": arm.repeat,
+        "whole": study.whole,
+        "varies_json": json.dumps(study.repeat.varies) if study.repeat else None,
+        "start_name": drawn.start.label if drawn.start else None,
         "init": study.training.init,
         "sampler": study.search.sampler,
-        "sampler_seed": study.seed_of(arm),
+        "design": study.stages.design,
         "scheduler": "asha" if study.asha.enabled else "none",
         "max_epochs": study.training.epochs,
         "grace_epochs": study.first_rung,

@@ -34,6 +34,8 @@ from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.gpu.probe import share_of_gpu
+from tune_qat.tuning.overlap import check_subsets
+from tune_qat.tuning.plan import DataDraws
 from tune_qat.tuning.session import Outcome, Session
 from tune_qat.tuning.signals import Stops, end_process, stops
 
@@ -98,11 +100,13 @@ def run(
         _refuse_imported(folder, study.name)
         # Before data is decoded, which may take hours.
         check_reachable(address)
-        work = _checked(study, data_dir)
+        works = _checked(study, data_dir)
         for sentence in used_up(study):
             say(sentence)
         patience = Patience(folder, storage_patience, say)
-        with _session(study, work, budget, meter, patience, retry_errors, allow_early_rung=allow_early_rung) as session:
+        with _session(
+            study, works, budget, meter, patience, retry_errors, allow_early_rung=allow_early_rung
+        ) as session:
             if not session.complete:
                 with _connected(session, address, signals, again):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
@@ -135,24 +139,31 @@ def _refuse_imported(results: StoragePath, study_id: str) -> None:
         pass  # a damaged file: `repair` sets it aside later
 
 
-def _checked(study: Study, data_dir: str | Path | None) -> Workload:
-    """Load the study's workload, and check the study against it."""
+def load_works(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
+    """Load the study's workload, with the data of each repeat, and check that subsets are as the study wants them."""
     wanted = study.workload
-    work = workload.load(
-        wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir, options=wanted.options
-    )
+    load = partial(workload.load, wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir)
+    works = DataDraws.of_study(study, lambda options: load(options=options))
+    check_subsets(study, works)
+    return works
+
+
+def _checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
+    """Load the study's workload, and check the study against it."""
+    works = load_works(study, data_dir)
+    work = works.first
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
     check_batch_sizes(study, work)
     check_batches_of_one(study, work)
     check_schemes(study, work)
-    return work
+    return works
 
 
 @contextmanager
 def _session(
     study: Study,
-    work: Workload,
+    works: DataDraws[Workload],
     budget: Budget,
     meter: Meter,
     patience: Patience,
@@ -170,12 +181,12 @@ def _session(
     with claimed(results, study.name, "run", say=patience.say, lost=lost):
         for found in repair(results, study.name, patience.read):
             patience.say(found)
-        patience.read(partial(check_same_study, study, work, results))
+        patience.read(partial(check_same_study, study, works, results))
         recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
         study = patience.read(partial(as_begun, study, results))
-        session = Session(study, work, recorded, budget, meter, patience, allow_early_rung=allow_early_rung)
+        session = Session(study, works, recorded, budget, meter, patience, allow_early_rung=allow_early_rung)
         for sentence in () if session.complete else kept(study):
             patience.say(sentence)
         sessions.append(session)
@@ -196,7 +207,7 @@ def _connected(session: Session, address: str, signals: Stops, again: str) -> It
         if address != "local":
             check_versions()
             check_results(session.results)
-            check_data(session.study, session.work)
+            check_data(session.study, session.works.by_options.values())
         yield
 
 
@@ -204,7 +215,7 @@ def _allot(
     session: Session, hold: Callable[..., Resources], gpus: float | str | None, budget: Budget, backend: str
 ) -> tuple[Resources, str]:
     """Choose the resources of each trial on the connected cluster and the backend of all trials, and say why."""
-    study, work, say = session.study, session.work, session.say
+    study, work, say = session.study, session.works.first, session.say
     given = hold(gpus=None if isinstance(gpus, str) else gpus)
     check_countable(budget, given.gpus)
     chosen, why = choose(study, work, backend, recorded=session.known, device=given.device, processes=given.concurrent)

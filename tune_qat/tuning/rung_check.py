@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_qat.config import UsageError
-from tune_qat.config.statuses import COMPLETED, DEFAULT, RANDOM, SEARCH, STOPPED
+from tune_qat.config.statuses import DEFAULT, RANDOM, SEARCH, STOPPED
 from tune_qat.results.early_stopping import ARMS, SHARE, TRIALS, Kept, Unstopped, earliest_that_holds, kept_at
 from tune_qat.study import Study
 from tune_qat.tuning.arm import ArmState
-from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.trial_record import TrialRecord
 
@@ -33,8 +32,6 @@ class RungCheck:
 
     queue: StudyQueue
     record: TrialRecord
-    trivial_score: float
-    """Metric of the constant predictor, at which a failed trial ends."""
     refuse: Callable[[UsageError], Any]
     """Called with the error where the rung is refuted; no trial of the search starts then."""
     say: Callable[[str], Any] = lambda text: None
@@ -47,7 +44,7 @@ class RungCheck:
 
     def begin(self) -> None:
         """Check by the record where that decides, so that a study that was refused is so before anything starts."""
-        if not self.queue.arms:
+        if self._passes is not None:
             return
         metrics: defaultdict[str, dict[int, float | None]] = defaultdict(dict)
         if self._asked() and self._ended():
@@ -71,7 +68,7 @@ class RungCheck:
             return  # nothing new since the last look
         for state in ended:
             if state.arm.arm_id not in self._arms:
-                self._arms[state.arm.arm_id] = unstopped(state, metrics, self.queue.objective, self.trivial_score)
+                self._arms[state.arm.arm_id] = unstopped(state, metrics)
         study, arms = self.queue.study, list(self._arms.values())
         found = kept_at(study.first_rung, arms, study.asha.reduction_factor)
         most = Kept(found.rung, found.kept, found.arms + (self._coming() if coming else 0))
@@ -87,8 +84,10 @@ class RungCheck:
 
     def _asked(self) -> bool:
         """Return whether ASHA will look at a trial that is still to come."""
-        states = self.queue.arms.values()
-        return bool(self.queue.study.rungs) and any(one.ended(SEARCH) < one.planned(SEARCH) for one in states)
+        study, open_ = self.queue.study, self.queue.arms
+        states = (open_.get(arm.arm_id) for arm in study.arms())
+        left = any(one is None or one.ended(SEARCH) < one.planned(SEARCH) for one in states)
+        return bool(study.rungs and study.stages.search) and left
 
     def _ended(self) -> list[ArmState]:
         """Return the arms whose default and random trials have all ended."""
@@ -97,9 +96,10 @@ class RungCheck:
         ]
 
     def _coming(self) -> int:
-        """Count the other arms, if they plan enough trials to count."""
-        others = (state for arm_id, state in self.queue.arms.items() if arm_id not in self._arms)
-        return sum(sum(state.planned(stage) for stage in FREE) >= TRIALS for state in others)
+        """Count the other arms, if they plan enough trials to count; the start of some may not be known yet."""
+        study = self.queue.study
+        others = (study.planned(arm) for arm in study.arms() if arm.arm_id not in self._arms)
+        return sum(sum(planned[stage] for stage in FREE) >= TRIALS for planned in others)
 
     def _goes_on(self) -> str:
         """Say why a study goes on whose rung is refuted; nothing if it does not."""
@@ -113,16 +113,14 @@ class RungCheck:
         return {row["epoch"]: row["val_metric"] for row in self.record.epochs_of(trial_key)}
 
 
-def unstopped(
-    state: ArmState, metrics: Callable[[str], Metrics], objective: Objective, trivial_score: float
-) -> list[Unstopped]:
+def unstopped(state: ArmState, metrics: Callable[[str], Metrics]) -> list[Unstopped]:
     """Return the ended default and random trials of an arm; `metrics` are those of a trial by its key."""
-    found = []
+    found, objective = [], state.objective
     for key, (plan, row) in state.done.items():
         if plan.stage in FREE and row["status"] != STOPPED:
-            at, last = metrics(key), row["val_metric"] if row["status"] == COMPLETED else None
+            at = metrics(key)
             signed = [None if at.get(n) is None else objective.of(at[n]) for n in range(1, plan.config.epochs + 1)]
-            found.append(Unstopped(signed, objective.of(trivial_score if last is None else last)))
+            found.append(Unstopped(signed, objective.score_of(row)))
     return found
 
 

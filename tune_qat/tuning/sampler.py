@@ -38,7 +38,7 @@ class ArmSampler:
 
     def add(self, optimizer: str, values: Mapping[str, float], objective: float) -> None:
         """Add a trial that this sampler did not propose."""
-        self._study.add_trial(_finished(self._space, optimizer, values, objective, joint=self._only is None))
+        self._study.add_trial(finished(self._space, optimizer, values, objective, joint=self._only is None))
 
     def propose(self, proposal: str) -> tuple[str, dict[str, float]]:
         """Propose an optimizer and values under the name `proposal`.
@@ -48,7 +48,7 @@ class ArmSampler:
         self._study.sampler = self._seeded(proposal)
         trial = self._asked[proposal] = self._study.ask()
         self._space(trial)
-        return _values(trial.params, self._only)
+        return values_of(trial.params, self._only)
 
     def tell(self, proposal: str, objective: float | None) -> None:
         """Tell the sampler the result of a proposal; None if there is none to learn from."""
@@ -77,7 +77,8 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
     return define
 
 
-def _values(parameters: Mapping[str, Any], only: str | None) -> tuple[str, dict[str, float]]:
+def values_of(parameters: Mapping[str, Any], only: str | None) -> tuple[str, dict[str, float]]:
+    """Return the optimizer (`only` this one, unless the space is joint) and its values from Optuna's parameters."""
     optimizer = only or parameters[OPTIMIZER]
     prefix = "" if only else f"{optimizer}."
     own = [name for name in parameters if name != OPTIMIZER and name.startswith(prefix)]
@@ -87,9 +88,10 @@ def _values(parameters: Mapping[str, Any], only: str | None) -> tuple[str, dict[
     }
 
 
-def _finished(
+def finished(
     space: Callable[[Any], None], optimizer: str, values: Mapping[str, float], objective: float, *, joint: bool
 ) -> optuna.trial.FrozenTrial:
+    """Make an ended trial of Optuna at this point of a `space_function`, which is `joint` over several optimizers."""
     prefix = f"{optimizer}." if joint else ""
     parameters: dict[str, Any] = {OPTIMIZER: optimizer} if joint else {}
     for name, value in values.items():

@@ -30,7 +30,7 @@ from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.plan import Planner
+from tune_qat.tuning.plan import DataDraws, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
 from tune_qat.tuning.reports import Reports
@@ -68,7 +68,7 @@ class Session:
     def __init__(
         self,
         study: Study,
-        work: Workload,
+        works: DataDraws[Workload],
         recorded: list[dict[str, Any]],
         budget: Budget,
         meter: Meter,
@@ -77,48 +77,50 @@ class Session:
         allow_early_rung: bool = False,
     ) -> None:
         """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses."""
-        self.study, self.work, self.recorded = study, work, recorded
+        self.study, self.works, self.recorded = study, works, recorded
         self.results, self.say = patience.results, patience.say
-        task = work.task()
-        points = {**work.reference_points(), "unit": task.unit}
+        task = works.first.task()
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(
-            self.results, study, work, points, task.sign, patience.write_whole, patience.read, restarts
-        )
+        self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._patience = patience
         self.started_at = now()
         init_path = study.training.init_path
-        self._start = storage_path(init_path) if init_path else None
-        """Checkpoint that trials begin from; None from scratch."""
-        init_sha256 = weights_sha256(load_weights(self._start)) if self._start else None
-        planner = Planner(study=study, work=work, init_sha256=init_sha256)
+        self._init_path = storage_path(init_path) if init_path else None
+        init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
+        planner = Planner(study=study, work=works, init_sha256=init_sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
         self._earlier = earlier_spaces(study, earlier_arms, recorded)
-        objective = Objective(task.sign, task.worst_metric)
-        self.queue = StudyQueue(planner, recorded, objective=objective, earlier=self._earlier)
+        trivial = {one: self.record.points_of_repeat(one)["trivial_score"] for one in study.repeat_numbers}
+        objective = Objective(task.sign, task.worst_metric, next(iter(trivial.values())))
+        design_seeds = {row["arm_id"]: row["sampler_seed"] for row in earlier_arms if row["sampler_seed"] is not None}
+        self.queue = StudyQueue(
+            planner,
+            recorded,
+            objective=objective,
+            earlier=self._earlier,
+            design_seeds=design_seeds,
+            trivial_scores=trivial,
+        )
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
         self.searcher.take_over = self._take_over
         self.searcher.on_give_up = self._hurry
         self._fitting = False
-        if self.queue.pretrain:
-            self._start = open_arms(self.queue, patience)
-        self._rung_check = RungCheck(
-            self.queue, self.record, points["trivial_score"], self._refuse, self.say, allowed=allow_early_rung
-        )
+        self._starts = open_arms(self.queue, patience)
+        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=allow_early_rung)
         self.queue.may_search = self._rung_check
 
     @property
     def known(self) -> list[Mapping[str, Any]]:
         """Rows of trials that are known before any is run: taken over, and last those that were recorded."""
         done = [row for state in self.queue.arms.values() for _, row in state.done.values()]
-        return [*([self.queue.start] if self.queue.start else []), *done, *self.recorded]
+        return [*(start.row for start in self.queue.starts if start.row), *done, *self.recorded]
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
-        self.record.arms(self.study.arms(), chosen, self.queue.planner.init_sha256, self._earlier)
+        self.record.arms(self.queue, chosen, self._earlier)
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
 
@@ -133,7 +135,7 @@ class Session:
             pass  # with the start taken over, the trials of the arms are known
         if self.searcher.refused:
             raise self.searcher.refused
-        for line in standing_of(expected(self.queue), self.recorded, start=self.queue.start).lines():
+        for line in standing_of(expected(self.queue), self.recorded).lines():
             self.say(line)
         self._rung_check.begin()
         if self.searcher.refused:
@@ -164,26 +166,27 @@ class Session:
         """Run all stages in one Tune run, so that worker processes are started once."""
         scheduler = self.scheduler()
         self.searcher.meter.gpus = given.gpus
-        trial = tune.with_parameters(StudyTrial, work=self.work, context=self.context(given, backend))
+        trial = tune.with_parameters(StudyTrial, works=self.works, context=self.context(given, backend))
         trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
         while not self._tune(trainable, scheduler, given):
             pass
 
     def context(self, given: Resources, backend: str) -> TrialContext:
         """Return the settings of all trials of this run."""
-        start = self.queue.recorded_start()
+        refused = [start for start in self.queue.starts if not start.known and self.queue.recorded_start(start)]
         return TrialContext(
             results=self.results,
             study_id=self.study.name,
-            init_path=self._start,
-            advice=AGAIN if self.queue.pretrain else "Bring it back, and run the same command again.",
+            init_path=self._init_path,
+            starts=self._starts,
+            advice=AGAIN if self._starts else "Bring it back, and run the same command again.",
             given=given,
             backend=backend,
             versions=library_versions(),
             patience_s=self._patience.seconds,
             objective=self.queue.objective,
             attempts=self.record.last_attempts(plan.trial_key for plan in self.queue.to_go_on()),
-            anew=start["trial_key"] if start and not self.queue.arms else None,
+            anew=frozenset(start.plan.trial_key for start in refused if start.plan),
         )
 
     def scheduler(self) -> StudyScheduler:
@@ -245,7 +248,7 @@ class Session:
     @property
     def complete(self) -> bool:
         """Whether every planned trial has ended."""
-        return bool(self.queue.arms) and not self.queue.live and not self.queue.left()
+        return self.queue.open and not self.queue.live and not self.queue.left()
 
     def outcome(self) -> Outcome:
         by = USER if self.searcher.stopped else BUDGET if self.searcher.reached else None

@@ -1,4 +1,4 @@
-"""The shared start of a study's arms: its checkpoint, which opens the arms if it holds the recorded weights."""
+"""Pretrained starts of a study's arms: the checkpoint of each, which opens arms if it holds the recorded weights."""
 
 from functools import partial
 
@@ -9,19 +9,28 @@ from tune_qat.results.repair import set_aside
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience
 from tune_qat.training.checkpoints import check_trained, load_checkpoint
+from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.start_state import StartState
 
 
-def open_arms(queue: StudyQueue, patience: Patience) -> StoragePath | None:
-    """Open the arms if the pretrained start is recorded and whole; return the path of its checkpoint, there or to come.
+def open_arms(queue: StudyQueue, patience: Patience) -> dict[str, StoragePath]:
+    """Open the arms whose pretrained start is recorded and whole.
 
-    A damaged checkpoint of this study is set aside, and said. Raises `StorageRefused` if it cannot be read.
+    Returns the path of each start's checkpoint, there or to come, by the key of its trial. A damaged checkpoint of this
+    study is set aside, and said. Raises `StorageRefused` if one cannot be read.
     """
-    plan, study_id, results = queue.pretrain, queue.study.name, patience.results
-    if plan is None:
-        return None
+    paths = {}
+    for start in queue.starts:  # in their order: a worsened one has a plan once what it is made of is known
+        if start.plan is not None:
+            paths[start.plan.trial_key] = _open(queue, start, start.plan, patience)
+    return paths
+
+
+def _open(queue: StudyQueue, start: StartState, plan: PlannedTrial, patience: Patience) -> StoragePath:
+    study_id, results = queue.study.name, patience.results
     own = checkpoint_path(results, study_id, plan.trial_key)
-    row = queue.recorded_start()
+    row = queue.recorded_start(start)
     if row is None:
         return own
     path = patience.read(partial(checkpoint_to_read, results, study_id, plan.trial_key))
@@ -37,5 +46,5 @@ def open_arms(queue: StudyQueue, patience: Patience) -> StoragePath | None:
             aside = f" It is set aside in {patience.read(partial(set_aside, results, path))}."
         patience.say(f"{error}{aside} The start of the study is made again.")
         return own
-    queue.start_known(sha256, row)
+    queue.start_known(start, sha256, row)
     return path

@@ -7,6 +7,7 @@ from typing import Any
 
 from tune_qat.tuning.misfits import misfits
 from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.start_state import StartState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +32,21 @@ class Standing:
 
 
 def expected(queue: StudyQueue) -> StudyQueue:
-    """Return the queue, or if its start has to be made again one with the arms open: the same weights will come out."""
-    row = None if queue.arms else queue.recorded_start()
-    if row is None:
+    """Return the queue, with the arms open of a start that has to be made again: the same weights will come out."""
+
+    def recorded(start: StartState) -> str | None:
+        row = start.row or queue.recorded_start(start)
+        return row["checkpoint_sha256"] if row else None
+
+    if queue.open or not any(recorded(start) for start in queue.starts if not start.known):
         return queue
-    return queue.opened(row["checkpoint_sha256"])
+    return queue.opened(recorded)
 
 
 def standing_of(
     queue: StudyQueue,
     record: Sequence[Mapping[str, Any]],
     *,
-    start: Mapping[str, Any] | None,
     coming: Sequence[str] = (),
 ) -> Standing:
     """Count a study's trials.
@@ -50,16 +54,15 @@ def standing_of(
     Args:
         queue: the study's queue, with its arms open if the weights of the start are known.
         record: rows of the study's trials.
-        start: row of the completed start; None while it is not there, and without one.
-        coming: `taken_from` of each trial that is not taken over yet and will be, the start among them.
+        coming: `taken_from` of each trial that is not taken over yet and will be, starts among them.
     """
     rows = [row for state in queue.arms.values() for _, row in state.done.values()]
-    rows += [start] if start is not None else []
+    rows += [start.row for start in queue.starts if start.row is not None]
     origins = [row["taken_from"] for row in rows if row.get("taken_from")]
-    start_to_come = bool(queue.arms) and queue.pretrain is not None and start is None
+    starts_to_come = sum(start.known and start.plan is not None and start.row is None for start in queue.starts)
     return Standing(
         recorded=len(rows) - len(origins),
         taken=Counter(origin.partition("/")[0] for origin in [*origins, *coming]),
-        new=queue.remaining() + start_to_come - len(coming),
+        new=queue.remaining() + starts_to_come - len(coming),
         misfits=misfits(queue, record),
     )

@@ -105,9 +105,10 @@ class TakeOver:
         if source.checkpoint is not None:
             record.write(checkpoint_path(record.results, record.study.name, key), source.checkpoint)
         status, reason = (COMPLETED, None) if stopped_at is None else STOPPED_BY_ASHA
-        trivial = record.reference_points["trivial_score"]
+        work = record.work_of(plan)
+        trivial = record.reference_points(work)["trivial_score"]
         row: dict[str, Any] = {
-            **planned_columns(plan, record.work),
+            **planned_columns(plan, work),
             **{name: source.row[name] for name in of_the_run()},
             **outcome_columns(epochs, status, sign=record.sign, trivial_score=trivial),
             "status": status,

@@ -25,7 +25,7 @@ from tune_qat.tuning.cluster.connect import Resources
 from tune_qat.tuning.cluster.nodes import check_versions_here
 from tune_qat.tuning.gpu.memory_share import memory_share
 from tune_qat.tuning.objective import OBJECTIVE, Objective
-from tune_qat.tuning.plan import WARM_UP, PlannedTrial
+from tune_qat.tuning.plan import WARM_UP, DataDraws, PlannedTrial
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
 
@@ -39,7 +39,9 @@ class TrialContext:
     results: StoragePath
     study_id: str
     init_path: StoragePath | None
-    """Starting checkpoint; None from scratch."""
+    """Starting checkpoint of a study that names one."""
+    starts: Mapping[str, StoragePath]
+    """Checkpoints of pretrained starts by the key of their trial, there or to come."""
     advice: str
     """Advice for the user if that checkpoint is gone."""
     given: Resources
@@ -51,8 +53,18 @@ class TrialContext:
     objective: Objective
     attempts: Mapping[str, int]
     """Number of the last recorded attempt at each trial that goes on."""
-    anew: str | None
-    """Key of a completed start whose checkpoint was refused: it begins at its first epoch."""
+    anew: frozenset[str]
+    """Keys of completed starts whose checkpoint was refused: they begin at their first epoch."""
+
+    def start(self, plan: PlannedTrial) -> StoragePath | None:
+        """Return the checkpoint that a trial begins from; None from scratch."""
+        if plan.stage == PRETRAIN and plan.config.worsening is None:
+            return None
+        if not plan.start_key:
+            return self.init_path
+        # One that is not among these is made in this run, of another that was not known when it began.
+        own = checkpoint_path(self.results, self.study_id, plan.start_key)
+        return self.starts.get(plan.start_key, own)
 
 
 class StudyTrial(tune.Trainable):
@@ -62,13 +74,13 @@ class StudyTrial(tune.Trainable):
     next one should take over its process, and Ray gives both up.
     """
 
-    def setup(self, config: dict[str, Any], work: Workload, context: TrialContext) -> None:  # type: ignore[override]
-        """Start the first trial of a process; `work` and `context` come from `tune.with_parameters`."""
+    def setup(self, config: dict[str, Any], works: DataDraws[Workload], context: TrialContext) -> None:  # type: ignore[override]
+        """Start the first trial of a process; `works` and `context` come from `tune.with_parameters`."""
         # Otherwise Inductor starts a process for each core, and all cores belong to trials.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         keep_freed()
-        self._work, self._context = work, context
-        self._task: Any = None
+        self._works, self._context = works, context
+        self._tasks: dict[str, Any] = {}
         self._frozen = False
         self._reports = self._begin(config)
 
@@ -117,15 +129,16 @@ class StudyTrial(tune.Trainable):
         self._about: dict[str, Any] = {}
         if config["stage"] == WARM_UP:
             return _warm_up(self._context)
-        return _epochs(
-            PlannedTrial.from_json(config["plan"]), self._work, self._shared_task, self._context, self._about
-        )
+        plan = PlannedTrial.from_json(config["plan"])
+        work = self._works.of(plan.config.dataset_options)
+        return _epochs(plan, work, partial(self._shared_task, work), self._context, self._about)
 
-    def _shared_task(self) -> Any:
-        """Load the data once for all trials of the process; inside the first one, so that an error ends a trial."""
-        if self._task is None:
-            self._task = self._work.task(self._context.given.device)
-        return self._task
+    def _shared_task(self, work: Workload) -> Any:
+        """Load data once for all trials of the process; inside the first one, so that an error ends a trial."""
+        split = work.dataset.split_fingerprint
+        if split not in self._tasks:
+            self._tasks[split] = work.task(self._context.given.device)
+        return self._tasks[split]
 
 
 def _epochs(
@@ -177,18 +190,18 @@ def _started(
 ) -> Any:
     """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
     from tune_qat.training.checkpoints import check_start
-    from tune_qat.training.loop import Training
+    from tune_qat.training.worsened import trial_of
 
     path = own = checkpoint_path(context.results, context.study_id, plan.trial_key)
-    if plan.trial_key != context.anew:
+    if plan.trial_key not in context.anew:
         path = read(partial(checkpoint_to_read, context.results, context.study_id, plan.trial_key))
-    init = None if plan.stage == PRETRAIN else context.init_path
+    init = context.start(plan)
     if init is not None:
         read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
 
-    def begin() -> Training:
+    def begin() -> Any:
         data, device = task(), context.given.device  # the files of the data are another storage's
-        return read(lambda: Training(plan.config, work, device=device, init=init, task=data, backend=context.backend))
+        return read(lambda: trial_of(plan.config, work, device=device, init=init, task=data, backend=context.backend))
 
     training = begin()
     if read(path.exists):

@@ -8,7 +8,8 @@ def growth(old: Study, new: Study) -> float:
     """Return the new area as a multiple of the old one, for the arm where it is largest."""
 
     def mean(arm: Arm) -> float:
-        spaces = [(old.dimensions(name, arm.scheme), new.dimensions(name, arm.scheme)) for name in arm.optimizers]
+        about = arm.scheme, arm.step_optimizer
+        spaces = [(old.dimensions(name, *about), new.dimensions(name, *about)) for name in arm.optimizers]
         return sum(_new_part(*both) for both in spaces) / len(spaces)
 
     return max(mean(arm) for arm in old.arms())

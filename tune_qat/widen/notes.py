@@ -1,7 +1,9 @@
 """Notes on a wider study, for its file and for the screen."""
 
+from tune_qat.config import Range
 from tune_qat.study import Study
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER
+from tune_qat.study.steps import RANGES, step_dimension
 from tune_qat.widen.edges import span, words
 
 
@@ -11,11 +13,14 @@ def moves(old: Study, new: Study) -> list[str]:
     for optimizer in old.space.optimizers:
         was, now = old.dimensions(optimizer), new.dimensions(optimizer)
         for name in [name for name in was if name != BITS_INDEX and was[name] != now[name]]:
-            moved = f"{span(was[name].low, was[name].high)} -> {span(now[name].low, now[name].high)}"
+            moved = _moved(was[name], now[name])
             if name in (BATCH_SIZE, MULTIPLIER):
                 of_study.append(f"{words(name)}: {moved}")
             else:
                 lines.append(f"{words(name)} of {optimizer}: {moved}")
+    for level in RANGES:
+        pairs = zip(step_dimension(old.space, level).values(), step_dimension(new.space, level).values(), strict=True)
+        of_study += [f"rate of step sizes, {level}: {_moved(*pair)}" for pair in pairs if pair[0] != pair[1]]
     before, after = old.stages.search, new.stages.search
     # What belongs to the study is the same for each optimizer.
     return [
@@ -23,6 +28,10 @@ def moves(old: Study, new: Study) -> list[str]:
         *dict.fromkeys(of_study),
         f"search trials of an arm: {f'{before} -> ' if before != after else ''}{after}",
     ]
+
+
+def _moved(was: Range, now: Range) -> str:
+    return f"{span(was.low, was.high)} -> {span(now.low, now.high)}"
 
 
 def kept(old: Study, new: Study, lost: int) -> list[str]:

@@ -14,9 +14,10 @@ from tune_qat.results.origin import refuse_imported
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
+from tune_qat.study.arms import OWN
 from tune_qat.study.file import recorded_values
 from tune_qat.study.sections import BatchSizes
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER, RATE
+from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER, RATE, STEP_RATE
 from tune_qat.widen.edges import calling, recorded_studies, reserves
 from tune_qat.widen.notes import kept, moves
 from tune_qat.widen.trials import planned, recorded
@@ -75,11 +76,11 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     edges = analysis.frame(results, "edge_of_range")
     edges = edges[(edges["study_id"] == study.name) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
     own = _of_optimizers(study, arms, edges, wanted.learning_rate)
-    multiplier = _widest(edges[edges["dimension"] == MULTIPLIER])
+    rates = _step_rates(arms, edges)
     sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(results, study.name))
-    if not own and not sizes and not multiplier:
+    if not own and not sizes and not rates:
         raise UsageError(_nothing_moves(study, wanted, clipped, edges))
-    _set_ranges(values, own, multiplier)
+    _set_ranges(values, own, rates)
     _set_sizes(values, study, sizes)
     wide = Study.model_validate(values)
     fit, lost = recorded(results, study, wide)
@@ -137,6 +138,17 @@ def _of_optimizers(
     return moved
 
 
+def _step_rates(arms: Sequence[Arm], edges: pd.DataFrame) -> dict[str, Span]:
+    """Return the ranges of the quantizers' rates that move, by who moves the quantizers."""
+    found = {}
+    for level in dict.fromkeys(arm.step_optimizer for arm in arms):
+        ids = [arm.arm_id for arm in arms if arm.step_optimizer == level]
+        new = _widest(edges[edges["arm_id"].isin(ids) & edges["dimension"].isin([MULTIPLIER, STEP_RATE])])
+        if new is not None:
+            found[level] = new
+    return found
+
+
 def _batch_sizes(
     study: Study, edges: pd.DataFrame, given: Span | None, train_size: int
 ) -> tuple[tuple[int, int] | None, Sequence[str]]:
@@ -179,14 +191,16 @@ def _nothing_moves(study: Study, wanted: Wanted, clipped: Sequence[str], edges: 
     )
 
 
-def _set_ranges(values: dict[str, Any], own: Mapping[str, Mapping[str, Span]], multiplier: Span | None) -> None:
-    """Write new ranges into the values of a study file: those of optimizers, and that of the quantizers' rate."""
+def _set_ranges(values: dict[str, Any], own: Mapping[str, Mapping[str, Span]], rates: Mapping[str, Span]) -> None:
+    """Write new ranges into the values of a study file: those of optimizers, and those of the quantizers' rates."""
     space = values["space"]
     for optimizer, ranges in own.items():
         written = space.setdefault("per_optimizer", {}).setdefault(optimizer, {})
         written.update({name: {"low": low, "high": high} for name, (low, high) in sorted(ranges.items())})
-    if multiplier is not None:
-        space[MULTIPLIER] = {"low": multiplier[0], "high": multiplier[1]}
+    for level, (low, high) in rates.items():
+        # Arms in which quantizers share the weights' optimizer and rate search a multiple of it by another key, if any.
+        place, key = (space, MULTIPLIER) if level == OWN else (space.setdefault("step_rates", {}), level)
+        place[key] = {"low": low, "high": high}
 
 
 def _set_sizes(values: dict[str, Any], study: Study, sizes: tuple[int, int] | None) -> None:

@@ -11,20 +11,20 @@ from tune_qat.config import UsageError
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
-from tune_qat.study.space import BATCH_SIZE, MULTIPLIER, RATE, Dimensions
+from tune_qat.study.space import BATCH_SIZE, MULTIPLIER, RATE, STEP_RATE, Dimensions
 from tune_qat.widen.area import growth
 
 
 def recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
     """Return the ended search trials of each arm that still fit, and the trials of each stage that no longer do."""
     trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
-    schemes = {arm.arm_id: arm.scheme for arm in new.arms()}
-    fit, lost = dict.fromkeys(schemes, 0), Counter[str]()
+    about = {arm.arm_id: (arm.scheme, arm.step_optimizer) for arm in new.arms()}
+    fit, lost = dict.fromkeys(about, 0), Counter[str]()
     trials = trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)]
-    for row in trials[trials["arm_id"].isin(schemes)].itertuples():
-        if not _lies_in(old.dimensions(row.optimizer, schemes[row.arm_id]), row):
+    for row in trials[trials["arm_id"].isin(about)].itertuples():
+        if not _lies_in(old.dimensions(row.optimizer, *about[row.arm_id]), row):
             continue
-        if not _lies_in(new.dimensions(row.optimizer, schemes[row.arm_id]), row):
+        if not _lies_in(new.dimensions(row.optimizer, *about[row.arm_id]), row):
             lost[row.stage] += 1
         elif row.stage == "search":
             fit[row.arm_id] += 1
@@ -32,8 +32,13 @@ def recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, in
 
 
 def _lies_in(ranges: Dimensions, row: Any) -> bool:
-    options = json.loads(row.params_json).get("optimizer_options", {})
-    values = {**options, **{name: getattr(row, name) for name in (RATE, BATCH_SIZE, MULTIPLIER)}}
+    recorded = json.loads(row.params_json)
+    values = {
+        **recorded.get("optimizer_options", {}),
+        **{name: getattr(row, name) for name in (RATE, BATCH_SIZE, MULTIPLIER)},
+    }
+    if recorded.get("quantizer_optimizer"):
+        values[STEP_RATE] = recorded["quantizer_optimizer"]["learning_rate"]
     return all(bounds.low <= values[name] <= bounds.high for name, bounds in ranges.items() if name in values)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 FACTS = {"metric": "accuracy", "unit": "fraction", "sign": 1, "margin": 0.001, "trivial": 0.1, "repeat": 0}
+FACTS |= {"whole": None, "init": "pretrain", "start_name": None, "control_for": None, "copied": False}
 
 
 def rows(
@@ -31,6 +32,7 @@ def rows(
                 **shared,
                 "score": shared["trivial"] if score is None else score,
                 "failed": score is None,
+                "collapsed": False,
             }
             for optimizer, scores in by_optimizer.items()
             for seed, score in zip((seeds or {}).get(optimizer, range(1, len(scores) + 1)), scores, strict=True)
@@ -54,6 +56,7 @@ def studies(scores: np.ndarray, *, bits: int = 4, **facts: Any) -> pd.DataFrame:
             "seed": seed + 1,
             "score": scores.ravel(),
             "failed": False,
+            "collapsed": False,
             **{**FACTS, **facts},
         }
     )

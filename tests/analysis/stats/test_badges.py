@@ -11,7 +11,7 @@ from tests.helpers.records import SPACE, SmallStudy
 from tune_qat.optimizers import OPTIMIZERS
 
 ADAM, SGD = [0.951, 0.949, 0.950], [0.9005, 0.9002, 0.8991]
-MOMENTUM = {**SPACE, "nesterov": {**SPACE["sgd"], "momentum": {"low": 0.5, "high": 0.99, "log": False}}}
+MOMENTUM = {**SPACE, "nesterov": {**SPACE["sgd"], "momentum": {"low": 0.0, "high": 0.99, "log": False}}}
 
 
 def found(results: Path) -> dict[str, Badge]:
@@ -158,10 +158,16 @@ class TestEnoughSeeds:
 
 
 class TestInclusion:
-    def study(self, results: Path, space: dict[str, Any], sgd: list[float], nesterov: list[float]) -> tuple[str, str]:
+    def study(
+        self, results: Path, space: dict[str, Any], sgd: list[float], nesterov: list[float], momentum: float = 0.05
+    ) -> tuple[str, str]:
         study = SmallStudy(results, "s")
         for optimizer, scores in (("sgd", sgd), ("nesterov", nesterov)):
-            study.retrain(study.arm(optimizer, space_json=json.dumps(space)), *scores)
+            arm = study.arm(optimizer, space_json=json.dumps(space))
+            study.retrain(arm, *scores)
+        scheme = {"ste": "clip_then_round", "first_last_bits": 8}
+        params = json.dumps({"scheme": scheme, "optimizer_options": {"momentum": momentum}})
+        study.curve(study.trial(arm, "random", params_json=params, epochs_run=1), 0.8)
         return finding(results, "special cases included")
 
     def test_a_special_case_that_is_better(self, tmp_path: Path) -> None:
@@ -171,6 +177,22 @@ class TestInclusion:
     def test_none_that_is(self, tmp_path: Path) -> None:
         assert self.study(tmp_path, MOMENTUM, SGD, ADAM)[0] == GOOD
         assert self.study(tmp_path / "close", MOMENTUM, [0.91, 0.95, 0.92], [0.90, 0.96, 0.90])[0] == GOOD
+
+    def test_is_asked_only_where_a_trial_was_at_the_special_case(self, tmp_path: Path) -> None:
+        state, sentence = self.study(tmp_path, MOMENTUM, ADAM, SGD, momentum=0.5)
+        assert state == UNKNOWN and "a trial at the special case" in sentence
+
+    @pytest.mark.parametrize(("clipped", "state"), [((0.0, 0.0), GOOD), ((0.0, 0.1), UNKNOWN)])
+    def test_of_clipping_a_trial_without_a_clipped_step_is_asked_for(
+        self, tmp_path: Path, clipped: tuple[float, float], state: str
+    ) -> None:
+        space = {**SPACE, "sgd_clip": {**SPACE["sgd"], "max_norm": {"low": 0.1, "high": 10.0, "log": True}}}
+        study = SmallStudy(tmp_path, "s")
+        for optimizer, scores in (("sgd", SGD), ("sgd_clip", ADAM)):
+            arm = study.arm(optimizer, space_json=json.dumps(space))
+            study.retrain(arm, *scores)
+        study.curve(study.trial(arm, "search", val_metric=0.9), 0.5, 0.9, clip_fraction=clipped)
+        assert finding(tmp_path, "special cases included")[0] == state
 
     def test_is_asked_only_where_the_option_is_searched(self, tmp_path: Path) -> None:
         fixed = {**MOMENTUM, "nesterov": SPACE["sgd"]}

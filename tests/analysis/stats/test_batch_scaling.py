@@ -67,6 +67,8 @@ class TestRateExponent:
         frames.append(tuning([0.9 if sign > 0 else 0.1], batch_size=64, status="diverged", **said))
         frames.append(tuning([0.9] * 4, batch_size=256, **said))
         frames.append(tuning([None], batch_size=128, **said))
+        # What a sampler proposed follows from what it had seen.
+        frames.append(tuning([0.99 if sign > 0 else 0.01] * 5, "search", batch_size=64, **said))
         row = rate_scaling(Told(tuning_scores=pd.concat(frames))).iloc[0]
         assert (row["sizes"], row["n"]) == (4, 20)
         assert row["exponent"] == pytest.approx(1.0, abs=EXACT)

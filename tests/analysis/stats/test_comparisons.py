@@ -1,5 +1,7 @@
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -7,13 +9,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+import analysis
 import analysis.stats as stats_of
 from analysis.stats.comparisons import BETTER, COLUMNS, EQUIVALENT, UNTOLD, compare
-from analysis.stats.intervals import ALL_THE_SAME, TOO_FEW
+from analysis.stats.intervals import ALL_THE_SAME, TOO_FEW, TWO_HUMPS
 from tests.analysis.stats.scores import rows, studies
 from tests.helpers.records import SmallStudy
+from tests.helpers.rows import filled, write
 
 EXACT = 1e-10  # stdtrit and t.ppf agree to about 1e-13
+PUBLISHED = Path(__file__).parents[3] / "docs" / "results"
 ADAM, LION, SGD = [0.81, 0.84, 0.80, 0.83, 0.82], [0.815, 0.845, 0.798, 0.83, 0.825], [0.70, 0.74, 0.69, 0.72, 0.71]
 
 
@@ -65,16 +70,27 @@ def test_smaller_is_better_where_the_metric_is_minimised() -> None:
     assert found.iloc[0]["outcome"] == BETTER
 
 
-@pytest.mark.parametrize(("sign", "trivial"), [(1, 0.1), (-1, 0.9)])
-def test_diverged_trial_counts_as_the_trivial_score(sign: int, trivial: float) -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_some_runs_failed_there_is_a_mean_and_no_t_interval(sign: int) -> None:
     adam = [0.81, 0.84, 0.80]
     sgd = [0.79, None, 0.78]
     if sign < 0:
         adam, sgd = [1 - x for x in adam], [0.21, None, 0.22]
-    found = pairs(rows({"adam": adam, "sgd": sgd}, sign=sign, trivial=trivial)).iloc[0]
-    low, high, p = paired([0.81, 0.84, 0.80], [0.79, 0.1, 0.78])
+    scores = rows({"adam": adam, "sgd": sgd}, sign=sign, trivial=0.1 if sign > 0 else 0.9)
+    found = pairs(scores).iloc[0]
+    assert found["difference"] == pytest.approx(np.mean([0.02, 0.74, 0.02]), abs=EXACT)
+    assert (found["outcome"], found["why"]) == (UNTOLD, TWO_HUMPS) and found[["ci_low", "ci_high", "p"]].isna().all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_all_runs_failed_they_count_as_the_trivial_score(sign: int) -> None:
+    adam = [0.81, 0.84, 0.80]
+    scores = rows({"adam": adam if sign > 0 else [1 - x for x in adam], "sgd": [None] * 3}, sign=sign,
+                  trivial=0.1 if sign > 0 else 0.9)  # fmt: skip
+    low, high, p = paired(adam, [0.1] * 3)
+    found = pairs(scores).iloc[0]
     assert found[["ci_low", "ci_high", "p"]].tolist() == pytest.approx([low, high, p], rel=1e-8)
-    assert found["outcome"] == UNTOLD
+    assert found["outcome"] == BETTER
 
 
 def test_all_pairs_of_a_workload_are_corrected_together() -> None:
@@ -107,6 +123,7 @@ def test_equivalent_is_an_interval_within_the_margin() -> None:
     found = pairs(rows(close, margin=0.001)).iloc[0]
     assert found["outcome"] == EQUIVALENT, "a difference, but one that the study has said does not matter"
     narrow = {margin: pairs(rows(close, margin=margin)).iloc[0]["outcome"] for margin in (0.0002, 0.0, None)}
+    assert found["better"] and found["equivalent"], "both are said"
     assert narrow == {0.0002: BETTER, 0.0: BETTER, None: BETTER}, "an end of the interval lies outside"
 
 
@@ -130,6 +147,106 @@ def test_repeats_are_what_repeats_the_experiment_where_there_are_several() -> No
     assert (found["n"], found["paired_by"]) == (2, "repeat")
 
 
+class TestReference:
+    """Comparisons with one optimizer that the study has fixed."""
+
+    SCORES: ClassVar = {"sgd": SGD, "adam": ADAM, "lion": LION}
+
+    def test_pairs_are_those_with_it_and_corrected_over_these(self) -> None:
+        both = pd.concat([rows(self.SCORES), rows(self.SCORES, bits=32)])
+        found = compare(both, {}, {"s": "adam"})
+        assert [{a, b} for a, b in zip(found["optimizer"], found["other"], strict=True)] == [
+            {"adam", "lion"}, {"adam", "sgd"}
+        ] * 2  # fmt: skip
+        assert found["p_holm"].tolist() == pytest.approx(
+            multipletests(found["p"], method="holm")[1].tolist(), rel=EXACT
+        )
+        every = compare(both, {})
+        assert len(every) == 6 and (every["p_holm"].min() > found["p_holm"].min())
+
+    def test_that_is_not_on_a_board_makes_no_pair(self) -> None:
+        assert compare(rows({"sgd": SGD, "lion": LION}), {}, {"s": "adam"}).empty
+
+    def test_is_read_from_the_definition_and_older_ones_name_none(self, tmp_path: Path) -> None:
+        for name, judged in (("with", '{"judgement": {"reference": "adam"}}'), ("without", '{"judgement": {}}')):
+            study = SmallStudy(tmp_path, name)
+            for optimizer, scores in self.SCORES.items():
+                study.retrain(study.arm(optimizer), *scores)
+            write(tmp_path, name, "studies", "study", filled("studies", definition_json=judged))
+        asked = analysis.answers(tmp_path)
+        assert stats_of.comparisons(asked).groupby("study_id").size().to_dict() == {"with": 2, "without": 3}
+        standings = stats_of.standings(asked).groupby("study_id")["letters"].agg(list).to_dict()
+        assert standings["with"] == ["", "", ""], "of lion and sgd nothing was asked"
+        assert all(standings["without"])
+
+
+class TestWholeStudies:
+    """Blocks of repeats in several files, and boards that are none of one another."""
+
+    def blocks(self, results: Path, init: Sequence[str] = ("pretrain", "pretrain")) -> pd.DataFrame:
+        for block, start in enumerate(init):
+            study = SmallStudy(results, f"block{block}")
+            for repeat in (2 * block, 2 * block + 1):
+                for optimizer, scores in (("adam", ADAM), ("sgd", SGD)):
+                    arm = study.arm(optimizer, arm_id=f"{optimizer}-{repeat}", repeat=repeat, whole="whole", init=start)
+                    study.retrain(arm, scores[repeat])
+        return stats_of.comparisons(results)
+
+    def test_blocks_of_repeats_are_one_board(self, tmp_path: Path) -> None:
+        found = self.blocks(tmp_path)
+        low, high, p = paired(ADAM[:4], SGD[:4])
+        assert found[["study_id", "n", "paired_by"]].values.tolist() == [["whole", 4, "repeat"]]
+        assert found.iloc[0][["ci_low", "ci_high", "p"]].tolist() == pytest.approx([low, high, p], rel=1e-8)
+
+    def test_another_start_is_another_board(self, tmp_path: Path) -> None:
+        found = self.blocks(tmp_path, ("pretrain", "scratch"))
+        assert found[["study_id", "n"]].values.tolist() == [["block0", 2], ["block1", 2]]
+
+    def test_starts_of_blocks_are_named_where_both_have_several(self) -> None:
+        many = pd.concat(
+            [
+                rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study=f"{init}{block}", whole="w", init=init, repeat=block)
+                for init in ("pretrain", "scratch")
+                for block in (0, 1)
+            ]
+        )
+        assert compare(many, {})["study_id"].tolist() == ["w, pretrain", "w, scratch"]
+
+    def test_runs_that_were_taken_over_count_once(self) -> None:
+        one = rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study="one", whole="w")
+        again = rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study="two", whole="w").assign(copied=True)
+        new = rows({"adam": ADAM[2:4], "sgd": SGD[2:4]}, study="two", whole="w", repeat=1)
+        found = compare(pd.concat([one, again, new]), {})
+        low, high, _ = paired(*([statistics.mean(of[:2]), statistics.mean(of[2:4])] for of in (ADAM, SGD)))
+        assert found.iloc[0][["n", "ci_low", "ci_high"]].tolist() == pytest.approx([2, low, high], rel=1e-8)
+
+    def test_a_worsened_control_and_another_step_optimizer_are_told_apart(self, tmp_path: Path) -> None:
+        study = SmallStudy(tmp_path, "s")
+        floats: dict[str, Any] = {"quantizer": "none", "method": "none"}
+        for optimizer, scores in (("adam", ADAM), ("sgd", SGD)):
+            study.retrain(study.arm(optimizer), *scores)
+            study.retrain(study.arm(optimizer, 32, **floats), *scores)
+            worsened = {**floats, "control": "worsened", "control_for": "4/4", "arm_id": f"{optimizer}-worsened"}
+            study.retrain(study.arm(optimizer, 32, **worsened), *scores)
+        study.retrain(study.arm("sgd", step_optimizer="adam", arm_id="sgd-adam-steps"), *LION)
+        asked = analysis.answers(tmp_path)
+        found = stats_of.standings(asked)
+        assert found.groupby(["method", "weight_bits"])["optimizer"].agg(list).to_dict() == {
+            ("lsq", 4): ["sgd + adam steps", "adam", "sgd"],
+            ("none", 32): ["adam", "sgd"],
+            ("worsened for 4/4", 32): ["adam", "sgd"],
+        }
+        assert set(asked.frame("leaderboard")["optimizer"]) == {"sgd + adam steps", "adam", "sgd"}
+        changed = stats_of.interaction(asked)
+        assert len(changed) == 3, "the control of steps by Adam is that of the weights' optimizer"
+
+
+def test_equal_and_different_are_both_said_of_the_published_record() -> None:
+    found = stats_of.comparisons(PUBLISHED / "espcn_photos" / "record")
+    floats = found[found["weight_bits"] == 32]
+    assert [len(floats), floats["better"].sum(), floats["equivalent"].sum()] == [45, 40, 45]
+
+
 def test_joint_searches_and_single_arms_have_no_pairs() -> None:
     joint = rows({"adam": ADAM, "sgd": SGD}).assign(mode="joint")
     for scores in (joint, rows({"adam": ADAM}), joint.iloc[:0]):
@@ -140,9 +257,9 @@ def test_joint_searches_and_single_arms_have_no_pairs() -> None:
 def test_it_is_asked_of_results(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path, "s")
     study.retrain(study.arm("adam"), *ADAM)
-    study.retrain(study.arm("sgd"), *SGD[:3], None)
+    study.retrain(study.arm("sgd"), *SGD[:4])
     found = stats_of.comparisons(tmp_path).iloc[0]
-    low, high, p = paired(ADAM[:4], [*SGD[:3], 0.4])
+    low, high, p = paired(ADAM[:4], SGD[:4])
     assert found[["ci_low", "ci_high", "p"]].tolist() == pytest.approx([low, high, p], rel=1e-8)
     assert found[["optimizer", "other", "n"]].tolist() == ["adam", "sgd", 4]
 

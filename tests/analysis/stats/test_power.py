@@ -52,25 +52,31 @@ def test_a_difference_that_is_detectable_is_found_in_four_of_five_studies() -> N
 
 
 class TestTable:
-    def test_spread_is_pooled_over_pairs_without_failed_trials(self, tmp_path: Path) -> None:
+    def test_is_of_the_leaders_and_of_the_median_pair_without_failed_trials(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
         scores = {"adam": [0.81, 0.84, 0.80], "sgd": [0.79, 0.80, 0.76], "lion": [0.8, 0.85, 0.82]}
         for optimizer, values in scores.items():
             study.retrain(study.arm(optimizer, margin=0.01), *values)
-        study.retrain(study.arm("agc", margin=0.01), 0.8, None, 0.7)
+        study.retrain(study.arm("agc", margin=0.01), 0.9, None, 0.95)
         study.retrain(study.arm("adam", 32, margin=0.01), *scores["adam"])
         study.retrain(study.arm("sgd", 32, margin=0.01), *scores["sgd"])
-        found = stats_of.detectable_differences(tmp_path).set_index("weight_bits")
+        found = stats_of.detectable_differences(tmp_path)
+        four = found[found["weight_bits"] == 4].set_index("pair")
         pairs = [("adam", "sgd"), ("adam", "lion"), ("sgd", "lion")]
-        variances = [np.var(np.subtract(scores[a], scores[b]), ddof=1) for a, b in pairs]
-        row = found.loc[4]
-        assert row["sd"] == pytest.approx(math.sqrt(np.mean(variances)), rel=1e-9)
-        assert row[["pairs", "n", "alpha", "margin"]].tolist() == [6, 3, 0.05, 0.01]
-        assert row["detectable"] == pytest.approx(detectable(row["sd"], 3, 0.05 / 7), rel=1e-9), (
-            "7 pairs of the workload"
-        )
-        assert row["detectable_alone"] == pytest.approx(detectable(row["sd"], 3), rel=1e-9)
-        assert row["n_for_margin"] == seeds_for(row["sd"], 0.01, 0.05 / 7)
+        spreads = {pair: np.std(np.subtract(scores[pair[0]], scores[pair[1]]), ddof=1) for pair in pairs}
+        leaders, median = four.loc["leader and runner-up"], four.loc["median pair"]
+        assert leaders[["optimizer", "other"]].tolist() == ["lion", "adam"], "agc lost a seed, and has no interval"
+        assert leaders["sd"] == pytest.approx(spreads["adam", "lion"], rel=1e-9)
+        assert leaders["difference"] == pytest.approx(np.mean(scores["lion"]) - np.mean(scores["adam"]), abs=1e-12)
+        assert median["sd"] == pytest.approx(sorted(spreads.values())[1], rel=1e-9)
+        for row in (leaders, median):
+            assert row[["pairs", "n", "alpha", "margin"]].tolist() == [3, 3, 0.05, 0.01]
+            assert row["detectable"] == pytest.approx(detectable(row["sd"], 3, 0.05 / 4), rel=1e-9), (
+                "4 pairs are tested"
+            )
+            assert row["detectable_alone"] == pytest.approx(detectable(row["sd"], 3), rel=1e-9)
+            assert row["n_for_margin"] == seeds_for(row["sd"], 0.01, 0.05 / 4)
+        assert len(found) == 4
 
     def test_of_one_seed_there_is_nothing(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")

@@ -7,7 +7,7 @@ import pytest
 import scikit_posthocs
 from scipy import stats
 
-from analysis.stats.ranks import block_ranks, mean_ranks, pairwise_p_values, rank_comparisons, rank_test
+from analysis.stats.ranks import block_ranks, mean_ranks, pairwise_p_values, rank_comparisons, rank_test, tied_ranks
 from tests.analysis.stats.told import Told, retrain
 
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
@@ -34,6 +34,25 @@ def many_blocks(generator: np.random.Generator, blocks: int, lead: float = 0.0) 
     )
 
 
+def ranked(scores: pd.DataFrame) -> pd.DataFrame:
+    """The ranks of the only family."""
+    (found,) = block_ranks(scores).values()
+    return found
+
+
+class TestTiedRanks:
+    def test_without_a_margin_they_are_mean_ranks(self) -> None:
+        means = np.random.default_rng(9).integers(0, 5, (20, 6)).astype(float)
+        expected = stats.rankdata(-means, axis=1)
+        assert tied_ranks(means, np.zeros(20)) == pytest.approx(expected, abs=EXACT)
+
+    def test_two_within_the_margin_share_their_places_and_the_sum_stays(self) -> None:
+        found = tied_ranks(np.array([[0.9, 0.895, 0.888, 0.5]]), np.array([0.01]))
+        # The second is tied with the first and the third, which are apart.
+        assert found.tolist() == [[1.5, 2.0, 2.5, 4.0]]
+        assert found.sum() == 10
+
+
 class TestBlockRanks:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_by_the_mean_over_seeds_with_ties_shared(self, sign: int) -> None:
@@ -41,11 +60,11 @@ class TestBlockRanks:
         if sign < 0:
             board = {name: [1 - seed for seed in seeds] for name, seeds in board.items()}
         # Means of 0.85, 0.85 and 0.525: a diverged seed is in the mean.
-        assert block_ranks(study({"w": board}, sign=sign)).iloc[0].to_dict() == {"adam": 1.5, "sgd": 1.5, "lion": 3.0}
+        assert ranked(study({"w": board}, sign=sign)).iloc[0].to_dict() == {"adam": 1.5, "sgd": 1.5, "lion": 3.0}
 
     def test_optimizers_that_a_block_lacks_are_not_ranked(self) -> None:
         scores = study({"v": {"adam": [0.9], "sgd": [0.8], "lion": [0.7]}, "w": {"sgd": [0.9], "lion": [0.8]}})
-        found = block_ranks(scores)
+        found = ranked(scores)
         assert found.columns.tolist() == ["lion", "sgd"] and len(found) == 2
 
     def test_board_of_one_optimizer_and_joint_mode_rank_nothing(self) -> None:
@@ -55,20 +74,21 @@ class TestBlockRanks:
                 study({"x": {"muon": [0.9], "soap": [0.8]}}, mode="joint"),
             ]
         )
-        assert block_ranks(scores).columns.tolist() == ["adam", "sgd"]
-        assert not len(block_ranks(study({"w": {"lion": [0.9]}})).columns)
+        assert ranked(scores).columns.tolist() == ["adam", "sgd"]
+        assert not block_ranks(study({"w": {"lion": [0.9]}}))
 
     def test_block_of_two_studies_counts_once(self) -> None:
         one = {"adam": [0.9], "sgd": [0.8], "lion": [0.7]}
         other = {"adam": [0.6], "sgd": [0.9], "lion": [0.1]}
         scores = pd.concat([study({"w": one}, study_id="one"), study({"w": other}, study_id="two")])
         # Ranks of 1, 2, 3 and of 2, 1, 3: means of 1.5, 1.5 and 3.
-        assert block_ranks(scores).values.tolist() == [[1.5, 3.0, 1.5]]
+        assert ranked(scores).values.tolist() == [[1.5, 3.0, 1.5]]
 
-    def test_methods_and_bits_are_blocks_of_their_own(self) -> None:
+    def test_methods_bits_and_starts_are_ranked_apart_and_are_no_blocks_of_one_another(self) -> None:
         board = {"w": {"adam": [0.9], "sgd": [0.8]}}
-        scores = pd.concat([study(board), study(board, method="pact"), study(board, weight_bits=2)])
-        assert len(block_ranks(scores)) == 3
+        parts = [study(board), study(board, method="pact"), study(board, weight_bits=2), study(board, init="scratch")]
+        found = block_ranks(pd.concat(parts))
+        assert len(found) == 4 and all(len(ranks) == 1 for ranks in found.values())
 
 
 class TestRankTest:
@@ -153,7 +173,7 @@ class TestMeanRanks:
     def test_few_blocks_have_ranks_and_a_sentence(self) -> None:
         found = mean_ranks(Told(retrain_scores=many_blocks(np.random.default_rng(8), 2)))
         assert found["mean_rank"].notna().all() and found["p_value"].isna().all()
-        assert found["reason"][0].startswith("2 blocks of workload, method and bits")
+        assert found["reason"][0].startswith("2 workloads, and a test of ranks needs 6")
 
     def test_no_retrain_makes_an_empty_table(self) -> None:
         found = mean_ranks(Told(retrain_scores=retrain([])))

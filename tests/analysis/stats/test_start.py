@@ -84,3 +84,20 @@ def test_what_a_seed_varied_may_not_be_known(tmp_path: Path) -> None:
 def test_repeats_are_said(tmp_path: Path) -> None:
     study(tmp_path, "s", DEFINITION).arm("adam", arm_id="adam-r2", repeat=2)
     assert what_seeds_varied(tmp_path)["s"].endswith("include the variation of the search.")
+
+
+def test_what_repeats_vary_is_said_from_the_record(tmp_path: Path) -> None:
+    whole: dict[str, Any] = {"whole": "w", "subset_overlap": 0.25}
+    varies = '["start", "subset", "design", "order"]'
+    made = study(tmp_path, "s", DEFINITION, repeat=0, varies_json=varies, start_name="by adam", **whole)
+    for repeat, start in ((1, "by sgd"), (2, "by adam"), (3, "by sgd")):
+        made.arm("adam", arm_id=f"r{repeat}", repeat=repeat, varies_json=varies, start_name=start, **whole)
+    assert what_seeds_varied(tmp_path)["s"] == (
+        "Each of 4 repeats draws anew, the same for all its arms but the search: the start, the subset of training "
+        "data, the search of each arm and the order of the data. The same in all repeats, so that intervals do not "
+        "cover it: the validation split. Starts alternate over repeats: by adam, by sgd. Training subsets of two "
+        "repeats share up to 25% of their samples: intervals are then too short. "
+        "Test data are the same throughout: intervals do not cover others."
+    )
+    row = analysis.frame(tmp_path, "start").iloc[0]
+    assert row[["whole", "repeats", "starts"]].tolist() == ["w", 4, "by adam, by sgd"]

@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from opda.nonparametric import EmpiricalDistribution
+from scipy import stats
 
+from analysis.stats.shared_draws import common_chances
 from analysis.stats.tuning_budget import (
     chances_of_best,
     expected_best,
@@ -157,3 +159,79 @@ class TestProbabilityOfBest:
     def test_one_trial_each_says_nothing(self) -> None:
         scores = pd.concat([tuning([0.9]), tuning([0.5], optimizer="sgd")])
         assert not len(probability_of_best(Told(tuning_scores=scores)))
+
+
+class TestOneDesignForAll:
+    """Records of earlier versions: trial number i lies at the same place of every arm's ranges."""
+
+    def scores(self, seeds: tuple[int, int]) -> pd.DataFrame:
+        # Good and bad places are the same, and sgd is a little better at each.
+        adam = [0.1, 0.5, 0.9, 0.2, 0.6, 0.3, 0.8, 0.7]
+        return pd.concat(
+            [
+                tuning(adam, sampler_seed=seeds[0]),
+                tuning([score + 0.01 for score in adam], optimizer="sgd", sampler_seed=seeds[1]),
+            ]
+        )
+
+    def test_the_same_trials_are_drawn_for_all(self) -> None:
+        found = probability_of_best(Told(tuning_scores=self.scores((7, 7))))
+        assert set(found["drawn"]) == {"the same trials"}
+        assert found.groupby("optimizer")["probability"].unique().map(list).to_dict() == {"adam": [0.0], "sgd": [1.0]}
+
+    def test_designs_of_their_own_are_drawn_independently(self) -> None:
+        found = probability_of_best(Told(tuning_scores=self.scores((7, 8))))
+        assert set(found["drawn"]) == {"independently"}
+        assert (found["probability"] < 0.7).all(), "luck of the draw decides between two that are nearly equal"
+
+    def test_is_the_share_of_all_common_draws(self) -> None:
+        rng = np.random.default_rng(11)
+        values = rng.random((7, 3))
+        trials = pd.concat(
+            [
+                pd.DataFrame({"optimizer": f"o{i}", "repeat": 0, "trial_number": range(7), "objective": values[:, i]})
+                for i in range(3)
+            ]
+        )
+        draws = [values[list(draw)].max(axis=0).argmax() for draw in itertools.combinations(range(7), 3)]
+        expected = np.bincount(draws, minlength=3) / len(draws)
+        # Four standard errors of a share of 5,000.
+        assert common_chances(trials, 3).tolist() == pytest.approx(expected.tolist(), abs=0.029)
+
+
+class TestSobol:
+    """Points of a sequence: the first k of each repeat, and no band that takes them for independent draws."""
+
+    def scores(self, sign: int = 1) -> pd.DataFrame:
+        repeats = ([0.5, 0.7, 0.6], [0.2, 0.3, 0.9], [0.4, 0.4, 0.5])
+        frames = [
+            tuning([score if sign > 0 else 1 - score for score in scores], repeat=repeat, design="sobol", sign=sign)
+            for repeat, scores in enumerate(repeats)
+        ]
+        return pd.concat(frames)
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_curve_is_over_repeats(self, sign: int) -> None:
+        found = tuning_curves(Told(tuning_scores=self.scores(sign)))
+        bests = np.array([[0.5, 0.7, 0.7], [0.2, 0.3, 0.9], [0.4, 0.4, 0.5]])
+        bests = bests if sign > 0 else 1 - bests
+        intervals = [stats.ttest_1samp(best, 0).confidence_interval(0.95) for best in bests.T]
+        assert found["expected_best"].tolist() == pytest.approx(bests.mean(axis=0).tolist(), abs=EXACT)
+        assert found["median_best"].tolist() == pytest.approx(np.median(bests, axis=0).tolist(), abs=EXACT)
+        assert found["ci_low"].tolist() == pytest.approx([interval.low for interval in intervals], abs=1e-9)
+        assert found["k"].tolist() == [1, 2, 3] and set(found["n"]) == {3} and found["informative"].all()
+        assert set(found["band"]) == {"of the mean over repeats, each k"}
+
+    def test_tunability_and_chances_take_the_first_points(self) -> None:
+        other = pd.concat(
+            [tuning([0.6, 0.6, 0.6], optimizer="sgd", repeat=repeat, design="sobol") for repeat in range(3)]
+        )
+        told = Told(tuning_scores=pd.concat([self.scores(), other]))
+        found = tunability(told).set_index("optimizer")
+        assert found.loc["adam", ["K", "peak"]].tolist() == pytest.approx([3, (0.7 + 0.9 + 0.5) / 3], abs=EXACT)
+        chances = probability_of_best(told)
+        assert chances[["k", "optimizer", "probability"]].values.tolist() == [[1, "adam", 0.0], [1, "sgd", 1.0]]
+
+    def test_one_repeat_has_no_interval(self) -> None:
+        found = tuning_curves(Told(tuning_scores=tuning([0.5, 0.7], design="sobol")))
+        assert found["ci_low"].isna().all() and not found["informative"].any()

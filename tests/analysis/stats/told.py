@@ -51,6 +51,12 @@ def tuning(scores: Sequence[float | None], stage: str = "random", **values: Any)
         epochs_run=4,
         epochs=4,
         params_json="{}",
+        repeat=0,
+        trial_number=range(len(scores)),
+        sampler_seed=None,
+        design=None,
+        init="pretrain",
+        base_optimizer=values.get("optimizer", "adam"),
     )
     return pd.DataFrame({**known, **values, "score": pd.Series(scores, dtype=float)})
 
@@ -68,6 +74,12 @@ def retrain(scores: Sequence[float], **values: Any) -> pd.DataFrame:
         learning_rate=1e-3,
         batch_size=32,
         copied=False,
+        collapsed=False,
+        whole=None,
+        init="pretrain",
+        start_name=None,
+        control=None,
+        control_for=None,
     )
     return pd.DataFrame({**known, **values, "score": list(scores)})
 

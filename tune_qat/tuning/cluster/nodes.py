@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,13 +105,13 @@ def check_results(results: StoragePath) -> None:
     _refuse(heading, problems, SHARE)
 
 
-def check_data(study: Study, work: Workload) -> None:
+def check_data(study: Study, works: Iterable[Workload]) -> None:
     """Raise `TuneQatError` that names every node which lacks a file that its trials open themselves.
 
     Such files are decoded images that stay on disk, and the study's starting checkpoint. Other data is decoded once and
     sent to the nodes.
     """
-    files, start = work.mapped_files(), study.training.init_path
+    files, start = tuple(file for work in works for file in work.mapped_files()), study.training.init_path
     if files or start is not None:
         problems = [(answer.node, answer.problem) for answer in ask_nodes(_open, files, start)]
         advice = "Put them on storage that all nodes see under the same path."

@@ -83,7 +83,7 @@ def largest(study: Study) -> list[TrialConfig]:
         for arm in study.arms()
         for scheme in arm.schemes
     }
-    start = [study.pretrain_config()] if study.training.init == "pretrain" else []
+    start = [study.pretrain_config(study.repeat_numbers[0])] if study.training.init == "pretrain" else []
     return [*start, *configs.values()]
 
 

@@ -1,0 +1,81 @@
+"""Second controls: arms at 32/32 from a start that noise has made no better than a calibrated model.
+
+The 32/32 arms of a fine-tuned study begin at their best and cannot move. An arm that begins where the quantized ones
+do, with nothing quantized, tells what is due to quantization from what any loss at the start would do.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tune_qat.config import Scheme
+from tune_qat.config.shown import shown
+from tune_qat.study import sections
+from tune_qat.study.arms import Arm, methods_of, of_repeat
+from tune_qat.study.mistakes import rule_error
+
+WORSENED: Final = "worsened"
+
+
+def schemes_of(controls: Sequence[sections.ControlSection], part: sections.QuantizationSection) -> dict[str, Scheme]:
+    """Return the schemes that worsened controls are for, by pair of bits ("4/4"), in the order of the file.
+
+    Of several methods at a pair of bits it is the first.
+    """
+    found: dict[str, Scheme] = {}
+    for scheme in methods_of(part):
+        if not scheme.is_float:
+            found.setdefault(_pair(scheme.weight_bits, scheme.activation_bits), scheme)
+    wanted = {_pair(*bits) for control in controls for bits in control.bits or ()}
+    everything = any(control.bits is None for control in controls)
+    return {pair: scheme for pair, scheme in found.items() if everything or pair in wanted}
+
+
+def control_arms(pairs: dict[str, Scheme], names: Sequence[str], repeats: Sequence[int]) -> Iterator[Arm]:
+    """Make the arms of worsened controls, by pair of bits, then by optimizer, then by repeat."""
+    for pair, scheme in pairs.items():
+        for name in names:
+            for repeat in repeats:
+                words = [name, Scheme.floating_point().label, f"{WORSENED}_{scheme.label}"]
+                yield Arm(
+                    arm_id=f"{'-'.join(words)}{of_repeat(repeat)}",
+                    schemes=(Scheme.floating_point(),),
+                    method="none",
+                    optimizers=(name,),
+                    repeat=repeat,
+                    control=WORSENED,
+                    control_for=pair,
+                )
+
+
+def check_controls(
+    controls: Sequence[sections.ControlSection],
+    part: sections.QuantizationSection,
+    training: sections.TrainingSection,
+    judgement: sections.JudgementSection,
+    mode: str,
+) -> None:
+    """Check what controls need; an error with its key for the first that is missing."""
+    if not controls:
+        return
+    if mode == "joint":
+        raise rule_error("controls", 'is for mode = "comparison", in which a control has an arm for each optimizer')
+    if training.init == "scratch":
+        rule = 'needs a start to worsen, training.init = "pretrain" or "path", but init is "scratch"'
+        raise rule_error("controls", rule)
+    if training.distillation is not None:
+        raise rule_error("controls", "is not for training.distillation, whose teacher would be the worsened start")
+    if not judgement.margin:
+        raise rule_error("controls", "needs a judgement.margin above 0: a worsened start is within a quarter of it")
+    known = schemes_of([sections.ControlSection(kind=WORSENED)], part)
+    if not known:
+        raise rule_error("controls", "is for quantized pairs of bits, but nothing in this study is quantized")
+    named = [_pair(*bits) for control in controls for bits in control.bits or ()]
+    for pair in named:
+        if pair not in known:
+            raise rule_error("controls", f"bits must be quantized pairs of the study ({', '.join(known)}), not {pair}")
+    if len(set(named)) != len(named) or (named and any(control.bits is None for control in controls)):
+        raise rule_error("controls", f"each pair of bits may have one worsened control, but got {shown(named)}")
+
+
+def _pair(weights: int, activations: int) -> str:
+    return f"{weights}/{activations}"
