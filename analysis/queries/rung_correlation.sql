@@ -1,7 +1,7 @@
 -- Does ASHA keep the right trials: rank correlation of the validation metric at each rung with the one at the end?
 -- A row for each arm and rung: ASHA compares the trials of one arm, in joint mode those of all its optimizers.
 -- Over the stages default and random, which nothing stops early, so that late starters are seen to the end; search
--- trials that ASHA let live are a selection. One that diverged or failed after a rung ends with the trivial score.
+-- trials that ASHA let live are a selection. One that failed or collapsed after a rung ends with the trivial score.
 -- Rungs are the arm's: its grace period times powers of its reduction factor, below its epochs.
 -- `place_of_best` is the place at the rung of the trial that ends best; `kept` whether it is in the share that goes on,
 -- one in `reduction_factor`. Of the arm's `unstopped` trials, `n` have a value at the rung. Arms without ASHA, and rungs
@@ -14,8 +14,7 @@ WITH rungs AS (
     WHERE scheduler = 'asha' AND reduction_factor > 1),
 free AS (
     SELECT study_id, arm_id, trial_key, epochs, sign, count(*) OVER (PARTITION BY study_id, arm_id) AS unstopped,
-           sign * CASE WHEN status = 'completed' THEN coalesce(val_metric, trivial_score)
-                       ELSE trivial_score END AS at_end
+           sign * validation_score AS at_end
     FROM arm_trials
     WHERE stage IN ('default', 'random') AND ended AND status <> 'stopped'),
 values_at AS (
@@ -40,9 +39,9 @@ correlated AS (
            arg_min(place, (end_rank, place)) AS place_of_best
     FROM ranked
     GROUP BY study_id, arm_id, rung)
-SELECT study_id, a.mode, a.workload, coalesce(a.method, a.quantizer) AS method, a.weight_bits, a.activation_bits,
-       a.optimizer, a.repeat, c.rung, c.reduction_factor, c.n, c.spearman, c.place_of_best,
-       c.place_of_best <= ceil(c.n / c.reduction_factor) AS kept, c.unstopped
-FROM correlated c JOIN arms a USING (study_id, arm_id)
+SELECT study_id, a.mode, a.workload, a.method, a.weight_bits, a.activation_bits, a.optimizer, a.repeat, c.rung,
+       c.reduction_factor, c.n, c.spearman, c.place_of_best, c.place_of_best <= ceil(c.n / c.reduction_factor) AS kept,
+       c.unstopped
+FROM correlated c JOIN board_arms a USING (study_id, arm_id)
 WHERE c.n >= 3
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, repeat, rung

@@ -123,6 +123,21 @@ def test_an_arm_that_may_change_the_answer_is_waited_for() -> None:
     assert bench.start() == [] and "in 2 of 6 arms" in str(bench.errors[0])
 
 
+def test_arms_whose_start_is_still_made_are_waited_for() -> None:
+    bench = Bench(study(repeats=2, repeat={"varies": ["start"]}))
+    assert bench.start() == ["pretrain"] * 2
+    first, late = bench.live
+    bench.end(first)
+    assert bench.start() == ["default"] * 5 + ["random"] * 35
+    for plan in [plan for plan in bench.live if plan is not late]:
+        bench.end(plan)
+    assert bench.start() == [] and not bench.errors, "five of ten arms have ended"
+    bench.end(late)
+    bench.start()
+    bench.end_all()
+    assert bench.start() == [] and "in 0 of 10 arms" in str(bench.errors[0])
+
+
 def test_where_no_rung_holds_the_advice_is_to_stop_nothing() -> None:
     bench = Bench(study(), lambda plan, epoch: early(plan, 6 if epoch == 6 else 1))
     bench.until_random()

@@ -180,13 +180,9 @@ class Recorded:
 
     def unstopped(self, arm: Arm) -> list[Unstopped]:
         """Return the arm's own default and random trials, which nothing stopped."""
-        groups = (self.groups[key] for key in keys_of(arm))
-        own = (trial for group in groups for trial in group.trials if trial.arm_id == arm.arm_id)
-        return [
-            unstopped(trial.curve, self.objective)
-            for trial in own
-            if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED
-        ]
+        own = (trial for key in keys_of(arm) for trial in self.groups[key].trials if trial.arm_id == arm.arm_id)
+        free = (trial for trial in own if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED)
+        return [unstopped(trial.curve, self.objective) for trial in free]
 
 
 def keys_of(arm: Arm) -> list[Key]:
@@ -197,7 +193,7 @@ def keys_of(arm: Arm) -> list[Key]:
 def unstopped(curve: Curve, objective: Objective) -> Unstopped:
     """Return a curve as evidence on rungs; one that diverged ends with the score of the constant predictor."""
     signed = [None if metric is None else objective.of(metric) for metric in curve.metrics]
-    return Unstopped(signed, objective.of(objective.trivial if curve.end is None else curve.end))
+    return Unstopped(signed, objective.score_of({"status": curve.status, "val_metric": curve.end}))
 
 
 def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:

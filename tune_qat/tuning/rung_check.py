@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_qat.config import UsageError
-from tune_qat.config.statuses import COMPLETED, DEFAULT, RANDOM, SEARCH, STOPPED
+from tune_qat.config.statuses import DEFAULT, RANDOM, SEARCH, STOPPED
 from tune_qat.results.early_stopping import ARMS, SHARE, TRIALS, Kept, Unstopped, earliest_that_holds, kept_at
 from tune_qat.study import Study
 from tune_qat.tuning.arm import ArmState
@@ -44,7 +44,7 @@ class RungCheck:
 
     def begin(self) -> None:
         """Check by the record where that decides, so that a study that was refused is so before anything starts."""
-        if not self.queue.open:
+        if self._passes is not None or not self.queue.open:
             return
         metrics: defaultdict[str, dict[int, float | None]] = defaultdict(dict)
         if self._asked() and self._ended():
@@ -84,8 +84,10 @@ class RungCheck:
 
     def _asked(self) -> bool:
         """Return whether ASHA will look at a trial that is still to come."""
-        states = self.queue.arms.values()
-        return bool(self.queue.study.rungs) and any(one.ended(SEARCH) < one.planned(SEARCH) for one in states)
+        study, open_ = self.queue.study, self.queue.arms
+        states = (open_.get(arm.arm_id) for arm in study.arms())
+        left = any(one is None or one.ended(SEARCH) < one.planned(SEARCH) for one in states)
+        return bool(study.rungs and study.stages.search) and left
 
     def _ended(self) -> list[ArmState]:
         """Return the arms whose default and random trials have all ended."""
@@ -94,9 +96,10 @@ class RungCheck:
         ]
 
     def _coming(self) -> int:
-        """Count the other arms, if they plan enough trials to count."""
-        others = (state for arm_id, state in self.queue.arms.items() if arm_id not in self._arms)
-        return sum(sum(state.planned(stage) for stage in FREE) >= TRIALS for state in others)
+        """Count the other arms, if they plan enough trials to count; the start of some may not be known yet."""
+        study = self.queue.study
+        others = (study.planned(arm) for arm in study.arms() if arm.arm_id not in self._arms)
+        return sum(sum(planned[stage] for stage in FREE) >= TRIALS for planned in others)
 
     def _goes_on(self) -> str:
         """Say why a study goes on whose rung is refuted; nothing if it does not."""
@@ -118,9 +121,9 @@ def unstopped(state: ArmState, metrics: Callable[[str], Metrics]) -> list[Unstop
     found, objective = [], state.objective
     for key, (plan, row) in state.done.items():
         if plan.stage in FREE and row["status"] != STOPPED:
-            at, last = metrics(key), row["val_metric"] if row["status"] == COMPLETED else None
+            at = metrics(key)
             signed = [None if at.get(n) is None else objective.of(at[n]) for n in range(1, plan.config.epochs + 1)]
-            found.append(Unstopped(signed, objective.of(objective.trivial if last is None else last)))
+            found.append(Unstopped(signed, objective.score_of(row)))
     return found
 
 
