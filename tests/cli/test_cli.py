@@ -458,7 +458,8 @@ class TestReading:
     def test_query_lists_its_questions_without_a_record(self, tune_qat: Any) -> None:
         done = tune_qat("query", "--list")
         assert done.code == 0
-        assert [line.split()[0] for line in done.out.splitlines()] == list(analysis.queries())
+        listed = [line.split()[0] for line in done.out.splitlines()]
+        assert listed == [*analysis.queries(), "verdicts", "badges"]
 
         assert tune_qat("query", "nowhere", "--list") == done
 

@@ -47,8 +47,9 @@ class DatasetConformance:
         assert spec is data.get_spec(self.name)
         assert spec.summary
         assert bool(spec.layout) == bool(spec.how_to_get)
-        assert set(dataset.options) == set(spec.options) >= {"split_seed"}
-        assert dataset.options == {**spec.options, **self.options}
+        assert set(spec.options) >= {"split_seed", "val_seed"}
+        assert dataset.options == data.resolve_options(spec, self.options)
+        assert {**spec.options, **self.options} == {**spec.options, **dataset.options}
 
     def test_three_splits_and_no_sample_in_two(self, dataset: Dataset) -> None:
         assert set(dataset.splits) == {"train", "val", "test"}

@@ -157,7 +157,7 @@ class TestTraining:
 
         training.task.evaluate = watched  # type: ignore[method-assign]  # on this task alone
         next(training.epochs())
-        (evaluated,) = seen
+        _, evaluated = seen  # the first one is before the first step
         saved = training.state_dict()["model"]
         for (key, parameter), at in zip(training.model.named_parameters(), evaluated, strict=True):
             assert torch.equal(saved[key], at)

@@ -238,7 +238,7 @@ class TestRungs:
     @pytest.mark.parametrize("name", bundled())
     def test_no_bundled_study_has_an_early_one_behind_a_trained_start(self, name: str) -> None:
         study = Study.load(name)
-        assert study.asha.enabled
+        assert study.asha.enabled or study.repeat, "studies that are to carry a claim may stop nothing"
         assert study.training.init == "scratch" or 2 * study.first_rung >= study.training.epochs
 
     @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
 from tune_qat.storage.paths import StoragePath
 
 DAMAGED = "It is damaged or was not written by this program; `tune-qat run` sets it aside and runs its trial again."
+LISTS = ("recipe_hashes_json", "varies_json", "versions_json", "test_images_json")
+"""Columns of JSON lists; the others whose names end alike are of objects."""
 _ONE_FILE = ("studies", "arms")
 """Tables of which a study has one file."""
 
@@ -75,7 +77,7 @@ def check_rows(path: StoragePath, rows: pa.Table) -> None:
         if column.null_count and not field.nullable:
             raise _unsound(path, f"has a NULL in column {field.name!r}")
         if field.name.endswith("_json"):
-            kind = list if field.name == "recipe_hashes_json" else dict
+            kind = list if field.name in LISTS else dict
             wrong = [text for text in column.to_pylist() if text is not None and not _is_json(text, kind)]
             if wrong:
                 what = "list" if kind is list else "object"

@@ -14,7 +14,7 @@ _MOVES_NOTHING = "sgd"
 
 
 def worsened_starts_of(study: Study) -> list[Start]:
-    """Group the repeats of worsened controls by the weights that they begin from."""
+    """Return the starts of worsened controls, each with the repeats whose arms begin from it."""
     made_of = {repeat: number for number, start in enumerate(starts_of(study)) for repeat in start.repeats}
     found: dict[tuple[object, ...], Start] = {}
     for arm in {(arm.control_for, arm.repeat): arm for arm in study.arms() if arm.control}.values():
