@@ -1,6 +1,6 @@
 """Searches of one optimizer that differ in luck alone, really trained: what the null study draws from.
 
-python -m benchmarks.null_searches [--groups N] [--copies N] [-o FILE]
+python -m benchmarks.null_searches [--groups N] [--copies N] [--processes N] [-o FILE]
 
 Each group is a repeat with a start, a subset, a validation split and an order of its own; each copy in it is a whole
 search with a design of its own, as the arms of a repeat are: 16 Sobol points of the learning rate, the documented
@@ -10,8 +10,10 @@ a command that was stopped goes on with the next group.
 """
 
 import argparse
+import multiprocessing
 import tempfile
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,28 +103,28 @@ class Group:
         return training
 
 
-def searches(groups: range, copies: int) -> Iterator[pd.DataFrame]:
-    """Yield the retrain trials of all copies of each group."""
+def searches(number: int, copies: int) -> pd.DataFrame:
+    """Train all copies of a group; a row for each retrain trial."""
     with tempfile.TemporaryDirectory() as folder, thread_count(1):
-        for number in groups:
-            group = Group(number, Path(folder))
-            yield pd.DataFrame([row for copy in range(copies) for row in group.search(copy)])
+        group = Group(number, Path(folder))
+        return pd.DataFrame([row for copy in range(copies) for row in group.search(copy)])
 
 
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     given.add_argument("--groups", type=int, default=20)
     given.add_argument("--copies", type=int, default=12)
+    given.add_argument("--processes", type=int, default=1)
     given.add_argument("-o", "--output", type=Path, default=SEARCHES)
     asked = given.parse_args()
     known = pd.read_csv(asked.output) if asked.output.exists() else pd.DataFrame()
     done = int(known["group"].max()) + 1 if len(known) else 0
-    for found in searches(range(done, asked.groups), asked.copies) if done < asked.groups else ():
-        known = pd.concat([known, found], ignore_index=True)
-        known.to_csv(asked.output, index=False)
-        print(
-            f"group {known['group'].max()}: test {found['test_metric'].mean():.4f} +- {found['test_metric'].std():.4f}"
-        )
+    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(partial(searches, copies=asked.copies), range(done, asked.groups)):
+            known = pd.concat([known, found], ignore_index=True)
+            known.to_csv(asked.output, index=False)
+            mean, deviation = found["test_metric"].mean(), found["test_metric"].std()
+            print(f"group {known['group'].max()}: test {mean:.4f} +- {deviation:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.floating]
 ARMS = 10
 SEEDS = 2
 BAR = 0.05
-DESIGNS = ((1, 10), (1, SEEDS), (2, SEEDS), (4, SEEDS), (6, SEEDS))
+DESIGNS = ((1, 10), (1, SEEDS), (2, SEEDS), (3, SEEDS), (4, SEEDS), (6, SEEDS))
 """Repeats, and retrain seeds of each search."""
 AT_ONCE = 200
 FACTS = {"mode": "comparison", "workload": "lenet5-digits", "method": "lsq", "weight_bits": 4, "activation_bits": 4}
