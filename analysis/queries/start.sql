@@ -20,10 +20,12 @@ pretrained AS (
     -- Starts of worsened controls are made of this one.
     WHERE stage = 'pretrain' AND status = 'completed' AND params_json ->> '$.worsening' IS NULL GROUP BY study_id)
 SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
-       CASE WHEN b.init = 'pretrain' THEN s.definition_json ->> '$.pretrain.optimizer' END AS pretrained_by,
+       CASE WHEN b.init = 'pretrain' THEN coalesce(b.starts, s.definition_json ->> '$.pretrain.optimizer') END
+           AS pretrained_by,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END
            AS pretrain_epochs,
-       CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.learning_rate' AS DOUBLE) END
+       CASE WHEN b.init = 'pretrain' AND b.starts IS NULL
+            THEN CAST(s.definition_json ->> '$.pretrain.learning_rate' AS DOUBLE) END
            AS pretrain_learning_rate,
        p.pretrain_val_metric, b.metric, b.unit, b.sign, b.margin,
        CAST(s.definition_json ->> '$.judgement.alpha' AS DOUBLE) AS alpha,

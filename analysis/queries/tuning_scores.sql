@@ -10,7 +10,7 @@ SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer
        validation_score AS score,
        CASE WHEN status = 'stopped' THEN val_metric END AS stopped_metric,
        metric, unit, sign, margin, trivial_score AS trivial, params_json,
-       repeat, trial_number, sampler_seed, design, init, base_optimizer,
+       repeat, trial_number, sampler_seed, if(source = 'sobol', 'sobol', design) AS design, init, base_optimizer,
        max(learning_rate) FILTER (stage = 'default') OVER (PARTITION BY study_id, arm_id, optimizer)
            AS default_learning_rate
 FROM arm_trials

@@ -116,7 +116,7 @@ QUANTIZATION = Block(
         ),
         of_question(
             "quantization_effect",
-            "Lost less than the reference optimizer, paired by seed",
+            "Lost less than the reference, or than the median of the board, paired by seed",
             "quantization_effect",
             figure=figures.quantization_effect,
             missing=compared,

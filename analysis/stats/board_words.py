@@ -36,14 +36,15 @@ def over_boards(
     for kind, of_kind in told.groupby("kind", sort=False):
         several = int(of_kind["boards"].max())
         found = of_margins(list(of_kind.itertuples()), alpha, tests) if scope.of_optimizers else ""
+        where = "On this board" if several == 1 else f"On these {several} boards"
         heads = {
-            AT_BITS: f"On these {several} boards at {bits} bits",
-            CHANGE: f"On these {several} boards, from 32/32 to {bits} bits",
-            AGAINST_WORSENED: f"On these {several} boards, from the worsened 32/32 to {bits} bits",
+            AT_BITS: f"{where} at {bits} bits",
+            CHANGE: f"{where}, from 32/32 to {bits} bits",
+            AGAINST_WORSENED: f"{where}, from the worsened 32/32 to {bits} bits",
         }
         if kind in LEVELS:
             yield STEPS, f"{LEVELS[kind]}, at {bits} bits: {_steps(of_kind, scope)}{found}."
-        elif several > 1 and not (still and kind == CHANGE):
+        elif kind == AGAINST_WORSENED or (several > 1 and not (still and kind == CHANGE)):
             yield BOARDS, f"{heads[str(kind)]}: {_pairs(of_kind, scope, gains=kind != AT_BITS)}{found}."
 
 

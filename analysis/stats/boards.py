@@ -48,7 +48,14 @@ def wholes(scores: pd.DataFrame) -> pd.DataFrame:
     whole = scores["whole"].where(scores["whole"].notna(), scores["study_id"])
     named = scores.assign(whole=whole)
     same = ["whole", "mode", "workload", "init"]
-    pieces = named.groupby([*same, *BOARD[3:]], dropna=False)["study_id"].transform("nunique") > 1
+    board = [*same, *BOARD[3:]]
+    pieces = named.groupby(board, dropna=False)["study_id"].transform("nunique") > 1
+    # Files that hold the same repeat of an optimizer are no blocks of one board: their data or recipe differ.
+    own = named["study_id"].where(~named["copied"].astype(bool))
+    twice = (
+        own.groupby([named[name] for name in [*board, "optimizer", "repeat"]], dropna=False).transform("nunique") > 1
+    )
+    pieces &= ~twice.groupby([named[name] for name in board], dropna=False).transform("any")
     if not pieces.any():
         return named
     split = pieces.groupby([named[name] for name in same], dropna=False).transform("any")

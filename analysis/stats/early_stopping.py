@@ -4,14 +4,16 @@ from analysis.answers import Answers
 from analysis.stats.badge_checks import BAD, GOOD, UNKNOWN, Finding
 from tune_qat.results.early_stopping import ARMS, SHARE, TRIALS, Kept
 
-SETTINGS = "SELECT DISTINCT study_id, scheduler, max_epochs FROM arms ORDER BY ALL"
+SETTINGS = """SELECT DISTINCT study_id, scheduler, max_epochs, grace_epochs, planned_search
+FROM arms ORDER BY ALL"""
 
 
 def keeps_best(asked: Answers, study_id: str) -> Finding:
     """Check whether the default and random trials, which nothing stops, refute ASHA's first rung."""
     arms = asked.frame(SETTINGS)
     arms = arms[arms["study_id"] == study_id]
-    if (arms["scheduler"] == "none").all():
+    idle = (arms["planned_search"] == 0) | (arms["grace_epochs"] >= arms["max_epochs"])
+    if ((arms["scheduler"] == "none") | idle).all():
         return GOOD, "Nothing is stopped early."
     rows = asked.frame("rung_correlation")
     rows = rows[rows["study_id"] == study_id]

@@ -120,9 +120,9 @@ def drawn(tables: Tables) -> list[Verdict]:
 
 def _over_boards(tables: Tables) -> Iterator[Verdict]:
     """Yield what the boards of each whole study tell together, by bits."""
-    for (whole, weight, activation), rows in tables.pooled.groupby(
-        ["whole", "weight_bits", "activation_bits"], sort=False
-    ):
+    # The control's own rows have no sentence: what is told against it is a row of the quantized boards.
+    pooled = tables.pooled[tables.pooled["control_for"].isna()] if len(tables.pooled) else tables.pooled
+    for (whole, weight, activation), rows in pooled.groupby(["whole", "weight_bits", "activation_bits"], sort=False):
         keys = [key for key, name in tables.wholes.items() if name == whole and key[-2:] == (weight, activation)]
         known = [tables.scopes[key] for key in keys if key in tables.standing]
         if not known:

@@ -78,7 +78,8 @@ def _title(study: Study, outcome: "Outcome") -> str:
             f"Study {study.name}, {minutes}: the best configuration found over all optimizers, test split. "
             "One search over all of them: this is no ranking of optimizers."
         )
-    return f"Study {study.name}, {minutes}: test split, mean over seeds with its 95 % interval."
+    over = "repeats" if study.repeats > 1 else "seeds"
+    return f"Study {study.name}, {minutes}: test split, mean over {over} with its 95 % interval."
 
 
 def _why(outcome: "Outcome") -> str:

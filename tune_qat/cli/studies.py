@@ -51,6 +51,7 @@ def list_() -> None:
 def plan(
     space: Space,
     results: Annotated[str, typer.Option(help="Record to estimate minutes from.")] = "results",
+    data_dir: DataDir = None,
     overrides: Overrides = None,
     trials: Trials = None,
 ) -> None:
@@ -66,6 +67,15 @@ def plan(
         from tune_qat.tuning.checks import check_batches_of_one
 
         check_batches_of_one(study)
+    if study.repeat is not None and "subset" in study.repeat.varies:
+        from tune_qat.tuning.overlap import load_works
+
+        try:
+            load_works(study, data_dir)
+        except UsageError:
+            raise
+        except TuneQatError:
+            pass  # the data is not here: `run` looks at its subsets
     with naming_damage(folder):
         text = describe(study, folder)
     print(text)

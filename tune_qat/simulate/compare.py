@@ -1,7 +1,7 @@
 """Comparison of ASHA settings on one study, over several seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -80,7 +80,9 @@ def compare(
     """
     earliest = earliest_that_holds(evidence, study.training.epochs, study.asha.reduction_factor)
     for changed, own in settings(study, earliest.rung if earliest else None):
-        seeded = (changed.model_copy(update={"seed": study.seed + 1 + offset}) for offset in range(seeds))
+        # The designs that the study began with are those of its own seed.
+        free = changed.going_on(replace(changed.begun, design_seeds={}))
+        seeded = (free.model_copy(update={"seed": study.seed + 1 + offset}) for offset in range(seeds))
         done = (simulate(one, curves, workers=workers, time_budget=time_budget) for one in seeded)
         first = kept_at(changed.first_rung, evidence, changed.asha.reduction_factor) if changed.rungs else None
         yield _means(changed, own, done, first)

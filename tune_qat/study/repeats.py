@@ -79,6 +79,8 @@ def check_repeats(
 ) -> None:
     """Check what repeats vary. `options` are those of the file for the dataset, `known` all that it takes."""
     varies = part.varies if part else []
+    if starts and init != "pretrain":
+        raise rule_error("pretrain.starts", f'are trained with training.init = "pretrain", but it is "{init}"')
     if starts and "start" not in varies:
         raise rule_error("pretrain.starts", 'alternate over repeats, so that repeat.varies must have "start"')
     if starts and repeats % len(starts):

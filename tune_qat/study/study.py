@@ -13,7 +13,7 @@ from tune_qat.study.arms import OWN_RATE, Arm
 from tune_qat.study.file import load_study
 from tune_qat.study.keys import StudyKeys
 from tune_qat.study.mistakes import reported_at
-from tune_qat.study.repeats import check_repeats
+from tune_qat.study.repeats import SEEDS_APART, check_repeats
 from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, check_space
 
 
@@ -127,7 +127,7 @@ class Study(StudyKeys):
             {**self.space.fixed.get(optimizer, {}), **values},
             arm.repeat,
             seed=seed,
-            init_seed=self._init_seed(arm, seed),
+            init_seed=self.init_seed(arm, seed),
             scheme=scheme,
             learning_rate=learning_rate,
             weight_decay_factor=self.quantization.weight_decay_factors.get(str(scheme.weight_bits), 1.0),
@@ -143,10 +143,11 @@ class Study(StudyKeys):
             else self.quantizer_optimizer or steps.step_optimizer(arm.step_optimizer, step_rate),
         )
 
-    def _init_seed(self, arm: Arm, seed: int) -> int:
-        """Give the seed of initial weights: the repeat's, and its own to a trial with a fresh seed."""
+    def init_seed(self, arm: Arm, seed: int) -> int:
+        """Give the seed of initial weights: as far from the repeat's as the trial's seed is from the repeat's."""
         drawn = self.drawn(arm.repeat)
-        return drawn.init_seed if seed == drawn.trial_seed else seed
+        after = seed - drawn.trial_seed
+        return drawn.init_seed + after if 0 <= after < SEEDS_APART else seed
 
     def recipes(self, arm: Arm) -> list[str]:
         """Hash the recipes that trials of the arm have."""

@@ -251,7 +251,10 @@ class ArmState:
         """Plan the configurations of these trials with each seed; planned once, until these are others."""
         keys = [plan.trial_key for plan, _ in chosen]
         if self._again.get(stage, ([], []))[0] != keys:
-            runs = [(plan, replace(plan.config, seed=seed, init_seed=seed)) for plan, _ in chosen for seed in seeds]
+            both = [(seed, self._study.init_seed(self.arm, seed)) for seed in seeds]
+            runs = [
+                (plan, replace(plan.config, seed=seed, init_seed=init)) for plan, _ in chosen for seed, init in both
+            ]
             of_config = partial(self._planner.of_config, arm_id=self.arm.arm_id, stage=stage)
             plans = [of_config(config, values=plan.values, number=at) for at, (plan, config) in enumerate(runs)]
             self._again[stage] = keys, plans

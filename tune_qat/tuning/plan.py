@@ -1,7 +1,7 @@
 """Planned trials, and the test whether a recorded trial is the same as a planned one."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -66,15 +66,20 @@ class DataDraws(Generic[K]):
     by_options: Mapping[str, K]
 
     @classmethod
-    def of_study(cls, study: Study, load: Callable[[Mapping[str, Any]], K]) -> "DataDraws[K]":
-        """Load the data of each repeat; the same data once."""
-        options = [study.data_options(repeat) for repeat in study.repeat_numbers]
+    def of_study(
+        cls, study: Study, load: Callable[[Mapping[str, Any]], K], repeats: Iterable[int] | None = None
+    ) -> "DataDraws[K]":
+        """Load the data of each of these repeats, or of all that the file has; the same data once."""
+        options = [study.data_options(repeat) for repeat in repeats or study.repeat_numbers]
         return cls({_options_key(one): load(one) for one in {_options_key(one): one for one in options}.values()})
 
     @property
     def first(self) -> K:
         """The data of the first repeat; draws differ in nothing but subset and validation split."""
         return next(iter(self.by_options.values()))
+
+    def __contains__(self, options: Mapping[str, Any]) -> bool:
+        return _options_key(options) in self.by_options
 
     def of(self, options: Mapping[str, Any]) -> K:
         """Return the data with these options."""

@@ -47,6 +47,8 @@ class StudyQueue:
         """Trials that have lost their process; they go on before any other, also in a closed queue."""
         self.may_search: Callable[[], bool] = lambda: True
         """Tells whether the search may start; asked once all arms are there and have begun the stages before."""
+        self.on_open: Callable[[list[ArmState]], Any] = lambda arms: None
+        """Called with the arms that begin once their start is known, and what is recorded of them."""
         self._open_arms()
 
     @property
@@ -186,6 +188,7 @@ class StudyQueue:
         for row in self._record if added else ():
             if row["arm_id"] in added:
                 self.arms[row["arm_id"]].take(row)
+        self.on_open([state for arm_id, state in self.arms.items() if arm_id in added])
 
     def _first(self, next_of: Callable[[ArmState], PlannedTrial | None]) -> PlannedTrial | None:
         """Start a trial of the arm with the fewest so far, so that arms advance together."""

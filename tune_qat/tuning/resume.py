@@ -1,9 +1,10 @@
 """State of a run from its record, for a study that is resumed and for a simulated one."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from tune_qat.config.statuses import COMPLETED, FAILED, KEPT_STAGES, RUNNING, SEARCH
+from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.asha import STOP, STOPPED_BY_ASHA
 from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.queue import StudyQueue
@@ -11,9 +12,9 @@ from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.trial_record import TrialRecord
 
 
-def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
-    """Write the missing final row of trials whose last epoch is already recorded."""
-    for state in queue.arms.values():
+def finish_rows(queue: StudyQueue, record: TrialRecord, arms: Sequence[ArmState] | None = None) -> None:
+    """Write the missing final row of trials whose last epoch is already recorded, of these arms or of all."""
+    for state in queue.arms.values() if arms is None else arms:
         for key, plan in list(state.cut_off.items()):
             epochs = record.epochs_of(key)
             if not epochs:
@@ -30,15 +31,18 @@ def finish_rows(queue: StudyQueue, record: TrialRecord) -> None:
                 _end(queue, record, plan, status, reason, report)
 
 
-def refill(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord) -> None:
-    """Put the recorded objectives of the search stage into the rungs, and judge trials that were cut off.
+def refill(
+    scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord, arms: Sequence[ArmState] | None = None
+) -> None:
+    """Put the recorded objectives of the search stage, of these arms or of all, into the rungs; judge cut-off trials.
 
     First the values of ended trials, then those that were judged before, so that each epoch without a decision is
     judged against all that came before it. Of several cut-off trials the older one is judged first. A stop ends the
     trial.
     """
-    recorded = _objectives(queue, record)
-    for state in queue.arms.values():
+    states = [*queue.arms.values()] if arms is None else arms
+    recorded = _objectives(queue, record, states)
+    for state in states:
         for key, (plan, row) in state.done.items():
             # The last epoch of a trial that failed may never have been reported.
             judged = record.decisions_of(key) if row["status"] in FAILED else None
@@ -61,10 +65,12 @@ def judge_lost(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord
         scheduler.judge(plan.arm_id, plan.trial_key, values)
 
 
-def _objectives(queue: StudyQueue, record: TrialRecord) -> dict[str, list[tuple[int, float]]]:
+def _objectives(
+    queue: StudyQueue, record: TrialRecord, states: Sequence[ArmState]
+) -> dict[str, list[tuple[int, float]]]:
     """Read (epoch, objective) of the recorded epochs of the search stage, by trial key."""
     found: dict[str, dict[int, float]] = {}
-    for state in queue.arms.values():
+    for state in states:
         plans = [*state.cut_off.values(), *(plan for plan, _ in state.done.values())]
         found.update((plan.trial_key, {}) for plan in plans if plan.stage == SEARCH)
     for key, epoch, metric in record.searched_epochs() if found else ():

@@ -16,7 +16,6 @@ from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.study.used_up import used_up
-from tune_qat.training import workload
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
@@ -34,7 +33,7 @@ from tune_qat.tuning.cluster.connect import Resources, cluster, resources
 from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.gpu.probe import share_of_gpu
-from tune_qat.tuning.overlap import check_subsets
+from tune_qat.tuning.overlap import load_works
 from tune_qat.tuning.plan import DataDraws
 from tune_qat.tuning.session import Outcome, Session
 from tune_qat.tuning.signals import Stops, end_process, stops
@@ -137,15 +136,6 @@ def _refuse_imported(results: StoragePath, study_id: str) -> None:
         raise
     except TuneQatError:
         pass  # a damaged file: `repair` sets it aside later
-
-
-def load_works(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
-    """Load the study's workload, with the data of each repeat, and check that subsets are as the study wants them."""
-    wanted = study.workload
-    load = partial(workload.load, wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir)
-    works = DataDraws.of_study(study, lambda options: load(options=options))
-    check_subsets(study, works)
-    return works
 
 
 def _checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:

@@ -26,6 +26,7 @@ from tune_qat.study import Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
+from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.budget import Budget, Meter, Spent
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
@@ -193,6 +194,13 @@ class Session:
         self._forget_checkpoints()
         scheduler = StudyScheduler(self.study, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue, self.record)
+
+        def opened(arms: list[ArmState]) -> None:
+            # Of a start that was made again: its arms have recorded trials.
+            resume.finish_rows(self.queue, self.record, arms)
+            resume.refill(scheduler, self.queue, self.record, arms)
+
+        self.queue.on_open = opened
         self.searcher.on_loss = partial(resume.judge_lost, scheduler, self.queue, self.record)
         self._take_over.stops = lambda plan, *value: scheduler.judge(plan.arm_id, plan.trial_key, [value])
         return scheduler
