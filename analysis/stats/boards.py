@@ -40,7 +40,8 @@ def wholes(scores: pd.DataFrame) -> pd.DataFrame:
     A whole study may lie in several files, each with repeats of its own. Where two of them hold the same board (same
     workload, method, bits and start), `study_id` is the whole's name in all of its boards of that workload, with the
     kind of start behind it where boards of several kinds are in such pieces. All other rows stay as they are.
-    Runs that one study has taken over from another of the results count once.
+    Runs that one study has taken over from another of the results count once. Two files that hold the same repeat of an
+    optimizer are no blocks of one board, since their data or recipe differ: both stay as they are.
 
     Args:
         scores: rows of `retrain_scores`.

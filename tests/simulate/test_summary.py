@@ -14,6 +14,7 @@ from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import Run, simulate
 from tune_qat.study import Arm
+from tune_qat.study.begun import Begun
 from tune_qat.tuning.objective import Objective
 
 
@@ -151,3 +152,10 @@ def test_every_setting_has_the_same_seeds_and_asha_saves_epochs() -> None:
     alone = [simulate(study.model_copy(update={"seed": seed}), ClosedForm.of(study), workers=2) for seed in (1, 2)]
     own = next(one for one in found if one.own)
     assert own.epochs == sum(summary.cost(one)["epochs"] for one in alone) / 2
+
+
+def test_seeds_of_a_study_that_was_begun_draw_other_designs() -> None:
+    study = small()
+    begun = study.going_on(Begun(design_seeds={arm.arm_id: 1 for arm in study.arms()}))
+    found = next(compare(begun, ClosedForm.of(study), [], workers=2, seeds=2))
+    assert found.error is not None and found.error > 0

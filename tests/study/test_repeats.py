@@ -126,6 +126,14 @@ PATH = {"epochs": 3, "init": "path", "init_path": "start.pt"}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {
+                "varies": ALL,
+                "training": {"epochs": 3, "init": "scratch"},
+                "pretrain": {"batch_size": 32, "epochs": 2, "starts": STARTS},
+            },
+            'pretrain.starts: are trained with training.init = "pretrain", but it is "scratch"',
+        ),
         ({"varies": ["design"]}, 'repeat.varies: needs "order" beside "design"'),
         ({"varies": ["order", "order"]}, "each may appear once"),
         ({"varies": ALL, "mode": "joint"}, "repeat.varies: is for mode"),

@@ -15,7 +15,7 @@ from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.tuning.objective import Objective
-from tune_qat.tuning.overlap import check_subsets, subset_overlaps
+from tune_qat.tuning.overlap import check_subsets, load_works, subset_overlaps
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner
 from tune_qat.tuning.queue import StudyQueue
 
@@ -135,3 +135,38 @@ class TestSubsets:
     def test_of_other_repeats_have_nothing_to_do_with_studies_without(self) -> None:
         study = tiny_study()
         assert subset_overlaps(study, works_of(study)) == {}
+
+    def test_of_another_file_of_the_whole_study_count_as_well(self) -> None:
+        later = study_of(repeats=2, limit=500, varies=["start", "subset", "order"], repeat={"first": 2})
+        works = load_works(later, None)
+        one, two, three = ({*works.of(later.data_options(n)).dataset.train_index.tolist()} for n in range(3))
+        assert not one & two and one & three, "two of them fit"
+        assert subset_overlaps(later, works) == {
+            1: len(two & three) / 500,
+            2: max(len(three & one), len(three & two)) / 500,
+        }
+        disjoint = study_of(repeats=2, limit=500, repeat={"first": 2, "disjoint": True})
+        with pytest.raises(UsageError, match="is too little"):
+            load_works(disjoint, None)
+
+
+def test_a_start_that_is_made_again_opens_arms_that_know_their_rungs(tmp_path: Path) -> None:
+    """The checkpoint of the start is gone while a search trial is cut off: what the others had counts at its rungs."""
+    study = tiny_study(
+        quantization={"bits": [[4, 4]]},
+        space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}},
+        stages={"default": True, "search": 3, "retrain": 0},
+        asha={"grace_epochs": 1},
+    )
+
+    def kill(plan: PlannedTrial, report: dict[str, Any]) -> None:
+        if plan.stage == "search" and plan.number == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_here(study, tmp_path, watch=kill)
+    start = next(row for row in read_rows(tmp_path, "trials") if row["stage"] == "pretrain")
+    checkpoint_path(tmp_path, "tiny", start["trial_key"]).unlink()
+    run_here(study, tmp_path)
+    decisions = [row for row in read_rows(tmp_path, "decisions") if row["rung"] == 1]
+    assert [row["n_in_rung"] for row in sorted(decisions, key=lambda row: row["decided_at"])] == [0, 1, 2]

@@ -18,7 +18,7 @@ from tune_qat.cli.options import (
     read_seconds,
     read_study,
 )
-from tune_qat.config import Interrupted, UsageError
+from tune_qat.config import Interrupted, TuneQatError, UsageError
 from tune_qat.storage.paths import refuse_secrets, storage_path
 
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")]

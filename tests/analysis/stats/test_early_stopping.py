@@ -55,6 +55,14 @@ def test_without_early_stopping_nothing_is_lost(tmp_path: Path) -> None:
     assert found(tmp_path) == (GOOD, "Nothing is stopped early.")
 
 
+@pytest.mark.parametrize("idle", [{"planned_search": 0}, {"grace_epochs": 4}], ids=["no search", "no rung"])
+def test_where_nothing_is_searched_nothing_is_lost(tmp_path: Path, idle: dict[str, Any]) -> None:
+    study = SmallStudy(tmp_path, "s")
+    for number in range(5):
+        arm(study, number, kept=False, **idle)
+    assert found(tmp_path) == (GOOD, "Nothing is stopped early.")
+
+
 def test_repeats_are_arms_of_their_own_and_a_joint_arm_is_one(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path, "s")
     for repeat in range(5):
