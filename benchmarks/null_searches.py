@@ -5,7 +5,7 @@ python -m benchmarks.null_searches [--groups N] [--copies N] [--processes N] [-o
 Each group is a repeat with a start, a subset, a validation split and an order of its own; each copy in it is a whole
 search with a design of its own, as the arms of a repeat are: 16 Sobol points of the learning rate, the documented
 default, the best three again with two seeds, the chosen configuration with ten fresh seeds on test data. LeNet-5 on
-digits at 4/4 bits, adam. About half an hour of one core for the 20 groups of 12 copies that are asked for by default;
+digits at 4/4 bits, adam. About 25 minutes on two cores for the 20 groups of 12 copies that are asked for by default;
 a command that was stopped goes on with the next group.
 """
 

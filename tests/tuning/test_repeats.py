@@ -138,7 +138,7 @@ class TestSubsets:
 
     def test_of_another_file_of_the_whole_study_count_as_well(self) -> None:
         later = study_of(repeats=2, limit=500, varies=["start", "subset", "order"], repeat={"first": 2})
-        works = load_works(later, None)
+        works: Any = load_works(later, None)
         one, two, three = ({*works.of(later.data_options(n)).dataset.train_index.tolist()} for n in range(3))
         assert not one & two and one & three, "two of them fit"
         assert subset_overlaps(later, works) == {
