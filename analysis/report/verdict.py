@@ -15,7 +15,7 @@ def verdict(answers: Answers) -> list[dict[str, Any]]:
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     said, studies = verdicts(answers), studies_of(answers)
-    several = len({one.method for one in said if one.weight_bits != 32}) > 1
+    several = len({one.method for one in said if one.weight_bits != 32 and one.method}) > 1
     for one in said:
         shown = found.setdefault(
             (one.study_id, one.workload),
@@ -28,7 +28,7 @@ def verdict(answers: Answers) -> list[dict[str, Any]]:
         )
         bits = "any bits" if one.weight_bits is None else f"{one.weight_bits}/{one.activation_bits}"
         plain = one.weight_bits == 32 and " for " not in str(one.method)
-        label = f"{one.method} {bits}" if (several or one.weight_bits == 32) and not plain else bits
+        label = f"{one.method} {bits}" if one.method and (several or one.weight_bits == 32) and not plain else bits
         shown["lines"].setdefault(label, []).append(one.sentence)
         shown["needed"] |= dict.fromkeys([one.needed] if one.needed else [])
         shown["tables"] |= dict.fromkeys(one.tables)

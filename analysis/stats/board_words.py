@@ -81,7 +81,7 @@ def _level(row: Any, scope: Scope) -> str:
     outcome = f"{_margins(row)} {what}" if row.better else f"not told apart, {_margins(row)} {what}"
     if row.equivalent:
         outcome = f"equivalent, {_margins(row)} {what}"
-    return f"{subject} {outcome}"
+    return f"{subject} it is {outcome}"
 
 
 def _margins(row: Any) -> str:

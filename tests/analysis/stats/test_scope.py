@@ -255,6 +255,7 @@ class TestOverBoards:
         by_adam = next(said for said in found if "by Adam" in said)
         assert re.fullmatch(
             r"Step sizes moved by Adam in place of the optimizer of the weights, both at a rate of their own, at 4/4 "
-            r"bits: with sgd (3\.8|3\.9|4|4\.1|4\.2) margins \(\S+ \.\. \S+\) better, where 8 of 10 such studies .*",
+            r"bits: with sgd it is (3\.8|3\.9|4|4\.1|4\.2) margins \(\S+ \.\. \S+\) better, where 8 of 10 such "
+            r"studies .*",
             by_adam,
         )
