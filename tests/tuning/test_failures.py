@@ -42,7 +42,7 @@ def test_a_diverged_search_trial_is_a_result_with_a_finite_worst_value(tmp_path:
         space={
             "optimizers": ["adam", "sgd"],
             "batch_size": {"low": 16, "high": 64},
-            "per_optimizer": {"sgd": {"learning_rate": {"low": 1e-7, "high": 1e6}}},
+            "per_optimizer": {"sgd": {"learning_rate": {"low": 1e-3, "high": 1e9}}},
         },
         stages={"default": False, "random": 0, "search": 6, "retrain": 0},
         search={"sampler": "random"},

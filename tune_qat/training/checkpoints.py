@@ -84,9 +84,14 @@ def start_from(model: nn.Module, checkpoint: StoragePath, name: str) -> None:
 
 
 def check_start(path: StoragePath, sha256: str | None, advice: str) -> None:
-    """Raise `StudyHalted` with `advice` unless the checkpoint that trials begin from holds the weights of this hash."""
+    """Raise `StudyHalted` with `advice` unless the checkpoint that trials begin from holds the weights of this hash.
+
+    Raises `NotRead` where storage does not give it, which may be asked again.
+    """
     try:
         found = weights_sha256(load_weights(path))
+    except NotRead:
+        raise  # it may be given when it is asked for again
     except TuneQatError as error:
         raise StudyHalted(f"{error} Every trial of the study begins from it. {advice}") from error
     if found != sha256:

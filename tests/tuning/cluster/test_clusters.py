@@ -193,7 +193,7 @@ from types import SimpleNamespace as Any
 from tune_qat.tuning.cluster.connect import cluster
 from tune_qat.tuning.cluster.nodes import check_data
 with cluster({nodes.address!r}):
-    check_data(Any(training=Any(init_path={str(start)!r})), Any(mapped_files=lambda: ()))
+    check_data(Any(training=Any(init_path={str(start)!r})), [Any(mapped_files=lambda: ())])
 """
     ended = subprocess.run([sys.executable, "-c", code], env=environment(**mine(nodes)), capture_output=True, text=True)
     lines = ended.stderr.splitlines()
