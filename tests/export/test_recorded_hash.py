@@ -17,6 +17,8 @@ from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def study_of(name: str) -> Study:
     return tiny_study(

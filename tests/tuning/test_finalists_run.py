@@ -21,6 +21,8 @@ from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
 from tune_qat.tuning.run import run
 
+pytestmark = pytest.mark.slow
+
 PLANNED = {"random": 4, "finalists": 4, "retrain": 1}
 
 

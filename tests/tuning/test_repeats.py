@@ -54,6 +54,7 @@ def test_arms_begin_when_the_start_of_their_repeat_is_there() -> None:
     assert begun.trial_key in queue.arms["adam-w4a4-r2"].live
 
 
+@pytest.mark.slow
 def test_a_study_of_repeats_that_is_killed_records_what_each_drew(tmp_path: Path) -> None:
     study = study_of()
 
@@ -88,6 +89,7 @@ def test_a_study_of_repeats_that_is_killed_records_what_each_drew(tmp_path: Path
     assert run_here(study, tmp_path)[0] == [], "nothing is left"
 
 
+@pytest.mark.slow
 def test_a_study_begun_before_keeps_its_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny_study(
         quantization={"bits": [[4, 4]]},
@@ -150,6 +152,7 @@ class TestSubsets:
             load_works(disjoint, None)
 
 
+@pytest.mark.slow
 def test_a_start_that_is_made_again_opens_arms_that_know_their_rungs(tmp_path: Path) -> None:
     """The checkpoint of the start is gone while a search trial is cut off: what the others had counts at its rungs."""
     study = tiny_study(

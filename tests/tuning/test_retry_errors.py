@@ -14,6 +14,8 @@ from tune_qat.results.views import connect
 from tune_qat.results.writer import EpochLog
 from tune_qat.study import Study
 
+pytestmark = pytest.mark.slow
+
 
 def study() -> Study:
     return tiny_study(

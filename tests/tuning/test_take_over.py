@@ -23,6 +23,8 @@ from tune_qat.study import Study
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_qat.tuning.outlook import outlook
 
+pytestmark = pytest.mark.slow
+
 
 def study_of(name: str, **changes: Any) -> Study:
     """One arm: a start, a default, a random, three search and two retrain trials."""

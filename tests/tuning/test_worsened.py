@@ -167,6 +167,7 @@ class TestGoingOn:
         assert f"{TRIALS - 4} recorded, 4 new" in said
         assert any("judgement.margin, a quarter 0.025, now 0.0125" in line for line in said)
 
+    @pytest.mark.slow
     def test_what_cannot_be_reached_stops_the_study_and_goes_on_without(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -193,6 +194,7 @@ def test_a_study_that_begins_from_a_path(results: Path) -> None:
     assert [row["taken_from"] for row in control] == [f"tiny/{control[0]['trial_key']}"]
 
 
+@pytest.mark.slow
 def test_repeats_have_starts_of_their_own(tmp_path: Path) -> None:
     study = study_of(repeats=2, stages=DEFAULTS)
     trained, _ = run_here(study, tmp_path)
