@@ -52,6 +52,7 @@ class Patience:
         def write() -> None:
             self._check_there()
             write_whole(path, data)
+            self._check_there()  # one that was lost meanwhile would take the file with it: it is written again
 
         self._repeat(write, f"{path} cannot be written")
 
