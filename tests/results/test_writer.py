@@ -65,7 +65,7 @@ def test_failed_replace_leaves_the_old_file_and_nothing_visible(
 ) -> None:
     path = write(tmp_path, "study", "trials", "a", filled("trials", trial_key="old"))
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **folders: Any) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", fail)
@@ -80,9 +80,9 @@ def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path, mon
     path = write(tmp_path, "study", "trials", "a", filled("trials", trial_key="old"))
     replace, seen = os.replace, []
 
-    def look(source: str, target: str) -> None:
+    def look(source: str, target: str, **folders: Any) -> None:
         seen.append([row["trial_key"] for row in read_rows(tmp_path, "trials")])
-        replace(source, target)
+        replace(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", look)
     write_rows(path, "trials", [filled("trials", trial_key="new")])

@@ -191,31 +191,44 @@ def read_whole(path: StoragePath) -> bytes:
         raise NotRead(f"{path} cannot be read: {cause_of(error)}.") from error
 
 
-def write_whole(path: StoragePath, data: bytes | memoryview) -> None:
+def write_whole(path: StoragePath, data: bytes | memoryview, root: int | None = None) -> None:
     """Replace a file atomically: a reader finds the old or the new one, never a part of one.
 
     A local file is written under a temporary name, synchronised and renamed; on object storage, an upload appears when
     it is complete. Raises `OSError` if the write is refused; the old file is then still there.
+
+    `root` is the open folder that a relative local path is of: it stays the same one where another is mounted over it,
+    or it is unmounted, in the middle of the write.
     """
     if isinstance(path, RemotePath):
         _write_remote(path, data)
         return
     # Readers skip the incomplete file because of its leading dot and its ending.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folders(path.parent, root)
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o666, dir_fd=root)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, path, src_dir_fd=root, dst_dir_fd=root)
     finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=root)
+    folder = os.open(path.parent, os.O_RDONLY, dir_fd=root)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _make_folders(folder: Path, root: int | None) -> None:
+    if root is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for part in reversed([folder, *folder.parents]):
+        with suppress(FileExistsError):
+            os.mkdir(part, dir_fd=root)
 
 
 def cause_of(error: OSError) -> str:

@@ -1,8 +1,10 @@
 """Repetition of what storage refuses: a full disk may be emptied, a lost share may come back."""
 
 import errno
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -50,9 +52,12 @@ class Patience:
         """Write a file as `write_whole` does; raise `StorageRefused` once the time is used up."""
 
         def write() -> None:
-            self._check_there()
-            write_whole(path, data)
-            self._check_there()  # one that was lost meanwhile would take the file with it: it is written again
+            if not isinstance(self.results, Path) or not isinstance(path, Path):
+                write_whole(path, data)
+                return
+            with self._held() as root:
+                write_whole(path.relative_to(self.results), data, root)
+            self._check_there()  # one that was lost meanwhile may have taken the file with it: it is written again
 
         self._repeat(write, f"{path} cannot be written")
 
@@ -91,6 +96,18 @@ class Patience:
         until = time.monotonic() + seconds
         while not self.spent and (left := until - time.monotonic()) > 0:
             time.sleep(min(LOOK_S, left))
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """Open the results folder, so that what is written goes to the one that was found to be there, or nowhere."""
+        self._check_there()
+        root = os.open(self.results, os.O_RDONLY)
+        try:
+            if self.landmark is not None:
+                os.stat(Path(str(self.landmark)).relative_to(str(self.results)), dir_fd=root)
+            yield root
+        finally:
+            os.close(root)
 
     def _check_there(self) -> None:
         """Raise `FileNotFoundError` without the results folder: a file on an empty mount point would be lost."""
