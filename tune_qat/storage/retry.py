@@ -55,7 +55,7 @@ class Patience:
             if not isinstance(self.results, Path) or not isinstance(path, Path):
                 write_whole(path, data)
                 return
-            with self._held() as root:
+            with self._held(self.results) as root:
                 write_whole(path.relative_to(self.results), data, root)
             self._check_there()  # one that was lost meanwhile may have taken the file with it: it is written again
 
@@ -98,13 +98,13 @@ class Patience:
             time.sleep(min(LOOK_S, left))
 
     @contextmanager
-    def _held(self) -> Iterator[int]:
+    def _held(self, results: Path) -> Iterator[int]:
         """Open the results folder, so that what is written goes to the one that was found to be there, or nowhere."""
         self._check_there()
-        root = os.open(self.results, os.O_RDONLY)
+        root = os.open(results, os.O_RDONLY)
         try:
             if self.landmark is not None:
-                os.stat(Path(str(self.landmark)).relative_to(str(self.results)), dir_fd=root)
+                os.stat(Path(str(self.landmark)).relative_to(results), dir_fd=root)
             yield root
         finally:
             os.close(root)
