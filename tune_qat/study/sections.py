@@ -20,6 +20,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _check_names(names: list[str], what: str) -> None:
+    """Raise `ValueError` for a name that is no plain file name, or that two have."""
+    for name in names:
+        if not PLAIN_NAME.fullmatch(name):
+            raise ValueError(f"{what} must be a plain file name, but got {shown(name)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"names must differ, but got {shown(names)}")
+
+
 class WorkloadSection(Section):
     """The model and the dataset."""
 
@@ -83,12 +92,7 @@ class QuantizationSection(MethodSection):
     @field_validator("methods")
     @classmethod
     def _names(cls, methods: list[NamedMethodSection]) -> list[NamedMethodSection]:
-        names = [method.name for method in methods]
-        for name in names:
-            if not PLAIN_NAME.fullmatch(name):
-                raise ValueError(f"a method's name must be a plain file name, but got {shown(name)}")
-        if len(set(names)) != len(names):
-            raise ValueError(f"names must differ, but got {shown(names)}")
+        _check_names([method.name for method in methods], "a method's name")
         if any([FLOAT_BITS, FLOAT_BITS] in method.bits for method in methods):
             raise ValueError("[32, 32], the control of all methods, belongs in quantization.bits")
         return methods
@@ -173,12 +177,7 @@ class PretrainSection(ScheduledSection):
     @field_validator("starts")
     @classmethod
     def _labels(cls, starts: list[StartSection]) -> list[StartSection]:
-        labels = [start.label for start in starts]
-        for label in labels:
-            if not PLAIN_NAME.fullmatch(label):
-                raise ValueError(f"a start's name must be a plain file name, but got {shown(label)}")
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"names must differ, but got {shown(labels)}")
+        _check_names([start.label for start in starts], "a start's name")
         return starts
 
 
