@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
 
 import analysis
+from tests.cli.typed import Done, assert_refused
 from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled
 from tests.helpers.rows import write as write_record
@@ -31,46 +32,6 @@ COMMANDS = (
     *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
     *("launch", "doctor", "import", "report"),
 )
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def tune_qat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Types a command in an empty folder."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("TUNE_QAT_DATA", raising=False)
-
-    def typed(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["tune-qat", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        printed = capsys.readouterr()
-        return Done(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
-
-    return typed
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> str:
-    return write(tmp_path)
-
-
-def assert_refused(done: Done, code: int, *parts: str) -> None:
-    """A message with these parts, nothing printed, nothing written where the command was typed."""
-    assert done.code == code, done
-    for part in parts:
-        assert part in done.err
-    assert "Traceback" not in done.err
-    assert done.out == ""
-    assert os.listdir() == []
 
 
 class TestHelp:
@@ -121,43 +82,6 @@ class TestList:
         tables: list[Any] = [bundled(), MODELS, DATASETS, QUANTIZERS, optimizers.OPTIMIZERS]
         assert [entry[0] for entry in entries] == [name for table in tables for name in table]
         assert all(len(entry) == 2 for entry in entries)
-
-
-class TestPlan:
-    def test_runs_nothing(self, tune_qat: Any) -> None:
-        done = tune_qat("plan", "quickstart")
-        assert (done.code, done.err) == (0, "")
-        assert "study quickstart: espcn on photos" in done.out
-        assert os.listdir() == []
-
-    def test_takes_overrides(self, tune_qat: Any, small: str) -> None:
-        out = tune_qat("plan", small, "--trials", "2", "--set", 'space.optimizers=["lion"]', "--set", "seed=3").out
-        assert "2 arms: lion-w32a32, lion-w4a4" in out
-        assert "search        4 trials" in out
-
-    def test_estimates_minutes_from_the_record(self, tune_qat: Any, small: str, tmp_path: Path) -> None:
-        study = SmallStudy(tmp_path, "one")
-        study.trial(study.arm("adam", workload="lenet5-digits"), "default")
-        assert "0.5 s an epoch" in tune_qat("plan", small, "--results", str(tmp_path)).out
-
-    @pytest.mark.parametrize(
-        ("arguments", "parts"),
-        [
-            (("quickstrat",), ["No study 'quickstrat'", "Did you mean 'quickstart'?"]),
-            (("x" * 300,), ["No study"]),
-            (("quickstart", "--set", "training.epoch=3"), ["training.epoch (from --set)", "Did you mean 'epochs'?"]),
-            (("quickstart", "--set", "training"), ["--set takes key=value, such as space.learning_rate.low=1e-6"]),
-            (("quickstart", "--set", "name=../x"), ["name (from --set): must be a plain file name"]),
-            (("quickstart", "--set", "stages.default=false", "--trials", "0"), ["nothing to train"]),
-        ],
-    )
-    def test_a_mistake_ends_with_2(self, tune_qat: Any, arguments: tuple[str, ...], parts: list[str]) -> None:
-        assert_refused(tune_qat("plan", *arguments), 2, *parts)
-
-    def test_a_training_batch_of_one_that_batch_norm_cannot_take_is_a_mistake(self, tune_qat: Any, small: str) -> None:
-        normed = ("--set", 'workload.model="lenet5_bn"', "--set", "space.batch_size.low=1")
-        assert_refused(tune_qat("plan", small, *normed), 2, "space.batch_size.low = 1: Layer 'norm3'", "Use 2 or more.")
-        assert tune_qat("plan", small, *normed[2:]).code == 0
 
 
 class TestRun:

@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli import test_cli
-from tests.cli.test_cli import assert_refused
+from tests.cli.typed import assert_refused
 from tests.helpers.study_files import write
 from tune_qat.results.provenance import library_versions
 from tune_qat.tuning.cluster import findings, machine
 from tune_qat.tuning.cluster.findings import FAIL, NOTE, OK
 
-tune_qat, small = test_cli.tune_qat, test_cli.small
-"""Fixtures."""
 S3 = ("--results", "s3://b/r")
 SLURM = ("--on", "slurm", *S3, "--nodes", "2", "--cpus-per-node", "8", "--venv", "/shared/venv")
 

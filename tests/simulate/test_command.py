@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import Done, assert_refused
-from tests.cli.test_cli import tune_qat as tune_qat  # the fixture
+from tests.cli.typed import Done, assert_refused
+from tests.cli.typed import tune_qat as tune_qat  # the fixture
 from tests.helpers.study_files import write
 from tests.simulate.small import small, write_record
 from tune_qat.simulate.source import STAND_IN

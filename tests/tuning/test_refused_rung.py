@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import tune_qat as tune_qat  # the fixture
+from tests.cli.typed import tune_qat as tune_qat  # the fixture
 from tests.helpers.rows import epoch_result
 from tests.helpers.runs import assert_whole
 from tune_qat.config.statuses import COMPLETED

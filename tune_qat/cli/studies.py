@@ -74,8 +74,9 @@ def plan(
             load_works(study, data_dir)
         except UsageError:
             raise
-        except TuneQatError:
-            pass  # the data is not here: `run` looks at its subsets
+        except TuneQatError as error:
+            cause = str(error).partition("\n")[0]
+            print(f"Whether the subsets of the repeats fit is not known here: {cause}", file=sys.stderr)
     with naming_damage(folder):
         text = describe(study, folder)
     print(text)
