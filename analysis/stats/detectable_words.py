@@ -17,13 +17,11 @@ FOUND = "8 of 10 such studies find"
 
 def of_pairs(rows: pd.DataFrame) -> str:
     """Return the clause for a ranking from the board's rows of `detectable_differences`; empty without any."""
-    told = []
-    for row in rows.itertuples():
+    told = {}
+    for row in rows.itertuples():  # the leaders first; of few pairs they may be the median pair as well
         which = f"{row.optimizer} and {row.other}" if row.pair == LEADERS else "the median pair"
-        told.append(f"{amount(row.detectable, row.unit)} between {which}")
-    if not told or (len(told) == 2 and rows["pairs"].iloc[0] == 1):
-        told = told[:1]
-    return f", where {FOUND} a difference of {' and one of '.join(told)}" if told else ""
+        told.setdefault((row.optimizer, row.other), f"{amount(row.detectable, row.unit)} between {which}")
+    return f", where {FOUND} a difference of {' and one of '.join(told.values())}" if told else ""
 
 
 def of_changes(rows: Sequence[Any], alpha: float, tests: int) -> str:

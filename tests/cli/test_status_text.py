@@ -1,6 +1,7 @@
 """How far a study is, from its files."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,11 @@ def test_replaced_trials_are_counted_apart(study: SmallStudy) -> None:
     assert text.endswith(
         "1 trial more has ended, which is of a version of the study or a configuration that was replaced since"
     )
+
+
+def test_each_start_of_repeats_is_counted_once(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    for number, status in ((0, "completed"), (1, "completed"), (1, "error"), (2, "running")):
+        started = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(days=status == "error")
+        study.trial(arm, "pretrain", status, trial_number=number, started_at=started)
+    assert "; pretrained starts: 2 completed, 1 running" in describe(study.results)

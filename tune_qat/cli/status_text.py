@@ -1,5 +1,8 @@
 """Progress of the studies in a results folder, from its files alone."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import analysis
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
@@ -7,13 +10,14 @@ from tune_qat.text.tables import table_text
 
 
 def describe(results: StoragePath) -> str:
-    """Return a block for each study: whether it is complete, its pretrained start, and a line for each arm."""
+    """Return a block for each study: whether it is complete, its pretrained starts, and a line for each arm."""
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete, origin FROM studies ORDER BY study_id").fetchall()
     blocks = []
     for study_id, complete, origin in studies:
-        pretrain = connection.execute(
-            "SELECT status FROM trials WHERE study_id = ? AND stage = 'pretrain' ORDER BY started_at DESC LIMIT 1",
+        starts = connection.execute(
+            "SELECT status FROM trials WHERE study_id = ? AND stage = 'pretrain' QUALIFY row_number() OVER "
+            "(PARTITION BY trial_number ORDER BY started_at DESC) = 1 ORDER BY trial_number",
             [study_id],
         ).fetchall()
         frame = connection.sql(read_sql(__file__, "status"), params=[study_id, study_id]).to_arrow_table().to_pandas()
@@ -21,13 +25,22 @@ def describe(results: StoragePath) -> str:
             frame = frame.drop(columns="taken_over")
         goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` continues it"
         state = "complete" if complete else f"not complete; {goes_on}"
-        start = f"; pretrained start: {pretrain[0][0]}" if pretrain else ""
         spaces = connection.sql(read_sql(__file__, "used_up"), params=[study_id]).fetchall()
         notes = "".join(f"\n{_used(*space)}" for space in spaces)
         (replaced,) = connection.sql(read_sql(__file__, "replaced"), params=[study_id]).fetchall()[0]
         notes += f"\n{_replaced(replaced)}" if replaced else ""
-        blocks.append(f"study {study_id}: {state}{start}\n\n{table_text(frame)}{notes}")
+        blocks.append(
+            f"study {study_id}: {state}{_starts([status for (status,) in starts])}\n\n{table_text(frame)}{notes}"
+        )
     return "\n\n".join(blocks)
+
+
+def _starts(statuses: Sequence[str]) -> str:
+    """Say how the pretrained starts stand, of which there may be one for each repeat; nothing without any."""
+    if len(statuses) < 2:
+        return "".join(f"; pretrained start: {status}" for status in statuses)
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(statuses).items())
+    return f"; pretrained starts: {counts}"
 
 
 def _replaced(trials: int) -> str:
