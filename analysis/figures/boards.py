@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.stats.boards import BOARD
+from analysis.stats.boards import BOARD, is_worsened
 
 SCOPE = ["study_id", "mode", "workload"]
 
@@ -26,7 +26,10 @@ def bits(row: Any) -> str:
 
 
 def labels(frame: pd.DataFrame) -> pd.Series:
-    """Return each row's board label: its bits, and study, workload and method where the frame has several of them."""
+    """Return each row's board label: its bits, and study, workload and method where the frame has several of them.
+
+    A worsened control is always named behind its bits.
+    """
     keys = [name for name in BOARD if name in frame and name != "mode"]
     unique = frame[keys].drop_duplicates()
     parts = [name for name in ("study_id", "workload") if name in frame and unique[name].nunique() > 1]
@@ -35,7 +38,9 @@ def labels(frame: pd.DataFrame) -> pd.Series:
     named = []
     for row, reduced in zip(unique.itertuples(), quantized, strict=True):
         words = [str(getattr(row, part)) for part in parts]
-        named.append(" ".join([*words, *([str(row.method)] if several and reduced else []), bits(row)]))
+        method = str(row.method)
+        before, after = several and reduced, is_worsened(method)
+        named.append(" ".join([*words, *([method] if before else []), bits(row), *([method] if after else [])]))
     found = frame[keys].merge(unique.assign(label=named), on=keys, how="left")["label"]
     return pd.Series(found.to_numpy(), index=frame.index, dtype=object)
 

@@ -1,13 +1,14 @@
 -- Is this one experiment: which versions of code and libraries and which devices do the trials come from?
--- Of ended trials that count in the answers, and of the shared starts that they began from. A study with one row was
--- made by one environment; `environments` is their number.
+-- Of ended trials that count in the answers, and of the shared starts that they began from, without those that worsen
+-- a start: they train nothing and have no backend. A study with one row was made by one environment; `environments` is
+-- their number.
 WITH counted AS (
     SELECT t.*
     FROM trials t SEMI JOIN (FROM arm_trials WHERE ended) a USING (study_id, trial_key)
     UNION ALL BY NAME
     SELECT t.*
     FROM trials t SEMI JOIN arms a ON t.study_id = a.study_id AND t.checkpoint_sha256 = a.init_checkpoint_sha256
-    WHERE t.stage = 'pretrain')
+    WHERE t.stage = 'pretrain' AND t.params_json ->> '$.worsening' IS NULL)
 SELECT *, count(*) OVER (PARTITION BY study_id) AS environments
 FROM (
     SELECT study_id, tune_qat_version, git_commit, torch_version, ray_version, optuna_version, python_version,

@@ -4,6 +4,7 @@ from typing import Any
 
 from analysis.answers import Answers
 from analysis.stats import verdicts
+from analysis.stats.boards import is_worsened
 from analysis.stats.scope import studies_of
 from analysis.stats.verdict import ALL_BOARDS
 
@@ -27,8 +28,8 @@ def verdict(answers: Answers) -> list[dict[str, Any]]:
             },
         )
         bits = "any bits" if one.weight_bits is None else f"{one.weight_bits}/{one.activation_bits}"
-        plain = one.weight_bits == 32 and " for " not in str(one.method)
-        label = f"{one.method} {bits}" if one.method and (several or one.weight_bits == 32) and not plain else bits
+        label = f"{one.method} {bits}" if several and one.method and one.weight_bits != 32 else bits
+        label = f"{bits} {one.method}" if is_worsened(one.method) else label
         shown["lines"].setdefault(label, []).append(one.sentence)
         shown["needed"] |= dict.fromkeys([one.needed] if one.needed else [])
         shown["tables"] |= dict.fromkeys(one.tables)

@@ -29,6 +29,11 @@ def in_order(table: pd.DataFrame, *last: str) -> pd.DataFrame:
     return table.sort_values(by, ascending=rising, kind="stable", ignore_index=True)
 
 
+def is_worsened(method: object) -> bool:
+    """Return whether a board's method is that of a worsened control at 32/32, as the view `board_arms` names it."""
+    return str(method).startswith("worsened for ")
+
+
 def base(optimizer: str) -> str:
     """Return the optimizer of the weights: `sgd` of the row `sgd + adam steps`."""
     return optimizer.partition(" + ")[0]

@@ -17,7 +17,7 @@ FOUND = "8 of 10 such studies find"
 
 def of_pairs(rows: pd.DataFrame) -> str:
     """Return the clause for a ranking from the board's rows of `detectable_differences`; empty without any."""
-    told = {}
+    told = dict[tuple[str, str], str]()
     for row in rows.itertuples():  # the leaders first; of few pairs they may be the median pair as well
         which = f"{row.optimizer} and {row.other}" if row.pair == LEADERS else "the median pair"
         told.setdefault((row.optimizer, row.other), f"{amount(row.detectable, row.unit)} between {which}")

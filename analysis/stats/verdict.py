@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.answers import Answers, Results, answers
 from analysis.stats.beginnings import Control, controls
 from analysis.stats.board_words import over_boards
-from analysis.stats.boards import BOARD, wholes
+from analysis.stats.boards import BOARD, is_worsened, wholes
 from analysis.stats.collapse import collapses
 from analysis.stats.collapse_words import collapse
 from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
@@ -218,7 +218,7 @@ def _on_quantization(key: Key, tables: Tables) -> str:
     bits, scope = f"{key[-2]}/{key[-1]}", tables.scopes[key]
     workload = key[:OF_WORKLOAD]
     boards = [other for other in tables.arms if other[:OF_WORKLOAD] == workload and other[-2:] == (FLOAT_BITS,) * 2]
-    control = [other for other in boards if " for " not in str(other[OF_WORKLOAD])]
+    control = [other for other in boards if not is_worsened(other[OF_WORKLOAD])]
     if not control:
         return untold(bits, scope, "the study has no 32/32 arms")
     if control[0] not in tables.standing:

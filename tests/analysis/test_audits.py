@@ -1,3 +1,4 @@
+import json
 import math
 import random
 from datetime import timedelta
@@ -161,6 +162,9 @@ class TestEnvironments:
         for key, sha in (("p1", "start"), ("p2", "an earlier start")):
             start = {"stage": "pretrain", "status": "completed", "checkpoint_sha256": sha, "torch_version": "2.12"}
             write(tmp_path, "s", "trials", key, filled("trials", trial_key=key, **start))
+        worsened = json.dumps({"worsening": {"within": 0.1}})  # trains nothing, and has no backend
+        start = {"stage": "pretrain", "status": "completed", "checkpoint_sha256": "start", "params_json": worsened}
+        write(tmp_path, "s", "trials", "p3", filled("trials", trial_key="p3", torch_version="2.12", **start))
         other = SmallStudy(tmp_path, "t")
         other.trial(other.arm("adam"), "search", torch_version="2.14")
         found = analysis.frame(tmp_path, "environments")

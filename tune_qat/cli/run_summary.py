@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import analysis
+from analysis.stats.boards import is_worsened
 from tune_qat.cli.verdict_text import verdict_text
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
@@ -34,7 +35,7 @@ def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str
 def _boards(board: "pd.DataFrame", *, named: bool) -> list[str]:
     """Return a table for each method and bit width, the best optimizer first, under the scores without training.
 
-    The method is `named` if there are several.
+    The method is `named` if there are several, and that of a second control always.
     """
     blocks = []
     for (method, weight, activation), rows in board.groupby(["method", "weight_bits", "activation_bits"], sort=False):
@@ -53,7 +54,7 @@ def _boards(board: "pd.DataFrame", *, named: bool) -> list[str]:
                 "batch": rows["batch_size"],
             }
         )
-        what = f", {method}" if named and method != "none" else ""
+        what = f", {method}" if is_worsened(method) or (named and method != "none") else ""
         heading = (
             f"{first['workload']} at {weight}/{activation} bits{what}, {first['metric']} ({first['unit']}): {known}"
         )

@@ -11,11 +11,14 @@ from statsmodels.stats.multitest import multipletests
 
 import analysis
 import analysis.stats as stats_of
+from analysis.figures.boards import labels
+from analysis.report.verdict import verdict
 from analysis.stats.comparisons import BETTER, COLUMNS, EQUIVALENT, UNTOLD, compare
 from analysis.stats.intervals import ALL_THE_SAME, TOO_FEW, TWO_HUMPS
 from tests.analysis.stats.scores import rows, studies
 from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled, write
+from tune_qat.cli.run_summary import _boards
 
 EXACT = 1e-10  # stdtrit and t.ppf agree to about 1e-13
 PUBLISHED = Path(__file__).parents[3] / "docs" / "results"
@@ -237,6 +240,12 @@ class TestWholeStudies:
             ("worsened for 4/4", 32): ["adam", "sgd"],
         }
         assert set(asked.frame("leaderboard")["optimizer"]) == {"sgd + adam steps", "adam", "sgd"}
+        assert set(labels(asked.frame("leaderboard"))) == {"4/4", "32/32", "32/32 worsened for 4/4"}
+        assert {one for said in verdict(asked) for one in said["lines"]} >= {"4/4", "32/32", "32/32 worsened for 4/4"}
+        heads = [block.partition(": ")[0] for block in _boards(asked.frame("leaderboard"), named=False)]
+        assert heads == [
+            f"m-d at {bits}, accuracy (fraction)" for bits in ("32/32 bits", "32/32 bits, worsened for 4/4", "4/4 bits")
+        ]
         changed = stats_of.interaction(asked)
         assert len(changed) == 3, "the control of steps by Adam is that of the weights' optimizer"
 
