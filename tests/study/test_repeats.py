@@ -108,13 +108,14 @@ def test_no_two_repeats_train_the_same() -> None:
     """Whatever they vary, so that each of their trials has a row of its own."""
     for varies in (list(some) for size in (1, 2, 5) for some in combinations(ALL, size) if some != ("design",)):
         study = study_of(varies, training={"epochs": 3, "init": "scratch"})
-        keys = set()
+        keys, drawn = set(), dict[int, set[int]]()
         for arm in study.arms():
             values = {"learning_rate": 1e-3, "batch_size": 32}
             for seed in (study.trial_seed(arm), *study.retrain_seeds(arm), *study.finalist_seeds(arm)):
                 config = study.config(arm, arm.optimizers[0], values, seed=seed)
                 keys.add((arm.name, str(config.identity())))
-                assert "start" not in varies or config.init_seed != 0
+                drawn.setdefault(arm.repeat, set()).add(config.init_seed)
+        assert len(set.union(*drawn.values())) == 5 * (4 if "start" in varies else 1), varies
         assert len(keys) == len(study.arms()) * (1 + 2 + 2), varies
 
 
