@@ -143,7 +143,7 @@ class TestSaving:
         path = tmp_path / "last.pt"
         save_checkpoint({"epoch": 1}, path)
 
-        def fail(*args: Any) -> None:
+        def fail(*args: Any, **options: Any) -> None:
             raise OSError("No space left on device")
 
         with monkeypatch.context() as patch:
@@ -157,7 +157,7 @@ class TestSaving:
         order: list[str] = []
         sync, rename = os.fsync, os.replace
         monkeypatch.setattr(os, "fsync", lambda file: order.append("fsync") or sync(file))  # type: ignore[func-returns-value]
-        monkeypatch.setattr(os, "replace", lambda *names: order.append("replace") or rename(*names))  # type: ignore[func-returns-value]
+        monkeypatch.setattr(os, "replace", lambda *names, **at: order.append("replace") or rename(*names, **at))  # type: ignore[func-returns-value]
         save_checkpoint({"epoch": 1}, tmp_path / "last.pt")
         assert order[:2] == ["fsync", "replace"]
 
