@@ -14,7 +14,7 @@ WITH scores AS (
            metric, unit, sign, any_value(margin) AS margin,
            weight_bits = 32 AND activation_bits = 32 AS is_control, avg(sign * test_score) AS objective,
            bool_or(status <> 'completed' OR test_metric IS NULL OR collapsed) AS lost
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped' AND mode <> 'joint' AND control IS NULL
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, base_optimizer, repeat, seed,
              metric, unit, sign),
@@ -37,7 +37,8 @@ referenced AS (
            any_value(lost) FILTER (optimizer = named) OVER pair AS lost_of_named, median(loss) OVER pair AS median_loss,
            count(*) OVER pair AS present
     FROM losses l
-         LEFT JOIN (SELECT study_id, definition_json ->> '$.judgement.reference' AS named FROM studies) r USING (study_id)
+         LEFT JOIN (SELECT a.study_id, min(s.definition_json ->> '$.judgement.reference') AS named
+                    FROM whole_arms a JOIN studies s ON s.study_id = a.file_id GROUP BY ALL) r USING (study_id)
     WINDOW pair AS (PARTITION BY study_id, mode, workload, method, weight_bits, activation_bits, repeat, pair_seed)),
 compared AS (
     SELECT *, max(present) OVER board AS optimizers,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, wholes
+from analysis.stats.boards import ARM
 from analysis.stats.retrained import FLOAT_BITS, WORKLOAD, Key
 from analysis.stats.words import amount
 from tune_qat.results.views import read_sql
@@ -50,14 +50,11 @@ def beginnings(results: "Results | Answers") -> pd.DataFrame:
     return _by_arm(answers(results).frame(read_sql(__file__, "beginnings")))
 
 
-def controls(results: "Results | Answers", *, whole: bool = False) -> dict[Key, Control]:
-    """Return the control of each workload whose start, scores at 32/32 and margin are known, by `WORKLOAD`.
-
-    With `whole`, blocks of repeats in several studies are one study, as in `standings`.
-    """
+def controls(results: "Results | Answers") -> dict[Key, Control]:
+    """Return the control of each workload whose start, scores at 32/32 and margin are known, by `WORKLOAD`."""
     rows = answers(results).frame(read_sql(__file__, "beginnings"))
     rows = rows[(rows["weight_bits"] == FLOAT_BITS) & (rows["activation_bits"] == FLOAT_BITS) & rows["control"].isna()]
-    table = _by_arm(wholes(rows) if whole else rows).dropna(subset=["gain", "margin"])
+    table = _by_arm(rows).dropna(subset=["gain", "margin"])
     found = {}
     for key, arms in table.groupby(WORKLOAD, sort=False):
         best = arms.loc[arms["gain"].idxmax()]

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.answers import Answers, Results, answers
 from analysis.stats.beginnings import Control, controls
 from analysis.stats.board_words import over_boards
-from analysis.stats.boards import BOARD, is_worsened, wholes
+from analysis.stats.boards import BOARD, is_worsened
 from analysis.stats.collapse import collapses
 from analysis.stats.collapse_words import collapse
 from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
@@ -88,9 +88,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
     (`scope.Scope`). The order is that of `budget`. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
-    named = _names(asked)
-    arms = by_board(_renamed(asked.frame("budget"), named))
-    board = _renamed(asked.frame("leaderboard"), named)
+    arms, board = by_board(asked.frame("budget")), asked.frame("leaderboard")
     wholes_of = dict(asked.frame("start")[["study_id", "whole"]].itertuples(index=False))
     return drawn(
         Tables(
@@ -101,9 +99,9 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             detectable=by_board(detectable_differences(asked)),
             collapsed=by_board(collapses(asked)),
             hopeless={key: list(rows["optimizer"].unique()) for key, rows in by_board(board[board["n"] == 0]).items()},
-            kin={(named.get(key[:OF_WORKLOAD], key[0]), *key[1:]): found for key, found in kin(asked).items()},
+            kin=kin(asked),
             scopes=scopes(asked, arms),
-            controls=controls(asked, whole=True),
+            controls=controls(asked),
             alpha=alphas(asked),
             reference=references(asked),
             pooled=pooled_differences(asked),
@@ -137,19 +135,6 @@ def _over_boards(tables: Tables) -> Iterator[Verdict]:
         board |= {"repeats": scope.repeats, "needed": scope.needed}
         for subject, said in over_boards(rows, scope, still=still, alpha=level, tests=tests):
             yield _verdict(board, subject, said, ("pooled_differences",), ("retrain_scores", "start"))
-
-
-def _names(asked: Answers) -> dict[Key, str]:
-    """Return the whole study's name, by study, mode and workload, where blocks of its repeats are several studies."""
-    scores = asked.frame("retrain_scores")
-    named = wholes(scores)
-    before = scores.loc[named.index, WORKLOAD].itertuples(index=False, name=None)
-    return {key: name for key, name in zip(before, named["study_id"], strict=True) if name != key[0]}
-
-
-def _renamed(table: pd.DataFrame, named: Mapping[Key, str]) -> pd.DataFrame:
-    keys = table[WORKLOAD].itertuples(index=False, name=None)
-    return table.assign(study_id=[named.get(key, key[0]) for key in keys])
 
 
 def _of_board(key: Key, arms: pd.DataFrame, tables: Tables) -> Iterator[Verdict]:
