@@ -16,6 +16,7 @@ BOUNDS = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}
 """Smallest and largest possible score, by unit."""
 UNBOUNDED = (float("-inf"), float("inf"))
 """Bounds of a score in any other unit."""
+_WORSENED = "worsened for "
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +33,12 @@ def in_order(table: pd.DataFrame, *last: str) -> pd.DataFrame:
 
 def is_worsened(method: object) -> bool:
     """Return whether a board's method is that of a worsened control at 32/32, as the view `board_arms` names it."""
-    return str(method).startswith("worsened for ")
+    return str(method).startswith(_WORSENED)
+
+
+def control_for(method: object) -> str | None:
+    """Return the bits that a board is a worsened control for, as 4/4; None for any other board."""
+    return str(method).removeprefix(_WORSENED) if is_worsened(method) else None
 
 
 def base(optimizer: str) -> str:

@@ -43,12 +43,20 @@ def control_moves(asked: Answers, study_id: str) -> Finding:
         return UNKNOWN, "The study has no 32/32 arm, and so no floating-point control."
     if at_32["margin"].isna().all():
         return UNKNOWN, "The study names no margin that a gain over the start would have to reach."
-    found = [control for key, control in controls(asked).items() if key[0] == study_id]
-    if not found:
+    found = {key[-1]: control for key, control in controls(asked).items() if key[0] == study_id}
+    plain = found.pop(None, None)
+    if plain is None:
         return UNKNOWN, "What the 32/32 arms began with or ended with is not in the record."
-    still = [control for control in found if not control.moves]
-    told = " ".join(control.sentence for control in still or found)
-    return (BAD, f"The control cannot move. {told}") if still else (GOOD, told)
+    if plain.moves:
+        return GOOD, plain.sentence
+    told = " ".join([plain.sentence, *(control.sentence for control in found.values())])
+    quantized = arms[(arms["weight_bits"] < FLOAT_BITS) | (arms["activation_bits"] < FLOAT_BITS)]
+    bits = {f"{row.weight_bits:g}/{row.activation_bits:g}" for row in quantized.itertuples()}
+    moved = {of for of, control in found.items() if control.moves}
+    if bits and bits <= moved:
+        return GOOD, f"The control from the start itself cannot move, that from a worsened start can. {told}"
+    lacking = f" at {joined(sorted(bits - moved))}" if moved else ""
+    return BAD, f"The control{lacking} cannot move. {told}"
 
 
 def tested_once(asked: Answers, study_id: str) -> Finding:

@@ -119,7 +119,9 @@ def test_bits_in_files_of_their_own_are_one_study(tmp_path: Path) -> None:
     a_file(tmp_path, "float", (0, 1), bits=(32,))
     a_file(tmp_path, "four", (0, 1), bits=(4,))
     found = analysis.frame(tmp_path, "quantization_effect")
-    assert found[["study_id", "optimizer", "n"]].values.tolist() == [["w", "adam", 2], ["w", "sgd", 2]] or len(found) == 2
+    assert (
+        found[["study_id", "optimizer", "n"]].values.tolist() == [["w", "adam", 2], ["w", "sgd", 2]] or len(found) == 2
+    )
     assert set(found["study_id"]) == {"w"}
 
 

@@ -1,4 +1,3 @@
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
