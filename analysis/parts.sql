@@ -11,8 +11,8 @@ WITH known AS (
 shared AS (SELECT whole, mode, workload, init, arm_id FROM known GROUP BY ALL HAVING count(*) > 1),
 own AS (
     SELECT DISTINCT k.file_id, k.arm_id, true AS own
-    FROM trials t JOIN known k ON k.file_id = t.study_id AND k.arm_id = t.arm_id
-         JOIN shared USING (whole, mode, workload, init, arm_id)
+    FROM trials t JOIN (FROM known SEMI JOIN shared USING (whole, mode, workload, init, arm_id)) k
+         ON k.file_id = t.study_id AND k.arm_id = t.arm_id
     WHERE t.taken_from IS NULL OR split_part(t.taken_from, '/', 1) NOT IN (SELECT file_id FROM known)),
 apart AS (
     SELECT whole, mode, workload, init FROM known JOIN own USING (file_id, arm_id)
