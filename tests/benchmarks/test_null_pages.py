@@ -9,9 +9,9 @@ from benchmarks.null_study import SEEDS, searches, studies
 REPEATS = 4
 
 
-@pytest.mark.parametrize("lead", [0.0, 0.02], ids=["equal", "one leads"])
+@pytest.mark.parametrize("lead", [0.0, 0.1], ids=["equal", "one leads"])
 def test_a_sentence_asserts_a_difference_where_the_tables_do(lead: float) -> None:
-    """Real searches of one optimizer: few claims; nearly all where one arm is better by two points at 4/4."""
+    """Real searches of one optimizer: few claims; nearly all where one arm is better by ten points at 4/4."""
     pool = searches()
     (quantized,) = studies(pool, REPEATS, SEEDS, 20, np.random.default_rng(1))
     (control,) = studies(pool, REPEATS, SEEDS, 20, np.random.default_rng(2))

@@ -57,7 +57,7 @@ def test_a_bundled_study_is_one_line(tmp_path: Path) -> None:
 def test_the_run_gets_what_the_user_allows(given: tuple[str, ...]) -> None:
     words = ("launch", "quickstart", "--on", "slurm", "--results", "/nfs/r", "--nodes", "1", "--cpus-per-node", "4")
     text = CliRunner().invoke(app, [*words, "--venv", "/nfs/venv", *given]).stdout
-    assert "tune-qat run quickstart" in text and ("--allow-early-rung" in text) == bool(given)
+    assert "--max-concurrent 4" in text and ("--allow-early-rung --no-progress" in text) == bool(given)
 
 
 def test_every_option_is_one_of_the_installed_ray(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Made-up studies in which the truth is known: what quantization changes, against the control that can move."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,10 @@ def badge(asked: Answers) -> tuple[str, str]:
 def test_a_change_is_told_against_the_worsened_control(tmp_path: Path) -> None:
     """In floating point the two are equal over the same distance; at 4/4 adam leads by 10 points."""
     asked = record(tmp_path, APART, EQUAL)
-    assert "adam gains 9.9" in said(asked) or "adam gains 10" in said(asked)
+    found = re.search(r"It does change their differences: adam gains ([0-9.]+) points", said(asked))
+    assert found and float(found[1]) == pytest.approx(10, abs=0.5)  # the truth; the noise of a mean is 0.2
     assert "The control is 32/32 from a start that noise has worsened" in said(asked)
-    assert "gains most over its start, -" in said(asked) or "no more than the margin" in said(asked)
+    assert "gains most over its start, " in said(asked) and ": no more than the margin of 1 point." in said(asked)
     assert "cannot be told: the control cannot move" not in said(asked)
     state, sentence = badge(asked)
     assert state == "good" and "that from a worsened start can" in sentence
@@ -71,9 +73,8 @@ def test_a_change_is_told_against_the_worsened_control(tmp_path: Path) -> None:
 def test_what_floating_point_shows_too_is_no_change(tmp_path: Path) -> None:
     """Adam leads as much from the worsened start: against the start itself it would have been all quantization."""
     asked = record(tmp_path, APART, APART)
-    assert "adam gains" not in said(asked) and "The control is 32/32 from a start that noise has worsened" in said(
-        asked
-    )
+    assert "It does change" not in said(asked)
+    assert "The control is 32/32 from a start that noise has worsened" in said(asked)
     assert "Quantization to 4/4 bits does not change which optimizer is best: adam." in said(asked)
     (plain,) = interaction(asked).itertuples()
     assert plain.outcome == "gains" and plain.difference == pytest.approx(0.1, abs=0.005)
@@ -90,7 +91,7 @@ def test_where_neither_can_move_nothing_is_told(tmp_path: Path) -> None:
 
 def test_a_control_that_moves_from_the_start_itself_stays_the_control(tmp_path: Path) -> None:
     asked = record(tmp_path, APART, EQUAL, control={"adam": 0.98, "sgd": 0.98})
-    assert "at 32/32, " in said(asked) or "It does change their differences: adam gains" in said(asked)
+    assert "It does change their differences: adam gains" in said(asked)
     assert "worsened" not in said(asked) and badge(asked)[0] == "good"
 
 
