@@ -32,7 +32,8 @@ def describe(results: StoragePath, study: str | None = None) -> str:
         UsageError: no study, file or whole study has that name.
         TuneQatError: the folder holds no record.
     """
-    studies = recorded_studies(results, study)
+    studies = recorded_studies(results)
+    studies = studies[studies["shown"].isin(recorded_studies(results, study)["shown"])]
     edges = analysis.frame(results, "edge_of_range")
     blocks = (
         _block(list(files.itertuples()), edges[edges["study_id"] == name], results)
@@ -41,7 +42,7 @@ def describe(results: StoragePath, study: str | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
+def recorded_studies(results: StoragePath, name: str | None = None) -> pd.DataFrame:
     """Return `study_id`, `mode`, `complete`, `origin` and `definition_json` of each study file, or of the named ones.
 
     `name` is that of a file, of the study that it is a part of, or of the whole study. The column `shown` is the name
