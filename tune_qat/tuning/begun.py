@@ -22,8 +22,8 @@ def over(study: Study, studies: Rows, arms: Rows) -> Study:
     plain = study.going_on(Begun())
     same_seed = any(row["seed"] == study.seed for row in studies)
     seeds = {row["arm_id"]: row["sampler_seed"] for row in arms if same_seed and row["sampler_seed"] is not None}
-    rungs = {"first_rung": _first_rung(plain, studies, arms), "unchecked_rung": _unchecked_rung(plain, studies)}
-    return plain.going_on(Begun(**rungs, design_seeds=seeds))
+    first, unchecked = _first_rung(plain, studies, arms), _unchecked_rung(plain, studies)
+    return plain.going_on(Begun(first_rung=first, unchecked_rung=unchecked, design_seeds=seeds))
 
 
 def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:

@@ -43,8 +43,8 @@ def record(
                 known = {"repeat": number, "sampler_seed": seed, "varies_json": VARIES, "margin": 0.01, "whole": "s"}
                 arm = study.arm(optimizer, bits, arm_id=arm_id, planned_retrain=1, **{**known, **values})
                 score = float(mean + 0.002 * np.random.default_rng(seed).standard_normal())
-                ended = {"seed": number, "test_metric": score, "val_metric": score, "calibrated_metric": start}
-                study.trial(arm, "retrain", **ended)
+                ended = {"test_metric": score, "val_metric": score, "calibrated_metric": start}
+                study.trial(arm, "retrain", "completed", seed=number, **ended)
     return Answers(results)
 
 
@@ -99,10 +99,16 @@ def test_the_exhibit_has_both_controls_by_name(tmp_path: Path) -> None:
     asked = record(tmp_path, APART, EQUAL)
     assert interactions(asked)["control"].tolist() == [FROM_START, FROM_WORSENED]
     assert interaction_tests(asked)["control"].tolist() == [FROM_START, FROM_WORSENED]
-    assert FROM_WORSENED in page(asked)
+    rows = asked.frame("quantization_effect").set_index(["against", "optimizer"])
+    # What the optimizer gains on the other: 10 points against both, as the two are equal in floating point.
+    assert rows.index.tolist() == [(at, name) for at in (FROM_START, FROM_WORSENED) for name in ("adam", "sgd")]
+    assert rows["gain"].tolist() == pytest.approx([0.1, -0.1] * 2, abs=0.005)
+    assert rows["control"].tolist() == pytest.approx([0.90, 0.90, 0.86, 0.86], abs=0.005)
+    assert f"against {FROM_WORSENED}" in page(asked)
 
 
 def test_without_a_worsened_control_the_exhibit_has_one(tmp_path: Path) -> None:
     asked = record(tmp_path, APART, None)
     assert interactions(asked)["control"].tolist() == [FROM_START]
+    assert set(asked.frame("quantization_effect")["against"]) == {FROM_START}
     assert "the control cannot move" in said(asked)
