@@ -100,7 +100,7 @@ def _line(rows: pd.DataFrame, optimizer: str, widths: dict[Any, int], shift: flo
 
 
 def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
-    """Draw differences of differences with their intervals: a panel per quantized board and control, a row per optimizer.
+    """Draw differences of differences with their intervals: a panel per board and control, a row per optimizer.
 
     Right of zero, quantization costs the optimizer less than it costs the reference, which is named in the title. The
     shaded band is the margin of practical equivalence.

@@ -13,7 +13,8 @@
 WITH scores AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, base_optimizer, repeat, seed,
            metric, unit, sign, any_value(margin) AS margin,
-           weight_bits = 32 AND activation_bits = 32 AS is_control, control, control_for, avg(sign * test_score) AS objective,
+           weight_bits = 32 AND activation_bits = 32 AS is_control, control, control_for,
+           avg(sign * test_score) AS objective,
            bool_or(status <> 'completed' OR test_metric IS NULL OR collapsed) AS lost
     FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped' AND mode <> 'joint'
@@ -56,8 +57,8 @@ compared AS (
     FROM referenced
     WINDOW board AS (PARTITION BY study_id, mode, workload, method, weight_bits, activation_bits, against)),
 grouped AS (
-    SELECT study_id, mode, workload, method, weight_bits, activation_bits, against, optimizer, reference, metric, unit, sign,
-           any_value(margin) AS margin, count(*) AS n, avg(control) AS control, avg(objective) AS objective,
+    SELECT study_id, mode, workload, method, weight_bits, activation_bits, against, optimizer, reference, metric, unit,
+           sign, any_value(margin) AS margin, count(*) AS n, avg(control) AS control, avg(objective) AS objective,
            avg(loss) AS loss, count(gain) AS n_gain, avg(gain) AS gain,
            bool_or(lost) AND NOT bool_and(lost) AS two_humps,
            CASE WHEN NOT two_humps THEN stddev_samp(loss) / sqrt(count(*)) END AS loss_error,

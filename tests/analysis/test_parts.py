@@ -61,8 +61,9 @@ def a_file(results: Path, name: str, repeats: Sequence[int], *, bits: Sequence[i
                 arm = study.arm(optimizer, width, arm_id=arm_id, **{**known, **own, **values})
                 score = MEANS[optimizer] + 0.01 * rng.standard_normal()
                 for stage in ("default", "random", "random", "search", "finalists"):
-                    more = {"config_id": "best"} if stage in ("search", "finalists") else {}
+                    more: dict[str, Any] = {"config_id": "best"} if stage in ("search", "finalists") else {}
                     metric = float(score - 0.1 * rng.random())
+                    more |= {"oscillation": float(rng.random())}
                     study.whole_trial(arm, stage, metric=metric, learning_rate=10 ** -rng.uniform(1, 5), **more)
                 for again in range(2):
                     found = float(score + 0.01 * rng.standard_normal())

@@ -97,11 +97,19 @@ class SmallStudy:
         write(self.results, self.name, "epochs", f"{trial_key}.1", *(filled("epochs", **row) for row in rows))
 
     def whole_trial(
-        self, arm_id: str, stage: str, status: str = "completed", *, metric: float = 0.75, **values: Any
+        self,
+        arm_id: str,
+        stage: str,
+        status: str = "completed",
+        *,
+        metric: float = 0.75,
+        oscillation: float | None = None,
+        **values: Any,
     ) -> None:
-        """A trial with all its epochs and a layer."""
+        """A trial with all its epochs and a layer, which oscillates as much as the metric is if nothing is said."""
         key = self.trial(arm_id, stage, status, val_metric=metric, **values)
-        self.last_epoch(key, [{"oscillation_frequency": metric}], val_metric_pre_bn=0.7)
+        layer = {"oscillation_frequency": metric if oscillation is None else oscillation}
+        self.last_epoch(key, [layer], val_metric_pre_bn=0.7)
         self.curve(key, 0.6, 0.65, 0.7, metric, val_metric_pre_bn=[0.7] * 4, train_loss=[0.5] * 4)
 
     def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
