@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.answers import Answers
+from analysis.figures import quantization_effect
 from analysis.report.page import page
 from analysis.stats import badges, interaction, interaction_tests, interactions, verdicts
 from analysis.stats.interaction import FROM_START, FROM_WORSENED
@@ -104,7 +105,10 @@ def test_the_exhibit_has_both_controls_by_name(tmp_path: Path) -> None:
     assert rows.index.tolist() == [(at, name) for at in (FROM_START, FROM_WORSENED) for name in ("adam", "sgd")]
     assert rows["gain"].tolist() == pytest.approx([0.1, -0.1] * 2, abs=0.005)
     assert rows["control"].tolist() == pytest.approx([0.90, 0.90, 0.86, 0.86], abs=0.005)
-    assert f"against {FROM_WORSENED}" in page(asked)
+    drawn = quantization_effect(asked, study_id="s", workload="m-d").layout.annotations
+    titles = " ".join(one.text.replace("<br>", " ") for one in drawn)
+    assert f"against {FROM_START}:" in titles and f"against {FROM_WORSENED}:" in titles
+    assert FROM_WORSENED in page(asked)
 
 
 def test_without_a_worsened_control_the_exhibit_has_one(tmp_path: Path) -> None:
