@@ -17,7 +17,7 @@ Results = str | StoragePath | Sequence[str | StoragePath]
 """One results folder or URI, or several."""
 _OF_TRIALS = ("trials", "epochs", "layers")
 """Tables with one file for each trial that many questions read."""
-_ONCE = ("arm_trials", "parts", "whole_trials")
+_ONCE = ("arm_trials", "whole_trials")
 
 
 class Answers:
