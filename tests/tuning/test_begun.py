@@ -9,7 +9,10 @@ import pytest
 from tests.helpers.records import record_of
 from tests.helpers.rows import filled, write
 from tests.helpers.studies import tiny_study
+from tests.tuning.test_rung_check import Bench
+from tests.tuning.test_rung_check import study as checked
 from tune_qat.study import Study
+from tune_qat.study.begun import Begun
 from tune_qat.tuning.begun import as_begun, kept
 
 
@@ -86,3 +89,10 @@ class TestARungThatTheFileNamed:
         row = {"definition_json": early.model_dump_json(), "versions_json": json.dumps(versions)}
         write(tmp_path, early.name, "studies", "study", filled("studies", **row))
         assert as_begun(early, tmp_path).begun.unchecked_rung is known
+
+    def test_is_warned_of_where_the_random_trials_refute_it(self) -> None:
+        bench = Bench(checked().going_on(Begun(unchecked_rung=True)))
+        bench.until_random()
+        bench.end_all()
+        assert bench.start() == ["search"] * 10 and not bench.errors
+        assert "loses the best trials" in bench.said[0] and bench.said[0].endswith("goes on with it, as it began so.")

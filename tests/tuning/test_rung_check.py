@@ -193,14 +193,6 @@ def test_the_user_may_go_on() -> None:
     assert "loses the best trials" in bench.said[0] and bench.said[0].endswith("as --allow-early-rung says.")
 
 
-def test_a_rung_that_an_earlier_version_did_not_check_is_warned_of() -> None:
-    bench = Bench(study().going_on(Begun(unchecked_rung=True)))
-    bench.until_random()
-    bench.end_all()
-    assert bench.start() == ["search"] * 10 and not bench.errors
-    assert "loses the best trials" in bench.said[0] and bench.said[0].endswith("goes on with it, as it began so.")
-
-
 def test_a_study_that_has_begun_its_search_goes_on_with_a_warning() -> None:
     bench = Bench(study(asha={"enabled": False}))
     bench.until_random()
