@@ -17,7 +17,7 @@ from analysis.report.made import made
 from analysis.report.page import page
 from analysis.report.studies import scopes
 from analysis.stats import badges, beginnings, standings, verdicts
-from tests.helpers.records import SmallStudy
+from tests.helpers.records import StudyAtOnce
 from tests.helpers.rows import filled, write
 from tune_qat.cli.status_text import describe as status
 from tune_qat.cli.verdict_text import verdict_text
@@ -32,9 +32,25 @@ MEANS = {"adam": 0.80, "sgd": 0.75}
 Blocks = Mapping[str, Sequence[int]]
 
 
-def a_file(results: Path, name: str, repeats: Sequence[int], *, bits: Sequence[int] = (32, 4), **values: Any) -> None:
-    """A file with these repeats of the whole study `w`; what a trial gives follows from its arm and repeat alone."""
-    study = SmallStudy(results, name)
+def a_file(
+    results: Path,
+    name: str,
+    repeats: Sequence[int],
+    *,
+    bits: Sequence[int] = (32, 4),
+    origin: str | None = None,
+    **values: Any,
+) -> None:
+    """A file with these repeats of the whole study `w`; what a trial gives follows from its arm and repeat alone.
+
+    All its trials were taken over from the file `origin`, if there is one.
+    """
+    study = StudyAtOnce(results, name)
+
+    def trial(arm: str, stage: str, **values: Any) -> None:
+        taken_from = f"{origin}/t{study._trials + 1:03}" if origin else None
+        study.whole_trial(arm, stage, taken_from=taken_from, **values)
+
     definition = json.dumps({"name": name, "judgement": {"alpha": 0.05}})
     write(
         results,
@@ -64,10 +80,11 @@ def a_file(results: Path, name: str, repeats: Sequence[int], *, bits: Sequence[i
                     more: dict[str, Any] = {"config_id": "best"} if stage in ("search", "finalists") else {}
                     metric = float(score - 0.1 * rng.random())
                     more |= {"oscillation": float(rng.random())}
-                    study.whole_trial(arm, stage, metric=metric, learning_rate=10 ** -rng.uniform(1, 5), **more)
+                    trial(arm, stage, metric=metric, learning_rate=10 ** -rng.uniform(1, 5), **more)
                 for again in range(2):
                     found = float(score + 0.01 * rng.standard_normal())
-                    study.whole_trial(arm, "retrain", seed=10 * number + again, metric=found, test_metric=found)
+                    trial(arm, "retrain", seed=10 * number + again, metric=found, test_metric=found)
+    study.write_all()
 
 
 def record(results: Path, files: Blocks, **values: Any) -> Path:
@@ -172,19 +189,11 @@ def test_files_whose_boards_differ_stay_apart(tmp_path: Path, other: dict[str, A
 
 
 class TestTheSameArmInTwoFiles:
-    def copied(self, results: Path, name: str, origin: str, repeats: Sequence[int]) -> None:
-        """A file whose arms of these repeats another one has run."""
-        a_file(results, name, repeats, bits=(4,))
-        trials = analysis.frame(results, f"SELECT * EXCLUDE (study_id) FROM trials WHERE study_id = '{name}'")
-        for row in trials.astype(object).where(trials.notna(), None).to_dict("records"):
-            row["taken_from"] = f"{origin}/{row['trial_key']}"
-            write(results, name, "trials", row["trial_key"], row)
-
     def test_one_that_was_taken_over_counts_once(self, tmp_path: Path) -> None:
         one, several = tmp_path / "one", tmp_path / "several"
         record(one, {"w": (0, 1)}, bits=(4,))
         a_file(several, "a", (0,), bits=(4,))
-        self.copied(several, "b", "a", (0,))
+        a_file(several, "b", (0,), bits=(4,), origin="a")
         record(several, {"c": (1,)}, bits=(4,))
         expected, found = Answers(one), Answers(several)
         for question in ("leaderboard", "retrain_scores", "budget", "edge_of_range", "start"):
