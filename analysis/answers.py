@@ -17,6 +17,7 @@ Results = str | StoragePath | Sequence[str | StoragePath]
 """One results folder or URI, or several."""
 _OF_TRIALS = ("trials", "epochs", "layers")
 """Tables with one file for each trial that many questions read."""
+_ONCE = ("arm_trials", "whole_trials")
 
 
 class Answers:
@@ -47,8 +48,9 @@ class Answers:
         # A temporary table is found before a view of the same name.
         for table in filter(partial(scattered, self.paths), _OF_TRIALS):
             connection.execute(f"CREATE TEMP TABLE {table} AS FROM memory.main.{table}")
-        # Most questions read from this view: it is computed once.
-        connection.execute(f"CREATE TEMP TABLE arm_trials AS {read(HERE / 'arm_trials.sql')}")
+        # Most questions read from these views: they are computed once.
+        for view in _ONCE:
+            connection.execute(f"CREATE TEMP TABLE {view} AS {read(HERE / f'{view}.sql')}")
         lock(connection)
         return connection
 

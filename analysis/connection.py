@@ -18,6 +18,9 @@ from tune_qat.results.reader import AGAIN
 from tune_qat.results.views import check_damage, connect, vanished
 from tune_qat.storage.paths import StoragePath, storage_path
 
+PARTS = "parts"
+VIEWS = ("board_arms", "arm_trials", PARTS, "whole_arms", "whole_trials")
+"""Views of the bundled questions, in files of their names; each may read those before it."""
 _LARGEST_DF = 1000
 """Most degrees of freedom in `student_t`; from there on, the normal quantile is at most 0.12 % smaller."""
 _NOT_HELD = re.compile(r"\b(INTERVAL|MAP|UNION|VARIANT|BIT|BLOB|BIGNUM|TIME_NS|GEOMETRY)\b")
@@ -31,8 +34,8 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
 
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
     for the bundled questions `board_arms` (arms with the labels of their boards), `arm_trials` (trials that fit their
-    arm, beside the arm's reference points) and `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of
-    freedom, 1 to 1000).
+    arm, beside the arm's reference points), `whole_arms` and `whole_trials` (the same with the files of a whole study
+    as one) and `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of freedom, 1 to 1000).
 
     Args:
         paths: results folders or their URIs.
@@ -46,8 +49,10 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
         raise UsageError('Name at least one results folder, as in analysis.open("results").')
     connection = connect(*map(storage_path, paths), reference=sorted((HERE / "published").glob("*.csv")), follow=follow)
     connection.register("student_t", _student_t())
-    connection.execute(f"CREATE VIEW board_arms AS {read(HERE / 'board_arms.sql')}")
-    connection.execute(f"CREATE VIEW arm_trials AS {read(HERE / 'arm_trials.sql')}")
+    for view in VIEWS:
+        # Others read it several times in one question, and it takes longer to plan than they do.
+        kind = "TABLE" if view == PARTS and not follow else "VIEW"
+        connection.execute(f"CREATE {kind} {view} AS {read(HERE / f'{view}.sql')}")
     return connection
 
 

@@ -1,13 +1,14 @@
 """Whether studies of ten equal optimizers claim a difference, by the number of repeats of their search.
 
-python -m benchmarks.null_study [--studies N]
+python -m benchmarks.null_study [--studies N] [--pages N]
 
 The searches are real (`benchmarks.null_searches`) and all of one optimizer; a study draws as many groups as it has
 repeats, ten searches of each, and reads them as ten arms: in a group they share start, data and order, and each has a
-design of its own, as in a study. A false claim is any pair of which `comparisons` says that one is better, for a
-sentence of the page asserts a difference where that table does. Coverage is that of an arm's interval over repeats, of
-the mean of all searches. Two seeds for each search, as a study for a claim has them; one search is read with ten as
-well, as published comparisons are.
+design of its own, as in a study. A false claim is any pair of which `comparisons` says that one is better. From three
+repeats on the sentences of the page are read, too (`benchmarks.null_pages`), of some of these studies, each with a
+32/32 board of searches of other groups. Coverage is that of an arm's interval over repeats, of the mean of all
+searches. Two seeds for each search, as a study for a claim has them; one search is read with ten as well, as
+published comparisons are.
 """
 
 import argparse
@@ -20,7 +21,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.stats.comparisons import compare
+from analysis.stats.scope import FEWEST_REPEATS
 from analysis.stats.standings import stand
+from benchmarks.null_pages import Said, pages, shares
 from benchmarks.null_searches import SEARCHES
 
 Numbers = npt.NDArray[np.floating]
@@ -87,10 +90,19 @@ def result(pool: Numbers, repeats: int, seeds: int, count: int) -> Row:
     return Row(repeats, seeds, float(np.mean(np.array(claimed) > 0)), float(np.mean(claimed)), float(np.mean(covered)))
 
 
+def said(pool: Numbers, repeats: int, seeds: int, count: int) -> Said:
+    """Word the null studies of one design as the page does; the first ones are those of `result`."""
+    quantized = studies(pool, repeats, seeds, count, np.random.default_rng([repeats, seeds]))
+    control = studies(pool, repeats, seeds, count, np.random.default_rng([repeats, seeds, 32]))
+    return shares([one for both in zip(quantized, control, strict=True) for one in pages(*both)])
+
+
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     given.add_argument("--studies", type=int, default=2_000)
-    count = given.parse_args().studies
+    given.add_argument("--pages", type=int, default=400)
+    asked = given.parse_args()
+    count = asked.studies
     pool = searches()
     within, between = pool.mean(2).std(axis=1, ddof=1), pool.mean((1, 2)).std(ddof=1)
     print(f"{pool.shape[0]} groups of {pool.shape[1]} searches: mean {pool.mean():.4f}, sd of the searches of a group")
@@ -101,6 +113,14 @@ def main() -> None:
         row = result(pool, repeats, seeds, count)
         met = "met" if row.false <= bar else "missed"
         print(f"{repeats:7} {seeds:7} {row.false:28.3f} {row.pairs:19.2f} {row.covered:10.3f}   {met}", flush=True)
+    print(
+        f"Sentences of {asked.pages:,} studies that assert a difference: on the ranking at 4/4, on the change, on any"
+    )
+    for repeats, seeds in DESIGNS:
+        if repeats >= FEWEST_REPEATS:
+            found = said(pool, repeats, seeds, asked.pages)
+            errors = (f"{share:.3f} +- {math.sqrt(share * (1 - share) / asked.pages):.3f}" for share in found)
+            print(f"{repeats:7} {seeds:7} {'   '.join(errors)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Figures: effect of quantization on the ranking of optimizers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -99,7 +100,7 @@ def _line(rows: pd.DataFrame, optimizer: str, widths: dict[Any, int], shift: flo
 
 
 def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
-    """Draw differences of differences with their intervals: a panel per quantized board, a row per optimizer.
+    """Draw differences of differences with their intervals: a panel per board and control, a row per optimizer.
 
     Right of zero, quantization costs the optimizer less than it costs the reference, which is named in the title. The
     shaded band is the margin of practical equivalence.
@@ -107,7 +108,7 @@ def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
     found = only(answers(results).frame("quantization_effect"), where).dropna(subset=["gain"])
     if not len(found):
         return sentence("No optimizer has retrain trials of the same seed at 32/32 and at fewer bits.")
-    parts, first = list(boards(found)), found.iloc[0]
+    parts, first = [one for board in boards(found) for one in _by_control(*board)], found.iloc[0]
     names = sorted(found["optimizer"].unique(), reverse=True)
     points = first["unit"] == "fraction"
     scale = 100.0 if points else 1.0
@@ -130,6 +131,13 @@ def quantization_effect(results: Results | Answers, **where: Any) -> go.Figure:
         for row in rows.itertuples():
             panels.add(panel, _gain(row, scale))
     return panels.figure
+
+
+def _by_control(label: str, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows against each control, which the label names where there are several."""
+    controls = list(rows.groupby("against", sort=False))
+    for against, of_control in controls:
+        yield f"{label} against {against}" if len(controls) > 1 else label, of_control
 
 
 def _around_zero(found: pd.DataFrame, scale: float) -> list[float]:

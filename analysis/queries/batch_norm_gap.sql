@@ -7,7 +7,7 @@ WITH gaps AS (
     SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.metric,
            t.unit, e.val_metric_pre_bn AS before, e.val_metric AS after,
            t.sign * (e.val_metric - e.val_metric_pre_bn) AS gap
-    FROM arm_trials t JOIN epochs e USING (study_id, trial_key)
+    FROM whole_trials t JOIN epochs e ON e.study_id = t.file_id AND e.trial_key = t.trial_key
     WHERE t.status = 'completed' AND e.epoch = t.epochs_run
       AND e.val_metric IS NOT NULL AND e.val_metric_pre_bn IS NOT NULL),
 grouped AS (

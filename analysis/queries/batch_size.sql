@@ -8,7 +8,7 @@
 WITH scored AS (
     SELECT *, round(2 * log10(learning_rate)) / 2 AS log10_rate,
            sign * validation_score AS objective
-    FROM arm_trials
+    FROM whole_trials
     WHERE tuning AND ended),
 best AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, batch_size,

@@ -5,7 +5,7 @@
 -- study is the one that is exported where none is named.
 WITH scored AS (
     SELECT *, status <> 'completed' OR val_metric IS NULL AS failed, validation_score AS score
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped' AND control IS NULL),
 configurations AS (
     SELECT study_id, method, weight_bits, activation_bits, config_id, avg(score) AS mean_val, count(*) AS n

@@ -17,12 +17,12 @@ WITH spent AS (
            sum(device_s) FILTER (taken_from IS NULL) AS device_s,
            CAST(sum(epochs_run) FILTER (taken_from IS NOT NULL) AS BIGINT) AS epochs_taken_over,
            sum(device_s) FILTER (taken_from IS NOT NULL) AS device_s_taken_over
-    FROM arm_trials GROUP BY study_id, arm_id),
+    FROM whole_trials GROUP BY study_id, arm_id),
 fair AS (
     SELECT study_id,
            count(DISTINCT (planned_default, planned_random, planned_search, coalesce(planned_finalists, 0),
                            planned_retrain, max_epochs)) = 1 AS equal
-    FROM arms GROUP BY study_id),
+    FROM whole_arms GROUP BY study_id),
 per_arm AS (
     SELECT a.study_id, a.mode, a.arm_id, a.workload, a.method,
            a.weight_bits, a.activation_bits, a.optimizer,
@@ -35,7 +35,7 @@ per_arm AS (
            coalesce(s.device_s, 0) AS device_s, coalesce(s.taken_over, 0) AS taken_over,
            coalesce(s.epochs_taken_over, 0) AS epochs_taken_over,
            coalesce(s.device_s_taken_over, 0) AS device_s_taken_over, f.equal
-    FROM board_arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
+    FROM whole_arms a JOIN fair f USING (study_id) LEFT JOIN spent s USING (study_id, arm_id))
 SELECT *, (device_s + device_s_taken_over) / nullif(avg(device_s + device_s_taken_over) OVER per_bits, 0)
               AS device_s_ratio
 FROM per_arm

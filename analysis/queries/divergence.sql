@@ -5,7 +5,7 @@ WITH counted AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, count(*) AS n,
            count(*) FILTER (status = 'diverged') AS diverged, diverged / n AS rate,
            1.959963984540054 AS z  -- 97.5 % quantile of the normal distribution
-    FROM arm_trials
+    FROM whole_trials
     WHERE tuning AND status IN ('completed', 'stopped', 'diverged')
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer),
 -- Wilson, JASA 1927.

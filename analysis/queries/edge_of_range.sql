@@ -9,7 +9,7 @@
 -- power of two, or twice what is near. No edges: a batch size of 1, and one that twice would be more than the training
 -- split has; low = high is not searched. `failed_again`: at least half of the retrain trials of this best diverged or
 -- learned nothing, which calls for no wider range on its side.
-WITH named AS (SELECT * REPLACE (base_optimizer AS optimizer) FROM arm_trials),
+WITH named AS (SELECT * REPLACE (base_optimizer AS optimizer) FROM whole_trials),
 best AS (
     SELECT *
     FROM named
@@ -20,12 +20,12 @@ best AS (
 -- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
 seen AS (
     SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) AS samples
-    FROM arm_trials
+    FROM whole_trials
     GROUP BY study_id),
 again AS (
     SELECT study_id, arm_id, config_id,
            avg(CAST(status = 'diverged' OR coalesce(NOT learned, false) AS INTEGER)) >= 0.5 AS failed_again
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND status IN ('completed', 'diverged')
     GROUP BY ALL),
 dimensions AS (

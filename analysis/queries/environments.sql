@@ -3,11 +3,11 @@
 -- a start: they train nothing and have no backend. A study with one row was made by one environment; `environments` is
 -- their number.
 WITH counted AS (
-    SELECT t.*
-    FROM trials t SEMI JOIN (FROM arm_trials WHERE ended) a USING (study_id, trial_key)
+    FROM whole_trials WHERE ended
     UNION ALL BY NAME
-    SELECT t.*
-    FROM trials t SEMI JOIN arms a ON t.study_id = a.study_id AND t.checkpoint_sha256 = a.init_checkpoint_sha256
+    SELECT t.* REPLACE (a.study_id AS study_id)
+    FROM trials t JOIN (SELECT DISTINCT study_id, file_id, init_checkpoint_sha256 FROM whole_arms) a
+         ON t.study_id = a.file_id AND t.checkpoint_sha256 = a.init_checkpoint_sha256
     WHERE t.stage = 'pretrain' AND t.params_json ->> '$.worsening' IS NULL)
 SELECT *, count(*) OVER (PARTITION BY study_id) AS environments
 FROM (

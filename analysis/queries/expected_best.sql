@@ -8,7 +8,7 @@
 -- trivial score is not known, as in imported studies.
 WITH scored AS (
     SELECT *, sign * validation_score AS objective
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'random' AND ended AND status <> 'stopped' AND design IS DISTINCT FROM 'sobol'),
 ranked AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign, objective,

@@ -7,7 +7,7 @@
 WITH scored AS (
     SELECT *, NOT coalesce(status = 'completed' AND sign * (val_metric - trivial_score) > 0, false) AS failed,
            CASE WHEN failed THEN trivial_score ELSE val_metric END AS score
-    FROM arm_trials
+    FROM whole_trials
     WHERE ended AND status <> 'stopped'),
 searched AS (
     SELECT study_id, arm_id, config_id, score, failed

@@ -9,8 +9,8 @@ WITH gaps AS (
            t.repeat, t.seed, t.control, t.metric, t.unit, t.weight_bits = 32 AND t.activation_bits = 32 AS is_control,
            CASE WHEN t.status = 'completed' THEN e.train_metric END AS train,
            CASE WHEN t.status = 'completed' THEN t.test_metric END AS test, t.sign * (train - test) AS gap
-    FROM arm_trials t LEFT JOIN epochs e
-         ON e.study_id = t.study_id AND e.trial_key = t.trial_key AND e.epoch = t.epochs_run
+    FROM whole_trials t LEFT JOIN epochs e
+         ON e.study_id = t.file_id AND e.trial_key = t.trial_key AND e.epoch = t.epochs_run
     WHERE t.stage = 'retrain' AND t.ended AND t.status <> 'stopped'),
 control AS (
     SELECT study_id, mode, workload, base_optimizer, repeat, seed, avg(gap) AS control_gap

@@ -8,7 +8,7 @@ SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bit
        avg(l.oscillation_frequency) AS frequency, avg(l.oscillating_fraction) AS oscillating,
        avg(l.frozen_fraction) AS frozen, avg(l.clip_fraction_low + l.clip_fraction_high) AS clipped,
        avg(l.quantization_mse) AS quantization_mse
-FROM arm_trials t JOIN layers l USING (study_id, trial_key)
+FROM whole_trials t JOIN layers l ON l.study_id = t.file_id AND l.trial_key = t.trial_key
 WHERE t.stage = 'retrain' AND t.status = 'completed'
 GROUP BY ALL
 ORDER BY t.study_id, t.workload, t.weight_bits DESC, t.activation_bits DESC, t.method, t.optimizer, l.layer_index,

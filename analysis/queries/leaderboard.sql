@@ -12,7 +12,7 @@ WITH scored AS (
     SELECT *, status <> 'completed' OR test_metric IS NULL AS failed,
            CASE WHEN min(repeat) OVER board < max(repeat) OVER board THEN CAST(repeat AS VARCHAR) ELSE trial_key END
                AS replicate
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped'
     WINDOW board AS (PARTITION BY study_id, mode, workload, method, weight_bits, activation_bits)),
 replicates AS (
@@ -37,7 +37,7 @@ board AS (
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign),
 hopeless AS (
     SELECT a.study_id, a.arm_id
-    FROM arms a JOIN arm_trials t USING (study_id, arm_id)
+    FROM whole_arms a JOIN whole_trials t USING (study_id, arm_id)
     WHERE tuning AND ended AND a.mode <> 'joint'
     GROUP BY a.study_id, a.arm_id, a.planned_default + a.planned_random + a.planned_search
     HAVING count(*) >= a.planned_default + a.planned_random + a.planned_search
@@ -49,7 +49,7 @@ listed AS (
            metric, unit, sign, 0 AS n, trivial_test_score AS trivial,
            CAST(baselines_json ->> '$.test.bicubic' AS DOUBLE) AS bicubic,
            CAST(baselines_json ->> '$.test.nearest' AS DOUBLE) AS nearest
-    FROM hopeless JOIN board_arms USING (study_id, arm_id))
+    FROM hopeless JOIN whole_arms USING (study_id, arm_id))
 SELECT study_id, mode, workload, method, weight_bits, activation_bits,
        CASE WHEN mode <> 'joint' AND n > 0 THEN
            rank() OVER (PARTITION BY study_id, workload, method, weight_bits, activation_bits

@@ -6,7 +6,7 @@
 WITH scored AS (
     SELECT *, round(4 * log10(learning_rate)) / 4 AS log10_rate,
            sign * validation_score AS objective
-    FROM arm_trials
+    FROM whole_trials
     WHERE tuning AND ended),
 binned AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, log10_rate, metric, unit, sign,

@@ -8,14 +8,14 @@
 -- further optimizer, whose mean rank is taken out; NULL below 10 trials.
 WITH networks AS (
     SELECT t.study_id, t.trial_key, sum(l.oscillation_frequency * l.numel) / sum(l.numel) AS oscillation
-    FROM arm_trials t JOIN layers l ON l.study_id = t.study_id AND l.trial_key = t.trial_key AND l.epoch = t.epochs_run
+    FROM whole_trials t JOIN layers l ON l.study_id = t.file_id AND l.trial_key = t.trial_key AND l.epoch = t.epochs_run
     WHERE t.tuning AND t.status = 'completed' AND t.val_metric IS NOT NULL
       AND l.kind = 'weight' AND l.oscillation_frequency IS NOT NULL
     GROUP BY t.study_id, t.trial_key),
 known AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit, sign, status,
            val_metric, oscillation
-    FROM arm_trials LEFT JOIN networks USING (study_id, trial_key)
+    FROM whole_trials LEFT JOIN networks USING (study_id, trial_key)
     WHERE tuning AND weight_bits < 32 AND (status = 'diverged' OR oscillation IS NOT NULL)),
 -- Equal values share the mean of their ranks. A rank is one within the optimizer, from its middle, over the trials.
 ranked AS (

@@ -7,12 +7,12 @@
 WITH boards AS (
     SELECT DISTINCT study_id, mode, workload, method, quantizer, weight_bits,
            activation_bits, metric, unit, sign, trivial_test_score AS trivial
-    FROM board_arms
+    FROM whole_arms
     WHERE control IS NULL),
 ours AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, count(*) AS n,
            avg(test_score) AS mean
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer),
 beside AS (

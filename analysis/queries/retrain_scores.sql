@@ -9,7 +9,7 @@
 -- An arm that completed no trial had nothing to choose and has no row here; `leaderboard` names it.
 WITH ended AS (
     SELECT *, status <> 'completed' OR test_metric IS NULL OR collapsed AS failed
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped')
 SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, repeat, seed, trial_key, config_id,
        test_score AS score, failed, collapsed,

@@ -10,17 +10,17 @@ WITH rungs AS (
     SELECT study_id, arm_id, reduction_factor,
            unnest(list_transform(range(0, 1 + CAST(ceil(log2(max_epochs)) AS BIGINT)),
                                  lambda i: CAST(round(grace_epochs * pow(reduction_factor, i)) AS BIGINT))) AS rung
-    FROM arms
+    FROM whole_arms
     WHERE scheduler = 'asha' AND reduction_factor > 1),
 free AS (
-    SELECT study_id, arm_id, trial_key, epochs, sign, count(*) OVER (PARTITION BY study_id, arm_id) AS unstopped,
+    SELECT study_id, file_id, arm_id, trial_key, epochs, sign, count(*) OVER (PARTITION BY study_id, arm_id) AS unstopped,
            sign * validation_score AS at_end
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage IN ('default', 'random') AND ended AND status <> 'stopped'),
 values_at AS (
     SELECT t.study_id, t.arm_id, r.rung, r.reduction_factor, t.unstopped, t.sign * e.val_metric AS at_rung, t.at_end
     FROM free t JOIN rungs r USING (study_id, arm_id)
-         JOIN epochs e ON e.study_id = t.study_id AND e.trial_key = t.trial_key AND e.epoch = r.rung
+         JOIN epochs e ON e.study_id = t.file_id AND e.trial_key = t.trial_key AND e.epoch = r.rung
     WHERE r.rung < t.epochs AND e.val_metric IS NOT NULL),
 -- Equal values share the mean of their ranks; the best has place 1.
 ranked AS (
@@ -42,6 +42,6 @@ correlated AS (
 SELECT study_id, a.mode, a.workload, a.method, a.weight_bits, a.activation_bits, a.optimizer, a.repeat, c.rung,
        c.reduction_factor, c.n, c.spearman, c.place_of_best, c.place_of_best <= ceil(c.n / c.reduction_factor) AS kept,
        c.unstopped
-FROM correlated c JOIN board_arms a USING (study_id, arm_id)
+FROM correlated c JOIN whole_arms a USING (study_id, arm_id)
 WHERE c.n >= 3
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, repeat, rung

@@ -5,21 +5,28 @@
 -- `reference` (the optimizer that all others are compared with; NULL: every two are compared) were fixed in the study
 -- file before it ran. `whole` is the study that its repeats belong to; `varies_json`
 -- what they vary, NULL in studies without [repeat], whose repeats vary the search and its seeds; `subset_overlap` the
--- largest share of a training subset that another repeat has too.
+-- largest share of a training subset that another repeat has too. Of a study in several files, what they share is that of
+-- the first one by name, and it is complete when all are.
 WITH begun AS (
     SELECT study_id, any_value(mode) AS mode, any_value(init) AS init,
            any_value(workload) AS workload, any_value(metric) AS metric, any_value(unit) AS unit,
            any_value(sign) AS sign, any_value(margin) AS margin, max(planned_retrain) AS planned_retrain,
-           count(DISTINCT repeat) AS repeats, any_value(whole) AS whole,
+           count(DISTINCT repeat) AS repeats, any_value(whole) AS whole, min(file_id) AS file_id,
            any_value(varies_json) AS varies_json, max(subset_overlap) AS subset_overlap,
            string_agg(DISTINCT start_name, ', ' ORDER BY start_name) AS starts
-    FROM arms GROUP BY study_id),
+    FROM whole_arms GROUP BY study_id),
+files AS (
+    SELECT DISTINCT study_id, file_id FROM whole_arms),
+finished AS (
+    SELECT f.study_id, bool_and(s.complete) AS complete
+    FROM files f JOIN studies s ON s.study_id = f.file_id GROUP BY ALL),
 pretrained AS (
-    SELECT study_id, arg_max(val_metric, finished_at) AS pretrain_val_metric
-    FROM trials
+    SELECT f.study_id, arg_max(t.val_metric, t.finished_at) AS pretrain_val_metric
+    FROM trials t JOIN files f ON f.file_id = t.study_id
     -- Starts of worsened controls are made of this one.
-    WHERE stage = 'pretrain' AND status = 'completed' AND params_json ->> '$.worsening' IS NULL GROUP BY study_id)
-SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
+    WHERE t.stage = 'pretrain' AND t.status = 'completed' AND t.params_json ->> '$.worsening' IS NULL
+    GROUP BY f.study_id)
+SELECT b.study_id, b.mode, b.workload, c.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
        CASE WHEN b.init = 'pretrain' THEN coalesce(b.starts, s.definition_json ->> '$.pretrain.optimizer') END
            AS pretrained_by,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END
@@ -31,5 +38,6 @@ SELECT b.study_id, b.mode, b.workload, s.complete, b.init, s.definition_json ->>
        CAST(s.definition_json ->> '$.judgement.alpha' AS DOUBLE) AS alpha,
        s.definition_json ->> '$.judgement.reference' AS reference, coalesce(b.whole, b.study_id) AS whole,
        b.planned_retrain, b.repeats, b.varies_json, b.starts, b.subset_overlap
-FROM begun b LEFT JOIN studies s USING (study_id) LEFT JOIN pretrained p USING (study_id)
+FROM begun b LEFT JOIN studies s ON s.study_id = b.file_id LEFT JOIN finished c ON c.study_id = b.study_id
+     LEFT JOIN pretrained p ON p.study_id = b.study_id
 ORDER BY b.study_id

@@ -7,7 +7,7 @@
 WITH defaults AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign,
            avg(sign * validation_score) AS objective
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'default' AND ended AND status <> 'stopped' AND mode <> 'joint'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign),
 targets AS (
@@ -16,14 +16,14 @@ targets AS (
     GROUP BY study_id, workload, method, weight_bits, activation_bits),
 reached AS (
     SELECT t.study_id, t.trial_key, min(e.step) AS steps
-    FROM arm_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
-         JOIN epochs e USING (study_id, trial_key)
+    FROM whole_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
+         JOIN epochs e ON e.study_id = t.file_id AND e.trial_key = t.trial_key
     WHERE t.tuning AND t.ended AND t.mode <> 'joint' AND t.sign * e.val_metric >= target
     GROUP BY t.study_id, t.trial_key)
 SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.batch_size,
        count(*) AS n, count(steps) AS reached, min(steps) AS steps, t.sign * any_value(target) AS target, t.metric,
        t.unit
-FROM arm_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
+FROM whole_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
      LEFT JOIN reached USING (study_id, trial_key)
 WHERE t.tuning AND t.ended AND t.mode <> 'joint'
 GROUP BY t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.batch_size, t.sign,

@@ -11,7 +11,7 @@
 WITH defaults AS (
     SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign,
            avg(sign * validation_score) AS objective
-    FROM arm_trials
+    FROM whole_trials
     WHERE stage = 'default' AND ended AND status <> 'stopped'
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, sign),
 targets AS (
@@ -22,8 +22,8 @@ timed AS (
     SELECT t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.trial_key,
            t.metric, t.unit, t.sign, t.copied, any_value(target) AS target,
            coalesce(min(e.device_s) FILTER (t.sign * e.val_metric >= target), 'inf'::DOUBLE) AS device_s
-    FROM arm_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
-         LEFT JOIN epochs e USING (study_id, trial_key)
+    FROM whole_trials t JOIN targets USING (study_id, workload, method, weight_bits, activation_bits)
+         LEFT JOIN epochs e ON e.study_id = t.file_id AND e.trial_key = t.trial_key
     WHERE t.stage = 'retrain' AND t.ended AND t.status <> 'stopped' AND t.mode <> 'joint'
     GROUP BY t.study_id, t.mode, t.workload, t.method, t.weight_bits, t.activation_bits, t.optimizer, t.trial_key,
              t.metric, t.unit, t.sign, t.copied),

@@ -13,7 +13,7 @@ SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer
        repeat, trial_number, sampler_seed, if(source = 'sobol', 'sobol', design) AS design, init, base_optimizer,
        max(learning_rate) FILTER (stage = 'default') OVER (PARTITION BY study_id, arm_id, optimizer)
            AS default_learning_rate
-FROM arm_trials
+FROM whole_trials
 WHERE tuning AND ended
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, arm_id, stage, trial_number,
          trial_key

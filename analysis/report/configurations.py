@@ -54,7 +54,11 @@ def _chosen(answers: Answers) -> pd.DataFrame:
 
 
 def _params(answers: Answers, keys: list[str]) -> pd.DataFrame:
-    return answers.frame(f"SELECT trial_key, params_json FROM trials WHERE trial_key IN ({_listed(keys)})")
+    # A trial that was taken over is there for each of its studies.
+    return answers.frame(
+        "SELECT trial_key, any_value(params_json) AS params_json FROM trials "
+        f"WHERE trial_key IN ({_listed(keys)}) GROUP BY trial_key"
+    )
 
 
 def _tuned(answers: Answers) -> pd.DataFrame:
@@ -74,7 +78,7 @@ def _curves(answers: Answers, keys: list[str]) -> dict[str, list[list[float]]]:
     if not keys:
         return {}
     rows = answers.frame(
-        "SELECT trial_key, epoch, val_metric FROM epochs WHERE val_metric IS NOT NULL "
+        "SELECT DISTINCT trial_key, epoch, val_metric FROM epochs WHERE val_metric IS NOT NULL "
         f"AND trial_key IN ({_listed(keys)}) ORDER BY trial_key, epoch"
     )
     return {str(key): _pairs(of["epoch"], of["val_metric"]) for key, of in rows.groupby("trial_key")}

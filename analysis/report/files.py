@@ -45,7 +45,8 @@ def _figures(asked: Answers, found: Sequence[Scope]) -> Iterator[tuple[str, go.F
             for scope in [None] if block.whole else found:
                 where = scope.where if scope else {}
                 if (scope is None or exhibit.missing(scope) is None) and len(only(kept(exhibit.table, asked), where)):
-                    yield "-".join([exhibit.name, *where.values()]), exhibit.figure(asked, **where)
+                    name = scope.named(exhibit.name) if scope else exhibit.name
+                    yield name, exhibit.figure(asked, **where)
 
 
 def _draw(figures: Sequence[tuple[str, go.Figure]], folder: Path) -> int:

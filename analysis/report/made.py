@@ -6,28 +6,30 @@ from typing import Any
 import pandas as pd
 
 from analysis.answers import Answers
+from analysis.parts import shown_as
 from analysis.report.cells import cell
 from analysis.report.studies import studies
 from analysis.report.versions import versions
 from analysis.stats import what_seeds_varied
-from analysis.stats.design_checks import tested_once
+from analysis.stats.design_checks import tested
 from tune_qat.results.publishable import publishable
 from tune_qat.results.views import read_sql
 
 
 def made(answers: Answers) -> list[dict[str, Any]]:
-    """Return the template's values of each study."""
+    """Return the template's values of each study file."""
     start = answers.frame("start").set_index("study_id")
     hashes = answers.frame(read_sql(__file__, "arms")).set_index("study_id")
-    varied = what_seeds_varied(answers)
+    varied, shown = what_seeds_varied(answers), shown_as(answers)
     return [
         _study(
-            {**row, "test_data": tested_once(answers, row["study_id"])[1]},
-            _row(start, row["study_id"]),
-            _row(hashes, row["study_id"]),
-            varied.get(row["study_id"], ""),
+            {**row, "test_data": tested(answers, [name])[1]},
+            _row(start, shown.get(name, name)),
+            _row(hashes, name),
+            varied.get(shown.get(name, name), ""),
         )
         for row in _records(answers)
+        for name in [row["study_id"]]
     ]
 
 

@@ -104,7 +104,8 @@ QUANTIZATION = Block(
     "Does quantization change the ranking?",
     "What an optimizer loses against its own 32/32 control, minus what another one loses: an interval without zero "
     "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization. "
-    "Where no 32/32 arm gains more than the margin over its start, the control cannot move and tells nothing.",
+    "Where no 32/32 arm gains more than the margin over its start, the control cannot move and tells nothing; "
+    "a control from a worsened start, where there is one, then takes its place.",
     (
         of_statistic(
             "beginnings",
@@ -131,15 +132,15 @@ QUANTIZATION = Block(
         of_statistic(
             "interaction_test",
             "Does quantization change any difference between two optimizers?",
-            "interaction_test",
+            "interaction_tests",
             ("retrain_scores",),
             missing=compared,
             empty="No two optimizers have two seeds in common, at these bits and at 32/32: no interval, and no test.",
         ),
         of_statistic(
             "interaction",
-            "Every two optimizers: what the first gains on the other from quantization",
-            "interaction",
+            "Every two optimizers: what the first gains on the other from quantization, against each control",
+            "interactions",
             ("retrain_scores", "start"),
             missing=compared,
             folded=True,

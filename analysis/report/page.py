@@ -54,7 +54,7 @@ def _page(asked: Answers, live: str | None) -> str:
     exhibits = max(1, len(found) * sum(len(block.exhibits) for block in BLOCKS))
     cap = max(5, min(100, ROWS_OF_PAGE // exhibits))
     return _rendered(
-        title=", ".join(known["study_id"]) or "No study",
+        title=_title(list(dict.fromkeys(scope.study_id for scope in found)) or list(known["study_id"])),
         notices=notices(known, found),
         blocks=[_block(number, block, asked, found, cap) for number, block in enumerate(BLOCKS)],
         several=len(found) > 1,
@@ -65,6 +65,11 @@ def _page(asked: Answers, live: str | None) -> str:
         paths=[publishable(str(path)) for path in asked.paths],
         live=live,
     )
+
+
+def _title(studies: list[str]) -> str:
+    """Name the studies; the name of one in several files may have commas."""
+    return ("; " if any(", " in name for name in studies) else ", ").join(studies) or "No study"
 
 
 def empty_page(why: str, *, live: str | None = None) -> str:
@@ -108,7 +113,7 @@ def _block(number: int, block: Block, asked: Answers, found: list[Scope], cap: i
         "questions": {name: asked.sql(name) for name in questions},
         "scopes": [
             {
-                "title": f"{scope.study_id}: {scope.workload}" if scope else "",
+                "title": scope.heading if scope else "",
                 "exhibits": _exhibits(block, asked, scope, cap),
             }
             for scope in shown
@@ -139,7 +144,7 @@ def _exhibit(exhibit: Exhibit, asked: Answers, scope: Scope | None, cap: int) ->
     if missing and exhibit.folded:
         return None
     shown: dict[str, Any] = {
-        "id": "-".join([exhibit.name, *where.values()]),
+        "id": scope.named(exhibit.name) if scope else exhibit.name,
         "name": exhibit.name,
         "title": exhibit.title,
         "missing": missing,

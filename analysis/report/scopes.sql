@@ -7,10 +7,10 @@ WITH counted AS (
            count(*) FILTER (tuning AND status = 'diverged') AS diverged_trials,
            count(*) FILTER (stage = 'retrain' AND ended AND status <> 'stopped') AS retrain_trials,
            count(DISTINCT CASE WHEN stage = 'retrain' AND ended AND status <> 'stopped' THEN seed END) AS seeds
-    FROM arm_trials GROUP BY ALL)
+    FROM whole_trials GROUP BY ALL)
 SELECT a.study_id, a.mode, a.workload, any_value(a.metric) AS metric, any_value(a.unit) AS unit,
        any_value(a.sign) AS sign, any_value(a.dataset) AS dataset, count(*) AS arms,
-       count(DISTINCT a.optimizer) AS optimizers,
+       count(DISTINCT a.base_optimizer) AS optimizers,
        coalesce(bool_or(a.weight_bits = 32 AND a.activation_bits = 32), false) AS control,
        bool_or(a.weight_bits < 32 OR a.activation_bits < 32 OR a.weight_bits IS NULL) AS quantized,
        coalesce(any_value(c.tuning_trials), 0) AS tuning_trials,
@@ -18,5 +18,5 @@ SELECT a.study_id, a.mode, a.workload, any_value(a.metric) AS metric, any_value(
        coalesce(any_value(c.completed_trials), 0) AS completed_trials,
        coalesce(any_value(c.diverged_trials), 0) AS diverged_trials,
        coalesce(any_value(c.retrain_trials), 0) AS retrain_trials, coalesce(any_value(c.seeds), 0) AS seeds
-FROM arms a LEFT JOIN counted c USING (study_id, workload)
+FROM whole_arms a LEFT JOIN counted c USING (study_id, workload)
 GROUP BY a.study_id, a.mode, a.workload ORDER BY ALL

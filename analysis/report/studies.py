@@ -36,6 +36,20 @@ class Scope:
         """Column values that select its rows in a table."""
         return {"study_id": self.study_id, "workload": self.workload}
 
+    @property
+    def heading(self) -> str:
+        """Heading over what is of this workload."""
+        return heading(self.study_id, self.workload)
+
+    def named(self, exhibit: str) -> str:
+        """Name one of its exhibits, for files and links."""
+        return "-".join([exhibit, *self.where.values()]).replace(", ", "-")
+
+
+def heading(study_id: str, workload: str) -> str:
+    """Return study and workload, which a study in several files may have in its name."""
+    return study_id if workload in study_id.split(", ") else f"{study_id}: {workload}"
+
 
 def scopes(answers: Answers) -> list[Scope]:
     """Return every workload of every study that has arms."""

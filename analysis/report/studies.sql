@@ -1,4 +1,4 @@
--- How far each study is, and what it was run with.
+-- How far each study file is, and what it was run with.
 SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.seed, s.schema_version, s.prereg_hash,
        s.file_hash, s.versions_json,
        s.tune_qat_version, s.git_commit, s.command, s.definition_json, s.origin,

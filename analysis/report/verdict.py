@@ -3,27 +3,27 @@
 from typing import Any
 
 from analysis.answers import Answers
+from analysis.report.studies import heading
 from analysis.stats import verdicts
 from analysis.stats.boards import is_worsened
-from analysis.stats.scope import studies_of
 from analysis.stats.verdict import ALL_BOARDS
 
 
 def verdict(answers: Answers) -> list[dict[str, Any]]:
     """Return for each workload of each study its sentences by board, and the tables and questions behind them.
 
-    `needed` has what it would take to say more, and `studies` the names of the studies whose badges belong to it.
+    `needed` has what it would take to say more, and `badges` whether those of the study stand under it.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    said, studies = verdicts(answers), studies_of(answers)
+    said = verdicts(answers)
     several = len({one.method for one in said if one.weight_bits != 32 and one.method}) > 1
     for one in said:
         shown = found.setdefault(
             (one.study_id, one.workload),
             {
-                **{"study_id": one.study_id, "workload": one.workload, "lines": {}, "needed": {}},
+                **{"study_id": one.study_id, "title": heading(one.study_id, one.workload), "lines": {}, "needed": {}},
                 # Badges stand under the boards of a study, once.
-                "studies": [] if one.workload == ALL_BOARDS else studies.get(one.study_id, [one.study_id]),
+                "badges": one.workload != ALL_BOARDS,
                 **{"tables": {}, "questions": {}},
             },
         )

@@ -12,7 +12,13 @@ from analysis.stats.collapse import collapses
 from analysis.stats.comparisons import comparisons
 from analysis.stats.images import differences_over_images
 from analysis.stats.importance import board_importances, importances
-from analysis.stats.interaction import interaction, interaction_test, quantization_effects
+from analysis.stats.interaction import (
+    interaction,
+    interaction_test,
+    interaction_tests,
+    interactions,
+    quantization_effects,
+)
 from analysis.stats.pooled import pooled_differences
 from analysis.stats.power import detectable_differences
 from analysis.stats.ranks import mean_ranks, rank_comparisons
@@ -41,6 +47,8 @@ __all__ = [
     "importances",
     "interaction",
     "interaction_test",
+    "interaction_tests",
+    "interactions",
     "interquartile_means",
     "learning_rate_envelope",
     "learning_rate_sensitivity",

@@ -68,7 +68,7 @@ def inside_range(asked: Answers, study_id: str) -> Finding:
 
 def enough_seeds(asked: Answers, study_id: str) -> Finding:
     """Check whether the number of seeds, or repeats, suffices to detect a difference as small as the margin."""
-    table = _of_whole(asked, detectable_differences(asked), study_id)
+    table = _of(detectable_differences(asked), study_id)
     if table.empty:
         return UNKNOWN, "No two optimizers have two seeds in common yet."
     if table["margin"].isna().all():
@@ -90,7 +90,7 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
 def inclusion(asked: Answers, study_id: str) -> Finding:
     """Check whether an optimizer lost to its own special case, which means that its search was too short."""
     options = tried(asked, study_id)
-    pairs = _of_whole(asked, comparisons(asked), study_id)
+    pairs = _of(comparisons(asked), study_id)
     hold, violated = checked(pairs, options)
     if not hold:
         return (
@@ -165,13 +165,6 @@ def no_identical_runs(asked: Answers, study_id: str) -> Finding:
 
 def _of(table: pd.DataFrame, study_id: str) -> pd.DataFrame:
     return table[table["study_id"] == study_id]
-
-
-def _of_whole(asked: Answers, table: pd.DataFrame, study_id: str) -> pd.DataFrame:
-    """Return the study's rows, or those of the whole study that its boards are pooled in, alone or with its start."""
-    whole = str(_of(asked.frame("start"), study_id)["whole"].iloc[0])
-    pooled = table["study_id"].astype(str)
-    return table[(pooled == study_id) | (pooled == whole) | pooled.str.startswith(f"{whole}, ")]
 
 
 def _beaten(scored: pd.DataFrame, baseline: str, sign: int) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, wholes
+from analysis.stats.boards import ARM, control_for
 from analysis.stats.retrained import FLOAT_BITS, WORKLOAD, Key
 from analysis.stats.words import amount
 from tune_qat.results.views import read_sql
@@ -14,7 +14,7 @@ COLUMNS = [*ARM, "start", "calibrated", "final", "gain", "n", "metric", "unit", 
 
 
 class Control(NamedTuple):
-    """The 32/32 arm of a workload that gains most over its start, on validation data."""
+    """The 32/32 arm of a workload that gains most over its start, or over a worsened one, on validation data."""
 
     optimizer: str
     start: float
@@ -24,6 +24,8 @@ class Control(NamedTuple):
     margin: float
     metric: str
     unit: str
+    worsened: bool = False
+    """Whether the start was worsened to the metric of a calibrated model."""
 
     @property
     def moves(self) -> bool:
@@ -33,7 +35,8 @@ class Control(NamedTuple):
     @property
     def sentence(self) -> str:
         """Sentence on what the control gains, and whether that is more than the margin."""
-        told = f"{self.optimizer} gains most over its start, {amount(self.gain, self.unit)}"
+        start = "the worsened start" if self.worsened else "its start"
+        told = f"{self.optimizer} gains most over {start}, {amount(self.gain, self.unit)}"
         levels = f"{self.metric} {self.start:.5g} before and {self.final:.5g} after, on validation data"
         beats = "more" if self.moves else "no more"
         return f"At 32/32 {told} ({levels}): {beats} than the margin of {amount(self.margin, self.unit)}."
@@ -50,20 +53,22 @@ def beginnings(results: "Results | Answers") -> pd.DataFrame:
     return _by_arm(answers(results).frame(read_sql(__file__, "beginnings")))
 
 
-def controls(results: "Results | Answers", *, whole: bool = False) -> dict[Key, Control]:
-    """Return the control of each workload whose start, scores at 32/32 and margin are known, by `WORKLOAD`.
+def controls(results: "Results | Answers") -> dict[Key, Control]:
+    """Return the controls of each workload whose start, scores at 32/32 and margin are known.
 
-    With `whole`, blocks of repeats in several studies are one study, as in `standings`.
+    Keys are the values of `WORKLOAD` and the bits that a worsened control is for, as 4/4, or None for the control from
+    the start itself.
     """
     rows = answers(results).frame(read_sql(__file__, "beginnings"))
-    rows = rows[(rows["weight_bits"] == FLOAT_BITS) & (rows["activation_bits"] == FLOAT_BITS) & rows["control"].isna()]
-    table = _by_arm(wholes(rows) if whole else rows).dropna(subset=["gain", "margin"])
+    rows = rows[(rows["weight_bits"] == FLOAT_BITS) & (rows["activation_bits"] == FLOAT_BITS)]
+    table = _by_arm(rows).dropna(subset=["gain", "margin"])
     found = {}
-    for key, arms in table.groupby(WORKLOAD, sort=False):
+    for (*workload, method), arms in table.groupby([*WORKLOAD, "method"], sort=False):
         best = arms.loc[arms["gain"].idxmax()]
         start = best["start"] if pd.isna(best["calibrated"]) else best["calibrated"]
         numbers = (float(start), float(best["final"]), float(best["gain"]), float(best["margin"]))
-        found[key] = Control(best["optimizer"], *numbers, best["metric"], best["unit"])
+        bits = control_for(method)
+        found[*workload, bits] = Control(best["optimizer"], *numbers, best["metric"], best["unit"], bits is not None)
     return found
 
 

@@ -1,6 +1,6 @@
 """Sentences over all boards of a whole study, in margins: on these boards, and not of optimizers in general."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,14 +20,15 @@ LEVELS = {
 
 
 def over_boards(
-    rows: pd.DataFrame, scope: Scope, *, still: bool, alpha: float, tests: int
+    rows: pd.DataFrame, scope: Scope, *, still: Mapping[str, bool], alpha: float, tests: int
 ) -> Iterator[tuple[str, str]]:
     """Yield subject and sentence for each question that the boards at the same bits answer together.
 
     Args:
         rows: rows of `pooled_differences` of one whole study at the same bits.
         scope: what the sentences may speak of.
-        still: whether the floating-point control of a board cannot move, so that nothing is told against it.
+        still: for each kind of change, whether the control of some board cannot move, so that nothing is told
+            against it.
         alpha: level of the study.
         tests: number of tests that the level is corrected for.
     """
@@ -44,7 +45,7 @@ def over_boards(
         }
         if kind in LEVELS:
             yield STEPS, f"{LEVELS[kind]}, at {bits} bits: {_steps(of_kind, scope)}{found}."
-        elif kind == AGAINST_WORSENED or (several > 1 and not (still and kind == CHANGE)):
+        elif not still.get(str(kind), False) and (several > 1 or kind == AGAINST_WORSENED):
             yield BOARDS, f"{heads[str(kind)]}: {_pairs(of_kind, scope, gains=kind != AT_BITS)}{found}."
 
 

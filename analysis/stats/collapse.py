@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import ARM, wholes
+from analysis.stats.boards import ARM
 from analysis.stats.intervals import wilson
 from analysis.stats.retrained import Board, boards
 
@@ -30,7 +30,7 @@ def collapses(results: "Results | Answers") -> pd.DataFrame:
     where it diverged, ran out of memory or has no test metric, and learns nothing where its validation metric is no
     better than the constant predictor's. Raises the errors of `analysis.open`.
     """
-    scores = wholes(answers(results).frame("retrain_scores"))
+    scores = answers(results).frame("retrain_scores")
     rows = [row for board in boards(scores) for row in _of_board(board)]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)

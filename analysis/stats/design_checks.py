@@ -1,6 +1,9 @@
 """Checks behind the badges about a study's design: what it repeats, what its control can tell, who saw test data."""
 
+from collections.abc import Sequence
+
 from analysis.answers import Answers
+from analysis.parts import shown_as
 from analysis.stats.badge_checks import BAD, GOOD, UNKNOWN, Finding
 from analysis.stats.beginnings import controls
 from analysis.stats.retrained import FLOAT_BITS
@@ -32,7 +35,7 @@ def searches_repeated(asked: Answers, study_id: str) -> Finding:
 def control_moves(asked: Answers, study_id: str) -> Finding:
     """Check whether a floating-point arm beats its start by the margin, so that the control can show a difference."""
     arms = asked.frame(
-        "SELECT DISTINCT study_id, workload, weight_bits, activation_bits, margin FROM arms ORDER BY ALL"
+        "SELECT DISTINCT study_id, workload, weight_bits, activation_bits, margin FROM whole_arms ORDER BY ALL"
     )
     arms = arms[arms["study_id"] == study_id]
     at_32 = arms[(arms["weight_bits"] == FLOAT_BITS) & (arms["activation_bits"] == FLOAT_BITS)]
@@ -40,21 +43,35 @@ def control_moves(asked: Answers, study_id: str) -> Finding:
         return UNKNOWN, "The study has no 32/32 arm, and so no floating-point control."
     if at_32["margin"].isna().all():
         return UNKNOWN, "The study names no margin that a gain over the start would have to reach."
-    found = [control for key, control in controls(asked).items() if key[0] == study_id]
-    if not found:
+    found = {key[-1]: control for key, control in controls(asked).items() if key[0] == study_id}
+    plain = found.pop(None, None)
+    if plain is None:
         return UNKNOWN, "What the 32/32 arms began with or ended with is not in the record."
-    still = [control for control in found if not control.moves]
-    told = " ".join(control.sentence for control in still or found)
-    return (BAD, f"The control cannot move. {told}") if still else (GOOD, told)
+    if plain.moves:
+        return GOOD, plain.sentence
+    told = " ".join([plain.sentence, *(control.sentence for control in found.values())])
+    quantized = arms[(arms["weight_bits"] < FLOAT_BITS) | (arms["activation_bits"] < FLOAT_BITS)]
+    bits = {f"{row.weight_bits:g}/{row.activation_bits:g}" for row in quantized.itertuples()}
+    moved = {of for of, control in found.items() if control.moves}
+    if bits and bits <= moved:
+        return GOOD, f"The control from the start itself cannot move, that from a worsened start can. {told}"
+    lacking = f" at {joined(sorted(bits - moved))}" if moved else ""
+    return BAD, f"The control{lacking} cannot move. {told}"
 
 
 def tested_once(asked: Answers, study_id: str) -> Finding:
     """Count the trials that saw test data, those of configurations that were replaced since apart."""
+    files = [name for name, shown in shown_as(asked).items() if shown == study_id]
+    return tested(asked, files)
+
+
+def tested(asked: Answers, files: Sequence[str]) -> Finding:
+    """Count the same of these study files."""
     rows = asked.frame(read_sql(__file__, "test_seen"))
-    rows = rows[rows["study_id"] == study_id]
+    rows = rows[rows["study_id"].isin(files)]
     if rows.empty:
         return UNKNOWN, "No trial has seen test data yet."
-    row = rows.iloc[0]
+    row = rows[["current", "replaced", "arms_again", "arms"]].sum()
     seen = f"{counted(int(row['current'] + row['replaced']), 'trial')} saw test data"
     if not row["replaced"]:
         return GOOD, f"{seen}, all of them of the configurations that count."

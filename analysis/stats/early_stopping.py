@@ -5,7 +5,7 @@ from analysis.stats.badge_checks import BAD, GOOD, UNKNOWN, Finding
 from tune_qat.results.early_stopping import ARMS, SHARE, TRIALS, Kept
 
 SETTINGS = """SELECT DISTINCT study_id, scheduler, max_epochs, grace_epochs, planned_search
-FROM arms ORDER BY ALL"""
+FROM whole_arms ORDER BY ALL"""
 
 
 def keeps_best(asked: Answers, study_id: str) -> Finding:

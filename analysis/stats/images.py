@@ -13,12 +13,12 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import BOARD, wholes
+from analysis.stats.boards import BOARD
 from analysis.stats.comparisons import fixed, references
 from analysis.stats.intervals import ALL_THE_SAME, LEVEL, TOO_FEW, TWO_HUMPS, Numbers
 from analysis.stats.retrained import Board, boards, by_board, chosen_pairs
 
-IMAGES = "SELECT study_id, trial_key, test_images_json FROM arm_trials WHERE test_images_json IS NOT NULL"
+IMAGES = "SELECT study_id, trial_key, test_images_json FROM whole_trials WHERE test_images_json IS NOT NULL"
 COLUMNS = [
     *BOARD,
     *("optimizer", "other", "difference", "ci_low", "ci_high", "df", "p", "repetitions", "images"),
@@ -53,8 +53,7 @@ def differences_over_images(results: "Results | Answers") -> pd.DataFrame:
     scores = asked.frame("retrain_scores").merge(known, on=["study_id", "trial_key"]) if len(known) else known
     if not len(scores):
         return pd.DataFrame(columns=COLUMNS)
-    scores, reference = wholes(scores), references(asked)
-    runs = by_board(scores)
+    reference, runs = references(asked), by_board(scores)
     rows = [row for board in boards(scores) for row in _of_board(board, runs[board.key], fixed(reference, board))]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -22,7 +22,7 @@ from analysis.stats.retrained import Indices
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-SPACES = "SELECT study_id, arm_id, space_json FROM arms"
+SPACES = "SELECT study_id, arm_id, space_json FROM whole_arms"
 TRIALS = 20
 """Fewest trials, of which the best part is a quarter; with fewer, the place of the best ones is chance."""
 MOST_TRIALS = 200

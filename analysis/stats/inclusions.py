@@ -11,11 +11,11 @@ from analysis.answers import Answers
 from analysis.stats.boards import base
 from analysis.stats.comparisons import BETTER
 
-SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM board_arms GROUP BY ALL ORDER BY ALL"
+SPACES = "SELECT study_id, optimizer, any_value(space_json) AS space_json FROM whole_arms GROUP BY ALL ORDER BY ALL"
 TRIED = """
     SELECT t.study_id, t.optimizer, t.trial_key, any_value(t.params_json) AS params_json,
            max(e.clip_fraction) AS clipped
-    FROM arm_trials t JOIN epochs e USING (study_id, trial_key)
+    FROM whole_trials t JOIN epochs e ON e.study_id = t.file_id AND e.trial_key = t.trial_key
     WHERE t.tuning AND t.status = 'completed'
     GROUP BY ALL"""
 

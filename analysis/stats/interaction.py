@@ -1,6 +1,6 @@
 """Interaction of optimizer and quantization: differences of differences against the 32/32 arms."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from analysis.stats.retrained import WORKLOAD, Board, boards, chosen_pairs, stac
 
 GAINS = "gains"
 """Outcome instead of `better`: the first optimizer gains on the other."""
+FROM_START, FROM_WORSENED = "32/32", "32/32 from a worsened start"
+"""Controls in words: all begin from the start itself, or from one worsened to the metric of the quantized start."""
 EFFECTS = [
     *BOARD,
     *("optimizer", "change", "ci_low", "ci_high", "n", "why"),
@@ -37,6 +39,14 @@ def interaction(results: "Results | Answers", *, worsened: bool = False) -> pd.D
     """
     asked = answers(results)
     return interact(asked.frame("retrain_scores"), alphas(asked), references(asked), worsened=worsened)
+
+
+def interactions(results: "Results | Answers") -> pd.DataFrame:
+    """Return `interaction` against each control that the study has, which the column `control` names.
+
+    It is `32/32`, or `32/32 from a worsened start`; the correction of p values is over the pairs of one control.
+    """
+    return _by_control(results, interaction)
 
 
 def interact(
@@ -62,15 +72,31 @@ def interact(
     return pairs.assign(outcome=pairs["outcome"].replace("better", GAINS))
 
 
-def interaction_test(results: "Results | Answers") -> pd.DataFrame:
+def _by_control(results: "Results | Answers", table: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """Return a table against both controls, that from a worsened start only where there is one."""
+    asked = answers(results)
+    plain, worsened = table(asked), table(asked, worsened=True)
+    plain.insert(len(BOARD), "control", FROM_START)
+    worsened.insert(len(BOARD), "control", FROM_WORSENED)
+    found = [one for one in (plain, worsened) if len(one)]
+    return pd.concat(found, ignore_index=True) if found else plain
+
+
+def interaction_tests(results: "Results | Answers") -> pd.DataFrame:
+    """Return `interaction_test` against each control that the study has, as `interactions` does."""
+    return _by_control(results, interaction_test)
+
+
+def interaction_test(results: "Results | Answers", *, worsened: bool = False) -> pd.DataFrame:
     """Test for each quantized board whether quantization changes any difference between two optimizers.
 
     `p` is the smallest p value of the board's pairs times their number (Bonferroni, over this board alone). An F test
     of optimizer x bits assumes equal variances, which arms that diverge now and then violate: it then finds an
     interaction where there is none in up to 23 of 100 studies, and with the correction of Greenhouse and Geisser it
     misses most real ones. This test keeps its level for any variances (docs/statistics.md has the figures).
+    `worsened` as in `interaction`.
     """
-    pairs = interaction(results)
+    pairs = interaction(results, worsened=worsened)
     tested = pairs[pairs["p"].notna()]
     if tested.empty:
         return pd.DataFrame(columns=TESTS)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.libraries import library
-from analysis.stats.boards import compared, wholes
+from analysis.stats.boards import compared
 from analysis.stats.intervals import Numbers
 
 ALPHA = 0.05
@@ -88,7 +88,7 @@ def block_ranks(scores: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     Args:
         scores: rows of `retrain_scores`; joint mode is left out.
     """
-    told = compared(wholes(scores))
+    told = compared(scores)
     told = told.assign(objective=told["sign"] * told["score"], margin=told["margin"].astype(float).fillna(0))
     found = {}
     for family, rows in told.groupby(FAMILY, dropna=False, sort=False):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.stats.boards import BOARD, wholes
+from analysis.stats.boards import BOARD
 from analysis.stats.intervals import Numbers
 
 WORKLOAD = ["study_id", "mode", "workload"]
@@ -79,10 +79,9 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
     """Yield the boards of `retrain_scores`, without joint searches: one search over all optimizers does not rank them.
 
     Seeds of one repeat share the configuration that its search chose. Where a board has several repeats, these are the
-    replicates of the experiment, and a repeat's score is the mean over its seeds. Blocks of repeats in several studies
-    are one board (`boards.wholes`).
+    replicates of the experiment, and a repeat's score is the mean over its seeds.
     """
-    ranked = wholes(scores[scores["mode"] != "joint"])
+    ranked = scores[scores["mode"] != "joint"]
     for key, rows in ranked.groupby(BOARD, dropna=False, sort=False):
         unit = "repeat" if rows["repeat"].nunique() > 1 else "seed"
         optimizers, column = np.unique(rows["optimizer"].to_numpy(dtype=object), return_inverse=True)
@@ -102,7 +101,7 @@ def boards(scores: pd.DataFrame) -> Iterator[Board]:
             facts={name: first[name] for name in FACTS},
             mixed=(falls > 0).any(axis=0) & (falls.sum(axis=0) < counts.sum(axis=0)),
             fallen=falls > 0,
-            whole=str(first["whole"]),
+            whole=_known(first["whole"]) or str(first["study_id"]),
             init=_known(first["init"]),
             control_for=_known(first["control_for"]),
             starts=_starts(rows, row, len(repetitions)),

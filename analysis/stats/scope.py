@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.answers import Answers
-from analysis.stats.boards import wholes
 from analysis.stats.retrained import Key, by_board
 from analysis.stats.words import joined
 
@@ -25,7 +24,7 @@ DRAWN_ANEW = frozenset({"design", "order"})
 ALL_VARY = '["start", "subset", "split", "design", "order"]'
 DESIGNS = """SELECT study_id, coalesce(whole, study_id) AS whole, model, dataset, init, arm_id, repeat, sampler_seed,
        varies_json
-FROM arms WHERE mode <> 'joint' ORDER BY ALL"""
+FROM whole_arms WHERE mode <> 'joint' ORDER BY ALL"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,27 +117,20 @@ class Scope:
 def scopes(asked: Answers, keys: Iterable[Key]) -> dict[Key, Scope]:
     """Return the scope of each of these boards, whose keys are those of `standings`."""
     known = designs(asked)
-    scores = by_board(wholes(asked.frame("retrain_scores")))
+    scores = by_board(asked.frame("retrain_scores"))
     found = {}
     for key in keys:
         rows = scores.get(key)
-        whole = key[0] if rows is None else rows["whole"].iloc[0]
         repeats = 0 if rows is None else _repeats(rows)
-        found[key] = Scope(repeats=repeats, design=known.get(whole, Design()))
+        found[key] = Scope(repeats=repeats, design=known.get(key[0], Design()))
     return found
 
 
 def designs(asked: Answers) -> dict[str, Design]:
-    """Return the design of each whole study, by its name and by those of the studies that it lies in."""
+    """Return the design of the whole study that each study belongs to, by `study_id`."""
     arms = asked.frame(DESIGNS)
     found = {str(whole): _design(rows) for whole, rows in arms.groupby("whole", sort=False)}
-    return found | {row.study_id: found[row.whole] for row in arms[["study_id", "whole"]].itertuples()}
-
-
-def studies_of(asked: Answers) -> dict[str, list[str]]:
-    """Return the studies that each whole study lies in, by its name."""
-    arms = asked.frame(DESIGNS)[["whole", "study_id"]].drop_duplicates()
-    return {str(whole): list(rows["study_id"]) for whole, rows in arms.groupby("whole", sort=False)}
+    return {row.study_id: found[row.whole] for row in arms[["study_id", "whole"]].itertuples()}
 
 
 def _repeats(rows: pd.DataFrame) -> int:

@@ -27,10 +27,14 @@ def common_chances(trials: pd.DataFrame, k: int, seed: int = 0) -> "pd.Series[fl
     Args:
         trials: random trials of one board with `optimizer`, `repeat`, `trial_number` and `objective` (larger is
             better).
-        k: trials of each, from those numbers that every optimizer has a score of.
+        k: trials of each, from those numbers that every optimizer has a score of. A number that an optimizer has
+            twice, as studies of earlier versions may after they were widened, is no place of the design.
         seed: seed of the draws.
     """
-    wide = trials.pivot_table(index=["repeat", "trial_number"], columns="optimizer", values="objective").dropna()
+    place = ["repeat", "trial_number"]
+    once = trials[~trials.duplicated([*place, "optimizer"], keep=False)]
+    wide = once.pivot(index=place, columns="optimizer", values="objective")
+    wide = wide.reindex(columns=sorted(trials["optimizer"].unique())).dropna()
     values = wide.to_numpy(float)
     if len(values) < k:
         return pd.Series(np.nan, index=wide.columns)
@@ -45,8 +49,11 @@ def prefix_chances(trials: pd.DataFrame, k: int) -> "pd.Series[float]":
 
 
 def prefixes(trials: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Return the best objective of each repeat (rows) and optimizer after its first k points; NaN with fewer points."""
-    ordered = trials.sort_values("trial_number")
+    """Return the best objective of each repeat (rows) and optimizer after its first k points; NaN with fewer points.
+
+    Of two with the same number, as a widened study of an earlier version may have, that with the smaller key is first.
+    """
+    ordered = trials.sort_values(["trial_number", "trial_key"])
     place = ordered.groupby(["repeat", "optimizer"]).cumcount()
     first = ordered[place < k].groupby(["repeat", "optimizer"])["objective"].agg(["max", "size"])
     return first["max"].where(first["size"] == k).unstack()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers import Answers, Results, answers
-from analysis.stats.boards import BOARD, compared, wholes
+from analysis.stats.boards import BOARD, compared
 from analysis.stats.comparisons import fixed, references
 from analysis.stats.intervals import Numbers, clopper_pearson, percentile
 from analysis.stats.reml import spread
@@ -33,7 +33,7 @@ def spread_over_repeats(results: "Results | Answers") -> pd.DataFrame:
     there is no number. A pair with failed or collapsed trials has their trivial scores in it.
     """
     asked = answers(results)
-    scores = compared(wholes(asked.frame("retrain_scores")))
+    scores = compared(asked.frame("retrain_scores"))
     rows, reference, runs = [], references(asked), by_board(scores)
     for board in boards(scores):
         if board.unit == "repeat":

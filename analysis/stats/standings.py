@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.best import p_best
-from analysis.stats.boards import ARM, BOUNDS, UNBOUNDED, wholes
+from analysis.stats.boards import ARM, BOUNDS, UNBOUNDED
 from analysis.stats.comparisons import BETTER, EQUIVALENT, UNTOLD, comparisons, fixed, references
 from analysis.stats.groups import alikes, letters
 from analysis.stats.intervals import TWO_HUMPS, t_intervals
@@ -49,7 +49,7 @@ def stand(
     ]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    counted = wholes(scores).groupby(ARM, dropna=False)
+    counted = scores.groupby(ARM, dropna=False)
     counts = counted.agg(trials=("score", "size"), failed=("failed", "sum"), collapsed=("collapsed", "sum"))
     return stacked(tables).merge(counts.reset_index(), on=ARM, how="left")[COLUMNS]
 

@@ -1,4 +1,4 @@
--- How many trials of each study saw test data, and how many of these are of configurations that were replaced since?
+-- How many trials of each study file saw test data, and how many of these are of configurations that were replaced since?
 -- `arms_again`: arms of which more than one configuration saw test data. A trial that was taken over counts where it ran.
 WITH seen AS (
     SELECT t.study_id, t.arm_id, t.config_id, a.trial_key IS NOT NULL AS counts

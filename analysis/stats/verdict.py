@@ -9,16 +9,17 @@ import pandas as pd
 from analysis.answers import Answers, Results, answers
 from analysis.stats.beginnings import Control, controls
 from analysis.stats.board_words import over_boards
-from analysis.stats.boards import BOARD, is_worsened, wholes
+from analysis.stats.boards import BOARD, control_for
 from analysis.stats.collapse import collapses
 from analysis.stats.collapse_words import collapse
 from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
+from analysis.stats.contrasts import AGAINST_WORSENED, CHANGE
 from analysis.stats.detectable_words import of_changes, of_pairs
-from analysis.stats.interaction import interaction
+from analysis.stats.interaction import FROM_START, FROM_WORSENED, interaction
 from analysis.stats.kin import Kin, kin
 from analysis.stats.pooled import pooled_differences
 from analysis.stats.power import detectable_differences
-from analysis.stats.quantization_words import change, unmoved, untold
+from analysis.stats.quantization_words import change, unmoved, untold, worsened_in_place
 from analysis.stats.ranking_words import ranking, tested
 from analysis.stats.retrained import FLOAT_BITS, WORKLOAD, Key, by_board
 from analysis.stats.scope import Scope, scopes
@@ -66,6 +67,8 @@ class Tables:
     standing: dict[Key, pd.DataFrame]
     pairs: dict[Key, pd.DataFrame]
     differences: dict[Key, pd.DataFrame]
+    from_worsened: dict[Key, pd.DataFrame]
+    """Rows of `interaction` against the control from a worsened start."""
     detectable: dict[Key, pd.DataFrame]
     collapsed: dict[Key, pd.DataFrame]
     hopeless: dict[Key, list[str]]
@@ -73,7 +76,7 @@ class Tables:
     kin: dict[Key, list[Kin]]
     scopes: dict[Key, Scope]
     controls: dict[Key, Control]
-    """Floating-point control, by workload."""
+    """Floating-point controls, by workload and the bits of a worsened one."""
     alpha: Mapping[str, float]
     reference: Mapping[str, str]
     pooled: pd.DataFrame
@@ -88,9 +91,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
     (`scope.Scope`). The order is that of `budget`. Raises the errors of `analysis.open`.
     """
     asked = answers(results)
-    named = _names(asked)
-    arms = by_board(_renamed(asked.frame("budget"), named))
-    board = _renamed(asked.frame("leaderboard"), named)
+    arms, board = by_board(asked.frame("budget")), asked.frame("leaderboard")
     wholes_of = dict(asked.frame("start")[["study_id", "whole"]].itertuples(index=False))
     return drawn(
         Tables(
@@ -98,12 +99,13 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             standing=by_board(standings(asked)),
             pairs=by_board(comparisons(asked)),
             differences=by_board(interaction(asked)),
+            from_worsened=by_board(interaction(asked, worsened=True)),
             detectable=by_board(detectable_differences(asked)),
             collapsed=by_board(collapses(asked)),
             hopeless={key: list(rows["optimizer"].unique()) for key, rows in by_board(board[board["n"] == 0]).items()},
-            kin={(named.get(key[:OF_WORKLOAD], key[0]), *key[1:]): found for key, found in kin(asked).items()},
+            kin=kin(asked),
             scopes=scopes(asked, arms),
-            controls=controls(asked, whole=True),
+            controls=controls(asked),
             alpha=alphas(asked),
             reference=references(asked),
             pooled=pooled_differences(asked),
@@ -128,8 +130,10 @@ def _over_boards(tables: Tables) -> Iterator[Verdict]:
         if not known:
             continue
         scope = min(known, key=lambda one: one.repeats)
-        found = [tables.controls.get(key[:OF_WORKLOAD]) for key in keys]
-        still = any(control is not None and not control.moves for control in found)
+        still = {
+            kind: any(_still(tables.controls.get((*key[:OF_WORKLOAD], bits))) for key in keys)
+            for kind, bits in ((CHANGE, None), (AGAINST_WORSENED, f"{weight}/{activation}"))
+        }
         tests = int(tables.pooled.loc[tables.pooled["whole"] == whole, "p"].notna().sum())
         level = tables.alpha.get(whole, ALPHA)
         board = {**dict.fromkeys(BOARD), "study_id": whole, "mode": "comparison", "workload": ALL_BOARDS}
@@ -137,19 +141,6 @@ def _over_boards(tables: Tables) -> Iterator[Verdict]:
         board |= {"repeats": scope.repeats, "needed": scope.needed}
         for subject, said in over_boards(rows, scope, still=still, alpha=level, tests=tests):
             yield _verdict(board, subject, said, ("pooled_differences",), ("retrain_scores", "start"))
-
-
-def _names(asked: Answers) -> dict[Key, str]:
-    """Return the whole study's name, by study, mode and workload, where blocks of its repeats are several studies."""
-    scores = asked.frame("retrain_scores")
-    named = wholes(scores)
-    before = scores.loc[named.index, WORKLOAD].itertuples(index=False, name=None)
-    return {key: name for key, name in zip(before, named["study_id"], strict=True) if name != key[0]}
-
-
-def _renamed(table: pd.DataFrame, named: Mapping[Key, str]) -> pd.DataFrame:
-    keys = table[WORKLOAD].itertuples(index=False, name=None)
-    return table.assign(study_id=[named.get(key, key[0]) for key in keys])
 
 
 def _of_board(key: Key, arms: pd.DataFrame, tables: Tables) -> Iterator[Verdict]:
@@ -214,27 +205,48 @@ def _missing(arms: pd.DataFrame, standing: pd.DataFrame, lost: list[str]) -> Ite
         yield f"So far, {ended:.0f} of {counted(int(planned), 'retrain trial')} have ended."
 
 
+def _still(control: Control | None) -> bool:
+    return control is not None and not control.moves
+
+
 def _on_quantization(key: Key, tables: Tables) -> str:
+    """Say what quantization changes against the control that can move, which is from a worsened start if need be."""
     bits, scope = f"{key[-2]}/{key[-1]}", tables.scopes[key]
     workload = key[:OF_WORKLOAD]
-    boards = [other for other in tables.arms if other[:OF_WORKLOAD] == workload and other[-2:] == (FLOAT_BITS,) * 2]
-    control = [other for other in boards if not is_worsened(other[OF_WORKLOAD])]
-    if not control:
+    plain, worsened = _control_board(workload, None, tables), _control_board(workload, bits, tables)
+    if plain is None:
         return untold(bits, scope, "the study has no 32/32 arms")
-    if control[0] not in tables.standing:
+    if plain not in tables.standing:
         return untold(bits, scope, "no retrain trial of the 32/32 arms has ended yet")
-    found = tables.controls.get(workload)
-    if found is not None and not found.moves:
-        return unmoved(bits, scope, found.sentence)
-    differences = _rows(tables.differences, key)
-    tests = sum(len(tested(rows)) for other, rows in tables.differences.items() if other[:OF_WORKLOAD] == workload)
-    clause = of_changes(tested(differences), tables.alpha.get(key[0], ALPHA), tests) if scope.of_optimizers else ""
+    found, second = tables.controls.get((*workload, None)), tables.controls.get((*workload, bits))
+    if found is None or found.moves:
+        return _change(key, plain, tables.differences, tables)
+    if worsened in tables.standing and second is not None and second.moves:
+        said = _change(key, worsened, tables.from_worsened, tables, at=FROM_WORSENED)
+        return f"{said} {worsened_in_place(found.sentence, second.sentence)}"
+    figures = found.sentence if second is None else f"{found.sentence} {second.sentence}"
+    return unmoved(bits, scope, figures)
+
+
+def _control_board(workload: Key, bits: str | None, tables: Tables) -> Key | None:
+    """Return the 32/32 board of a workload: that from the start itself, or that from one worsened for these bits."""
+    boards = [key for key in tables.arms if key[:OF_WORKLOAD] == workload and key[-2:] == (FLOAT_BITS, FLOAT_BITS)]
+    return next((key for key in boards if control_for(key[OF_WORKLOAD]) == bits), None)
+
+
+def _change(
+    key: Key, control: Key, interactions: dict[Key, pd.DataFrame], tables: Tables, *, at: str = FROM_START
+) -> str:
+    """Return the sentences on what changes from a control to a quantized board."""
+    scope, rows = tables.scopes[key], tested(_rows(interactions, key))
+    tests = sum(len(tested(one)) for other, one in interactions.items() if other[:OF_WORKLOAD] == key[:OF_WORKLOAD])
     return change(
-        bits,
-        _rows(tables.pairs, control[0]),
+        f"{key[-2]}/{key[-1]}",
+        _rows(tables.pairs, control),
         _rows(tables.pairs, key),
-        differences,
+        _rows(interactions, key),
         scope,
         reference=tables.reference.get(key[0]),
-        found=clause,
+        found=of_changes(rows, tables.alpha.get(key[0], ALPHA), tests) if scope.of_optimizers else "",
+        at=at,
     )

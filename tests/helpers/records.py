@@ -55,7 +55,7 @@ class SmallStudy:
         }
         row = filled("arms", arm_id=arm_id, optimizer=optimizer, **{**known, **values})
         self._arms.append(row)
-        write(self.results, self.name, "arms", "arms", *self._arms)
+        self._write("arms", "arms", *self._arms)
         return arm_id
 
     @property
@@ -84,7 +84,7 @@ class SmallStudy:
             "device_s": 2.0,
         }
         row = filled("trials", arm_id=arm_id, stage=stage, status=status, **{**known, **values})
-        write(self.results, self.name, "trials", row["trial_key"], row)
+        self._write("trials", row["trial_key"], row)
         return str(row["trial_key"])
 
     def curve(self, trial_key: str, *metrics: float | None, **columns: Sequence[Any]) -> None:
@@ -94,28 +94,55 @@ class SmallStudy:
             | {name: values[number - 1] for name, values in columns.items()}
             for number, metric in enumerate(metrics, start=1)
         ]
-        write(self.results, self.name, "epochs", f"{trial_key}.1", *(filled("epochs", **row) for row in rows))
+        self._write("epochs", f"{trial_key}.1", *(filled("epochs", **row) for row in rows))
 
     def whole_trial(
-        self, arm_id: str, stage: str, status: str = "completed", *, metric: float = 0.75, **values: Any
+        self,
+        arm_id: str,
+        stage: str,
+        status: str = "completed",
+        *,
+        metric: float = 0.75,
+        oscillation: float | None = None,
+        **values: Any,
     ) -> None:
-        """A trial with all its epochs and a layer."""
+        """A trial with all its epochs and a layer, which oscillates as much as the metric is if nothing is said."""
         key = self.trial(arm_id, stage, status, val_metric=metric, **values)
-        self.last_epoch(key, [{"oscillation_frequency": metric}], val_metric_pre_bn=0.7)
+        layer = {"oscillation_frequency": metric if oscillation is None else oscillation}
+        self.last_epoch(key, [layer], val_metric_pre_bn=0.7)
         self.curve(key, 0.6, 0.65, 0.7, metric, val_metric_pre_bn=[0.7] * 4, train_loss=[0.5] * 4)
 
     def last_epoch(self, trial_key: str, layers: Sequence[dict[str, Any]] = (), **values: Any) -> None:
         """The fourth and last epoch of a trial, with the rows of its layers."""
         known = {"trial_key": trial_key, "attempt": 1, "epoch": 4}
-        write(self.results, self.name, "epochs", f"{trial_key}.1", filled("epochs", **known, **values))
+        self._write("epochs", f"{trial_key}.1", filled("epochs", **known, **values))
         rows = [filled("layers", **{**known, "kind": "weight", **layer}) for layer in layers]
-        write(self.results, self.name, "layers", f"{trial_key}.1", *rows)
+        self._write("layers", f"{trial_key}.1", *rows)
 
     def retrain(self, arm_id: str, *scores: float | None, **values: Any) -> None:
         """Retrain trials with these test metrics; None: diverged."""
         for seed, score in enumerate(scores):
             status = "diverged" if score is None else "completed"
             self.trial(arm_id, "retrain", status, seed=seed, test_metric=score, **values)
+
+    def _write(self, table: str, name: str, *rows: dict[str, Any]) -> None:
+        write(self.results, self.name, table, name, *rows)
+
+
+class StudyAtOnce(SmallStudy):
+    """The same, written when all is there: a file for each table."""
+
+    def __init__(self, results: StoragePath, name: str) -> None:
+        super().__init__(results, name)
+        self._files: dict[tuple[str, str], Sequence[dict[str, Any]]] = {}
+
+    def _write(self, table: str, name: str, *rows: dict[str, Any]) -> None:
+        self._files[table, name] = rows
+
+    def write_all(self) -> None:
+        for table in {table for table, _ in self._files}:
+            rows = [row for (of, _), rows in self._files.items() if of == table for row in rows]
+            write(self.results, self.name, table, "all", *rows)
 
 
 def record_of(study: Study, results: StoragePath, **values: Any) -> SmallStudy:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.launch.requests import HOSTS, NASTY, STUDY_TOML, clean_environment, request, with_programs
+from tune_qat.cli import app
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.launch import Launch, launch
 from tune_qat.launch.ray_job import instead_of_client, job_server
@@ -49,6 +51,13 @@ def test_a_bundled_study_is_one_line(tmp_path: Path) -> None:
     )
     assert words[6:] == ["--no-wait", "--", *command.split(), "--no-progress"]
     assert (tmp_path / "auth").read_text() == "token /home/me/.ray/auth_token\n"
+
+
+@pytest.mark.parametrize("given", [(), ("--allow-early-rung",)])
+def test_the_run_gets_what_the_user_allows(given: tuple[str, ...]) -> None:
+    words = ("launch", "quickstart", "--on", "slurm", "--results", "/nfs/r", "--nodes", "1", "--cpus-per-node", "4")
+    text = CliRunner().invoke(app, [*words, "--venv", "/nfs/venv", *given]).stdout
+    assert "--max-concurrent 4" in text and ("--allow-early-rung --no-progress" in text) == bool(given)
 
 
 def test_every_option_is_one_of_the_installed_ray(tmp_path: Path) -> None:

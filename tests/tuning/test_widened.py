@@ -83,6 +83,22 @@ def test_random_trials_that_are_new_lie_there_too() -> None:
     assert above(plans)[0], "one of five is a fifth"
 
 
+@pytest.mark.parametrize("design", ["random", "sobol"])
+def test_no_two_random_trials_of_an_arm_have_one_number(design: str) -> None:
+    """In other ranges a sequence begins anew; by number the trials stay in the order in which they were drawn."""
+    stages = {"default": True, "random": 3, "search": 0, "retrain": 0, "design": design}
+    old, wide = study_of(stages=stages), study_of(1e-2, stages={**stages, "random": 12})
+    _, rows = work_off(make_queue(old))
+    arms, begun = arm_rows(old), 5
+    before, new = work_off(queue_of(wide, arms, rows), stop_after=begun)
+    rest, _ = work_off(queue_of(wide, arm_rows(wide, earlier_spaces(wide, arms, rows)), rows + new))
+    numbers = [row["trial_number"] for row in rows if row["stage"] == "random"]
+    numbers += [plan.number for plan in [*before, *rest]]
+    assert numbers == list(range(12)) and any(above(before)) and not all(above(rest))
+    whole, _ = work_off(queue_of(wide, arms, rows))
+    assert [plan.trial_key for plan in whole] == [plan.trial_key for plan in [*before, *rest]]
+
+
 def test_a_sampler_learns_from_what_it_did_not_propose() -> None:
     old = study_of()
     _, rows = work_off(make_queue(old))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune_qat.cli.application import app
-from tune_qat.cli.options import DataDir, Overrides, Space, Trials, read_seconds, read_study
+from tune_qat.cli.options import AllowEarlyRung, DataDir, Overrides, Space, Trials, read_seconds, read_study
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.storage.paths import naming
 
@@ -31,6 +31,7 @@ def launch(
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="One where there are GPUs, if left out.")] = None,
     overrides: Overrides = None,
     trials: Trials = None,
+    allow_early_rung: AllowEarlyRung = False,
     time: Annotated[
         str | None, typer.Option(help="Longest time, as 8h; slurm goes on after it, kuberay does not.")
     ] = None,
@@ -73,6 +74,7 @@ def launch(
             nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node,
         ),
         nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node, memory_per_node=memory_per_node,
+        allow_early_rung=allow_early_rung,
     )  # fmt: skip
     where = Where(
         address=address, image=image, claim=claim, namespace=namespace, service_account=service_account,

@@ -18,6 +18,9 @@ Overrides = Annotated[
 ]
 BACKEND_HELP = "What runs training steps: eager, inductor (compiled), or auto: compiled where that pays."
 Trials = Annotated[int | None, typer.Option(min=0, help="Search trials per arm; overrides stages.search.")]
+AllowEarlyRung = Annotated[
+    bool, typer.Option("--allow-early-rung", help="Search although random trials refute ASHA's first rung.")
+]
 
 
 def read_study(space: str, overrides: list[str] | None, trials: int | None) -> Any:

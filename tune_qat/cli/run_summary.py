@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import analysis
+from analysis.parts import shown_as
 from analysis.stats.boards import is_worsened
 from tune_qat.cli.verdict_text import verdict_text
 from tune_qat.storage.paths import StoragePath
@@ -21,14 +22,15 @@ OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--
 
 def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     """Return the leaderboard with means, intervals and n, the path of the record, and the next commands."""
+    shown = shown_as(outcome.results).get(study.name, study.name)
     board = analysis.frame(outcome.results, "leaderboard")
-    board = board[board["study_id"] == study.name]
-    blocks = [_title(study, outcome), *_boards(board, named=bool(study.quantization.methods))]
+    board = board[board["study_id"] == shown]
+    blocks = [_title(study, outcome) + _part(study, shown), *_boards(board, named=bool(study.quantization.methods))]
     if len(board):
         blocks.append(verdict_text(outcome.results, study.name))
     else:
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
-    blocks.append(_commands(study, outcome, results=results, again=again))
+    blocks.append(_commands(study, shown, outcome, results=results, again=again))
     return "\n\n".join(blocks)
 
 
@@ -83,6 +85,11 @@ def _title(study: Study, outcome: "Outcome") -> str:
     return f"Study {study.name}, {minutes}: test split, mean over {over} with its 95 % interval."
 
 
+def _part(study: Study, shown: str) -> str:
+    """Say whose boards follow where a study is a part of another one; nothing otherwise."""
+    return "" if shown == study.name else f"\nIt is a part of the study {shown}, whose files in this folder are one:"
+
+
 def _why(outcome: "Outcome") -> str:
     if outcome.stopped_by == "budget":
         return f"{OPTIONS[outcome.budget or 'time']} leaves no room for another trial"
@@ -99,14 +106,14 @@ def _spent(outcome: "Outcome") -> str:
     return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
 
 
-def _commands(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
+def _commands(study: Study, shown: str, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     folder = shlex.quote(str(results))
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
         *_taken(outcome.results, study),
-        *_export(outcome.results, study, folder),
+        *_export(outcome.results, study, shown, folder),
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
-        _widening(study, outcome.results, results),
+        _widening(study, shown, outcome.results, results),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
         *_errors(outcome.results, study, again),
     ]
@@ -133,10 +140,10 @@ def _errors(results: StoragePath, study: Study, again: str) -> list[str]:
     return [f"retry    {again} --retry-errors    ({count} ended in an error)"]
 
 
-def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
+def _export(results: StoragePath, study: Study, shown: str, folder: str) -> list[str]:
     """Return the line that exports the best quantized model, or the best model if none is quantized."""
     best = analysis.frame(results, "best_trial")
-    best = best[best["study_id"] == study.name]
+    best = best[best["study_id"] == shown]
     if not len(best):
         return []
     first = best.iloc[0]
@@ -147,13 +154,13 @@ def _export(results: StoragePath, study: Study, folder: str) -> list[str]:
     ]
 
 
-def _widening(study: Study, results: StoragePath, shown: StoragePath) -> str:
+def _widening(study: Study, shown: str, results: StoragePath, named: StoragePath) -> str:
     """Return the line that widens ranges with best values near an edge, if there are any."""
     edges = analysis.frame(results, "edge_of_range")
-    edges = edges[edges["study_id"] == study.name]
+    edges = edges[(edges["study_id"] == shown) & edges["arm_id"].isin([arm.arm_id for arm in study.arms()])]
     count = int(calling(edges).sum())
     if not count:
         return " ".join(["widen    no best value lies near an edge of its range.", *reserves(edges)]).rstrip(".")
     alone = bool(recorded_studies(results, study.name)["alone"].all())
     lie = "a best value lies" if count == 1 else f"{count} best values lie"
-    return f"widen    {widen_command(shown, study.name, alone=alone)}    ({lie} near an edge of the range)"
+    return f"widen    {widen_command(named, study.name, alone=alone)}    ({lie} near an edge of the range)"

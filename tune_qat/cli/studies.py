@@ -9,6 +9,7 @@ import typer
 from tune_qat.cli.application import app
 from tune_qat.cli.options import (
     BACKEND_HELP,
+    AllowEarlyRung,
     DataDir,
     Overrides,
     Results,
@@ -111,9 +112,7 @@ def run(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run trials again that ended in an error.")
     ] = False,
-    allow_early_rung: Annotated[
-        bool, typer.Option("--allow-early-rung", help="Search although random trials refute ASHA's first rung.")
-    ] = False,
+    allow_early_rung: AllowEarlyRung = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Run a study, or continue it.

@@ -19,13 +19,14 @@ IN_WORDS = {
 
 
 def verdict_text(results: StoragePath, study: str) -> str:
-    """Return the verdicts of a study as lines, and what it would take to say more."""
+    """Return the verdicts of the study that a file is or is a part of as lines, and what it would take to say more."""
     from analysis.answers import answers
+    from analysis.parts import shown_as
     from analysis.stats import verdicts
-    from analysis.stats.scope import studies_of
 
     asked = answers(results)
-    mine = [study, *(whole for whole, parts in studies_of(asked).items() if study in parts)]
+    shown, start = shown_as(asked).get(study, study), asked.frame("start")
+    mine = {shown, *start.loc[start["study_id"] == shown, "whole"]}
     said = [one for one in verdicts(asked) if one.study_id in mine]
     lines = [f"{_board(one)}: {one.sentence}" for one in said]
     needed = dict.fromkeys(one.needed for one in said if one.needed)

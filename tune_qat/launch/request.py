@@ -68,6 +68,8 @@ class Request:
     """Memory of a node in GiB."""
     seconds: float | None
     """Time limit of an attempt; KubeRay makes none after one that reached it."""
+    allow_early_rung: bool = False
+    """Whether the run searches although random trials refute ASHA's first rung."""
 
     def __post_init__(self) -> None:
         for text in (self.space, self.results, self.data_dir or "", *self.overrides):
@@ -88,7 +90,8 @@ class Request:
         }
         options = [word for option, value in given.items() if value is not None for word in (option, str(value))]
         sets = [word for override in self.overrides for word in ("--set", override)]
-        return [*options, *sets, "--no-progress"]
+        early = ["--allow-early-rung"] if self.allow_early_rung else []
+        return [*options, *sets, *early, "--no-progress"]
 
     def run_command(self, space: str) -> list[str]:
         """Return the complete command for a process inside the cluster; `space` is the study as the cluster sees it."""

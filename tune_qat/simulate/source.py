@@ -83,6 +83,10 @@ def _record(
         raise UsageError(f"{results} holds several studies: name one with --study, of {', '.join(sorted(rows))}.")
     name = study_id or next(iter(rows))
     if name not in rows:
+        parts = sorted(row["study_id"] for row in read_rows(results, "arms", columns=["whole"]) if row["whole"] == name)
+        if parts:
+            files = ", ".join(dict.fromkeys(parts))
+            raise UsageError(f"{name!r} is a whole study, and a file of it is simulated by itself (--study): {files}.")
         raise UsageError(
             f"{results} holds no study {name!r}.{did_you_mean(name, rows)} It has {', '.join(sorted(rows))}."
         )

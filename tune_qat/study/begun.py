@@ -10,5 +10,7 @@ class Begun:
 
     first_rung: int | None = None
     """First rung where the file names none."""
+    unchecked_rung: bool = False
+    """Whether its file named today's first rung already under an earlier version, which did not check it."""
     design_seeds: Mapping[str, int] = field(default_factory=dict)
     """Seeds of the designs that arms began with, by their id."""

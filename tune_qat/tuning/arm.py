@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,6 +43,8 @@ class ArmState:
         self._selection = Selection(objective, count=chosen.finalists, seeds=self._study.finalist_seeds(arm))
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        """Numbers of the trials of each stage that are done or cut off."""
         self._ahead = {
             DEFAULT: (deque[PlannedTrial](), self._default_plans()),
             RANDOM: (deque[PlannedTrial](), self._random_plans()),
@@ -92,6 +94,8 @@ class ArmState:
     def take(self, row: Mapping[str, Any]) -> None:
         """Add a recorded trial if it fits today's study: to `done`, or to `cut_off` if it has not ended."""
         plan = self._planner.recorded(self.arm, row)
+        if plan is not None:
+            self._numbers[plan.stage].add(plan.number)
         if plan is not None and row["status"] in FINAL:
             self._note(plan, row)
         elif plan is not None:
@@ -100,12 +104,14 @@ class ArmState:
     def end(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Add a trial that has ended to `done`, and tell the sampler its result."""
         self.live.pop(plan.trial_key, None)
+        self._numbers[plan.stage].add(plan.number)
         self._note(plan, row)
         self._tell(plan, row)
 
     def cut(self, plan: PlannedTrial) -> None:
         """Move a trial that was interrupted from `live` to `cut_off`."""
         self.live.pop(plan.trial_key, None)
+        self._numbers[plan.stage].add(plan.number)
         self.cut_off[plan.trial_key] = plan
 
     def ahead(self) -> list[PlannedTrial]:
@@ -130,7 +136,19 @@ class ArmState:
         # Recorded trials drawn from other ranges count as well if they lie in today's: only missing ones are drawn.
         if self.begun(RANDOM) >= self._planned[RANDOM]:
             return None
-        return self._in_new_part(RANDOM) or next(self._unknown(RANDOM), None)
+        plan = self._in_new_part(RANDOM) or next(self._unknown(RANDOM), None)
+        return plan and self._numbered(plan)
+
+    def _numbered(self, plan: PlannedTrial) -> PlannedTrial:
+        """Return the trial with a number that no other of its stage has: in other ranges, a sequence begins anew.
+
+        Curves of the tuning budget take the first points of an arm by number.
+        """
+        live = {one.number for one in self.live.values() if one.stage == plan.stage}
+        taken = self._numbers[plan.stage]
+        if plan.number not in taken and plan.number not in live:
+            return plan
+        return replace(plan, number=1 + max([*taken, *live]))
 
     def next_search(self) -> PlannedTrial | None:
         if self.begun(SEARCH) >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
@@ -262,7 +280,10 @@ class ArmState:
 
     def _make_sampler(self) -> ArmSampler:
         """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
-        known = sorted(self.done.values(), key=lambda done: (STAGES.index(done[0].stage), done[0].number))
+        # The key, where records of earlier versions have a number twice: samplers depend on the order.
+        known = sorted(
+            self.done.values(), key=lambda done: (STAGES.index(done[0].stage), done[0].number, done[0].trial_key)
+        )
         history = [
             (plan.config.optimizer, plan.values, self.objective.of_row(row))
             for plan, row in known

@@ -22,7 +22,8 @@ def over(study: Study, studies: Rows, arms: Rows) -> Study:
     plain = study.going_on(Begun())
     same_seed = any(row["seed"] == study.seed for row in studies)
     seeds = {row["arm_id"]: row["sampler_seed"] for row in arms if same_seed and row["sampler_seed"] is not None}
-    return plain.going_on(Begun(first_rung=_first_rung(plain, studies, arms), design_seeds=seeds))
+    first, unchecked = _first_rung(plain, studies, arms), _unchecked_rung(plain, studies)
+    return plain.going_on(Begun(first_rung=first, unchecked_rung=unchecked, design_seeds=seeds))
 
 
 def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:
@@ -40,11 +41,31 @@ def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:
     return None
 
 
+def _unchecked_rung(study: Study, studies: Rows) -> bool:
+    """Return whether the first file that ran is of a version that kept no versions, and named today's first rung.
+
+    Only those have no date. The trials are as long and start alike.
+    """
+    now = (study.asha.grace_epochs, study.training.epochs, study.training.init)
+    for row in studies:
+        versions = json.loads(row["versions_json"] or "null")
+        first = versions[0] if versions else {"first_run_at": None, "definition": json.loads(row["definition_json"])}
+        asha, training = (_section(first["definition"], name) for name in ("asha", "training"))
+        then = (asha.get("grace_epochs"), training.get("epochs"), training.get("init"))
+        if first["first_run_at"] is None and asha.get("enabled", True) and now == then and now[0] is not None:
+            return True
+    return False
+
+
 def _named(row: Mapping[str, Any]) -> bool:
     """Return whether the file that a study was last run with names the first rung."""
-    definition = json.loads(row["definition_json"])
-    asha = definition.get("asha") if isinstance(definition, dict) else None
-    return isinstance(asha, dict) and asha.get("grace_epochs") is not None
+    return _section(json.loads(row["definition_json"]), "asha").get("grace_epochs") is not None
+
+
+def _section(definition: Any, name: str) -> Mapping[str, Any]:
+    """Return a section of a recorded study file; nothing where it has none."""
+    found = definition.get(name) if isinstance(definition, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def kept(study: Study) -> list[str]:

@@ -27,7 +27,7 @@ ADVICE = (
 class RungCheck:
     """Gate before the search: it waits for random trials that may still decide, judges once, and says what it found.
 
-    A study that has begun its search, or keeps the rung of an earlier default, goes on with a warning.
+    A study that has begun its search, or began with its rung before there was a check, goes on with a warning.
     """
 
     queue: StudyQueue
@@ -105,7 +105,8 @@ class RungCheck:
         """Say why a study goes on whose rung is refuted; nothing if it does not."""
         if any(state.begun(SEARCH) for state in self.queue.arms.values()):
             return " The study goes on with it, as its search has begun."
-        if self.queue.study.begun.first_rung is not None:
+        begun = self.queue.study.begun
+        if begun.first_rung is not None or begun.unchecked_rung:
             return " The study goes on with it, as it began so."
         return " The study goes on with it, as --allow-early-rung says." if self.allowed else ""
 

@@ -1,12 +1,15 @@
 """Best values of searched dimensions near an edge of their range, as text."""
 
 import shlex
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
+from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.text.tables import table_text
 
@@ -23,30 +26,38 @@ def calling(edges: pd.DataFrame) -> pd.Series:
 def describe(results: StoragePath, study: str | None = None) -> str:
     """Return a block for each study, or for the named one: its arms, those at an edge first, and how to widen it.
 
+    A study in several files has one block, also where one of its files is named.
+
     Raises:
-        UsageError: no study has that name.
+        UsageError: no study, file or whole study has that name.
         TuneQatError: the folder holds no record.
     """
-    studies = recorded_studies(results, study)
+    studies = recorded_studies(results)
+    studies = studies[studies["shown"].isin(recorded_studies(results, study)["shown"])]
     edges = analysis.frame(results, "edge_of_range")
-    return "\n\n".join(_block(row, edges[edges["study_id"] == row.study_id], results) for row in studies.itertuples())
+    blocks = (
+        _block(list(files.itertuples()), edges[edges["study_id"] == name], results)
+        for name, files in studies.groupby("shown", sort=False)
+    )
+    return "\n\n".join(blocks)
 
 
-def recorded_studies(results: StoragePath, name: str | None) -> pd.DataFrame:
-    """Return `study_id`, `mode`, `complete`, `origin` and `definition_json` of each study, or of the named one.
+def recorded_studies(results: StoragePath, name: str | None = None) -> pd.DataFrame:
+    """Return `study_id`, `mode`, `complete`, `origin` and `definition_json` of each study file, or of the named ones.
 
-    The column `alone` says whether the results hold no other study.
+    `name` is that of a file, of the study that it is a part of, or of the whole study. The column `shown` is the name
+    of the study in answers, and `alone` says whether the results hold no other file.
     """
-    question = "SELECT study_id, mode, complete, origin, definition_json FROM studies ORDER BY study_id"
-    found = analysis.frame(results, question)
+    found = analysis.frame(results, read_sql(__file__, "recorded_studies"))
     found["alone"] = len(found) == 1
     if name is None:
         return found
-    if name not in set(found["study_id"]):
-        known = ", ".join(found["study_id"]) or "none"
-        hint = did_you_mean(name, found["study_id"])
-        raise UsageError(f"{results} holds no study {name!r} (--study).{hint} Recorded: {known}.")
-    return found[found["study_id"] == name]
+    for column in ("study_id", "shown", "whole"):
+        if name in set(found[column]):
+            return found[found[column] == name]
+    known = ", ".join(found["study_id"]) or "none"
+    hint = did_you_mean(name, [*found["study_id"], *found["whole"]])
+    raise UsageError(f"{results} holds no study {name!r} (--study).{hint} Recorded: {known}.")
 
 
 def widen_command(results: StoragePath, study: str, *, alone: bool) -> str:
@@ -59,9 +70,12 @@ def span(low: float, high: float) -> str:
     return f"{low:g}..{high:g}"
 
 
-def _block(study: "pd.Series", edges: pd.DataFrame, results: StoragePath) -> str:
-    state = "" if study.complete else ", not complete yet"
-    title = f"study {study.study_id} ({study.mode} mode{state})"
+def _block(files: Sequence[Any], edges: pd.DataFrame, results: StoragePath) -> str:
+    """Return the block of a study, which lies in one file or several."""
+    study = files[0]
+    state = "" if all(file.complete for file in files) else ", not complete yet"
+    parts = f", of {', '.join(file.study_id for file in files)}" if study.shown != study.study_id else ""
+    title = f"study {study.shown} ({study.mode} mode{parts}{state})"
     if not len(edges) and not pd.isna(study.origin):
         return f"{title}: imported from {study.origin}, which did not record its ranges."
     if not len(edges):
@@ -70,7 +84,7 @@ def _block(study: "pd.Series", edges: pd.DataFrame, results: StoragePath) -> str
     lie = "best value lies near an edge of its range" if count <= 1 else "best values lie near an edge of their ranges"
     blocks = [f"{title}: {count or 'no'} {lie}.", _table(edges, study.mode), *reserves(edges)]
     if count and pd.isna(study.origin):  # the tool that an imported study comes from has to widen it
-        blocks.append(f"widen    {widen_command(results, study.study_id, alone=study.alone)}")
+        blocks += [f"widen    {widen_command(results, file.study_id, alone=file.alone)}" for file in files]
     return "\n\n".join(blocks)
 
 

@@ -65,16 +65,16 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     the mean over the optimizers of an arm. The number of random trials does not grow.
 
     Raises:
-        UsageError: several studies and no name; an unknown study or arm; ranges that do not move; a number of trials
-            with which nothing new would be run; a study of another version.
+        UsageError: several studies and no name, or one in several files; an unknown study or arm; ranges that do not
+            move; a number of trials with which nothing new would be run; a study of another version.
         TuneQatError: the folder holds no record.
     """
-    row = _one(recorded_studies(results, name), results)
+    row = _one(recorded_studies(results, name), name, results)
     refuse_imported(results, row.study_id, "widened")
     study, values = _as_last_run(row.definition_json)
     arms = _chosen(study, wanted.arms)
     edges = analysis.frame(results, "edge_of_range")
-    edges = edges[(edges["study_id"] == study.name) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
+    edges = edges[(edges["study_id"] == row.shown) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
     own = _of_optimizers(study, arms, edges, wanted.learning_rate)
     rates = _step_rates(arms, edges)
     sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(results, study.name))
@@ -89,9 +89,11 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
 
 
-def _one(studies: pd.DataFrame, results: StoragePath) -> Any:
+def _one(studies: pd.DataFrame, name: str | None, results: StoragePath) -> Any:
     if len(studies) != 1:
         known = ", ".join(studies["study_id"]) or "none"
+        if name is not None:
+            raise UsageError(f"Study {name!r} lies in several files, each widened by itself (--study): {known}.")
         raise UsageError(f"{results} holds several studies ({known}). Say which: --study NAME.")
     return next(studies.itertuples())
 

@@ -1,4 +1,3 @@
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -204,24 +203,6 @@ class TestWholeStudies:
     def test_another_start_is_another_board(self, tmp_path: Path) -> None:
         found = self.blocks(tmp_path, ("pretrain", "scratch"))
         assert found[["study_id", "n"]].values.tolist() == [["block0", 2], ["block1", 2]]
-
-    def test_starts_of_blocks_are_named_where_both_have_several(self) -> None:
-        many = pd.concat(
-            [
-                rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study=f"{init}{block}", whole="w", init=init, repeat=block)
-                for init in ("pretrain", "scratch")
-                for block in (0, 1)
-            ]
-        )
-        assert compare(many, {})["study_id"].tolist() == ["w, pretrain", "w, scratch"]
-
-    def test_runs_that_were_taken_over_count_once(self) -> None:
-        one = rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study="one", whole="w")
-        again = rows({"adam": ADAM[:2], "sgd": SGD[:2]}, study="two", whole="w").assign(copied=True)
-        new = rows({"adam": ADAM[2:4], "sgd": SGD[2:4]}, study="two", whole="w", repeat=1)
-        found = compare(pd.concat([one, again, new]), {})
-        low, high, _ = paired(*([statistics.mean(of[:2]), statistics.mean(of[2:4])] for of in (ADAM, SGD)))
-        assert found.iloc[0][["n", "ci_low", "ci_high"]].tolist() == pytest.approx([2, low, high], rel=1e-8)
 
     def test_a_worsened_control_and_another_step_optimizer_are_told_apart(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")

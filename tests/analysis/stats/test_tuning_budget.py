@@ -7,7 +7,7 @@ import pytest
 from opda.nonparametric import EmpiricalDistribution
 from scipy import stats
 
-from analysis.stats.shared_draws import common_chances
+from analysis.stats.shared_draws import common_chances, prefixes
 from analysis.stats.tuning_budget import (
     chances_of_best,
     expected_best,
@@ -198,6 +198,15 @@ class TestOneDesignForAll:
         # Four standard errors of a share of 5,000.
         assert common_chances(trials, 3).tolist() == pytest.approx(expected.tolist(), abs=0.029)
 
+    def test_a_number_that_an_optimizer_has_twice_is_no_place_of_the_design(self) -> None:
+        """A study of an earlier version that was widened: the mean of two trials is no trial."""
+        values = np.random.default_rng(3).random((8, 2))
+        known = {"repeat": 0, "trial_number": range(8)}
+        trials = pd.concat([pd.DataFrame({"optimizer": f"o{i}", **known, "objective": values[:, i]}) for i in (0, 1)])
+        again = trials[trials["optimizer"] == "o0"].head(3).assign(objective=5.0)
+        left = trials[trials["trial_number"] >= 3]
+        pd.testing.assert_series_equal(common_chances(pd.concat([trials, again]), 2), common_chances(left, 2))
+
 
 class TestSobol:
     """Points of a sequence: the first k of each repeat, and no band that takes them for independent draws."""
@@ -209,6 +218,14 @@ class TestSobol:
             for repeat, scores in enumerate(repeats)
         ]
         return pd.concat(frames)
+
+    def test_the_order_of_files_does_not_decide_which_points_are_first(self) -> None:
+        """Also where two have one number, as a widened study of an earlier version may."""
+        scores = self.scores().assign(trial_number=[0, 0, 1] * 3)
+        keyed = scores.assign(objective=scores["score"], trial_key=[f"{i}" for i in range(len(scores))])
+        found = [prefixes(keyed.iloc[order], 1) for order in (range(9), range(8, -1, -1))]
+        pd.testing.assert_frame_equal(*found)
+        assert found[0]["adam"].tolist() == [0.5, 0.2, 0.4]
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_curve_is_over_repeats(self, sign: int) -> None:
