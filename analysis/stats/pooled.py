@@ -4,7 +4,7 @@ Boards are fixed ("on these boards"), repeats are random. Boards of one workload
 by its number; boards of different workloads do not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +98,7 @@ def equivalence(found: Pooled) -> float:
 
 
 def _row(key: tuple[Any, ...], members: list[Contrast], alpha: float) -> dict[str, Any]:
-    found, why = pool(_clusters(members)), None
+    found, why = pool(in_margins(members)), None
     if any(each.mixed for each in members):
         found, why = found._replace(ci_low=np.nan, ci_high=np.nan, df=np.nan, error=np.nan), TWO_HUMPS
     elif np.isnan(found.error):
@@ -130,16 +130,16 @@ def _natural(each: Contrast, sign: int) -> str:
     return " ".join(str(part) for part in (workload, method, each.board.init, mean, each.board.facts["unit"]) if part)
 
 
-def _clusters(members: list[Contrast]) -> dict[Any, list[Numbers]]:
+def in_margins(members: Sequence[Contrast]) -> dict[Any, list[Numbers]]:
     """Return the values of each workload's boards in margins, on all repeats that any of them has."""
     clusters: dict[Any, list[Numbers]] = {}
     for workload in dict.fromkeys(each.board.key[2] for each in members):
         mine = [each for each in members if each.board.key[2] == workload]
         numbers = sorted({number for each in mine for number in each.repetitions})
-        clusters[workload] = [_in_margins(each, numbers) for each in mine]
+        clusters[workload] = [_of_board(each, numbers) for each in mine]
     return clusters
 
 
-def _in_margins(each: Contrast, numbers: list[int]) -> Numbers:
+def _of_board(each: Contrast, numbers: list[int]) -> Numbers:
     known = dict(zip(each.repetitions, each.values, strict=True))
     return np.array([known.get(number, np.nan) for number in numbers]) / float(each.board.facts["margin"])

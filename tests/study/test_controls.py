@@ -48,6 +48,16 @@ def test_pairs_that_are_named(load: Any) -> None:
     assert {arm.control_for for arm in study.arms()} == {None, "4/4"}
 
 
+def test_optimizers_that_are_named_are_those_of_their_pair_alone(load: Any) -> None:
+    controls = [
+        {"kind": "worsened", "bits": [[8, 8]], "optimizers": ["nesterov"]},
+        {"kind": "worsened", "bits": [[4, 4]]},
+    ]
+    arms = [arm for arm in load({**BITS, "controls": controls}).arms() if arm.control]
+    assert {(arm.control_for, arm.optimizers[0]) for arm in arms if arm.control_for == "8/8"} == {("8/8", "nesterov")}
+    assert {arm.optimizers[0] for arm in arms if arm.control_for == "4/4"} == {"adam", "nesterov"}
+
+
 def test_the_start_is_that_of_the_first_method_the_first_seed_and_the_default_batch(load: Any) -> None:
     methods = [{"name": "other", "quantizer": "lsq_plus", "bits": [[4, 4], [2, 2]]}]
     study = load({**BITS, **WORSENED, "quantization.methods": methods, "repeats": 2, "seed": 7})
@@ -75,6 +85,7 @@ def test_the_start_is_that_of_the_first_method_the_first_seed_and_the_default_ba
         ({"controls": [{"kind": "worsened", "bits": [[32, 32]]}]}, "controls", "not 32/32"),
         ({"controls": [{"kind": "worsened", "bits": [[4, 4]]}] * 2}, "controls", "one worsened control"),
         ({"controls": [{"kind": "worsened", "bits": [[4, 4]]}, {"kind": "worsened"}]}, "controls", "one worsened"),
+        ({"controls": [{"kind": "worsened", "optimizers": ["sgd_typo"]}]}, "controls", "not 'sgd_typo'"),
         ({**WORSENED, "mode": "joint"}, "controls", 'for mode = "comparison"'),
         ({**WORSENED, "training.init": "scratch"}, "controls", "needs a start to worsen"),
         ({**WORSENED, "quantization.bits": [[32, 32]]}, "controls", "nothing in this study is quantized"),

@@ -27,15 +27,21 @@ def schemes_of(
     for scheme in methods_of(part):
         if not scheme.is_float:
             found.setdefault(_pair(scheme.weight_bits, scheme.activation_bits), scheme)
-    wanted = {_pair(*bits) for control in controls for bits in control.bits or ()}
+    wanted = _pairs(controls)
     everything = any(control.bits is None for control in controls)
     return {pair: scheme for pair, scheme in found.items() if everything or pair in wanted}
 
 
-def control_arms(pairs: dict[str, Scheme], names: Sequence[str], repeats: Sequence[int]) -> Iterator[Arm]:
+def control_arms(
+    controls: Sequence[search_sections.ControlSection],
+    part: sections.QuantizationSection,
+    names: Sequence[str],
+    repeats: Sequence[int],
+) -> Iterator[Arm]:
     """Make the arms of worsened controls, by pair of bits, then by optimizer, then by repeat."""
-    for pair, scheme in pairs.items():
-        for name in names:
+    for pair, scheme in schemes_of(controls, part).items():
+        (control,) = (control for control in controls if control.bits is None or pair in _pairs([control]))
+        for name in (name for name in names if control.optimizers is None or name in control.optimizers):
             for repeat in repeats:
                 words = [name, Scheme.floating_point().label, f"{WORSENED}_{scheme.label}"]
                 yield Arm(
@@ -54,6 +60,7 @@ def check_controls(
     part: sections.QuantizationSection,
     training: sections.TrainingSection,
     judgement: search_sections.JudgementSection,
+    optimizers: Sequence[str],
     mode: str,
 ) -> None:
     """Check what controls need; an error with its key for the first that is missing."""
@@ -71,12 +78,21 @@ def check_controls(
     known = schemes_of([search_sections.ControlSection(kind=WORSENED)], part)
     if not known:
         raise rule_error("controls", "is for quantized pairs of bits, but nothing in this study is quantized")
-    named = [_pair(*bits) for control in controls for bits in control.bits or ()]
+    for name in (name for control in controls for name in control.optimizers or ()):
+        if name not in optimizers:
+            rule = f"optimizers must be some of space.optimizers ({', '.join(optimizers)}), not {shown(name)}"
+            raise rule_error("controls", rule)
+    named = _pairs(controls)
     for pair in named:
         if pair not in known:
             raise rule_error("controls", f"bits must be quantized pairs of the study ({', '.join(known)}), not {pair}")
     if len(set(named)) != len(named) or (named and any(control.bits is None for control in controls)):
         raise rule_error("controls", f"each pair of bits may have one worsened control, but got {shown(named)}")
+
+
+def _pairs(controls: Sequence[search_sections.ControlSection]) -> list[str]:
+    """Return the pairs of bits that controls name, as often as they name them."""
+    return [_pair(*bits) for control in controls for bits in control.bits or ()]
 
 
 def _pair(weights: int, activations: int) -> str:

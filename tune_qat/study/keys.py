@@ -116,8 +116,8 @@ class StudyKeys(Section):
         joint, levels = self.mode == "joint", partial(steps.levels_of, self.space)
         names = self.space.optimizers
         searched = arms_of(self.quantization, names, joint=joint, repeats=self.repeat_numbers, levels=levels)
-        worsened = controls.schemes_of(self.controls, self.quantization)
-        return [*searched, *controls.control_arms(worsened, names, self.repeat_numbers)]
+        worsened = controls.control_arms(self.controls, self.quantization, names, self.repeat_numbers)
+        return [*searched, *worsened]
 
     def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
         """Collect what is searched for one optimizer, by name: at 32/32 the quantizers' learning rate is nothing.

@@ -80,6 +80,8 @@ class ControlSection(Section):
     """`worsened`: 32/32 from a start that noise on its weights has made no better than a calibrated model."""
     bits: Annotated[list[list[int]], Field(min_length=1)] | None = None
     """Quantized pairs that it is for; all of them where they are left out."""
+    optimizers: Annotated[list[str], Field(min_length=1)] | None = None
+    """Optimizers of the space that it has arms for; all of them where they are left out."""
 
     @field_validator("bits")
     @classmethod

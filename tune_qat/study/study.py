@@ -52,7 +52,9 @@ class Study(StudyKeys):
         rules.check_seed(self.seed, self.repeats)
         rules.check_quantizer_optimizer(self.space, self.training)
         steps.check_steps(self.space, self.quantization, self.training, self.mode)
-        controls.check_controls(self.controls, self.quantization, self.training, self.judgement, self.mode)
+        controls.check_controls(
+            self.controls, self.quantization, self.training, self.judgement, self.space.optimizers, self.mode
+        )
         with reported_at("training.quantizer_optimizer"):
             self.quantizer_optimizer  # noqa: B018  it checks itself
         if self.selection.finalists:
