@@ -18,6 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.helpers.runs import begun, finish, study_file
 from tests.helpers.studies import tiny_study
 from tune_qat.config.statuses import FINAL, RETRAIN, SEARCH
@@ -30,6 +32,8 @@ STUDIES = 3
 """Studies to choose from at any time."""
 EARLIEST_S, LATEST_S = 5.0, 25.0
 """Life of a driver; its first trial starts after about 5 s."""
+CLUSTER_ENDS_S = 120.0
+"""Time that the processes of a killed driver have to end by themselves."""
 
 
 class Folder:
@@ -71,6 +75,21 @@ def parts(names: list[str]) -> set[str]:
     return {f"study_id={name}" for name in names}
 
 
+def kill(driver: int) -> None:
+    """Kill a driver, and wait until the processes of its cluster have seen it: a trial writes until then."""
+    process = psutil.Process(driver)
+    cluster = process.children(recursive=True)
+    process.kill()
+    _, alive = psutil.wait_procs(cluster, CLUSTER_ENDS_S)
+    assert not alive, f"{len(alive)} processes run {CLUSTER_ENDS_S} s after their driver was killed: {alive}"
+
+
+def check_others(before: dict[Path, str], after: dict[Path, str], names: list[str]) -> None:
+    """Check that no file of another study changed while these ran."""
+    changed = [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+    assert not changed, f"while {names} ran, files of other studies changed: {changed}"
+
+
 def main() -> None:
     """Kill drivers, run all studies to their end, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +104,7 @@ def main() -> None:
         for name in list(shared.open):
             before = shared.others([name])
             finish(shared.file(name), shared.results)
-            assert shared.others([name]) == before, f"a file of another study changed while {name} ran"
+            check_others(before, shared.others([name]), [name])
         found = [whole(shared.results, study) for study in shared.studies.values()]
     print(f"{kills} kills over {len(found)} studies in one folder, {time.monotonic() - began:.0f} s")
     print(f"trials as planned, each once: {sum(one['trials'] for one in found)}")
@@ -105,10 +124,10 @@ def _round(shared: Folder, chance: random.Random) -> int:
             process.wait(max(0.0, since + moment - time.monotonic()))
             assert process.returncode == 0, process.communicate()
         except subprocess.TimeoutExpired:
-            process.kill()
+            kill(process.pid)
             kills += 1
         process.communicate()
-    assert shared.others(names) == before, f"a file of another study changed while {names} ran"
+    check_others(before, shared.others(names), names)
     for name, (process, _) in zip(names, started, strict=True):
         if process.returncode == 0:
             shared.open.remove(name)
