@@ -99,10 +99,8 @@ class TestObjectStorageThatFails:
     """A server that refuses, gives half of everything, or does not answer, from the middle of a study on."""
 
     @pytest.fixture(scope="class", autouse=True)
-    def processes(self, bucket: Bucket, shared_cluster: SharedCluster) -> Iterator[None]:
+    def processes(self, bucket: Bucket, shared_cluster: SharedCluster) -> None:
         """Of trials that know where the server is."""
-        shared_cluster.end()
-        yield
         shared_cluster.end()
 
     def test_for_shorter_than_the_patience(self, bucket: Bucket) -> None:

@@ -1,16 +1,16 @@
 """Studies on storage that fails: object storage, full disks, a clock that runs backwards, compaction meanwhile."""
 
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cli.typed import tune_qat as tune_qat  # the fixture
 from tests.helpers.namespaces import in_namespaces
 from tests.helpers.quota_files import LIMIT, REFUSED
-from tests.helpers.runs import assert_whole, begun, command, finish, study_file, wait_for
+from tests.helpers.runs import assert_whole, begun, command, study_file, wait_for
 from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.storage import Bucket
 from tests.helpers.studies import SMALL as PLANNED
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared
 
 
 def test_a_study_on_object_storage_survives_its_driver(
-    bucket: Bucket, shared_cluster: SharedCluster, tmp_path: Path
+    bucket: Bucket, shared_cluster: SharedCluster, tmp_path: Path, tune_qat: Any
 ) -> None:
     study, results = small(epochs=2), storage_path(f"{bucket.uri}/a study")
     with begun(study_file(tmp_path, study), results) as process:
@@ -42,13 +42,11 @@ def test_a_study_on_object_storage_survives_its_driver(
     kept = {path.parent.name for path in (results / "checkpoints").glob("study_id=small/*/last.pt")}
     assert kept == {row["trial_key"] for row in rows if row["stage"] in ("pretrain", "retrain")}
     assert all(bucket.objects().values()), "an object without content, as of a folder's name"
-    # Asked by the command, and run again with nothing left to do.
-    done = finish(study_file(tmp_path, study), results)
-    assert str(results) in done.stdout
-    asked = [sys.executable, "-m", "tune_qat", "query", str(results), "SELECT count(*) AS n FROM epochs"]
-    asked += ["--format", "csv"]
-    answer = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
-    assert answer.stdout.split() == ["n", str(sum(row["epochs_run"] for row in rows))], answer.stderr
+    # Run again with nothing left to do, and asked: by the commands.
+    done = tune_qat("run", str(study_file(tmp_path, study)), "--results", str(results), "--no-progress")
+    assert done.code == 0 and str(results) in done.out
+    answer = tune_qat("query", str(results), "SELECT count(*) AS n FROM epochs", "--format", "csv")
+    assert answer.out.split() == ["n", str(sum(row["epochs_run"] for row in rows))], answer.err
 
 
 class TestFullDisk:
