@@ -50,10 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path not in slow, item.path not in chains))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def loaded_for_good() -> None:
-    """Libraries are loaded by now: a collection, as after every trial, takes half a second to look through them."""
-    gc.collect()
+def pytest_collection_finish() -> None:
+    """Most libraries are loaded by now: to look through them at every collection, as after each trial, takes long."""
     gc.freeze()
 
 
