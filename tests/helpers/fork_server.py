@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +53,11 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.bind(path)
         server.listen()
-        print("ready", flush=True)
+        print("ready", flush=True)  # requests may come, and wait
+        import torch._dynamo  # noqa: F401 - at the first step of an optimizer, with a thousand modules
+
+        import tune_qat.training.loop  # noqa: F401
+
         while server in select.select([server, sys.stdin], [], [])[0]:
             asking, _ = server.accept()
             asked, files, _, _ = socket.recv_fds(asking, LONGEST, 3)
@@ -109,18 +112,10 @@ def work(asked: dict[str, Any], files: list[int]) -> NoReturn:
     (context,) = (word for word in asked["words"] if word.startswith(options[1]))
     update_envs(RuntimeEnvContext.deserialize(context.partition("=")[2]).env_vars)
     sys.argv[:] = [word for word in asked["words"] if not word.startswith(options)]
-    status = 1
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    sys.exit()
 
 
 if __name__ == "__main__":
-    import tune_qat.training.loop  # noqa: F401
-
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a worker here: Ray does
     serve(sys.argv[1])
