@@ -26,25 +26,23 @@ LONGEST = 1 << 20
 
 
 @contextmanager
-def fork_server(folder: Path) -> Iterator[None]:
-    """Workers of sessions that are started in this block are forked; the server's socket lies in the folder."""
-    import ray._private.workers as workers
-
-    path = folder / "forks"
+def fork_server(path: Path) -> Iterator[None]:
+    """A server for the workers of this test process, whose socket has this path."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Ray sets it for a trial of one CPU
     command = [sys.executable, "-m", "tests.helpers.fork_server", str(path)]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout and process.stdout.readline() == b"ready\n"
-        patch.setenv(SERVER, str(path))
-        patch.setenv(SETUP, str(Path(workers.__path__[0]) / "setup_worker.py"))
-        patch.setattr(
-            "ray._private.ray_constants.SETUP_WORKER_FILENAME", str(Path(__file__).with_name("forked_worker.py"))
-        )
-        yield
-        # The end of its standard input is its own.
+        yield  # and the end of its standard input ends it
+
+
+def fork_workers(patch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let the raylet that is started next have its workers forked."""
+    import ray._private.workers as workers
+
+    patch.setenv(SERVER, str(path))
+    patch.setenv(SETUP, str(Path(workers.__path__[0]) / "setup_worker.py"))
+    own = Path(__file__).with_name("forked_worker.py")
+    patch.setattr("ray._private.ray_constants.SETUP_WORKER_FILENAME", str(own))
 
 
 def serve(path: str) -> None:

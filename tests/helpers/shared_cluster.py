@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.helpers.fork_server import fork_server
+from tests.helpers.fork_server import fork_server, fork_workers
 from tune_qat.config import TuneQatError
 from tune_qat.tuning.cluster.connect import cluster
 from tune_qat.tuning.cluster.watch import ClusterLost
@@ -37,6 +37,7 @@ class SharedCluster:
         self.folder = folder
         """Of this cluster alone; sockets lie in it, so that its path must be short."""
         self._started: ExitStack | None = None
+        self._forks = ExitStack()
 
     @contextmanager
     def connected(self, address: str) -> Iterator[None]:
@@ -46,8 +47,12 @@ class SharedCluster:
                 yield
             return
         if self._started is None:
+            forks = self.folder / "forks"
+            if not forks.exists():
+                self._forks.enter_context(fork_server(forks))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("RAY_TMPDIR", str(self.folder))
+                fork_workers(patch, forks)
                 self._started = ExitStack()
                 self._started.enter_context(cluster("local"))
         try:
@@ -72,9 +77,10 @@ class SharedCluster:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Studies that are run in this block share it."""
-        with fork_server(self.folder), pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr("tune_qat.tuning.run.cluster", self.connected)
             self._used.append(self)
             yield
         self._used.remove(self)
         self.end()
+        self._forks.close()
