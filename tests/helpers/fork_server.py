@@ -104,7 +104,8 @@ def work(asked: dict[str, Any], files: list[int]) -> NoReturn:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    from ray._private.runtime_env.context import RuntimeEnvContext, update_envs
+    from ray._private.runtime_env.context import RuntimeEnvContext
+    from ray._private.utils import update_envs
 
     options = ("--language=", "--serialized-runtime-env-context=")
     (context,) = (word for word in asked["words"] if word.startswith(options[1]))
