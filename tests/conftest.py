@@ -1,5 +1,6 @@
 """For every test: one thread, so that tests run side by side and sums do not depend on the machine."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -36,13 +37,27 @@ NEEDS = {"bucket": "s3", "shared_cluster": "ray", "finished": "slow", "ended": "
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need, and put files with slow tests first: at the end no worker waits for a long one."""
+    """Mark tests by what they need, and put slow files first: at the end no worker waits for a long one.
+
+    Of these, those come first whose tests form a group, which runs on one worker.
+    """
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in NEEDS:
                 item.add_marker(NEEDS[fixture])
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    chains = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("xdist_group")}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in chains))
+
+
+def pytest_collection_finish() -> None:
+    """Most libraries are loaded by now: to look through them at every collection, as after each trial, takes long."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Give everything back: bindings complain about objects that outlive the interpreter."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """An fsspec file system with a size limit: writes beyond it fail with ENOSPC, as on a full disk.
 
 `quota:///folder` keeps its files in /folder. The limit in bytes is read from /folder/.limit with every write, so that a
-test can fill and empty the disk while a study runs.
+test can fill and empty the disk while a study runs. /folder/.refused is there once a write has failed.
 """
 
 import errno
@@ -12,9 +12,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tune_qat.tuning.trainable import StudyTrial
-
 LIMIT = ".limit"
+REFUSED = ".refused"
 
 
 class QuotaFileSystem(LocalFileSystem):
@@ -29,22 +28,20 @@ class QuotaFileSystem(LocalFileSystem):
         file = super()._open(path, mode, **options)
         if "r" in mode:
             return file
-        return _Limited(file, self._left(Path(path)))
-
-    def _left(self, path: Path) -> int:
-        top = next(folder for folder in path.parents if (folder / LIMIT).exists())
-        used = sum(one.stat().st_size for one in top.rglob("*") if one.is_file())
-        return int((top / LIMIT).read_text()) - used
+        top = next(folder for folder in Path(path).parents if (folder / LIMIT).exists())
+        return _Limited(file, top)
 
 
 class _Limited:
-    def __init__(self, file: Any, left: int) -> None:
-        self._file, self._left = file, left
+    def __init__(self, file: Any, top: Path) -> None:
+        used = sum(one.stat().st_size for one in top.rglob("*") if one.is_file())
+        self._file, self._top, self._left = file, top, int((top / LIMIT).read_text()) - used
 
     def write(self, data: bytes) -> int:
         taken = memoryview(data).nbytes
         if taken > self._left:
             self._file.write(bytes(data)[: max(0, self._left)])  # what fits is written, as on a disk
+            (self._top / REFUSED).touch()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._left -= taken
         return int(self._file.write(data))
@@ -60,7 +57,3 @@ class _Limited:
 
 
 fsspec.register_implementation("quota", QuotaFileSystem, clobber=True)
-
-
-class Trial(StudyTrial):
-    """As any other, in a process that knows the file system."""

@@ -77,7 +77,6 @@ def _work_off(session: Session, watch: Watch) -> list[str]:
                 process.reset_config(config)
             else:
                 process.setup(config, works=session.works, context=context)
-                process._frozen = True  # this process goes on with other tests
             trained.append(plan.trial_key)
             running = True
             while running:

@@ -213,7 +213,7 @@ def test_a_study_runs_to_its_end_under_symmetric_run(tmp_path: Path) -> None:
         results="s3://bucket/results",
         nodes=1,
         cpus_per_node=2,
-        trials=Trials(cpus=1.0, gpus=None, concurrent=2),
+        trials=Trials(cpus=1.0, gpus=None, concurrent=1),
         overrides=("name=tiny", 'space.optimizers=["adam"]', "stages.random=0", "stages.retrain=1"),
         search_trials=1,
     )

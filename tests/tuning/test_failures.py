@@ -1,7 +1,6 @@
 """What a study makes of trials that really break: real processes, real signals, real want of memory."""
 
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.helpers.runs import assert_whole, command, study_file
+from tests.cli.typed import tune_qat as tune_qat  # the fixture
+from tests.helpers.runs import assert_whole, study_file
 from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.studies import tiny_study
 from tests.tuning import sabotage
@@ -134,17 +134,20 @@ def test_a_process_that_rays_memory_monitor_kills_is_oom_and_the_study_goes_on(
     assert_whole(folder / "results", {"default": 2})
 
 
-def test_too_many_errors_in_user_code_end_the_command_with_3_and_keep_the_tracebacks(tmp_path: Path) -> None:
+def test_too_many_errors_in_user_code_end_the_command_with_3_and_keep_the_tracebacks(
+    tmp_path: Path, tune_qat: Any
+) -> None:
     study = tiny_study(
         max_failed_trials=1,
         training={"epochs": 3, "init": "scratch"},
         pretrain=None,
         space={"optimizers": ["adam", "sgd"], "batch_size": {"low": 16, "high": 64}},
     )
-    typed = command(study_file(tmp_path, study), tmp_path / "results", "--max-concurrent", "1", kind="Raises")
-    done = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 3, done.stderr
-    assert "max_failed_trials = 1" in done.stderr and "Nothing recorded is lost" in done.stderr
+    options = ("--results", str(tmp_path / "results"), "--no-progress", "--max-concurrent", "1")
+    with broken(sabotage.Raises):
+        done = tune_qat("run", str(study_file(tmp_path, study)), *options)
+    assert done.code == 3, done.err
+    assert "max_failed_trials = 1" in done.err and "Nothing recorded is lost" in done.err
     failed = [row for row in read_rows(tmp_path / "results", "trials") if row["status"] == "error"]
     assert len(failed) >= 2
     for row in failed:

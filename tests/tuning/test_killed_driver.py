@@ -14,7 +14,9 @@ import pytest
 import analysis
 from tests.helpers.runs import assert_whole, begun, finish, study_file
 from tests.helpers.studies import tiny_study
+from tune_qat.config import TuneQatError
 from tune_qat.results.reader import read_rows
+from tune_qat.tuning.run import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -48,6 +50,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
+    """Until then no other driver may run the study; afterwards the next one takes it over."""
     results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 15 trials in all.
     study = tiny_study(
@@ -62,11 +65,17 @@ def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
+        with pytest.raises(TuneQatError, match=f"Study 'tiny' is being run by process {process.pid} on host"):
+            run(study, results=results)
         time.sleep(random.Random(5).uniform(0.0, LONGEST_S))
         assert process.poll() is None, "the study ended before it was killed"
         process.kill()
-    finish(space, results)
+    done = finish(space, results)
+    # Ray's own words stay out: beside a line a stage there are what is recorded, the rung and the backend.
+    said = [line for line in done.stderr.splitlines() if line.partition(":")[0] not in PLANNED]
+    assert len(said) <= 3 and said[0].endswith(" new"), done.stderr
     assert_whole(results, PLANNED)
+    assert not (results / "claims").exists()
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)
     # Each run has removed what the one before it left.

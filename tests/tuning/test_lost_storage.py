@@ -15,6 +15,7 @@ from tests.helpers.runs import assert_whole, command, study_file
 from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.storage import Bucket
 from tests.helpers.studies import SMALL, small
+from tests.helpers.without_ray import run_here
 from tune_qat.config import StorageRefused
 from tune_qat.results.reader import read_rows
 from tune_qat.results.repair import repair
@@ -37,7 +38,7 @@ class TestLostShare:
         mount --bind {store}/r {results} || exit 77
         {typed} > {tmp_path}/shown 2>&1 & run=$!
         until [ "$(ls {results}/trials/*/ 2>/dev/null | wc -l)" -ge 3 ]; do kill -0 $run || break; sleep 0.1; done
-        umount -l {results}; sleep 4; ls -A {results} > {tmp_path}/meanwhile
+        umount -l {results}; sleep 2; ls -A {results} > {tmp_path}/meanwhile
         mount --bind {store}/r {results}
         wait $run; echo $? >> {tmp_path}/shown
         cp -r {results} {tmp_path}/copy
@@ -59,12 +60,12 @@ class TestLostShare:
         with lost_once(results, seconds=None) as gone:
             began = time.monotonic()
             with pytest.raises(StorageRefused, match="results folder is gone.*run the same command again.*\nresume"):
-                run(small(), results=results, storage_patience=2.0, max_concurrent=1, again="resume")
+                run(small(), results=results, storage_patience=1.0, max_concurrent=1, again="resume")
         assert gone == [True] and time.monotonic() - began < 90
         if results.exists():
             results.rmdir()  # nothing was written there
         (tmp_path / "away").rename(results)
-        assert run(small(), results=results, max_concurrent=1).complete
+        run_here(small(), results)
         assert_whole(results, SMALL)
 
 
@@ -98,10 +99,8 @@ class TestObjectStorageThatFails:
     """A server that refuses, gives half of everything, or does not answer, from the middle of a study on."""
 
     @pytest.fixture(scope="class", autouse=True)
-    def processes(self, bucket: Bucket, shared_cluster: SharedCluster) -> Iterator[None]:
+    def processes(self, bucket: Bucket, shared_cluster: SharedCluster) -> None:
         """Of trials that know where the server is."""
-        shared_cluster.end()
-        yield
         shared_cluster.end()
 
     def test_for_shorter_than_the_patience(self, bucket: Bucket) -> None:
