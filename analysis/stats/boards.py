@@ -53,6 +53,8 @@ def wholes(scores: pd.DataFrame) -> pd.DataFrame:
     """
     whole = scores["whole"].where(scores["whole"].notna(), scores["study_id"])
     named = scores.assign(whole=whole)
+    if not named[["whole", "study_id"]].drop_duplicates()["whole"].duplicated().any():
+        return named  # no whole study lies in several files
     same = ["whole", "mode", "workload", "init"]
     board = [*same, *BOARD[3:]]
     pieces = named.groupby(board, dropna=False)["study_id"].transform("nunique") > 1
