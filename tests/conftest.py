@@ -1,5 +1,6 @@
 """For every test: one thread, so that tests run side by side and sums do not depend on the machine."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -43,6 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(NEEDS[fixture])
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave libraries and tests out of later collections of garbage, as trials do: each of them asks for one at its end.
+
+    With all that a process of the suite has loaded, one would take longer than a small trial.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
