@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave libraries and tests out of later collections of garbage, as trials do: each of them asks for one at its end.
+    """Leave libraries and tests out of later collections of garbage, as trials do: each asks for one at its end.
 
     With all that a process of the suite has loaded, one would take longer than a small trial.
     """
