@@ -95,6 +95,7 @@ def typed(machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     """A command in this process, which is quicker."""
     for name, value in machine.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", None)  # found anew, in the environment
     monkeypatch.setattr(sys, "argv", ["tune-qat", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
