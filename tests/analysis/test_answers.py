@@ -35,9 +35,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.fixture(scope="module")
+def asked(whole: Path) -> Answers:
+    return Answers(whole)
+
+
 @pytest.mark.parametrize("name", sorted(analysis.queries()))
-def test_an_answer_is_that_of_frame(whole: Path, name: str) -> None:
-    asked = Answers(whole)
+def test_an_answer_is_that_of_frame(whole: Path, asked: Answers, name: str) -> None:
     pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(whole, name))
     assert asked.sql(name) == analysis.query_text(name)
 

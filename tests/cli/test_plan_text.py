@@ -117,6 +117,7 @@ class TestMinutes:
             describe(load(), tmp_path)
 
 
+@pytest.mark.xdist_group("ended")
 def test_an_edited_study_is_told_what_is_recorded_and_what_does_not_fit_any_more(ended: tuple[Study, Path]) -> None:
     study, results = ended
     assert describe(study, results).split("\n\n")[-1] == f"in {results}/: 17 recorded, 0 new"

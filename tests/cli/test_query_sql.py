@@ -11,12 +11,14 @@ from analysis.stats import verdicts
 from tests.helpers.records import whole_study
 from tests.importing.sweeps import typed
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.results.compaction import compact
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     whole_study(folder)
+    compact(folder)  # a hundred files take DuckDB longer than a question does
     return folder
 
 

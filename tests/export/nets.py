@@ -21,6 +21,9 @@ ROUNDING = 1e-6
 (a scale, a bias, batch norm as a product and a sum or as one fused operation) rounds a few times and no more."""
 INPUT = ModelInput(task=CLASSIFICATION, channels=2, height=9, width=11, classes=5, scale=None)
 LAYERS = ("stem", "depth", "point", "grouped", "strided", "signed", "hidden", "head")
+SHORT = ("stem", "grouped", "strided", "head")
+"""Layers of a case whose methods have one width alone, or are in another case at all widths: an export takes as long as
+its network is. Padding, groups, steps and inputs of both kinds of sign are in these, too."""
 CASES: Mapping[str, tuple[str, str | None, Mapping[str, Any]]] = {
     "lsq": ("lsq", None, {}),
     "lsq_plus": ("lsq_plus", None, {}),
@@ -38,45 +41,56 @@ CASES: Mapping[str, tuple[str, str | None, Mapping[str, Any]]] = {
     "ttq-lsq_plus": ("ttq", "lsq_plus", {"activations": "signed_asymmetric"}),
 }
 """Weights' method, activations' where it is another, and options."""
+WHOLE = ("lsq", "lsq_plus", "pact", "dsq", "qil", "qnn", "dorefa")
+"""Cases with all `LAYERS`, and so with all widths of their methods."""
 SIGNS = ("qnn", "xnor")
 
 
 class Small(nn.Module):
     """Eight layers of every geometry: depthwise, grouped, strided, dilated, uneven padding, with bias and without.
 
-    With `signs`, batch norm stands behind each ReLU: what a layer sees has both signs, which methods with values of -1
-    and 1 need.
+    Without `whole`, four of them. With `signs`, batch norm stands behind each ReLU: what a layer sees has both signs,
+    which methods with values of -1 and 1 need.
     """
 
-    def __init__(self, signs: bool) -> None:
+    def __init__(self, signs: bool, whole: bool) -> None:
         super().__init__()
-        self.signs = signs
-        self.stem = nn.Conv2d(2, 8, 3, padding=1, bias=False)
-        self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
-        self.point = nn.Conv2d(8, 12, 1)
+        self.signs, self.whole = signs, whole
+        self.stem = nn.Conv2d(2, 8 if whole else 12, 3, padding=1, bias=False)
+        if whole:
+            self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+            self.point = nn.Conv2d(8, 12, 1)
+            self.signed = nn.Conv2d(8, 8, 3, padding="same")
+            self.hidden = nn.Linear(8 * 5 * 5, 20)
+            self.last_norm = nn.BatchNorm1d(20, momentum=0.5)
         self.grouped = nn.Conv2d(12, 12, 3, padding=2, dilation=2, groups=2)
         self.strided = nn.Conv2d(12, 8, (3, 2), stride=2, padding=(1, 0))
-        self.signed = nn.Conv2d(8, 8, 3, padding="same")
-        self.hidden = nn.Linear(8 * 5 * 5, 20)
-        self.head = nn.Linear(20, 5)
-        widths = (8, 8, 12, 12, 8, 8)
+        self.head = nn.Linear(20 if whole else 8 * 5 * 5, 5)
+        self.convolutions = [name for name in layers_of(whole) if name not in ("hidden", "head")]
+        widths = [getattr(self, name).out_channels for name in self.convolutions]
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, momentum=0.5) for width in widths)
-        self.last_norm = nn.BatchNorm1d(20, momentum=0.5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         value = images
-        for name, norm in zip(LAYERS[:6], self.norms, strict=True):
+        for name, norm in zip(self.convolutions, self.norms, strict=True):
             value = getattr(self, name)(value)
             if self.signs:
                 value = norm(value.relu())
             else:
-                value = norm(value).relu() if name != "strided" else norm(value)  # what `signed` sees is
-        value = self.last_norm(self.hidden(value.flatten(1)))
-        return self.head(value if self.signs else value.relu())
+                value = norm(value).relu() if name != "strided" else norm(value)  # what comes next sees both signs
+        value = value.flatten(1)
+        if self.whole:
+            value = self.last_norm(self.hidden(value))
+            value = value if self.signs else value.relu()
+        return self.head(value)
+
+
+def layers_of(whole: bool) -> tuple[str, ...]:
+    return LAYERS if whole else SHORT
 
 
 def scheme_of(case: str) -> Scheme:
-    """Every bit width that the case's methods define, of weights upwards over the layers, of activations downwards."""
+    """Bit widths that the case's methods define, of weights upwards over the layers, of activations downwards."""
     method, other, options = CASES[case]
     weights = quantizers.get_spec(method).side(WEIGHTS)
     inputs = quantizers.get_spec(other or method).side(ACTIVATIONS)
@@ -84,7 +98,7 @@ def scheme_of(case: str) -> Scheme:
     # Methods with eight widths have one a layer; the others begin again. The head gets an input of more bits than one.
     up = [*weights.bits] * 8
     down = [*reversed(inputs.bits[4:]), *inputs.bits[:4]] * 8 if inputs else [FLOAT_BITS] * 8
-    pairs = {name: (up[i], down[i]) for i, name in enumerate(LAYERS)}
+    pairs = {name: (up[i], down[i]) for i, name in enumerate(layers_of(case in WHOLE))}
     return quantizers.scheme_of(
         quantizer=method,
         activation_quantizer=other,
@@ -100,8 +114,8 @@ def trained(case: str) -> Trained:
     """The small model of a case after a few steps on `images`."""
     scheme = scheme_of(case)
     torch.manual_seed(list(CASES).index(case))
-    model = quantize(Small(CASES[case][0] in SIGNS), scheme, torch.zeros(1, 2, 9, 11))
-    inputs, labels = images(100)
+    model = quantize(Small(CASES[case][0] in SIGNS, case in WHOLE), scheme, torch.zeros(1, 2, 9, 11))
+    inputs, labels = images(60)
     for _ in range(2):  # ranges are found behind batch norm, which has to have seen the weights' own
         calibrate(model, inputs)
         with torch.no_grad():
@@ -110,7 +124,7 @@ def trained(case: str) -> Trained:
     others = [value for value in model.parameters() if not any(value is one for one in of_quantizers)]
     groups = [{"params": others, "lr": 1e-2}, {"params": of_quantizers, "lr": 1e-4}]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]])
-    for _ in range(25):
+    for _ in range(15):
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), labels).backward()
         optimizer.step()

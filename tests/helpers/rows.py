@@ -10,7 +10,7 @@ from tune_qat.config import EpochResult, LayerResult
 from tune_qat.results.layout import table_folder
 from tune_qat.results.schema import TABLES, required
 from tune_qat.results.writer import write_rows
-from tune_qat.storage.paths import StoragePath
+from tune_qat.storage.paths import StoragePath, write_whole
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
@@ -32,8 +32,19 @@ def write(results: StoragePath, study_id: str, table: str, name: str, *rows: dic
 def write(results: StoragePath, study_id: str, table: str, name: str, *rows: dict[str, Any]) -> StoragePath:
     """Rows into one file of a study; its path."""
     path = table_folder(results, table, study_id) / f"{name}.parquet"
-    write_rows(path, table, rows)
+    write_rows(path, table, rows, _quickly)
     return path
+
+
+def _quickly(path: StoragePath, data: bytes | memoryview) -> None:
+    """A whole file, as the program writes it, but for waiting for the disk: most of the time of a small one."""
+    if not isinstance(path, Path):
+        write_whole(path, data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def epoch_result(epoch: int, **values: Any) -> EpochResult:

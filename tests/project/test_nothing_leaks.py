@@ -62,12 +62,14 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_study_that_was_killed_and_ended(machine: Machine, bucket: Bucket) -> None:
+def test_a_study_that_was_killed_and_ended(
+    machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """On object storage, whose keys the environment has; some trials end in an error that quotes addresses."""
     results = f"{bucket.uri}/leaks"
     space = study_file(machine.home, two_arms())
-    typed = command(space, results, kind="Talks")
-    with subprocess.Popen(typed, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    words = command(space, results, kind="Talks")
+    with subprocess.Popen(words, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 200
         while not any(storage_path(results).glob("trials/study_id=*/*.parquet")):
             assert process.poll() is None and time.monotonic() < until, process.communicate()
@@ -81,7 +83,7 @@ def test_a_study_that_was_killed_and_ended(machine: Machine, bucket: Bucket) -> 
     assert secrets_in(machine.left()) == []
     machine.run("run", space, "--results", results, "--no-progress", kind="Talks")
     page = machine.home / "page.html"
-    assert machine.run("report", results, "-o", page) == 0
+    assert typed(machine, monkeypatch, capfd, "report", results, "-o", page) == 0
     rows = [*record(storage_path(results))]
     assert b"ConnectionError" in b"".join(text for _, text in rows)
     assert secrets_in(iter([*machine.left(), *rows])) == []
@@ -93,6 +95,7 @@ def typed(machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     """A command in this process, which is quicker."""
     for name, value in machine.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", None)  # found anew, in the environment
     monkeypatch.setattr(sys, "argv", ["tune-qat", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -117,6 +117,7 @@ def test_sums_are_those_of_integers(bits: int) -> None:
     assert torch.equal(layer(value).long(), x @ w.T)
 
 
+@pytest.mark.slow  # to compile, where nobody has
 @pytest.mark.parametrize(("bits", "batch"), [(4, BATCH), (8, 3)])
 def test_compiled_sums_are_those_of_eager_ones(bits: int, batch: int) -> None:
     model = Sums(bits)

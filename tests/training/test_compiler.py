@@ -64,6 +64,7 @@ def test_a_compiled_trial_is_repeatable_and_goes_on_bit_for_bit(tmp_path: Path) 
     assert_same_curve(once, resumed_every_epoch(tiny_trial(epochs=3), tmp_path, backend="inductor")[0])
 
 
+@pytest.mark.slow  # to compile, where nobody has
 @pytest.mark.usefixtures("fresh_programs")
 def test_more_programs_than_torch_keeps_by_default() -> None:
     # Torch's limit is 8, and beyond it eager without a word. Linear layers compile fast.

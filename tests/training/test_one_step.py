@@ -72,6 +72,7 @@ def _same_gradients(name: str, ours: torch.Tensor, theirs: torch.Tensor | None, 
     torch.testing.assert_close(theirs, ours, rtol=0, atol=tolerance * largest, msg=name)
 
 
+@pytest.mark.slow  # to compile, where nobody has
 @pytest.mark.parametrize("optimizer", RATES)
 @pytest.mark.parametrize("scheme", [Scheme(), FLOAT], ids=["4/4", "32/32"])
 @pytest.mark.parametrize("work", WORK)

@@ -28,9 +28,25 @@ per_optimizer.adam.beta1 = { low = 0.5, high = 0.95 }
 per_optimizer.nesterov.momentum = { low = 0.3, high = 0.9 }"""
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
-    return Study.load(write(tmp_path))
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study.load(write(tmp_path_factory.mktemp("study")))
+
+
+@pytest.fixture(scope="module")
+def plain(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results whose best values are in the middle of their ranges; not to be changed."""
+    results = tmp_path_factory.mktemp("plain")
+    full(study, results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def edges(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results whose best values are `AT_EDGES`; not to be changed."""
+    results = tmp_path_factory.mktemp("edges")
+    full(study, results, AT_EDGES)
+    return results
 
 
 def ranges(study: Study) -> dict[str, Any]:
@@ -42,15 +58,13 @@ def ranges(study: Study) -> dict[str, Any]:
 
 
 class TestRanges:
-    def test_from_the_edges(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
-        widened = widen(tmp_path / "r", None, Wanted())
+    def test_from_the_edges(self, study: Study, edges: Path) -> None:
+        widened = widen(edges, None, Wanted())
         # A decade or a power of two beyond the edge; 1e-4 / 10 is 1e-5, not the float beside it.
         assert ranges(widened.study) == {"adam": (1e-5, 1.0), "nesterov": (1e-5, 1.0), "batch_size": (4, 64)}
 
-    def test_an_arm_picks_its_optimizer_alone(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
-        widened = widen(tmp_path / "r", "small", Wanted(arms=["nesterov-w4a4"]))
+    def test_an_arm_picks_its_optimizer_alone(self, study: Study, edges: Path) -> None:
+        widened = widen(edges, "small", Wanted(arms=["nesterov-w4a4"]))
         assert ranges(widened.study) == {"adam": (1e-5, 0.1), "nesterov": (1e-5, 1.0), "batch_size": (8, 64)}
 
     def test_the_widest_of_an_optimizers_arms_counts(self, study: Study, tmp_path: Path) -> None:
@@ -60,16 +74,14 @@ class TestRanges:
         # 0.5, a default outside the range, has a decade of room as well.
         assert ranges(widened.study) == {"adam": (1e-6, 5.0), "nesterov": (1e-4, 1.0), "batch_size": (8, 128)}
 
-    def test_what_is_given_goes_before_the_edges(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
+    def test_what_is_given_goes_before_the_edges(self, study: Study, edges: Path) -> None:
         wanted = Wanted(arms=["adam-w4a4"], learning_rate=(1e-7, 10.0), batch_size=(1, 256), trials=30)
-        widened = widen(tmp_path / "r", None, wanted)
+        widened = widen(edges, None, wanted)
         assert ranges(widened.study) == {"adam": (1e-7, 10.0), "nesterov": (1e-4, 1.0), "batch_size": (1, 256)}
         assert widened.study.stages.search == 30
 
-    def test_nothing_else_changes_and_the_default_stays(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r")
-        wide = widen(tmp_path / "r", None, Wanted(learning_rate=(1e-7, 10.0), batch_size=(8, 512))).study
+    def test_nothing_else_changes_and_the_default_stays(self, study: Study, plain: Path) -> None:
+        wide = widen(plain, None, Wanted(learning_rate=(1e-7, 10.0), batch_size=(8, 512))).study
         assert (wide.name, wide.seed, wide.training, wide.judgement) == (
             study.name, study.seed, study.training, study.judgement,
         )  # fmt: skip
@@ -77,7 +89,7 @@ class TestRanges:
         for before, after in zip(study.arms(), wide.arms(), strict=True):
             optimizer = before.optimizers[0]
             assert study.default_config(before, optimizer) == wide.default_config(after, optimizer)
-        away = widen(tmp_path / "r", None, Wanted(batch_size=(32, 64), trials=7))
+        away = widen(plain, None, Wanted(batch_size=(32, 64), trials=7))
         assert away.study.space.batch_size.default is None
         assert "The default trials are run again, at batch size 32: 16 is not in the range." in away.notes
 
@@ -141,12 +153,9 @@ class TestRanges:
             (Wanted(learning_rate=(1e-5, 0.1), arms=["adam-w4a4"]), ["has already"]),
         ],
     )
-    def test_what_moves_nothing_is_refused(
-        self, study: Study, tmp_path: Path, wanted: Wanted, parts: list[str]
-    ) -> None:
-        full(study, tmp_path / "r")
+    def test_what_moves_nothing_is_refused(self, plain: Path, wanted: Wanted, parts: list[str]) -> None:
         with pytest.raises(UsageError) as refused:
-            widen(tmp_path / "r", None, wanted)
+            widen(plain, None, wanted)
         assert all(part in str(refused.value) for part in parts), refused.value
 
     def test_of_several_studies_one_has_to_be_named(self, study: Study, tmp_path: Path) -> None:
@@ -171,11 +180,8 @@ class TestTrials:
             (Wanted(learning_rate=(1e-3, 10.0), batch_size=(8, 64)), 6 + 3),  # adam: 2 of 4 decades stay, 2 are new
         ],
     )  # fmt: skip
-    def test_fill_the_new_part_as_the_old_one_was(
-        self, study: Study, tmp_path: Path, wanted: Wanted, trials: int
-    ) -> None:
-        full(study, tmp_path / "r")
-        assert widen(tmp_path / "r", None, wanted).study.stages.search == trials
+    def test_fill_the_new_part_as_the_old_one_was(self, plain: Path, wanted: Wanted, trials: int) -> None:
+        assert widen(plain, None, wanted).study.stages.search == trials
 
     def test_growth_is_the_share_of_new_points_of_a_grid(self, study: Study) -> None:
         """Counted, point by point, on a fine grid of the wide area."""
@@ -203,13 +209,10 @@ class TestTrials:
             assert growth(joint, wide_joint) == pytest.approx(sum(counted) / 2, abs=2e-3)
 
     @pytest.mark.parametrize("trials", [1, 6])
-    def test_a_number_with_which_nothing_new_would_be_run_is_refused(
-        self, study: Study, tmp_path: Path, trials: int
-    ) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
+    def test_a_number_with_which_nothing_new_would_be_run_is_refused(self, edges: Path, trials: int) -> None:
         with pytest.raises(UsageError, match=f"6 search trials already, .* with {trials}. Ask for more: --trials N"):
-            widen(tmp_path / "r", None, Wanted(trials=trials))
-        assert widen(tmp_path / "r", None, Wanted(trials=7)).study.stages.search == 7
+            widen(edges, None, Wanted(trials=trials))
+        assert widen(edges, None, Wanted(trials=7)).study.stages.search == 7
 
     def test_narrower_ranges_say_how_many_trials_no_longer_fit(self, study: Study, tmp_path: Path) -> None:
         record = full(study, tmp_path / "r")
@@ -233,9 +236,8 @@ class TestTrials:
 
 
 class TestFile:
-    def test_is_the_study_and_says_where_it_came_from(self, study: Study, tmp_path: Path) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
-        widened = widen(tmp_path / "r", None, Wanted())
+    def test_is_the_study_and_says_where_it_came_from(self, study: Study, edges: Path, tmp_path: Path) -> None:
+        widened = widen(edges, None, Wanted())
         text = document(widened, Path("results"), tmp_path / "wide.toml")
         head, _, body = text.partition("\n\n")
         assert head.splitlines() == [
@@ -271,11 +273,10 @@ class TestFile:
             (storage_path("file:///data/r"), "RESULTS"),
         ],
     )
-    def test_has_no_path_of_one_machine(self, study: Study, tmp_path: Path, results: StoragePath, named: str) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
-        text = document(widen(tmp_path / "r", None, Wanted()), results, tmp_path / "wide.toml")
+    def test_has_no_path_of_one_machine(self, edges: Path, tmp_path: Path, results: StoragePath, named: str) -> None:
+        text = document(widen(edges, None, Wanted()), results, tmp_path / "wide.toml")
         assert f"--results {named}\n" in text
-        assert str(tmp_path) not in text
+        assert str(tmp_path) not in text and str(edges) not in text
 
     @pytest.mark.parametrize(
         "name",
@@ -305,10 +306,9 @@ class TestFile:
         assert again.pretrain_config(0).schedule == "constant"
 
     def test_a_file_that_would_not_read_back_is_not_handed_over(
-        self, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, edges: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        full(study, tmp_path / "r", AT_EDGES)
-        widened = widen(tmp_path / "r", None, Wanted())
+        widened = widen(edges, None, Wanted())
         monkeypatch.setattr("tune_qat.widen.file.toml_text", lambda values: SMALL)
         with pytest.raises(Exception, match="does not read back as it was meant"):
             document(widened, Path("results"), None)

@@ -36,7 +36,10 @@ def run(*arguments: object) -> str:
     return done.output
 
 
-def test_a_page_is_written(results: Path, tmp_path: Path) -> None:
+def test_a_page_is_written_and_needs_nothing_that_draws_files(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
     path = tmp_path / "page.html"
     assert run(results, "-o", path).strip() == str(path)
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -166,10 +169,3 @@ def test_without_the_extra_it_says_what_to_install(
     with pytest.raises(TuneQatError) as raised:
         run(results, *arguments)
     assert said in str(raised.value)
-
-
-def test_the_page_alone_needs_nothing_that_draws_files(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "kaleido", None)
-    assert run(results, "-o", tmp_path / "page.html")

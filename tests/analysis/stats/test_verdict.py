@@ -346,7 +346,7 @@ def test_a_minimised_metric_is_told_in_the_same_words(tmp_path: Path) -> None:
 
 
 class TestManyStudies:
-    """A thousand studies of ten optimizers with known truth, through the code that words the verdict."""
+    """Hundreds of studies of ten optimizers with known truth, through the code that words the verdict."""
 
     @staticmethod
     def words(scores: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -361,8 +361,8 @@ class TestManyStudies:
     @pytest.mark.parametrize("seeds", [3, 5])
     def test_a_true_null_cannot_be_told_apart_in_95_of_100(self, seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
         rng = np.random.default_rng(seeds)
-        noise = rng.standard_normal((1000, seeds, 10)) * np.geomspace(0.001, 0.005, 10)
-        words = self.words(0.9 + rng.normal(0, 0.003, (1000, seeds, 1)) + noise, monkeypatch)
+        noise = rng.standard_normal((400, seeds, 10)) * np.geomspace(0.001, 0.005, 10)
+        words = self.words(0.9 + rng.normal(0, 0.003, (400, seeds, 1)) + noise, monkeypatch)
         assert np.mean([said == "The 10 optimizers cannot be told apart." for said in words]) >= 0.95
 
     def test_where_quantization_changes_nothing_95_of_100_say_no_other_thing(self) -> None:

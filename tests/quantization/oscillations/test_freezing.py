@@ -208,6 +208,7 @@ class TestTrial:
             *("code", "mask", "previous", "direction", "frequency", "average")
         }
 
+    @pytest.mark.slow  # to compile, where nobody has
     @pytest.mark.xdist_group("inductor")
     def test_a_compiled_trial_freezes_as_an_eager_one(self) -> None:
         # A step on all samples: the passes of both have the same codes, and those of frozen weights are in place.

@@ -232,6 +232,7 @@ class TestRecord:
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items()) and ours["frequency"].max() > 0
 
 
+@pytest.mark.slow  # to compile, where nobody has
 @pytest.mark.xdist_group("inductor")
 def test_a_compiled_pass_gives_the_codes_of_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
     eager, fast = (
