@@ -225,7 +225,7 @@ def test_a_second_driver_is_refused_and_a_dead_ones_study_is_taken_over(space: P
     results = tmp_path / "results"
     with begun(space, results) as process:
         wait_for(results, 1, process)
-        with pytest.raises(TuneQatError, match=f"Study 'small' is being run by process {process.pid} on host"):
+        with pytest.raises(TuneQatError, match=f"Study 'small' is being run by process {process.pid} on this machine"):
             run(small(), results=results)
         assert process.poll() is None
         process.kill()

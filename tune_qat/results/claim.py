@@ -5,6 +5,7 @@ sees the other. On its own host a process is alive if the operating system knows
 rewrites its claim. Times are only shown, never compared.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -41,10 +42,9 @@ class Holder:
     """The process that claims a study, as written into its file."""
 
     token: str
-    host: str
     pid: int
     machine: str
-    """Identity of the host, which changes with a restart and in another container."""
+    """Hash of the host's identity, which changes with a restart and in another container."""
     process: str
     """Start time of the process: another one may get the same number later."""
     since: str
@@ -52,9 +52,17 @@ class Holder:
     """Whether it runs the study; False while it still checks other claims."""
     beat: int = 0
     """Number of rewrites."""
+    host: str = ""
+    """Name of the host, in claims of earlier versions: a crash leaves its claim beside a record that is published."""
+
+    @property
+    def here(self) -> bool:
+        """Whether its process numbers are those of this process."""
+        return self.machine in (_machine(), _identity())
 
     def __str__(self) -> str:
-        return f"process {self.pid} on host {self.host}, since {self.since}"
+        elsewhere = f"host {self.host}" if self.host else "another machine, or in another container"
+        return f"process {self.pid} on {'this machine' if self.here else elsewhere}, since {self.since}"
 
 
 @contextmanager
@@ -161,7 +169,7 @@ class _Watch:
 
     def alive(self, other: Holder) -> bool | None:
         """Return whether the process of a claim is alive; None while that is unknown."""
-        if other.machine == _machine():
+        if other.here:
             here = other.pid != os.getpid() or other.token in _HERE
             return here and _process(other.pid) == other.process
         if other.token not in self._first:
@@ -213,7 +221,6 @@ def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
 def _ourselves() -> Holder:
     return Holder(
         token=secrets.token_hex(8),
-        host=socket.gethostname(),
         pid=os.getpid(),
         machine=_machine(),
         process=_process(os.getpid()) or "",
@@ -222,6 +229,11 @@ def _ourselves() -> Holder:
 
 
 def _machine() -> str:
+    """Return a hash of this host's identity, which holds a random number of its start and cannot be guessed."""
+    return hashlib.sha256(_identity().encode()).hexdigest()[:16]
+
+
+def _identity() -> str:
     """Return the host's name, its boot id and the namespace of process numbers: there a number means one process."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")
