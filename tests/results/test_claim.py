@@ -57,7 +57,9 @@ def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path, bucket: Bucke
     results = storage_path(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
     with subprocess.Popen([sys.executable, "-c", HOLD, str(results)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(TuneQatError, match=f"'study' is being run by process {holder.pid} on this machine") as caught:
+        with pytest.raises(
+            TuneQatError, match=f"'study' is being run by process {holder.pid} on this machine"
+        ) as caught:
             with claimed(results, "study", "run"):
                 raise AssertionError("two holders")
         assert caught.value.exit_code == 1
