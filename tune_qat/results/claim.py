@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import NotRead, TuneQatError
 from tune_qat.results.layout import check_name
 from tune_qat.storage.paths import StoragePath, read_whole, write_whole
 
@@ -104,6 +104,20 @@ def claimed(
                     one.rmdir()
 
 
+def holders(results: StoragePath, study_id: str) -> list[Holder]:
+    """Return the processes that may run a study: of one elsewhere only the beats of its claim would tell, in a minute.
+
+    Nothing is written, and what is no claim is left to whoever runs the study. Raises `NotRead`.
+    """
+    folder = results / "claims" / "run" / f"study_id={check_name(study_id)}"
+    try:
+        return [one for _, one in _claims(folder) if one.holding and (not one.here or _runs_here(one))]
+    except NotRead:
+        raise
+    except TuneQatError:
+        return []
+
+
 class _Claim:
     """The claim of this process, rewritten by a thread until the block ends."""
 
@@ -170,8 +184,7 @@ class _Watch:
     def alive(self, other: Holder) -> bool | None:
         """Return whether the process of a claim is alive; None while that is unknown."""
         if other.here:
-            here = other.pid != os.getpid() or other.token in _HERE
-            return here and _process(other.pid) == other.process
+            return _runs_here(other)
         if other.token not in self._first:
             self._first[other.token] = (other.beat, time.monotonic())
             self._say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still running")
@@ -203,9 +216,20 @@ def _stand_alone(claim: _Claim, study_id: str, say: Callable[[str], Any]) -> Non
         time.sleep(LOOK_S)
 
 
+def _runs_here(other: Holder) -> bool:
+    """Return whether a process of this machine is alive and has not ended its claim."""
+    ended = other.pid == os.getpid() and other.token not in _HERE
+    return not ended and _process(other.pid) == other.process
+
+
 def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
-    for path in claim.folder.glob("[!.]*.json"):
-        if path.name == f"{claim.ours.token}.json":
+    return _claims(claim.folder, but=f"{claim.ours.token}.json")
+
+
+def _claims(folder: StoragePath, but: str = "") -> Iterator[tuple[StoragePath, Holder]]:
+    """Yield the claims in a folder, without the file `but`; `TuneQatError` for a file that is none."""
+    for path in folder.glob("[!.]*.json"):
+        if path.name == but:
             continue
         try:
             other = Holder(**json.loads(read_whole(path)))
