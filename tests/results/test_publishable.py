@@ -109,4 +109,7 @@ def test_a_definition_names_places_by_their_last_parts() -> None:
     assert versions == [{"file_hash": "a", "definition": shown}]
     for place in ("data", "../data", "~/data", "s3://bucket/start.pt"):
         assert json.loads(publishable_definition(json.dumps({"data_dir": place}))) == {"data_dir": place}
-    assert publishable_definition("{") == "{"
+    for unchanged in ("{", "[1]", "1", '{"a": 1e-5, "note":"\\ud800"}', "[" * 10**5):
+        assert publishable_definition(unchanged) == unchanged
+    odd = publishable_definition('{"note": "\\ud800", "data_dir": "/srv/alice/x"}')
+    assert odd.encode() and json.loads(odd)["data_dir"] == ".../x", "a text that Arrow takes"

@@ -60,17 +60,20 @@ def publishable_place(place: str) -> str:
 
 def publishable_definition(text: str) -> str:
     """Return the JSON of a study's definition, or of a list of its versions, without places of this machine."""
+    text = with_tilde(text)
     try:
         found = json.loads(text)
+        before = json.dumps(found)
     except (ValueError, RecursionError):
-        return with_tilde(text)
+        return text
     for version in found if isinstance(found, list) else [found]:
         definition = version.get("definition", version) if isinstance(version, dict) else None
         training = definition.get("training") if isinstance(definition, dict) else None
         _replace(definition, "data_dir", publishable_place)
         _replace(training, "init_path", publishable_place)
         _replace(definition, "note", publishable)
-    return with_tilde(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
+    after = json.dumps(found)
+    return text if after == before else after
 
 
 def _replace(section: Any, key: str, shown: Callable[[str], str]) -> None:
