@@ -153,18 +153,19 @@ def test_a_compiler_that_fails_after_the_first_way_forward_ends_no_trial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [".so", ".py"])
-def test_damaged_files_of_the_compiler_are_done_without(tmp_path: Path, ending: str) -> None:
-    """As a full disk or a crash leaves them: the trial is compiled as all of its study, and the folder is named."""
+def test_damaged_files_of_the_compiler_are_done_without(tmp_path: Path) -> None:
+    """As a full disk or a crash leaves them: the trial is compiled as all of its study, and the folder is named.
+
+    Programs alone: libraries that this process has loaded are not read again.
+    """
     with fresh_cache(dir=str(tmp_path), delete=False):
         folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
         torch._dynamo.reset()
         whole = results_of(tiny_trial(epochs=2), backend="inductor")
         clear_caches()
         torch._dynamo.reset()
-        damaged = [path for path in folder.rglob(f"*{ending}") if path.stat().st_size > 20]
+        damaged = list(folder.rglob("*.py"))
         for path in damaged:
-            path.unlink()  # a library that is mapped must not change under its process
             path.write_bytes(b"\0" * 20)
         training = training_of(tiny_trial(epochs=2), backend="inductor")
         curve = list(training.epochs())
