@@ -110,7 +110,7 @@ def test_the_page_names_what_each_version_changed(tmp_path: Path) -> None:
 
 def test_the_record_of_a_study_names_no_place_and_whoever_ran_it_finds_them(tmp_path: Path) -> None:
     """Its private folder is none of git's, so that a record in a repository is published without it."""
-    results, data, start = tmp_path / "results", tmp_path / "data of alice", tmp_path / "alice" / "start.pt"
+    results, data, start = tmp_path / "results", tmp_path / "alice" / "my data", tmp_path / "alice" / "start.pt"
     values = {"training": {"epochs": 3, "init": "path", "init_path": str(start)}, "pretrain": None}
     study = tiny_study(data_dir=str(data), **values)
     begin(results, study, DAYS[0])
