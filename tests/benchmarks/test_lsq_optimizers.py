@@ -33,7 +33,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(0)
     for (workload, margin), init, block in product(MARGINS.items(), ("pretrain", "scratch"), range(2)):
         study = f"{workload}-{init}-{block}"
-        arms, trials = [], []
+        arms, trials = list[dict[str, Any]](), list[dict[str, Any]]()
         for repeat, kind in product((2 * block, 2 * block + 1), ARMS):
             board = {"workload": workload, "init": init, "margin": margin, "repeat": repeat}
             arms.append(_arm(kind, board))

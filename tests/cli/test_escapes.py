@@ -1,9 +1,11 @@
 """Escapes of others' data, in every place that a command prints: none reaches the terminal."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from tests.helpers.rows import filled, write
 from tests.helpers.study_files import write as write_study
 from tests.importing.test_refusals import journal
 from tune_qat import cli
-from tune_qat.results.claim import claimed
+from tune_qat.results import claim
+from tune_qat.storage.paths import write_whole
 
 ESCAPE = "\x1b]0;owned\x07\x9b31m\u202e"
 SHOWN = "\\x1b]0;owned\\x07\\x9b31m\\u202e"
@@ -101,10 +104,11 @@ def test_an_import_with_escapes(tmp_path: Path, typed: Callable[..., str], monke
         assert printed.strip() and not OBEYED.search(printed), printed
 
 
-def test_a_claim_with_escapes(tmp_path: Path, typed: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_with_escapes(tmp_path: Path, typed: Callable[..., str]) -> None:
     results = tmp_path / "r"
     storage = journal(tmp_path / "a.log", {"lr": 0.1, "batch_size": 32, "optimizer": "adam"})
-    monkeypatch.setattr("tune_qat.results.claim.socket.gethostname", lambda: f"host{ESCAPE}")
-    with claimed(results, "sweep", "run"):
-        printed = typed("import", "optuna", storage, "--results", results)
-    assert f"on host host{SHOWN}" in printed and not OBEYED.search(printed)
+    alive = replace(claim._ourselves(), since=f"today{ESCAPE}", pid=os.getppid(), holding=True)
+    alive = replace(alive, process=claim._process(os.getppid()) or "")
+    write_whole(results / "claims" / "run" / "study_id=sweep" / "0.json", json.dumps(asdict(alive)).encode())
+    printed = typed("import", "optuna", storage, "--results", results)
+    assert f"since today{SHOWN}" in printed and not OBEYED.search(printed)

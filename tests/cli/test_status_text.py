@@ -1,6 +1,8 @@
 """How far a study is, from its files."""
 
 import json
+import os
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +12,9 @@ from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled, write
 from tune_qat.cli.status_text import describe
 from tune_qat.config import TuneQatError
+from tune_qat.results import claim
+from tune_qat.results.claim import claimed
+from tune_qat.storage.paths import write_whole
 
 
 def study_row(results: Path, name: str, *, complete: bool = False) -> None:
@@ -33,7 +38,9 @@ def test_every_trial_is_counted_once_where_it_belongs(study: SmallStudy) -> None
     study.trial(arm, "default", val_metric=0.5)
     for status in ("completed", "stopped", "diverged", "oom", "running", "interrupted"):
         study.trial(arm, "search", status, val_metric=0.6 if status in ("completed", "stopped") else None)
-    assert line_of(describe(study.results), arm) == {
+    with claimed(study.results, "s", "run"):
+        shown = line_of(describe(study.results), arm)
+    assert shown == {
         "arm_id": arm,
         "done": "5",
         "running": "1",
@@ -44,6 +51,38 @@ def test_every_trial_is_counted_once_where_it_belongs(study: SmallStudy) -> None
         "failed": "1",
         "best_val": "0.6",
     }
+
+
+LOST = {"a driver of this machine": "this machine", "a driver elsewhere": "elsewhere", "no claim": None}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_no_trial_runs_of_a_study_that_no_process_runs(study: SmallStudy, kind: str) -> None:
+    """A cluster's head that is lost, or a driver that is killed, leaves rows with `running` until the next run."""
+    arm = study.arm("adam")
+    study.trial(arm, "search", "running")
+    study.trial(arm, "pretrain", "running")
+    if LOST[kind]:
+        ended = replace(claim._ourselves(), process="an earlier start", pid=os.getppid(), holding=True)
+        if LOST[kind] == "elsewhere":
+            ended = replace(ended, machine="elsewhere")
+        path = study.results / "claims" / "run" / "study_id=s" / "0.json"
+        write_whole(path, json.dumps(asdict(ended)).encode())
+    shown = describe(study.results)
+    line = line_of(shown, arm)
+    if LOST[kind] == "elsewhere":
+        assert (line["running"], line["interrupted"], line["left"]) == ("1", "0", "11")
+        assert f"process {os.getppid()} on another machine, or in another container, since" in shown
+        assert "may run it: whether that is alive cannot be seen from here" in shown
+    else:
+        assert (line["running"], line["interrupted"], line["left"]) == ("0", "1", "12")
+        assert "pretrained start: interrupted" in shown and "may run it" not in shown
+
+
+def test_a_file_among_the_claims_that_is_none_hides_no_status(study: SmallStudy) -> None:
+    arm = study.arm("adam")
+    write_whole(study.results / "claims" / "run" / "study_id=s" / "0.json", b"{}")
+    assert line_of(describe(study.results), arm)["left"] == "12"
 
 
 def test_an_arm_without_trials_has_all_left(study: SmallStudy) -> None:
@@ -84,7 +123,8 @@ def test_each_study_says_whether_it_is_complete_and_how_it_starts(tmp_path: Path
         study = SmallStudy(tmp_path, name)
         study.arm("adam")
     study.trial("adam-w4a4", "pretrain", "running")
-    text = describe(tmp_path)
+    with claimed(tmp_path, "other", "run"):
+        text = describe(tmp_path)
     assert "study 2026: complete\n" in text
     assert "study other: not complete; the same `tune-qat run` continues it; pretrained start: running\n" in text
 
@@ -149,4 +189,5 @@ def test_each_start_of_repeats_is_counted_once(study: SmallStudy) -> None:
     for number, status in ((0, "completed"), (1, "completed"), (1, "error"), (2, "running")):
         started = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(days=status == "error")
         study.trial(arm, "pretrain", status, trial_number=number, started_at=started)
-    assert "; pretrained starts: 2 completed, 1 running" in describe(study.results)
+    with claimed(study.results, "s", "run"):
+        assert "; pretrained starts: 2 completed, 1 running" in describe(study.results)

@@ -15,7 +15,10 @@ ACCOUNT = {
 }
 
 
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
+REFUSALS = {"503": ("503 Slow Down", BUSY), "403": ("403 Forbidden", DENIED)}
 
 
 @dataclass
@@ -24,7 +27,8 @@ class Trouble:
 
     server: Callable[..., Iterable[bytes]]
     kind: str | None = None
-    """`503` refuses every request, `half` gives half of each body, `silent` does not answer; None is no trouble."""
+    """`503` refuses every request, `half` gives half of each body, `silent` does not answer, `403` denies
+    access; None is no trouble."""
     only: str = ""
     """Part of the paths that it is for."""
     since: float = 0.0
@@ -37,9 +41,10 @@ class Trouble:
         if self.kind == "half":
             body = b"".join(self.server(environ, start))
             return [body[: len(body) // 2]]
-        if self.kind == "503":
-            start("503 Slow Down", [("Content-Type", "application/xml"), ("Content-Length", str(len(BUSY)))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [BUSY]
+        if self.kind in REFUSALS:
+            line, body = REFUSALS[self.kind]
+            start(line, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
         return self.server(environ, start)
 
 

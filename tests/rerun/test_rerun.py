@@ -16,6 +16,7 @@ from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.rerun.again import COMPARED, Rerun, Verdict
 from tune_qat.rerun.recorded import find
 from tune_qat.results.layout import checkpoint_path, table_folder
+from tune_qat.results.places import keep_places
 from tune_qat.results.reader import read_rows
 from tune_qat.results.writer import EpochLog, write_rows
 from tune_qat.study import Study
@@ -89,6 +90,17 @@ class TestSameCurve:
         before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
         again(results, trial(results, stage="retrain")["trial_key"])
         assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+
+    def test_of_a_study_whose_data_folder_the_record_does_not_name(self, results: Path, tmp_path: Path) -> None:
+        (study,) = read_rows(results, "studies")
+        name = study.pop("study_id")
+        values = {**json.loads(study["definition_json"]), "data_dir": str(tmp_path)}
+        path = table_folder(results, "studies", name) / "study.parquet"
+        write_rows(path, "studies", [{**study, "definition_json": json.dumps(values)}])
+        key = trial(results, stage="retrain")["trial_key"]
+        assert find(results, key).data_dir == f".../{tmp_path.name}"
+        keep_places(results, name, values)
+        assert find(results, key).data_dir == str(tmp_path)
 
 
 class TestOtherCurve:

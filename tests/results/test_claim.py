@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -42,7 +43,7 @@ def folder_of(results: StoragePath) -> StoragePath:
 
 def stranger(results: StoragePath, **changes: object) -> StoragePath:
     """A claim of a process on another host; its file."""
-    holder = replace(claim._ourselves(), host="elsewhere", machine="elsewhere", token="0" * 16, holding=True)
+    holder = replace(claim._ourselves(), machine="elsewhere", token="0" * 16, holding=True)
     return rewrite(folder_of(results) / f"{holder.token}.json", {**asdict(holder), **changes})
 
 
@@ -56,7 +57,9 @@ def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path, bucket: Bucke
     results = storage_path(str(tmp_path / "r") if where == "local" else f"{bucket.uri}/second")
     with subprocess.Popen([sys.executable, "-c", HOLD, str(results)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(TuneQatError, match=f"'study' is being run by process {holder.pid} on host") as caught:
+        with pytest.raises(
+            TuneQatError, match=f"'study' is being run by process {holder.pid} on this machine"
+        ) as caught:
             with claimed(results, "study", "run"):
                 raise AssertionError("two holders")
         assert caught.value.exit_code == 1
@@ -83,7 +86,7 @@ def test_a_silent_claim_from_another_host_is_taken_over(tmp_path: Path, monkeypa
     path, said = stranger(tmp_path, since="2099-01-01"), list[str]()
     with claimed(tmp_path, "study", "run", say=said.append):
         assert not path.exists()
-    assert len(said) == 1 and "on host elsewhere" in said[0]
+    assert len(said) == 1 and "on another machine" in said[0]
 
 
 def test_a_claim_from_another_host_that_beats_stands(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_claim_from_another_host_that_beats_stands(tmp_path: Path) -> None:
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(TuneQatError, match="on host elsewhere"), claimed(tmp_path, "study", "run"):
+        with pytest.raises(TuneQatError, match="on another machine"), claimed(tmp_path, "study", "run"):
             raise AssertionError("two holders")
     finally:
         stop.set()
@@ -110,6 +113,29 @@ def test_a_later_process_with_the_same_number_is_another_one(tmp_path: Path) -> 
     path = rewrite(folder_of(tmp_path) / "0.json", asdict(holder))
     with claimed(tmp_path, "study", "run"):
         assert not path.exists()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_claim_of_an_earlier_version_with_the_name_of_its_host(tmp_path: Path, alive: bool) -> None:
+    """It holds the host's identity as it is; a process of this machine is known by it as before."""
+    ours = replace(claim._ourselves(), token="0" * 16, pid=os.getppid(), holding=True, host=socket.gethostname())
+    started = claim._process(os.getppid()) if alive else "an earlier start"
+    path = rewrite(folder_of(tmp_path) / "0.json", {**asdict(ours), "machine": claim._identity(), "process": started})
+    if alive:
+        with pytest.raises(TuneQatError, match="on this machine"), claimed(tmp_path, "study", "run"):
+            raise AssertionError("two holders")
+    else:
+        with claimed(tmp_path, "study", "run"):
+            assert not path.exists()
+    elsewhere = replace(ours, host="elsewhere", machine="elsewhere 17")
+    assert "on host elsewhere" in str(elsewhere), "the name that is in the file is told"
+
+
+def test_what_a_crash_leaves_names_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-cluster-07")
+    with claimed(tmp_path, "study", "run"):
+        (path,) = folder_of(tmp_path).glob("*.json")
+        assert b"gpu-cluster-07" not in path.read_bytes()
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.rows import filled, write
-from tune_qat.results.publishable import publishable, publishable_command, with_tilde
+from tune_qat.results.publishable import publishable, publishable_command, publishable_definition, with_tilde
 from tune_qat.results.reader import read_rows
 
 
@@ -89,3 +89,27 @@ def test_the_record_is_written_so_whoever_writes_it(tmp_path: Path) -> None:
     assert read_rows(tmp_path, "trials")[0]["error_text"] == 'File "a.py"\nOSError: .../x'
     (study,) = read_rows(tmp_path, "studies")
     assert (study["definition_json"], study["command"]) == ('{"data_dir":"~/data"}', "run .../x.toml")
+
+
+def test_a_definition_names_places_by_their_last_parts() -> None:
+    written = {
+        "note": "cut short on gpu-cluster-07, see /srv/alice/log.txt",
+        "data_dir": "/srv/alice smith/imagenet",
+        "training": {"init": "path", "init_path": "/mnt/alice/start.pt"},
+        "quantization": {"bits": [[4, 4]]},
+    }
+    shown = {
+        "note": "cut short on HOST, see .../log.txt",
+        "data_dir": ".../imagenet",
+        "training": {"init": "path", "init_path": ".../start.pt"},
+        "quantization": {"bits": [[4, 4]]},
+    }
+    assert json.loads(publishable_definition(json.dumps(written))) == shown
+    versions = json.loads(publishable_definition(json.dumps([{"file_hash": "a", "definition": written}])))
+    assert versions == [{"file_hash": "a", "definition": shown}]
+    for place in ("data", "../data", "~/data", "s3://bucket/start.pt"):
+        assert json.loads(publishable_definition(json.dumps({"data_dir": place}))) == {"data_dir": place}
+    for unchanged in ("{", "[1]", "1", '{"a": 1e-5, "note":"\\ud800"}', "[" * 10**5):
+        assert publishable_definition(unchanged) == unchanged
+    odd = publishable_definition('{"note": "\\ud800", "data_dir": "/srv/alice/x"}')
+    assert odd.encode() and json.loads(odd)["data_dir"] == ".../x", "a text that Arrow takes"

@@ -1,12 +1,15 @@
 """Files of a record that are no such files: each is named, and a resumed study goes on without it."""
 
 import os
+import re
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +19,9 @@ from tests.helpers.records import whole_study
 from tests.helpers.rows import filled, write
 from tune_qat.cli.status_text import describe
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.results import reader
 from tune_qat.results.compaction import compact
-from tune_qat.results.reader import check_files, last_epochs, read_rows
+from tune_qat.results.reader import check_files, last_epochs, read_file, read_rows
 from tune_qat.results.repair import repair
 from tune_qat.results.schema import VERSION_KEY
 from tune_qat.results.views import connect, naming_damage
@@ -132,6 +136,56 @@ def test_what_fails_on_a_sound_record_stays_as_it_is(results: Path) -> None:
         _ = 1 / 0
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_flipped_bit_of_a_number_is_no_answer(tmp_path: Path, compacted: bool) -> None:
+    """DuckDB looks at no checksum of a page: it would answer with the number that the bits are now."""
+    study = whole_study(tmp_path)
+    write(study.results, study.name, "studies", "study", filled("studies"))
+    odd = 0.8437218734
+    path = write(tmp_path, study.name, "epochs", "odd.1", filled("epochs", trial_key="odd", epoch=1, val_metric=odd))
+    if compacted:
+        path = path.with_name("compact-1.parquet")
+        path.write_bytes(parquet(read_file(path.with_name("odd.1.parquet")), compression="none"))
+        path.with_name("odd.1.parquet").unlink()
+    asked = "SELECT val_metric FROM epochs WHERE trial_key = 'odd'"
+    assert analysis.frame(tmp_path, asked)["val_metric"].item() == odd
+    content = bytearray(path.read_bytes())
+    places = [found.start() for found in re.finditer(re.escape(struct.pack("<d", odd)), content)]
+    content[places[0] + 6] ^= 1
+    path.write_bytes(content)
+    found = duckdb.execute(f"SELECT val_metric FROM read_parquet('{path}')").fetchall()
+    assert found not in ([(odd,)], [(None,)]), "the file decodes, to another number"
+    for ask in (
+        lambda: analysis.frame(tmp_path, asked),
+        lambda: describe(tmp_path),
+        lambda: analysis.Answers(tmp_path),
+    ):
+        with pytest.raises(TuneQatError, match="cannot be read as Parquet") as raised:
+            ask()
+        assert str(path) in str(raised.value)
+    assert f"{path} cannot be read" in repair(tmp_path, study.name)[0]
+
+
+def test_a_page_is_checked_once_and_again_where_its_file_has_changed(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[Path]()
+    parsed = reader._parsed
+
+    def counted(path: Any, parse: Callable[[Any], Any]) -> Any:
+        opened.append(path)
+        return parsed(path, parse)
+
+    reader.check_pages(results)
+    monkeypatch.setattr(reader, "_parsed", counted)
+    reader.check_pages(results)
+    assert not opened
+    path = file(results, "trials")
+    path.write_bytes(path.read_bytes())
+    reader.check_pages(results)
+    assert opened == [path]
+
+
 @pytest.mark.parametrize("version", [b"\xff\xfe", b"\x1b[31m", b"x" * 10**6])
 def test_bytes_of_a_version_that_are_no_text_are_shown(results: Path, version: bytes) -> None:
     path = file(results, "trials", 0)
@@ -191,8 +245,6 @@ def test_a_footer_that_duckdb_refuses_and_pyarrow_reads_is_named(results: Path) 
 
 def refused_by_duckdb(path: Path) -> Path:
     """The file with a bit of its footer flipped that pyarrow does not look at."""
-    import duckdb
-
     content = path.read_bytes()
     size = int.from_bytes(content[-8:-4], "little")
     for place in range(len(content) - 8 - size, len(content) - 8):

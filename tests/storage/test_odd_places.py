@@ -7,8 +7,11 @@ import pytest
 
 from tests.helpers.study_files import write
 from tests.importing.sweeps import typed
+from tests.importing.test_refusals import journal
+from tests.widen.records import full
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.storage.paths import storage_path
+from tune_qat.study import Study
 from tune_qat.tuning.checks import check_results_folder
 
 SCHEMES = ("http://localhost:1/x", "https://localhost:1", "ftp://localhost:1/x", "data://x", "zip://x", "github://a@/x")
@@ -81,3 +84,30 @@ def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
 def test_a_place_without_folders_of_ours_is_refused_before_anything_runs(place: str) -> None:
     with pytest.raises(TuneQatError, match=rf"--results {place}: .*Name another folder|--results {place} cannot be wr"):
         check_results_folder(Path(place))
+
+
+WRITING = {
+    "run": ("run", "STUDY", "--results", "/proc/x"),
+    "import": ("import", "optuna", "SWEEP", "--results", "/proc/x/y"),
+    "report": ("report", "RESULTS", "-o", "/proc/x/page.html"),
+    "query": ("query", "RESULTS", "leaderboard", "--format", "csv", "-o", "/proc/x/a.csv"),
+    "widen": ("widen", "RESULTS", "-o", "/proc/x/wide.toml"),
+    "plan": ("plan", "STUDY", "--results", "/proc/self/fd"),
+    "status": ("status", "/proc/x"),
+    "compact": ("compact", "/proc/x"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+@pytest.mark.parametrize("command", WRITING)
+def test_a_command_that_is_to_write_there_says_so_in_one_sentence(tmp_path: Path, command: str) -> None:
+    """Also for root, to whom the system says that the folder may be written to."""
+    study = Study.load(write(tmp_path))
+    full(study, tmp_path / "r", {"adam": {"learning_rate": 0.09}})
+    sweep = journal(tmp_path / "a.log", {"lr": 0.1, "batch_size": 32, "optimizer": "adam"})
+    words = {"RESULTS": tmp_path / "r", "STUDY": tmp_path / "small.toml", "SWEEP": sweep}
+    ended = typed(*(str(words.get(word, word)) for word in WRITING[command]))
+    said = str(ended.exception or "")
+    assert ended.exception is None or isinstance(ended.exception, TuneQatError | SystemExit), ended.exception
+    assert "/proc" in said or command in ("plan", "compact"), said
+    assert "\n" not in said.removesuffix("\n")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
-from torch._inductor.utils import fresh_cache
+from torch._inductor.utils import clear_caches, fresh_cache
 
 from tests.helpers.trials import (
     assert_same_curve,
@@ -122,7 +122,7 @@ class Interrupted(nn.Module):
 def check_trained_eagerly(training: Training, work: Workload) -> None:
     eager = Training(tiny_trial(), work)
     curves = [list(trial.epochs()) for trial in (training, eager)]
-    assert training.backend == "eager"
+    assert training.backend == "eager" and "cannot compile a model of this study" in training.remark
     assert_same_curve(*curves)
     assert_same_state(training.model, eager.model)
 
@@ -151,6 +151,29 @@ def test_a_compiler_that_fails_after_the_first_way_forward_ends_no_trial(
     monkeypatch.setattr(training.task, "loss", breaks_the_compiler)
     with fresh_cache(dir=str(tmp_path), delete=False), ExitStack() as broken:
         assert list(training.epochs())[-1].status == "completed"
+
+
+@pytest.mark.slow
+def test_damaged_files_of_the_compiler_are_done_without(tmp_path: Path) -> None:
+    """As a full disk or a crash leaves them: the trial is compiled as all of its study, and the folder is named.
+
+    Programs alone: libraries that this process has loaded are not read again.
+    """
+    with fresh_cache(dir=str(tmp_path), delete=False):
+        folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        torch._dynamo.reset()
+        whole = results_of(tiny_trial(epochs=2), backend="inductor")
+        clear_caches()
+        torch._dynamo.reset()
+        damaged = list(folder.rglob("*.py"))
+        for path in damaged:
+            path.write_bytes(b"\0" * 20)
+        training = training_of(tiny_trial(epochs=2), backend="inductor")
+        curve = list(training.epochs())
+        assert damaged and training.backend == "inductor"
+        assert f"Files that Inductor keeps in {folder} are damaged" in training.remark
+        assert_same_curve(curve, whole)
+    torch._dynamo.reset()
 
 
 NO_COMPILER = """

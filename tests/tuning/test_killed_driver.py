@@ -65,7 +65,7 @@ def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
-        with pytest.raises(TuneQatError, match=f"Study 'tiny' is being run by process {process.pid} on host"):
+        with pytest.raises(TuneQatError, match=f"Study 'tiny' is being run by process {process.pid} on this machine"):
             run(study, results=results)
         time.sleep(random.Random(5).uniform(0.0, LONGEST_S))
         assert process.poll() is None, "the study ended before it was killed"

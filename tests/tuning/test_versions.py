@@ -1,6 +1,8 @@
 """Versions of a study that ran: hashes, dates, and what had been seen by then."""
 
 import json
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 from analysis.report.versions import versions
 from tests.helpers.rows import filled, write
 from tests.helpers.studies import tiny_study
+from tests.project.planted import places_in, record
+from tune_qat.results.places import keep_places, with_places
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.retry import at_once
 from tune_qat.study import Study
@@ -102,3 +106,39 @@ def test_the_page_names_what_each_version_changed(tmp_path: Path) -> None:
     assert [row[0] for row in found] == ["2026-01-01 00:00 UTC", "2026-01-02 00:00 UTC"]
     assert [row[3:] for row in found] == [["0", "0", "–"], ["1", "1", "stages.retrain 2, now 4"]]
     assert versions(None) == [] and versions(float("nan")) == []
+
+
+def test_the_record_of_a_study_names_no_place_and_whoever_ran_it_finds_them(tmp_path: Path) -> None:
+    """Its private folder is none of git's, so that a record in a repository is published without it."""
+    results, data, start = tmp_path / "results", tmp_path / "alice" / "my data", tmp_path / "alice" / "start.pt"
+    values = {"training": {"epochs": 3, "init": "path", "init_path": str(start)}, "pretrain": None}
+    study = tiny_study(data_dir=str(data), **values)
+    begin(results, study, DAYS[0])
+    begin(results, study.model_copy(update={"note": f"see {data}"}), DAYS[1])
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    listed = ["git", "-C", str(tmp_path), "ls-files", "--others", "--exclude-standard"]
+    seen = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    assert seen == ["results/studies/study_id=tiny/study.parquet"]
+    assert places_in(record(results), tmp_path, Path("alice")) == []
+    (row,) = read_rows(results, "studies", "tiny")
+    assert json.loads(row["definition_json"])["training"]["init_path"] == ".../start.pt"
+    whole = json.loads(with_places(results, "tiny", row["definition_json"]))
+    assert (whole["data_dir"], whole["training"]["init_path"]) == (str(data), str(start))
+    assert len(begin(results, study, DAYS[2])) == 3, "what is compared is the file, not what is shown of it"
+    # Whoever has the published record alone has what it says.
+    shutil.rmtree(results / "private")
+    assert json.loads(with_places(results, "tiny", row["definition_json"])) == json.loads(row["definition_json"])
+
+
+def test_a_place_that_was_changed_since_is_not_the_kept_one(tmp_path: Path) -> None:
+    keep_places(tmp_path, "s", {"data_dir": "/srv/old"})
+    assert json.loads(with_places(tmp_path, "s", '{"data_dir": ".../new"}')) == {"data_dir": ".../new"}
+    assert json.loads(with_places(tmp_path, "s", '{"data_dir": ".../old"}')) == {"data_dir": "/srv/old"}
+    for broken in (b"", b"[]", b"\xff", b'{"data_dir": 1}'):
+        (tmp_path / "private" / "study_id=s.json").write_bytes(broken)
+        assert json.loads(with_places(tmp_path, "s", '{"data_dir": ".../old"}')) == {"data_dir": ".../old"}
+
+
+def test_a_study_without_such_places_keeps_nothing_beside_its_record(tmp_path: Path) -> None:
+    begin(tmp_path, tiny_study(data_dir="data"), DAYS[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["studies"]

@@ -12,6 +12,7 @@ from tests.helpers.records import record_of
 from tests.helpers.study_files import SMALL, changed, write
 from tests.widen.records import full
 from tune_qat.config import UsageError
+from tune_qat.results.places import keep_places
 from tune_qat.storage.paths import RemotePath, StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.widen.area import growth
@@ -62,6 +63,15 @@ class TestRanges:
         widened = widen(edges, None, Wanted())
         # A decade or a power of two beyond the edge; 1e-4 / 10 is 1e-5, not the float beside it.
         assert ranges(widened.study) == {"adam": (1e-5, 1.0), "nesterov": (1e-5, 1.0), "batch_size": (4, 64)}
+
+    def test_whoever_ran_the_study_gets_its_places_and_a_reader_what_is_published(self, tmp_path: Path) -> None:
+        results, data = tmp_path / "r", str(tmp_path / "data")
+        study = Study.load(write(tmp_path)).model_copy(update={"data_dir": data})
+        full(study, results, AT_EDGES)
+        keep_places(results, study.name, study.model_dump(mode="json"))
+        assert widen(results, None, Wanted()).study.data_dir == data
+        (results / "private" / f"study_id={study.name}.json").unlink()
+        assert widen(results, None, Wanted()).study.data_dir == ".../data"
 
     def test_an_arm_picks_its_optimizer_alone(self, study: Study, edges: Path) -> None:
         widened = widen(edges, "small", Wanted(arms=["nesterov-w4a4"]))

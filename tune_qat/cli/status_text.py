@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import analysis
+from tune_qat.config.statuses import INTERRUPTED, RUNNING
+from tune_qat.results.claim import Holder, holders
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.text.tables import table_text
@@ -20,7 +22,9 @@ def describe(results: StoragePath) -> str:
             "(PARTITION BY trial_number ORDER BY started_at DESC) = 1 ORDER BY trial_number",
             [study_id],
         ).fetchall()
-        frame = connection.sql(read_sql(__file__, "status"), params=[study_id, study_id]).to_arrow_table().to_pandas()
+        known = holders(results, study_id)
+        asked = {"study": study_id, "driven": bool(known)}
+        frame = connection.sql(read_sql(__file__, "status"), params=asked).to_arrow_table().to_pandas()
         if not frame["taken_over"].any():
             frame = frame.drop(columns="taken_over")
         goes_on = f"imported from {origin}" if origin else "the same `tune-qat run` continues it"
@@ -29,10 +33,19 @@ def describe(results: StoragePath) -> str:
         notes = "".join(f"\n{_used(*space)}" for space in spaces)
         (replaced,) = connection.sql(read_sql(__file__, "replaced"), params=[study_id]).fetchall()[0]
         notes += f"\n{_replaced(replaced)}" if replaced else ""
-        blocks.append(
-            f"study {study_id}: {state}{_starts([status for (status,) in starts])}\n\n{table_text(frame)}{notes}"
-        )
+        notes += "".join(f"\n{_elsewhere(one)}" for one in known if not one.here)
+        stands = _starts([_stands(status, known) for (status,) in starts])
+        blocks.append(f"study {study_id}: {state}{stands}\n\n{table_text(frame)}{notes}")
     return "\n\n".join(blocks)
+
+
+def _stands(status: str, known: Sequence[Holder]) -> str:
+    """Return the status of a trial, as it is where no process runs the study."""
+    return INTERRUPTED if status == RUNNING and not known else status
+
+
+def _elsewhere(holder: Holder) -> str:
+    return f"{holder} may run it: whether that is alive cannot be seen from here"
 
 
 def _starts(statuses: Sequence[str]) -> str:

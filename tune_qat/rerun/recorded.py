@@ -11,6 +11,7 @@ from tune_qat.config.lookup import did_you_mean
 from tune_qat.config.statuses import FAILED
 from tune_qat.results.layout import checkpoint_to_read
 from tune_qat.results.origin import refuse_imported
+from tune_qat.results.places import with_places
 from tune_qat.results.views import connect, read_sql
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.training.checkpoints import load_weights, weights_sha256
@@ -56,7 +57,7 @@ def find(results: StoragePath, key: str) -> Recorded:
     if not epochs and row["status"] not in FAILED:
         raise UsageError(f"Trial {row['trial_key']} is {row['status']}, and none of its epochs is recorded yet.")
     studies = record.rows("SELECT definition_json FROM studies WHERE study_id = ?", of_trial[:1])
-    definition = json.loads(studies[0]["definition_json"]) if studies else {}
+    definition = json.loads(with_places(results, row["study_id"], studies[0]["definition_json"])) if studies else {}
     starts = record.starts(row, definition.get("training", {}).get("init_path"))
     return Recorded(
         row=row,

@@ -5,6 +5,7 @@ sees the other. On its own host a process is alive if the operating system knows
 rewrites its claim. Times are only shown, never compared.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import NotRead, TuneQatError
 from tune_qat.results.layout import check_name
 from tune_qat.storage.paths import StoragePath, read_whole, write_whole
 
@@ -41,10 +42,9 @@ class Holder:
     """The process that claims a study, as written into its file."""
 
     token: str
-    host: str
     pid: int
     machine: str
-    """Identity of the host, which changes with a restart and in another container."""
+    """Hash of the host's identity, which changes with a restart and in another container."""
     process: str
     """Start time of the process: another one may get the same number later."""
     since: str
@@ -52,9 +52,17 @@ class Holder:
     """Whether it runs the study; False while it still checks other claims."""
     beat: int = 0
     """Number of rewrites."""
+    host: str = ""
+    """Name of the host, in claims of earlier versions: a crash leaves its claim beside a record that is published."""
+
+    @property
+    def here(self) -> bool:
+        """Whether its process numbers are those of this process."""
+        return self.machine in (_machine(), _identity())
 
     def __str__(self) -> str:
-        return f"process {self.pid} on host {self.host}, since {self.since}"
+        elsewhere = f"host {self.host}" if self.host else "another machine, or in another container"
+        return f"process {self.pid} on {'this machine' if self.here else elsewhere}, since {self.since}"
 
 
 @contextmanager
@@ -94,6 +102,20 @@ def claimed(
             if isinstance(one, Path):
                 with suppress(OSError):
                     one.rmdir()
+
+
+def holders(results: StoragePath, study_id: str) -> list[Holder]:
+    """Return the processes that may run a study: of one elsewhere only the beats of its claim would tell, in a minute.
+
+    Nothing is written, and what is no claim is left to whoever runs the study. Raises `NotRead`.
+    """
+    folder = results / "claims" / "run" / f"study_id={check_name(study_id)}"
+    try:
+        return [one for _, one in _claims(folder) if one.holding and (not one.here or _runs_here(one))]
+    except NotRead:
+        raise
+    except TuneQatError:
+        return []
 
 
 class _Claim:
@@ -161,9 +183,8 @@ class _Watch:
 
     def alive(self, other: Holder) -> bool | None:
         """Return whether the process of a claim is alive; None while that is unknown."""
-        if other.machine == _machine():
-            here = other.pid != os.getpid() or other.token in _HERE
-            return here and _process(other.pid) == other.process
+        if other.here:
+            return _runs_here(other)
         if other.token not in self._first:
             self._first[other.token] = (other.beat, time.monotonic())
             self._say(f"waiting up to {SILENT_S:.0f} s to see whether {other} is still running")
@@ -195,9 +216,20 @@ def _stand_alone(claim: _Claim, study_id: str, say: Callable[[str], Any]) -> Non
         time.sleep(LOOK_S)
 
 
+def _runs_here(other: Holder) -> bool:
+    """Return whether a process of this machine is alive and has not ended its claim."""
+    ended = other.pid == os.getpid() and other.token not in _HERE
+    return not ended and _process(other.pid) == other.process
+
+
 def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
-    for path in claim.folder.glob("[!.]*.json"):
-        if path.name == f"{claim.ours.token}.json":
+    return _claims(claim.folder, but=f"{claim.ours.token}.json")
+
+
+def _claims(folder: StoragePath, but: str = "") -> Iterator[tuple[StoragePath, Holder]]:
+    """Yield the claims in a folder, without the file `but`; `TuneQatError` for a file that is none."""
+    for path in folder.glob("[!.]*.json"):
+        if path.name == but:
             continue
         try:
             other = Holder(**json.loads(read_whole(path)))
@@ -213,7 +245,6 @@ def _others(claim: _Claim) -> Iterator[tuple[StoragePath, Holder]]:
 def _ourselves() -> Holder:
     return Holder(
         token=secrets.token_hex(8),
-        host=socket.gethostname(),
         pid=os.getpid(),
         machine=_machine(),
         process=_process(os.getpid()) or "",
@@ -222,6 +253,11 @@ def _ourselves() -> Holder:
 
 
 def _machine() -> str:
+    """Return a hash of this host's identity, which holds a random number of its start and cannot be guessed."""
+    return hashlib.sha256(_identity().encode()).hexdigest()[:16]
+
+
+def _identity() -> str:
     """Return the host's name, its boot id and the namespace of process numbers: there a number means one process."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")

@@ -1,5 +1,6 @@
 """Texts of a record that may be published: they name no folder of a machine, no user, no host and no secret."""
 
+import json
 import os
 import pwd
 import re
@@ -8,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 from tune_qat.config.secrets import HIDDEN, hide_secrets_in
 
@@ -50,11 +52,41 @@ def with_tilde(text: str) -> str:
     return text
 
 
+def publishable_place(place: str) -> str:
+    """Return a path or URI as `publishable` shows it: as a whole, though a path of a text ends at a blank."""
+    place = with_tilde(place)
+    return _short(place) if place.startswith(("/", "~/")) else publishable(place)
+
+
+def publishable_definition(text: str) -> str:
+    """Return the JSON of a study's definition, or of a list of its versions, without places of this machine."""
+    text = with_tilde(text)
+    try:
+        found = json.loads(text)
+        before = json.dumps(found)
+    except (ValueError, RecursionError):
+        return text
+    for version in found if isinstance(found, list) else [found]:
+        definition = version.get("definition", version) if isinstance(version, dict) else None
+        training = definition.get("training") if isinstance(definition, dict) else None
+        _replace(definition, "data_dir", publishable_place)
+        _replace(training, "init_path", publishable_place)
+        _replace(definition, "note", publishable)
+    after = json.dumps(found)
+    return text if after == before else after
+
+
+def _replace(section: Any, key: str, shown: Callable[[str], str]) -> None:
+    if isinstance(section, dict) and isinstance(section.get(key), str):
+        section[key] = shown(section[key])
+
+
 RECORDED: Mapping[str, Callable[[str], str]] = {
     "command": publishable,  # and `publishable_command` before
     "error_text": publishable,
-    # A study goes on with the data and the checkpoint that its definition names.
-    "definition_json": with_tilde,
+    # Whoever ran a study goes on with the whole paths of its places, which `places` keeps.
+    "definition_json": publishable_definition,
+    "versions_json": publishable_definition,
 }
 """Columns of the record with text that people, libraries or the system have written."""
 
@@ -63,9 +95,8 @@ def _word(before: str, word: str) -> str:
     option, equals, value = word.rpartition("=")
     if "--address" in (before, option) and value not in ("local", "auto"):
         return f"{option}{equals}{HIDDEN}"
-    value = with_tilde(value)
-    # As a whole: a path of a text ends at a blank.
-    return f"{option}{equals}{_short(value)}" if value.startswith(("/", "~/")) else publishable(word)
+    place = with_tilde(value).startswith(("/", "~/"))
+    return f"{option}{equals}{publishable_place(value)}" if place else publishable(word)
 
 
 def _short(path: str) -> str:

@@ -1,5 +1,6 @@
 """The record as rows, for the process that runs a study; it only reads. Queries of users go through `views.py`."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -113,6 +114,37 @@ def check_file(path: StoragePath) -> None:
                 check_rows(path, file.read_row_group(group))
 
     _parsed(path, check)
+
+
+def check_pages(results: StoragePath) -> None:
+    """Check the checksums of every page of a local record: DuckDB answers with what the bytes have become.
+
+    A file is read once, unless it changes. Raises `TuneQatError` for the first that is damaged.
+    """
+    for table in TABLES:
+        for folder in study_folders(results, table):
+            while_compacted(partial(_check_files, folder, _check_pages))
+
+
+_WHOLE: set[tuple[str, int, int, int]] = set()
+"""Files whose pages have been checked in this process, by path, node, size and time of change."""
+
+
+def _check_pages(path: StoragePath) -> None:
+    found = os.stat(str(path))
+    known = (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+    if known in _WHOLE:
+        return
+
+    def check(source: Any) -> None:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(
+                    group, use_threads=False
+                )  # most files are small, and threads cost more than they give
+
+    _parsed(path, check)
+    _WHOLE.add(known)
 
 
 def last_epochs(results: StoragePath, study_id: str, trial_key: str, table: str = "epochs") -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.config.shown import cause
 from tune_qat.results.layout import FILES, compact_number, record_files, study_folders, study_of
-from tune_qat.results.reader import check_files, check_version, read_file, while_compacted
+from tune_qat.results.reader import check_files, check_pages, check_version, read_file, while_compacted
 from tune_qat.results.schema import KEYS, REFERENCE, TABLES
 from tune_qat.storage.paths import StoragePath
 
@@ -43,7 +43,7 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
         follow: whether the views of local folders show rows that are written later.
 
     Raises:
-        TuneQatError: a path holds no record, or a file cannot be read.
+        TuneQatError: a path holds no record, or a file cannot be read or is not as it was written.
         UsageError: a record has another schema version, or two of the folders hold the same study.
     """
     roots = list(dict.fromkeys(path.resolve() for path in paths))
@@ -53,6 +53,8 @@ def connect(*paths: StoragePath, reference: Sequence[Path] = (), follow: bool = 
             what = "holds no record of a study" if there else "does not exist"
             raise TuneQatError(f"{root} {what}. Name the results folder of a study: tune-qat run ... --results DIR.")
         check_version(root)
+        if isinstance(root, Path):
+            check_pages(root)
     _check_apart(roots)
     connection = duckdb.connect(":memory:")
     # DuckDB downloads no extension; Parquet and JSON are built in.

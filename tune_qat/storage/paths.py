@@ -57,7 +57,8 @@ class RemotePath:
         from pyarrow.fs import FileType
 
         files, path = self._found()
-        return files.get_file_info(path).type != FileType.NotFound
+        with _reading(self):
+            return bool(files.get_file_info(path).type != FileType.NotFound)
 
     def read_bytes(self) -> bytes:
         files, path = self._found()
@@ -78,12 +79,14 @@ class RemotePath:
                 raise
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """Yield the files and folders below this one whose path matches, part by part."""
+        """Yield the files and folders below this one whose path matches, part by part; `NotRead` if it cannot say."""
         from pyarrow.fs import FileSelector
 
         first, _, rest = pattern.partition("/")
         files, path = self._found()
-        for info in files.get_file_info(FileSelector(path, allow_not_found=True)):
+        with _reading(self):
+            found = files.get_file_info(FileSelector(path, allow_not_found=True))
+        for info in found:
             if fnmatchcase(info.base_name, first):
                 child = self / info.base_name
                 yield from child.glob(rest) if rest else (child,)
@@ -181,10 +184,17 @@ def read_whole(path: StoragePath) -> bytes:
         NotRead: storage does not give it.
         TuneQatError: it is not a regular file.
     """
-    try:
+    with _reading(path):
         if isinstance(path, Path):
             check_regular(path)
         return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: StoragePath) -> Iterator[None]:
+    """Turn an `OSError` of the block, but for that of a file that does not exist, into a `NotRead` of this path."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -4,10 +4,11 @@ A study chooses one backend and records it with every trial: curves are bit-iden
 """
 
 import logging
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ _PROGRAMS = 1_000
 """Limit of compiled variants in a process: its trials need one for each model, scheme and batch size."""
 _TALKATIVE = ("torch.utils.cpp_extension", "torch._higher_order_ops.wrap")
 """Loggers whose warnings are harmless: a CUDA build of torch on a CPU, and the checkpoints of `cpu.tanh`."""
+T = TypeVar("T")
 
 
 def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -42,6 +44,26 @@ def compiled(model: nn.Module, device: torch.device) -> Callable[[torch.Tensor],
         model, dynamic=False, fullgraph=True, options=options
     )
     return function
+
+
+def compiled_anew(compute: Callable[[], T]) -> tuple[T, str] | None:
+    """Return what `compute` returns if it compiles without the files of earlier processes, and a sentence about those.
+
+    None where it cannot be compiled at all: for a damaged file and for such a model torch raises the same error.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+    from torch._inductor.utils import fresh_cache
+
+    damaged = cache_dir()
+    with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder, fresh_cache(dir=folder, delete=False):
+        try:
+            found = compute()
+        except Exception:  # as the probe: torch raises anything
+            return None
+    return found, (
+        f"Files that Inductor keeps in {damaged} are damaged, and were done without: remove that folder while nothing "
+        "is compiled, or each process compiles all of its programs anew."
+    )
 
 
 def set_precision(device: torch.device | str) -> str:
@@ -121,10 +143,15 @@ def _hush() -> None:
 def _compiler_problem(device_type: str) -> str:
     """Return one line on why nothing can be compiled here; empty if a small function compiles and runs."""
     _hush()
+    probe = torch.compile(lambda value: torch.round(value * 2).sum(), dynamic=False)
+    compute = partial(probe, torch.ones(64, device=device_type))
     try:
-        probe = torch.compile(lambda value: torch.round(value * 2).sum(), dynamic=False)
-        probe(torch.ones(64, device=device_type))
+        compute()
     except Exception as error:  # a missing compiler, a broken one, a read-only cache: torch raises anything
+        anew = compiled_anew(compute)
+        if anew is not None:
+            logging.getLogger(__name__).warning(anew[1])
+            return ""
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {lines[0] if lines else ''}"
     return ""

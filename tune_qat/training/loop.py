@@ -104,6 +104,11 @@ class Training:
         return self._step.backend
 
     @property
+    def remark(self) -> str:
+        """Sentence about a first step that was not compiled as it should have been; otherwise empty."""
+        return self._step.remark
+
+    @property
     def optimizer(self) -> Optimizer:
         return self._step.optimizer
 
@@ -280,7 +285,10 @@ def train(
             logging.getLogger(__name__).warning(
                 "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
             )
-        yield from training.epochs(test=test)
+        for result in training.epochs(test=test):
+            if training.remark and result.epoch == 1:
+                logging.getLogger(__name__).warning(training.remark)
+            yield result
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -17,7 +17,7 @@ from tune_qat.optimizers.base import OptimizerSpec
 from tune_qat.optimizers.joined import Joined, Optimizer
 from tune_qat.quantization.model import constrain, constraints
 from tune_qat.quantization.oscillations.recipe import Oscillations
-from tune_qat.training.compiler import compiled
+from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
@@ -39,6 +39,7 @@ class TrainingStep:
         self.groups = parameter_groups(model)
         self.optimizer, self._clip = build_optimizer(config, self.groups)
         self.backend = backend
+        self.remark = ""
         self.oscillations = Oscillations(config, model)
         self._task = task
         self._teacher = teacher
@@ -89,9 +90,16 @@ class TrainingStep:
         self._is_new = False
         try:
             return self._forward(inputs)
+        except torch._dynamo.exc.BackendCompilerFailed:
+            anew = compiled_anew(partial(self._forward, inputs))
         except torch._dynamo.exc.TorchDynamoException:
-            self.backend, self._forward = EAGER, self.oscillations.model
-            return self._forward(inputs)
+            anew = None
+        if anew is not None:
+            output, self.remark = anew
+            return output
+        self.remark = "Inductor cannot compile a model of this study here: its trials are trained eagerly."
+        self.backend, self._forward = EAGER, self.oscillations.model
+        return self._forward(inputs)
 
 
 def build_optimizer(

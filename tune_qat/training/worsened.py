@@ -81,6 +81,7 @@ class Worsened:
     backend: str | None = None
     """None: nothing is compiled, and other trials need not do without for that."""
     why_not_compiled: str | None = None
+    remark = ""
 
     def __init__(
         self,

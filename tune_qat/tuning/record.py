@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from tune_qat.config import StorageRefused, TuneQatError
 from tune_qat.config.statuses import FINAL, KEPT_STAGES, RUNNING
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file, table_folder
+from tune_qat.results.places import keep_places
 from tune_qat.results.provenance import versions
 from tune_qat.results.reader import last_epochs, read_file, read_folder, while_compacted
 from tune_qat.results.schema import SCHEMA_VERSION
@@ -216,6 +217,7 @@ class Record:
     def study_row(self, *, started_at: datetime, seconds: float, complete: bool, command: str | None) -> None:
         """Write the row of the study, at the start of a run and at its end `seconds` later."""
         finished = now()
+        keep_places(self.results, self.study.name, self.study.model_dump(mode="json"), self.write)
         row = {
             "definition_json": self.study.model_dump_json(),
             "schema_version": SCHEMA_VERSION,

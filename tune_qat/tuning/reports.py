@@ -20,9 +20,10 @@ class Reports(Callback):
     def __init__(
         self, searcher: StudySearcher, room: Callable[[], int], say: Callable[[str], Any] = lambda text: None
     ) -> None:
-        """Call `room` for the number of trials that fit on the nodes; call `say` with damage that a trial found."""
+        """Call `room` for the number of trials that fit on the nodes; call `say` with what a trial found damaged."""
         self._searcher, self._room, self._say = searcher, room, say
         self._looked = time.monotonic()
+        self._remarks: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -40,6 +41,10 @@ class Reports(Callback):
             self._searcher.tell("epoch", plan, report)
             if report.get("set_aside") and report["epoch"] == 1:
                 self._say(report["set_aside"])
+            # Of a model that cannot be compiled every trial says so.
+            if report.get("remark") and report["remark"] not in self._remarks:
+                self._remarks.add(report["remark"])
+                self._say(report["remark"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._searcher.lost(trial.trial_id, failure_of(trial))

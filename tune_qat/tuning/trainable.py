@@ -175,6 +175,7 @@ def _epochs(
                 # An ended trial needs no checkpoint: its last epoch in the record says how it ended.
                 save_checkpoint(training.state_dict(), path, write)
             of_epoch = {"peak_memory_mb": peak_memory_mb(given.device), "backend": training.backend}
+            of_epoch["remark"] = training.remark
             of_epoch |= {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
             of_epoch |= _kept(training, plan)
             yield {**about, **of_epoch, OBJECTIVE: context.objective.of(result.val_metric)}

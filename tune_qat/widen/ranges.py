@@ -11,6 +11,7 @@ import analysis
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
 from tune_qat.results.origin import refuse_imported
+from tune_qat.results.places import with_places
 from tune_qat.results.views import read_sql
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Arm, Study
@@ -71,7 +72,7 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
     """
     row = _one(recorded_studies(results, name), name, results)
     refuse_imported(results, row.study_id, "widened")
-    study, values = _as_last_run(row.definition_json)
+    study, values = _as_last_run(with_places(results, row.study_id, row.definition_json))
     arms = _chosen(study, wanted.arms)
     edges = analysis.frame(results, "edge_of_range")
     edges = edges[(edges["study_id"] == row.shown) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
