@@ -118,6 +118,7 @@ def test_a_connection_that_follows_the_record_does_so_too(blocks: Answers) -> No
     assert rows == [("w", "w1"), ("w", "w2")]
 
 
+@pytest.mark.slow
 def test_words_badges_and_page_read_blocks_as_one_file(one: Answers, blocks: Answers) -> None:
     told = verdicts(blocks)
     assert told == verdicts(one) and {row.speaks_of for row in told} == {"optimizers"}
@@ -139,12 +140,13 @@ def test_what_is_of_a_file_stays_so(blocks: Answers) -> None:
 
 
 @pytest.mark.parametrize("named", [None, "w", "w1"])
+@pytest.mark.slow
 def test_a_study_is_named_by_its_whole_or_by_a_file(blocks: Answers, named: str | None) -> None:
     text = edges(blocks.paths[0], named)
     assert text.startswith("study w (comparison mode, of ") and "adam-w4a4-r2" in text and text.count("study w ") == 1
     assert "of w1, w2): " in text
-    assert verdict_text(blocks.paths[0], named or "w2") == verdict_text(blocks.paths[0], "w2")
-    assert "4/4 bits, lsq: " in verdict_text(blocks.paths[0], "w2")
+    assert verdict_text(blocks, named or "w2") == verdict_text(blocks, "w2")
+    assert "4/4 bits, lsq: " in verdict_text(blocks, "w2")
 
 
 def test_what_is_done_to_one_file_names_the_files_of_the_whole(blocks: Answers) -> None:

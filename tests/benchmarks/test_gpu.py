@@ -22,6 +22,7 @@ gpu.main()
 """
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_ends_with_one_sentence_and_needs_no_engine_to_say_so() -> None:
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", WITHOUT_ENGINE]
@@ -30,6 +31,7 @@ def test_without_a_gpu_it_ends_with_one_sentence_and_needs_no_engine_to_say_so()
     assert done.stderr.strip().splitlines()[-1].startswith("No GPU: ") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_packing_trials_asks_for_a_gpu_as_well() -> None:
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "benchmarks.gpu_packing"]

@@ -99,6 +99,7 @@ def _trial(arm: dict[str, Any], number: int, **values: Any) -> dict[str, Any]:
     return filled("trials", trial_key=f"t{number:03}", params_json=recipe, **known, **fitting, **values)
 
 
+@pytest.mark.slow
 def test_both_ways_give_the_same_numbers(record: Path) -> None:
     ours, theirs = lsq_optimizers.primary(str(record)), lsq_recompute.primary([str(record)])
     columns = [column for column in ours if column != "why"]

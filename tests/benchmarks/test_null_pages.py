@@ -10,6 +10,7 @@ REPEATS = 4
 
 
 @pytest.mark.parametrize("lead", [0.0, 0.1], ids=["equal", "one leads"])
+@pytest.mark.slow
 def test_a_sentence_asserts_a_difference_where_the_tables_do(lead: float) -> None:
     """Real searches of one optimizer: few claims; nearly all where one arm is better by ten points at 4/4."""
     pool = searches()

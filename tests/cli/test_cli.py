@@ -367,6 +367,7 @@ class TestReading:
         assert_refused(tune_qat(name, "nowhere", *rest), 1, "nowhere does not exist", "--results")
         assert_refused(tune_qat(name, str(tmp_path), *rest), 1, f"{tmp_path} holds no record of a study")
 
+    @pytest.mark.slow
     def test_query_takes_sql_and_names(self, tune_qat: Any, results: str) -> None:
         sql = tune_qat("query", results, "SELECT study_id, optimizer FROM trials", "--format", "csv")
         assert (sql.code, sql.out) == (0, "study_id,optimizer\n2026,adam\n")
@@ -455,6 +456,7 @@ class TestWiden:
         assert os.listdir() == ["wide file.toml"]
         assert Study.load("wide file.toml").stages.search == 9
 
+    @pytest.mark.slow
     def test_replaces_its_own_file_and_no_other(self, tune_qat: Any, results: str) -> None:
         tune_qat("widen", results, "-o", "wide.toml")
         assert tune_qat("widen", results, "-o", "wide.toml", "--trials", "20").code == 0

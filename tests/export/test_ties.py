@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -44,6 +45,7 @@ class Side(nn.Module):
         return torch.cat([layer(value) for layer in self.layers], 1)
 
 
+@pytest.mark.slow
 def test_codes_are_the_same_on_ties_and_ends(tmp_path: Path) -> None:
     """In one export: its start takes torch as long as a layer of each method does."""
     model = Side([_one_layer(method, bits) for method, bits in CASES])

@@ -187,6 +187,7 @@ def test_every_word_arrives_as_it_was_given(tmp_path: Path) -> None:
     assert not Path(study).parent.exists()
 
 
+@pytest.mark.slow
 def test_the_time_limit_puts_the_job_back_into_the_queue(tmp_path: Path) -> None:
     environment = stubs(tmp_path, scontrol=SCONTROL, srun=SRUN, ray=RAY) | {"STUB_SLEEP": "1"}
     text = own_path(script(request(), HERE), environment)

@@ -230,6 +230,7 @@ LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "t
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str, absent: tuple[str, ...]) -> None:
     report = f"import sys; print('found', *(name for name in {absent!r} if name in sys.modules), file=sys.stderr)"
     # Commands end with SystemExit; the modules are looked at even so.

@@ -130,6 +130,7 @@ def test_no_command_shows_the_password_of_an_address(
     assert secrets_in(iter(machine.printed)) == []
 
 
+@pytest.mark.slow
 def test_an_import_leaves_keys_and_folders_where_they_were(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

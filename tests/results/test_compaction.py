@@ -96,6 +96,7 @@ def test_a_file_of_a_trial_counts_before_a_compacted_one(tmp_path: Path) -> None
     assert connect(tmp_path).sql("SELECT status FROM trials").fetchall() == [("diverged",)]
 
 
+@pytest.mark.slow
 def test_attempts_are_looked_for_unless_all_files_are_merged_into_one(tmp_path: Path) -> None:
     asked = "SELECT contains(sql, 'row_number') FROM duckdb_views() WHERE view_name = 'epochs'"
 

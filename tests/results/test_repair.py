@@ -37,6 +37,7 @@ def files(results: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_file_that_storage_does_not_give_is_not_damaged(bucket: Bucket) -> None:
     root = storage_path(f"{bucket.uri}/not given")
     write(root, "study", "arms", "arms", filled("arms"))

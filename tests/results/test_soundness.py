@@ -101,6 +101,7 @@ def test_a_file_that_is_no_file_of_its_table_is_named_by_every_reader(results: P
 
 
 @pytest.mark.parametrize("kind", UNSOUND)
+@pytest.mark.slow
 def test_a_resumed_study_sets_such_a_file_aside(results: Path, kind: str) -> None:
     table, change, said = UNSOUND[kind]
     path = file(results, table)
@@ -131,6 +132,7 @@ def test_what_a_row_must_say_is_looked_at_where_something_fails(results: Path, k
     assert said in repair(results, "whole")[0]
 
 
+@pytest.mark.slow
 def test_what_fails_on_a_sound_record_stays_as_it_is(results: Path) -> None:
     with pytest.raises(ZeroDivisionError), naming_damage(results):
         _ = 1 / 0
@@ -234,6 +236,7 @@ def test_a_second_file_where_a_study_has_one_is_named(results: Path) -> None:
         connect(results)
 
 
+@pytest.mark.slow
 def test_a_footer_that_duckdb_refuses_and_pyarrow_reads_is_named(results: Path) -> None:
     path = refused_by_duckdb(file(results, "trials"))
     assert read_rows(results, "trials")

@@ -48,6 +48,7 @@ def test_every_block_without_a_record_says_that_it_is_no_measurement(tune_qat: A
     assert "no ASHA: " in done.err, "the way is long: every setting is said as it is done"
 
 
+@pytest.mark.slow
 def test_json_has_everything_as_numbers(tune_qat: Any, results: str) -> None:
     done = tune_qat("simulate", results, "--format", "json", "--workers", "2", "--compare", "--seeds", "1")
     found = json.loads(done.out)

@@ -58,6 +58,7 @@ def test_trials_share_a_program_unless_their_shapes_differ() -> None:
     assert programs(batch_size=24, seed=5, optimizer="sgd") == programs(batch_size=16) == 2
 
 
+@pytest.mark.slow
 def test_a_compiled_trial_is_repeatable_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
     once = results_of(tiny_trial(epochs=3), backend="inductor")
     assert_same_curve(once, results_of(tiny_trial(epochs=3), backend="inductor"))

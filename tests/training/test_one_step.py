@@ -88,6 +88,7 @@ def test_the_check_fails_for_a_rate_that_is_a_hundredth_off(optimizer: str) -> N
         check(*(stepped("digits", Scheme(), optimizer, EAGER, None, learning_rate=rate) for rate in rates))
 
 
+@pytest.mark.slow
 def test_the_check_fails_for_a_gradient_that_adam_does_not_show() -> None:
     # Adam's first step is the same for twice the gradient.
     trainings = [stepped("digits", Scheme(), "adam", backend, None) for backend in (EAGER, INDUCTOR)]

@@ -78,6 +78,7 @@ with signals.stops("resume   the command") as handler:
 """
 
 
+@pytest.mark.slow
 def test_a_signal_is_acknowledged_at_once_and_two_end_a_process_that_does_not_return() -> None:
     """As a call of Ray to a head that is gone, or of storage that does not answer."""
     begun = [sys.executable, "-c", BUSY]

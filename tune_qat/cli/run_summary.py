@@ -22,15 +22,16 @@ OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--
 
 def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     """Return the leaderboard with means, intervals and n, the path of the record, and the next commands."""
-    shown = shown_as(outcome.results).get(study.name, study.name)
-    board = analysis.frame(outcome.results, "leaderboard")
+    asked = analysis.answers(outcome.results)  # opened once for all that follows
+    shown = shown_as(asked).get(study.name, study.name)
+    board = asked.frame("leaderboard")
     board = board[board["study_id"] == shown]
     blocks = [_title(study, outcome) + _part(study, shown), *_boards(board, named=bool(study.quantization.methods))]
     if len(board):
-        blocks.append(verdict_text(outcome.results, study.name))
+        blocks.append(verdict_text(asked, study.name))
     else:
         blocks.append("No retrain trial has ended yet, so there is no leaderboard.")
-    blocks.append(_commands(study, shown, outcome, results=results, again=again))
+    blocks.append(_commands(study, shown, outcome, asked, results=results, again=again))
     return "\n\n".join(blocks)
 
 
@@ -106,24 +107,25 @@ def _spent(outcome: "Outcome") -> str:
     return f"{trials} ended in this run ({hours}), {outcome.left} of the plan are left. "
 
 
-def _commands(study: Study, shown: str, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
+def _commands(
+    study: Study, shown: str, outcome: "Outcome", asked: analysis.Answers, *, results: StoragePath, again: str
+) -> str:
     folder = shlex.quote(str(results))
     lines = [
         f"record   {outcome.results} (Parquet; trials/study_id={study.name}/ and the other tables beside it)",
-        *_taken(outcome.results, study),
-        *_export(outcome.results, study, shown, folder),
+        *_taken(asked, study),
+        *_export(asked, study, shown, folder),
         f"query    tune-qat query {folder} learning_rate    (all questions: tune-qat query {folder} --list)",
-        _widening(study, shown, outcome.results, results),
+        _widening(study, shown, asked, results),
         f"{'again ' if outcome.complete else 'resume'}   {again}",
-        *_errors(outcome.results, study, again),
+        *_errors(asked, study, again),
     ]
     return "\n".join(lines)
 
 
-def _taken(results: StoragePath, study: Study) -> list[str]:
+def _taken(asked: analysis.Answers, study: Study) -> list[str]:
     """Return the line that says which trials other studies of the folder have run, if there are any."""
-    origins = analysis.frame(
-        results,
+    origins = asked.frame(
         "SELECT study_id, split_part(taken_from, '/', 1) AS origin, count(*) AS n FROM trials "
         "WHERE taken_from IS NOT NULL GROUP BY ALL ORDER BY origin",
     )
@@ -131,18 +133,18 @@ def _taken(results: StoragePath, study: Study) -> list[str]:
     return [f"taken    {', '.join(told)}: trials that were not trained again"] if told else []
 
 
-def _errors(results: StoragePath, study: Study, again: str) -> list[str]:
+def _errors(asked: analysis.Answers, study: Study, again: str) -> list[str]:
     """Return the line that runs failed trials again, if there are any."""
-    failed = analysis.frame(results, "SELECT study_id FROM arm_trials WHERE status = 'error'")
+    failed = asked.frame("SELECT study_id FROM arm_trials WHERE status = 'error'")
     count = int((failed["study_id"] == study.name).sum())
     if not count or "--retry-errors" in again:
         return []
     return [f"retry    {again} --retry-errors    ({count} ended in an error)"]
 
 
-def _export(results: StoragePath, study: Study, shown: str, folder: str) -> list[str]:
+def _export(asked: analysis.Answers, study: Study, shown: str, folder: str) -> list[str]:
     """Return the line that exports the best quantized model, or the best model if none is quantized."""
-    best = analysis.frame(results, "best_trial")
+    best = asked.frame("best_trial")
     best = best[best["study_id"] == shown]
     if not len(best):
         return []
@@ -154,13 +156,13 @@ def _export(results: StoragePath, study: Study, shown: str, folder: str) -> list
     ]
 
 
-def _widening(study: Study, shown: str, results: StoragePath, named: StoragePath) -> str:
+def _widening(study: Study, shown: str, asked: analysis.Answers, named: StoragePath) -> str:
     """Return the line that widens ranges with best values near an edge, if there are any."""
-    edges = analysis.frame(results, "edge_of_range")
+    edges = asked.frame("edge_of_range")
     edges = edges[(edges["study_id"] == shown) & edges["arm_id"].isin([arm.arm_id for arm in study.arms()])]
     count = int(calling(edges).sum())
     if not count:
         return " ".join(["widen    no best value lies near an edge of its range.", *reserves(edges)]).rstrip(".")
-    alone = bool(recorded_studies(results, study.name)["alone"].all())
+    alone = bool(recorded_studies(asked, study.name)["alone"].all())
     lie = "a best value lies" if count == 1 else f"{count} best values lie"
     return f"widen    {widen_command(named, study.name, alone=alone)}    ({lie} near an edge of the range)"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tune_qat.storage.paths import StoragePath
-
 if TYPE_CHECKING:
     import pandas as pd
+
+    from analysis.answers import Answers
 
 WIDTH = 118
 IN_WORDS = {
@@ -18,13 +18,11 @@ IN_WORDS = {
 """Questions of `query` that are answered in words by `analysis.stats`, and not by SQL alone."""
 
 
-def verdict_text(results: StoragePath, study: str) -> str:
+def verdict_text(asked: "Answers", study: str) -> str:
     """Return the verdicts of the study that a file is or is a part of as lines, and what it would take to say more."""
-    from analysis.answers import answers
     from analysis.parts import shown_as
     from analysis.stats import verdicts
 
-    asked = answers(results)
     shown, start = shown_as(asked).get(study, study), asked.frame("start")
     mine = {shown, *start.loc[start["study_id"] == shown, "whole"]}
     said = [one for one in verdicts(asked) if one.study_id in mine]

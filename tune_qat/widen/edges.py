@@ -32,9 +32,10 @@ def describe(results: StoragePath, study: str | None = None) -> str:
         UsageError: no study, file or whole study has that name.
         TuneQatError: the folder holds no record.
     """
-    studies = recorded_studies(results)
-    studies = studies[studies["shown"].isin(recorded_studies(results, study)["shown"])]
-    edges = analysis.frame(results, "edge_of_range")
+    asked = analysis.answers(results)
+    studies = recorded_studies(asked)
+    studies = studies[studies["shown"].isin(recorded_studies(asked, study)["shown"])]
+    edges = asked.frame("edge_of_range")
     blocks = (
         _block(list(files.itertuples()), edges[edges["study_id"] == name], results)
         for name, files in studies.groupby("shown", sort=False)
@@ -42,14 +43,14 @@ def describe(results: StoragePath, study: str | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def recorded_studies(results: StoragePath, name: str | None = None) -> pd.DataFrame:
+def recorded_studies(asked: analysis.Answers, name: str | None = None) -> pd.DataFrame:
     """Return `study_id`, `mode`, `complete`, `origin` and `definition_json` of each study file, or of the named ones.
 
     `name` is that of a file, of the study that it is a part of, or of the whole study. The column `shown` is the name
     of the study in answers, and `alone` says whether the results hold no other file.
     """
-    found = analysis.frame(results, read_sql(__file__, "recorded_studies"))
-    found["alone"] = len(found) == 1
+    found = asked.frame(read_sql(__file__, "recorded_studies"))
+    found = found.assign(alone=len(found) == 1)
     if name is None:
         return found
     for column in ("study_id", "shown", "whole"):
@@ -57,7 +58,7 @@ def recorded_studies(results: StoragePath, name: str | None = None) -> pd.DataFr
             return found[found[column] == name]
     known = ", ".join(found["study_id"]) or "none"
     hint = did_you_mean(name, [*found["study_id"], *found["whole"]])
-    raise UsageError(f"{results} holds no study {name!r} (--study).{hint} Recorded: {known}.")
+    raise UsageError(f"{', '.join(map(str, asked.paths))} holds no study {name!r} (--study).{hint} Recorded: {known}.")
 
 
 def widen_command(results: StoragePath, study: str, *, alone: bool) -> str:

@@ -70,21 +70,22 @@ def widen(results: StoragePath, name: str | None, wanted: Wanted) -> Widened:
             move; a number of trials with which nothing new would be run; a study of another version.
         TuneQatError: the folder holds no record.
     """
-    row = _one(recorded_studies(results, name), name, results)
+    asked = analysis.answers(results)
+    row = _one(recorded_studies(asked, name), name, results)
     refuse_imported(results, row.study_id, "widened")
     study, values = _as_last_run(with_places(results, row.study_id, row.definition_json))
     arms = _chosen(study, wanted.arms)
-    edges = analysis.frame(results, "edge_of_range")
+    edges = asked.frame("edge_of_range")
     edges = edges[(edges["study_id"] == row.shown) & edges["arm_id"].isin([arm.arm_id for arm in arms])]
     own = _of_optimizers(study, arms, edges, wanted.learning_rate)
     rates = _step_rates(arms, edges)
-    sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(results, study.name))
+    sizes, clipped = _batch_sizes(study, edges, wanted.batch_size, _train_size(asked, study.name))
     if not own and not sizes and not rates:
         raise UsageError(_nothing_moves(study, wanted, clipped, edges))
     _set_ranges(values, own, rates)
     _set_sizes(values, study, sizes)
     wide = Study.model_validate(values)
-    fit, lost = recorded(results, study, wide)
+    fit, lost = recorded(asked, study, wide)
     values["stages"]["search"] = planned(study, wide, wanted.trials, fit, lost)
     wide = Study.model_validate(values)
     return Widened(study=wide, values=values, notes=[*moves(study, wide), *clipped, *kept(study, wide, lost.total())])
@@ -176,9 +177,9 @@ def _widest(edges: pd.DataFrame) -> Span | None:
     return float(f"{edges['wide_low'].min():.6g}"), float(f"{edges['wide_high'].max():.6g}")
 
 
-def _train_size(results: StoragePath, study: str) -> int:
+def _train_size(asked: analysis.Answers, study: str) -> int:
     """Return the number of samples in an epoch, which for super-resolution are patches."""
-    found = analysis.frame(results, read_sql(__file__, "epoch_samples"))
+    found = asked.frame(read_sql(__file__, "epoch_samples"))
     return int(found[found["study_id"] == study]["n"].max())
 
 

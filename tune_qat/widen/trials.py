@@ -9,15 +9,14 @@ from typing import Any
 import analysis
 from tune_qat.config import UsageError
 from tune_qat.results.views import read_sql
-from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.space import BATCH_SIZE, MULTIPLIER, RATE, STEP_RATE, Dimensions
 from tune_qat.widen.area import growth
 
 
-def recorded(results: StoragePath, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
+def recorded(asked: analysis.Answers, old: Study, new: Study) -> tuple[dict[str, int], Counter[str]]:
     """Return the ended search trials of each arm that still fit, and the trials of each stage that no longer do."""
-    trials = analysis.frame(results, read_sql(__file__, "searched_trials"))
+    trials = asked.frame(read_sql(__file__, "searched_trials"))
     about = {arm.arm_id: (arm.scheme, arm.step_optimizer) for arm in new.arms()}
     fit, lost = dict.fromkeys(about, 0), Counter[str]()
     trials = trials[(trials["study_id"] == old.name) & trials["optimizer"].isin(old.space.optimizers)]

@@ -36,6 +36,7 @@ def run(*arguments: object) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_a_page_is_written_and_needs_nothing_that_draws_files(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +61,7 @@ def test_mistakes_are_told(
         run(*arguments)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TuneQatError, match="cannot be written"):
@@ -76,6 +78,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
         run(tmp_path, "-o", tmp_path / "page.html")
 
 
+@pytest.mark.slow
 def test_tables_are_written_where_no_browser_is(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import plotly.io as pio
 

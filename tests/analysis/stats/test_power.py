@@ -43,6 +43,7 @@ def test_seeds_for_a_difference_are_the_fewest() -> None:
     assert math.isnan(seeds_for(1.0, 1e-4)) and math.isnan(seeds_for(1.0, 0.0)) and math.isnan(seeds_for(1.0, math.nan))
 
 
+@pytest.mark.slow
 def test_a_difference_that_is_detectable_is_found_in_four_of_five_studies() -> None:
     # Two optimizers, five seeds, 2,000 studies through the comparison: within four standard errors of 0.8.
     sd = 0.002 * math.sqrt(2)

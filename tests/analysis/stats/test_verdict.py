@@ -328,6 +328,7 @@ def mirrored(results: Path, name: str, sign: int) -> None:
             study.retrain(arm, *map(at, values))
 
 
+@pytest.mark.slow
 def test_a_minimised_metric_is_told_in_the_same_words(tmp_path: Path) -> None:
     mirrored(tmp_path, "larger", 1)
     mirrored(tmp_path, "smaller", -1)
@@ -365,6 +366,7 @@ class TestManyStudies:
         words = self.words(0.9 + rng.normal(0, 0.003, (400, seeds, 1)) + noise, monkeypatch)
         assert np.mean([said == "The 10 optimizers cannot be told apart." for said in words]) >= 0.95
 
+    @pytest.mark.slow
     def test_where_quantization_changes_nothing_95_of_100_say_no_other_thing(self) -> None:
         rng = np.random.default_rng(7)
         shared = rng.normal(0, 0.003, (300, 5, 1))

@@ -59,6 +59,7 @@ def badge(asked: Answers) -> tuple[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_change_is_told_against_the_worsened_control(tmp_path: Path) -> None:
     """In floating point the two are equal over the same distance; at 4/4 adam leads by 10 points."""
     asked = record(tmp_path, APART, EQUAL)
@@ -96,6 +97,7 @@ def test_a_control_that_moves_from_the_start_itself_stays_the_control(tmp_path: 
     assert "worsened" not in said(asked) and badge(asked)[0] == "good"
 
 
+@pytest.mark.slow
 def test_the_exhibit_has_both_controls_by_name(tmp_path: Path) -> None:
     asked = record(tmp_path, APART, EQUAL)
     assert interactions(asked)["control"].tolist() == [FROM_START, FROM_WORSENED]

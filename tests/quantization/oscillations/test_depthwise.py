@@ -68,6 +68,7 @@ def plain() -> EpochResult:
     return trained()
 
 
+@pytest.mark.slow
 def test_depthwise_weights_oscillate_more_than_others() -> None:
     # As the paper says of them; 8 seeds of this network: 2.0 to 2.8 times as often, the first beside the second.
     depthwise, pointwise = [row.oscillation_frequency or 0 for row in weights_of(plain()) if row.bits == 3][:2]
