@@ -12,6 +12,8 @@ from tests.analysis.report.synthetic_study import SyntheticStudy
 from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled, write
 
+pytestmark = pytest.mark.slow  # pages of whole records, which take seconds to make
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -52,13 +54,11 @@ def test_leaderboard_rows_are_those_of_the_record(whole: str) -> None:
     assert re.search(r"sgd_agc [\d.]+ none: some runs failed or collapsed, others did not 5 1 ", text)
 
 
-@pytest.mark.slow
 def test_a_study_that_is_not_finished_is_labelled(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, complete=False, seeds=2, optimizers=("adam", "sgd"))
     assert "Study made_up is not finished: 108 of 108 planned trials have ended." in said(page(tmp_path))
 
 
-@pytest.mark.slow
 def test_joint_mode_is_never_ranked(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, mode="joint", bits=(4,))
     text = said(page(tmp_path))
@@ -67,7 +67,6 @@ def test_joint_mode_is_never_ranked(tmp_path: Path) -> None:
     assert "A joint search gives optimizers unequal budgets" in text
 
 
-@pytest.mark.slow
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, seeds=1, optimizers=("adam", "sgd"))
     text = said(page(tmp_path))
@@ -75,14 +74,12 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert not re.search(r"95 % interval n .*? \d \.\. \d", text)
 
 
-@pytest.mark.slow
 def test_without_a_control_nothing_is_said_of_quantization(tmp_path: Path) -> None:
     SyntheticStudy(tmp_path, bits=(4,), optimizers=("adam",))
     assert "Without a 32/32 arm, the effect of quantization cannot be computed." in said(page(tmp_path))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.slow
 def test_records_in_which_something_is_missing(tmp_path: Path, sign: int) -> None:
     study = SmallStudy(tmp_path, "nothing_yet", sign=sign)
     study.arm("adam")
@@ -111,7 +108,6 @@ def test_a_record_with_a_study_and_no_arm(tmp_path: Path) -> None:
 HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028"
 
 
-@pytest.mark.slow
 def test_text_of_the_record_is_data_everywhere(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path, "s")
     space = json.dumps({HOSTILE: {"learning_rate": {"low": 1e-5, "high": 0.1}, "batch_size": {"low": 8, "high": 64}}})

@@ -16,6 +16,8 @@ from tests.analysis.stats.told import Told, retrain, spaces_of, tuning
 from tests.helpers.records import SPACE, SmallStudy
 from tests.helpers.rows import filled, write
 
+pytestmark = pytest.mark.slow  # a whole record, which takes seconds to make
+
 EXACT = 1e-12  # a few double-precision operations on numbers near 1
 TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     name: getattr(stats, name)
