@@ -27,7 +27,7 @@ SELECT a.study_id, a.model || '-' || a.dataset AS workload, a.margin, a.weight_b
        CASE WHEN t.status = 'completed' AND t.learned THEN t.val_metric ELSE a.trivial_score END AS score
 FROM trials t JOIN arms a USING (study_id, arm_id)
 WHERE t.stage IN ('default', 'random') AND t.status NOT IN ('running') AND a.control IS NULL
-  AND a.step_optimizer IS NULL
+  AND coalesce(a.step_optimizer, 'own') = 'own'
 """
 
 
