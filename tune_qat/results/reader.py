@@ -139,9 +139,8 @@ def _check_pages(path: StoragePath) -> None:
     def check(source: Any) -> None:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
-                file.read_row_group(
-                    group, use_threads=False
-                )  # most files are small, and threads cost more than they give
+                # Most files are small, and threads cost more than they give.
+                file.read_row_group(group, use_threads=False)
 
     _parsed(path, check)
     _WHOLE.add(known)
