@@ -82,7 +82,7 @@ class Worsened:
     """None: nothing is compiled, and other trials need not do without for that."""
     why_not_compiled: str | None = None
     remark = ""
-    """As of `Training`: nothing to say of a first step."""
+    """Remark on a first step: there is none."""
 
     def __init__(
         self,
