@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
+import analysis
 from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled, write
 from tune_qat.cli.status_text import describe
@@ -191,3 +193,18 @@ def test_each_start_of_repeats_is_counted_once(study: SmallStudy) -> None:
         study.trial(arm, "pretrain", status, trial_number=number, started_at=started)
     with claimed(study.results, "s", "run"):
         assert "; pretrained starts: 2 completed, 1 running" in describe(study.results)
+
+
+def test_a_file_that_a_running_study_replaces_meanwhile_is_read_again(
+    study: SmallStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.arm("adam")
+    opened, errors = analysis.open, [duckdb.Error("TProtocolException: Invalid data")]
+
+    def open_once_too_early(results: Path) -> duckdb.DuckDBPyConnection:
+        if errors:
+            raise errors.pop()  # what DuckDB says of a file whose parts are not where they were
+        return opened(results)
+
+    monkeypatch.setattr(analysis, "open", open_once_too_early)
+    assert "study s: " in describe(study.results) and not errors

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import analysis
+from analysis.connection import explained
 from tune_qat.config.statuses import INTERRUPTED, RUNNING
 from tune_qat.results.claim import Holder, holders
 from tune_qat.results.views import read_sql
@@ -12,7 +14,14 @@ from tune_qat.text.tables import table_text
 
 
 def describe(results: StoragePath) -> str:
-    """Return a block for each study: whether it is complete, its pretrained starts, and a line for each arm."""
+    """Return a block for each study: whether it is complete, its pretrained starts, and a line for each arm.
+
+    A file that a running study replaces while it is read is read again.
+    """
+    return explained(partial(_described, results), [results])
+
+
+def _described(results: StoragePath) -> str:
     connection = analysis.open(results)
     studies = connection.execute("SELECT study_id, complete, origin FROM studies ORDER BY study_id").fetchall()
     blocks = []
