@@ -1,17 +1,19 @@
-"""Cache of answers over one connection: tables, figures and the report share it, so that each question runs once."""
+"""Cache of answers over one connection: tables, figures and the report share it, so that each question runs once.
+
+DuckDB, pandas and pyarrow are imported when something is asked: `import analysis` loads none of them.
+"""
 
 from collections.abc import Sequence
 from functools import partial
-
-import duckdb
-import pandas as pd
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from analysis.bundled import HERE, query_text, read, sql_of
-from analysis.connection import answer, explained, open, to_pandas
-from analysis.reading_only import lock
-from tune_qat.results.views import scattered
 from tune_qat.storage.paths import StoragePath, storage_path
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
 
 Results = str | StoragePath | Sequence[str | StoragePath]
 """One results folder or URI, or several."""
@@ -27,13 +29,17 @@ class Answers:
         """Open the record. Raises the errors of `analysis.open`."""
         self.paths = [storage_path(path) for path in paths]
         self._frames: dict[str, pd.DataFrame] = {}
+        from analysis.connection import explained
+
         self._connection = explained(self._opened, self.paths)
 
-    def frame(self, query: str) -> pd.DataFrame:
+    def frame(self, query: str) -> "pd.DataFrame":
         """Return the answer to a bundled question or to SQL. The frame is cached: do not change it.
 
         Raises the errors of `analysis.frame`.
         """
+        from analysis.connection import explained, to_pandas
+
         if query not in self._frames:
             text = sql_of(query)
             self._frames[query] = to_pandas(explained(lambda: self._answer(text), self.paths))
@@ -43,7 +49,11 @@ class Answers:
         """Return the SQL of a bundled question."""
         return query_text(name)
 
-    def _opened(self) -> duckdb.DuckDBPyConnection:
+    def _opened(self) -> "duckdb.DuckDBPyConnection":
+        from analysis.connection import open
+        from analysis.reading_only import lock
+        from tune_qat.results.views import scattered
+
         connection = open(*self.paths, follow=False)
         # A temporary table is found before a view of the same name.
         for table in filter(partial(scattered, self.paths), _OF_TRIALS):
@@ -54,7 +64,11 @@ class Answers:
         lock(connection)
         return connection
 
-    def _answer(self, text: str) -> pa.Table:
+    def _answer(self, text: str) -> "pa.Table":
+        import duckdb
+
+        from analysis.connection import answer
+
         try:
             return answer(self._connection, text)
         except duckdb.IOException:

@@ -19,7 +19,7 @@ from tune_qat.results.views import check_damage, connect, vanished
 from tune_qat.storage.paths import StoragePath, storage_path
 
 PARTS = "parts"
-VIEWS = ("board_arms", "arm_trials", PARTS, "whole_arms", "whole_trials")
+VIEWS = ("board_arms", "arm_trials", PARTS, "whole_arms", "whole_trials", "scheme_costs")
 """Views of the bundled questions, in files of their names; each may read those before it."""
 _LARGEST_DF = 1000
 """Most degrees of freedom in `student_t`; from there on, the normal quantile is at most 0.12 % smaller."""
@@ -35,7 +35,8 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
     Its views are `studies`, `arms`, `trials`, `epochs`, `layers`, `decisions` and `reference` (published numbers), and
     for the bundled questions `board_arms` (arms with the labels of their boards), `arm_trials` (trials that fit their
     arm, beside the arm's reference points), `whole_arms` and `whole_trials` (the same with the files of a whole study
-    as one) and `student_t(df, t)` (two-sided 95 % quantile of Student's t by degrees of freedom, 1 to 1000).
+    as one), `scheme_costs` (what each scheme costs) and `student_t(df, t)` (two-sided 95 % quantile of Student's t by
+    degrees of freedom, 1 to 1000).
 
     Args:
         paths: results folders or their URIs.

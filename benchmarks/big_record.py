@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tune_qat.config import LayerResult
-from tune_qat.quantization.model import layer_results
+from tune_qat.quantization.layer_rows import layer_results
 from tune_qat.results.layout import table_folder
 from tune_qat.results.schema import TABLES
 from tune_qat.results.writer import parquet, write_rows

@@ -45,8 +45,9 @@ class Case:
             torch.manual_seed(init_seed)
             return ResNet20()
         task = CLASSIFICATION if self.of_labels else SUPER_RESOLUTION
-        known = {"channels": self.channels, "height": self.side, "width": self.side}
-        model_input = ModelInput(task=task, classes=CLASSES, scale=SCALE, **known)
+        model_input = ModelInput(
+            task=task, classes=CLASSES, scale=SCALE, channels=self.channels, height=self.side, width=self.side
+        )
         return models.build(self.model, model_input, init_seed)
 
     def training(self, backend: str, device: str, learning_rate: float = LEARNING_RATE, bits: int = 4) -> Training:
@@ -106,6 +107,10 @@ class MadeUp(Task):
     def batch(self, seed: int, epoch: int, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One of the batches that were made."""
         return self.made[int(index[0]) % BATCHES]
+
+    def output_shape(self, inputs: torch.Tensor) -> tuple[int, ...]:
+        """The shape of the targets' predictions."""
+        return (len(inputs), CLASSES) if self._of_labels else tuple(self.made[0][1].shape)
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Cross-entropy, or mean squared error."""

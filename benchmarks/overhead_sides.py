@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_qat.cli.progress import display
+from tune_qat.cli.run_screen import RunScreen
 from tune_qat.config import EAGER
 from tune_qat.results.reader import read_rows
 from tune_qat.study import Study
@@ -56,7 +56,7 @@ class Memory:
 def ours(study: Study, folder: Path) -> dict[str, Any]:
     """The study as `tune-qat run --no-progress` runs it, in `folder`."""
     memory = Memory(study.stages.search)
-    shown = display(live=False)
+    screen = RunScreen(live=False)
 
     def told(event: str, plan: Any, values: Mapping[str, Any]) -> None:
         if event == "ended":
@@ -64,7 +64,7 @@ def ours(study: Study, folder: Path) -> dict[str, Any]:
 
     @contextmanager
     def watched(searcher: Any, resources: Any) -> Iterator[None]:
-        with shown(searcher, resources):
+        with screen.display(searcher, resources):
             searcher.listen(told)
             yield
             found["processes"] = len(searcher.warm_ups.seen)

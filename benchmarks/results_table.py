@@ -1,4 +1,4 @@
-"""The table of the README: what the two published studies found, of their records in docs/results.
+"""The table of docs/results/README.md: what the two published studies found, of their records in docs/results.
 
 python -m benchmarks.results_table
 """

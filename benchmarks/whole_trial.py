@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks import textbook_loop
 from benchmarks.measure import Report, interleaved, synchronize, table
 from tune_qat.config import Scheme, TrialConfig
-from tune_qat.data import DATASETS, resolve_options
+from tune_qat.data import resolve_options
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import LabelledImages
+from tune_qat.data.table import DATASETS
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 

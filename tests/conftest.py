@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,6 +24,8 @@ if str(ROOT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 # Ray runs trials at niceness 15: beside the tests of another core they would wait for long.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Inductor otherwise starts processes that import torch, to compile two tiny programs at a time.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     # A shell lets its background jobs ignore Ctrl-C, and `nohup` the end of a terminal: tests send both.
@@ -33,13 +35,16 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 NEEDS = {"bucket": "s3", "shared_cluster": "ray", "finished": "slow", "ended": "slow"}
 """Marks by the fixtures that a test uses, itself or through others. `finished` and `ended` are whole studies."""
+WAITING = ("ray", "raylets", "s3")
+"""Marks of tests that wait for others more than they compute."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need, and put slow files first: at the end no worker waits for a long one.
+    """Mark tests by what they need, and order them: groups first, each on one worker, then slow files, then the others.
 
-    Of these, those come first whose tests form a group, which runs on one worker.
+    Slow files that wait, for Ray or a server of S3, are spread over the others: at no time do all workers wait, and at
+    the end none does.
     """
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
@@ -47,7 +52,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(NEEDS[fixture])
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     chains = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("xdist_group")}
+    waiting = {item.path for item in items if any(map(item.get_closest_marker, WAITING))} & slow - chains
     items.sort(key=lambda item: (item.path not in slow, item.path not in chains))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.path in waiting:
+            files.setdefault(item.path, []).append(item)
+    items[:] = spread(list(files.values()), [item for item in items if item.path not in waiting])
+
+
+def spread(files: list[list[pytest.Item]], others: list[pytest.Item]) -> list[pytest.Item]:
+    """Put files between the others, after equal shares of their time; a slow test takes as long as fifty others."""
+    costs = [50 if item.get_closest_marker("slow") else 1 for item in others]
+    share = 0.7 * sum(costs) / max(1, len(files))
+    ordered, left, so_far = [], iter(files), 0.0
+    for item, cost in zip(others, costs, strict=True):
+        ordered.append(item)
+        so_far += cost
+        if so_far >= share:
+            ordered += next(left, [])
+            so_far -= share
+    return [*ordered, *(item for file in left for item in file)]
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole files: what a file makes once is made by one worker, and the controller counts 500 files.
+
+    One test at a time, both workers make all of it, and the controller counts through 8,000 at each test that ends.
+    """
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).partition("::")[0]
+
+    config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
+    return ByFile(config, log)
 
 
 def pytest_sessionfinish() -> None:

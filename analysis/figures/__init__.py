@@ -15,12 +15,14 @@ except ModuleNotFoundError:
     raise TuneQatError("Figures and the report need further packages: pip install 'tune-qat[analysis]'") from None
 
 from analysis.figures.batch_size import batch_size
+from analysis.figures.calibration import calibration
 from analysis.figures.divergence import divergence
 from analysis.figures.importance import importance
 from analysis.figures.layers import oscillation, step_size
 from analysis.figures.learning_curves import learning_curves
 from analysis.figures.learning_rate import learning_rate
 from analysis.figures.parallel import parallel_coordinates
+from analysis.figures.pareto import pareto
 from analysis.figures.published import published
 from analysis.figures.quantization import bit_widths, quantization_effect
 from analysis.figures.ranks import critical_differences
@@ -29,6 +31,7 @@ from analysis.figures.tuning import tuning_budget
 __all__ = [
     "batch_size",
     "bit_widths",
+    "calibration",
     "critical_differences",
     "divergence",
     "importance",
@@ -36,6 +39,7 @@ __all__ = [
     "learning_rate",
     "oscillation",
     "parallel_coordinates",
+    "pareto",
     "published",
     "quantization_effect",
     "step_size",

@@ -46,9 +46,10 @@ def labels(frame: pd.DataFrame) -> pd.Series:
 
 
 def boards(frame: pd.DataFrame, by: Sequence[str] = BOARD) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield label and rows of each board, in the order of the table."""
+    """Yield label (`4/4 bits` where no other words are needed) and rows of each board, in the order of the table."""
     if not len(frame):
         return
     named = frame.assign(label=labels(frame))
     for _, rows in named.groupby([*by], sort=False, dropna=False):
-        yield str(rows["label"].iloc[0]), rows
+        label = str(rows["label"].iloc[0])
+        yield label if " " in label else f"{label} bits", rows

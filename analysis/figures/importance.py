@@ -4,13 +4,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.answers import Answers, Results
+from analysis.answers import Answers, Results, answers
+from analysis.figures.arranged import ROW_GAP
 from analysis.figures.boards import boards, only
 from analysis.figures.interval import interval
 from analysis.figures.kept import kept
-from analysis.figures.panels import Panels, rows_axis
-from analysis.figures.style import sentence, text
+from analysis.figures.order import by_place
+from analysis.figures.panels import Panels, left_of, optimizer_rows
+from analysis.figures.style import name, sentence, text
 from analysis.stats import importances
+from tune_qat.text.names import shown
 
 
 def importance(results: Results | Answers, **where: Any) -> go.Figure:
@@ -23,7 +26,7 @@ def importance(results: Results | Answers, **where: Any) -> go.Figure:
     if not len(found):
         reasons = [reason for reason in table["reason"].unique() if reason]
         return sentence(f"No importance: {reasons[0] if reasons else 'no trial has a score'}.")
-    names = sorted(found["optimizer"].unique(), reverse=True)
+    names = by_place(answers(results), found["optimizer"], where)
     parts = [
         (f"{label}: {str(parameter).replace('_', ' ')}", rows)
         for label, of_board in boards(found)
@@ -32,10 +35,11 @@ def importance(results: Results | Answers, **where: Any) -> go.Figure:
     panels = Panels(
         [title for title, _ in parts],
         x={"title": "importance", "range": [-0.03, 1.03], "tickformat": ".1f"},
-        y=rows_axis(names),
+        y=optimizer_rows(names),
         columns=4,
-        row_height=max(120, 22 * len(names)),
-        least=230,
+        row_height=ROW_GAP + 22 * max(4, len(names)),
+        least=240,
+        left=left_of(list(map(shown, names))),
     )
     for panel, (_, rows) in enumerate(parts):
         for row in rows.itertuples():
@@ -45,7 +49,7 @@ def importance(results: Results | Answers, **where: Any) -> go.Figure:
 
 def _dot(row: Any) -> go.Scatter:
     said = (
-        f"{text(row.optimizer)}, {text(row.parameter)}: %{{x:.2f}} ({row.ci_low:.2f} .. {row.ci_high:.2f})<br>"
+        f"{name(row.optimizer)}, {text(row.parameter)}: %{{x:.2f}} ({row.ci_low:.2f} .. {row.ci_high:.2f})<br>"
         f"{row.n} trials"
     )
     return interval(row.optimizer, row.importance, row.ci_low, row.ci_high, said)

@@ -7,15 +7,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
+from analysis.figures.arranged import suffix
 from analysis.figures.boards import boards, only
 from analysis.figures.kept import kept
+from analysis.figures.order import by_place
 from analysis.figures.panels import Panels
-from analysis.figures.scales import floor, panel_range
-from analysis.figures.style import MUTED, faded, metric_title, number_format, sentence, style, text
+from analysis.figures.rates import defaults_apart, over, ticks, title
+from analysis.figures.style import MUTED, faded, metric_title, name, number_format, sentence, style, text
 from analysis.stats import learning_rate_envelope
+from analysis.stats.scales import floor, panel_range
 from tune_qat.config.statuses import COMPLETED
+from tune_qat.text.names import shown
+from tune_qat.text.numbers import rate
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+GLYPHS = {"solid": "━━", "dash": "╍╍", "dot": "┈┈", "dashdot": "━·━", "longdash": "━ ━"}
+DASHES = tuple(GLYPHS)
 POINTS = 1_500
 """Most trials in one figure: the best of each optimizer and board, and others spread over its learning rates."""
 
@@ -23,51 +29,58 @@ POINTS = 1_500
 def learning_rate(results: Results | Answers, **where: Any) -> go.Figure:
     """Draw the final validation metric by learning rate: a panel per optimizer, its envelope as a line per board.
 
-    Floating point is grey; quantized boards have the optimizer's colour. A cross is a trial that diverged or failed and
-    counts as the trivial score. Scores far worse than most are drawn at the edge of the panel. A tick at the bottom is
-    the optimizer's default. Of very many trials not all are drawn; the envelope is over all of them.
+    Rates are over the optimizer's default where the defaults lie decades apart. Floating point is grey; quantized
+    boards have the optimizer's colour. A cross is a trial that diverged or failed and counts as the trivial score, a
+    triangle one whose score is far worse than most. A tick at the bottom is the optimizer's default. Of very many
+    trials not all are drawn; the envelope is over all of them.
     """
     asked = answers(results)
     trials = only(asked.frame("tuning_scores"), where).dropna(subset=["score", "learning_rate"])
     if not len(trials):
         return sentence("No default, random or search trial was completed.")
-    names, first = list(dict.fromkeys(trials["optimizer"])), trials.iloc[0]
-    sign, done = int(first["sign"]), trials.loc[trials["status"] == COMPLETED, "score"]
-    edge = floor(done if len(done) else trials["score"], sign)
+    names, first = by_place(asked, trials["optimizer"], where), trials.iloc[0]
+    sign, done, defaults = int(first["sign"]), trials["status"] == COMPLETED, defaults_apart(trials)
+    edge = floor(trials.loc[done, "score"] if done.any() else trials["score"], sign)
     best = sign * float((sign * trials["score"]).max())
-    envelope = only(kept(learning_rate_envelope, asked), where)
-    trials = trials.assign(drawn=sign * (sign * trials["score"]).clip(lower=sign * edge))
-    envelope = envelope.assign(drawn=sign * (sign * envelope["best"].astype(float)).clip(lower=sign * edge))
+    trials, envelope = (
+        rows.assign(
+            rate=over(rows["learning_rate"], rows["optimizer"], defaults),
+            drawn=sign * (sign * rows[score].astype(float)).clip(lower=sign * edge),
+            off=sign * rows[score].astype(float) < sign * edge,
+        )
+        for rows, score in ((trials, "score"), (only(kept(learning_rate_envelope, asked), where), "best"))
+    )
     parts, lines = list(boards(trials)), list(boards(envelope))
     panels = Panels(
-        names,
-        x={"title": "learning rate", "type": "log", "dtick": 3, "exponentformat": "power"},
+        [shown(one) for one in names],
+        x={"title": title(defaults), "type": "log", **ticks(trials["rate"], defaults)},
         y={
-            "title": f"{metric_title(first['metric'], first['unit'])}: {_key(lines)}",
+            "title": f"{_key(lines)}<br>{metric_title(first['metric'], first['unit'])}",
             "tickformat": number_format(first["unit"]),
             "range": panel_range(edge, best),
         },
+        top=64,
+        details=[rate(defaults[one]) for one in names] if defaults else (),
     )
-    cells = max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups)
-    for panel, name in enumerate(names):
+    most = max(8, POINTS // max(1, trials.groupby([*names_of_boards(trials), "optimizer"]).ngroups))
+    for panel, one in enumerate(names):
         for label, rows in parts:
-            mine = rows[rows["optimizer"] == name]
-            if len(mine):
-                panels.add(panel, _points(thinned(mine, max(8, POINTS // cells)), name, label))
+            if len(mine := rows[rows["optimizer"] == one]):
+                panels.add(panel, _points(thinned(mine, most), one, label))
         for number, (label, rows) in enumerate(lines):
-            mine = rows[rows["optimizer"] == name]
-            if len(mine):
-                panels.add(panel, _line(mine, name, label, number))
-        for default in trials.loc[trials["optimizer"] == name, "default_learning_rate"].dropna().unique()[:1]:
-            at = {
-                "x0": default,
-                "x1": default,
-                "y0": 0,
-                "y1": 0.06,
-                "yref": f"y{'' if not panel else panel + 1} domain",
-            }
-            panels.mark(panel, **at, line={"color": MUTED, "width": 2})
+            if len(mine := rows[rows["optimizer"] == one]):
+                panels.add(panel, _line(mine, one, label, number))
+        _default(panels, panel, trials[trials["optimizer"] == one])
     return panels.figure
+
+
+def _default(panels: Panels, panel: int, rows: pd.DataFrame) -> None:
+    """Mark the optimizer's default at the bottom of its panel."""
+    known = rows.dropna(subset=["default_learning_rate"])
+    for row in known.head(1).itertuples():
+        at = row.default_learning_rate * row.rate / row.learning_rate
+        line = {"x0": at, "x1": at, "y0": 0, "y1": 0.06, "yref": f"y{suffix(panel)} domain"}
+        panels.mark(panel, **line, line={"color": MUTED, "width": 2})
 
 
 def names_of_boards(frame: pd.DataFrame) -> list[str]:
@@ -86,12 +99,18 @@ def thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _key(lines: list[tuple[str, pd.DataFrame]]) -> str:
-    """Return the key to the lines: colour or dash of each board."""
+    """Return the key to the lines: a piece of each board's line, and the board."""
     said = [
-        f"{'grey' if _control(rows) else DASHES[max(0, number - 1) % len(DASHES)]} {text(label)}"
+        f'<span style="color:{MUTED}">{GLYPHS["dot"]}</span> {text(label)}'
+        if _control(rows)
+        else f"{GLYPHS[_dash(number)]} {text(label)}"
         for number, (label, rows) in enumerate(lines)
     ]
-    return ", ".join(said)
+    return "   ".join(said)
+
+
+def _dash(number: int) -> str:
+    return DASHES[max(0, number - 1) % len(DASHES)]
 
 
 def _control(rows: pd.DataFrame) -> bool:
@@ -102,18 +121,19 @@ def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
     colour = MUTED if _control(rows) else style(optimizer).colour
     lost = rows["status"] != COMPLETED
     return go.Scatter(
-        x=rows["learning_rate"].to_numpy(),
+        x=rows["rate"].to_numpy(),
         y=rows["drawn"].to_numpy(float),
         mode="markers",
         marker={
             "size": 5,
             "color": faded(colour, 0.35),
-            "symbol": ["x-thin" if gone else "circle" for gone in lost],
-            "line": {"width": [1.2 if gone else 0 for gone in lost], "color": faded(colour, 0.6)},
+            "symbol": np.where(lost, "x-thin", np.where(rows["off"], "triangle-down", "circle")),
+            "line": {"width": np.where(lost, 1.2, 0), "color": faded(colour, 0.6)},
         },
+        cliponaxis=False,
         showlegend=False,
-        customdata=rows[["trial_key", "batch_size", "status", "score"]].to_numpy(),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>%{{x:.3g}}, batch %{{customdata[1]}}:"
+        customdata=rows[["trial_key", "batch_size", "status", "score", "learning_rate"]].to_numpy(),
+        hovertemplate=f"{name(optimizer)}, {text(label)}<br>%{{customdata[4]:.3g}}, batch %{{customdata[1]}}:"
         " %{customdata[3]:.4g}<br>%{customdata[2]}, trial %{customdata[0]}<extra></extra>",
     )
 
@@ -121,17 +141,16 @@ def _points(rows: pd.DataFrame, optimizer: str, label: str) -> go.Scatter:
 def _line(rows: pd.DataFrame, optimizer: str, label: str, number: int) -> go.Scatter:
     control = _control(rows)
     return go.Scatter(
-        x=rows["learning_rate"].to_numpy(),
+        x=rows["rate"].to_numpy(),
         y=rows["drawn"].to_numpy(float),
         mode="lines",
         line={
             "color": MUTED if control else style(optimizer).colour,
             "width": 1.8,
-            "dash": "dot" if control else DASHES[max(0, number - 1) % len(DASHES)],
+            "dash": "dot" if control else _dash(number),
         },
         showlegend=False,
-        name=text(label),
-        hovertemplate=f"{text(optimizer)}, {text(label)}<br>best of %{{customdata[0]}} around %{{x:.2g}}:"
+        hovertemplate=f"{name(optimizer)}, {text(label)}<br>best of %{{customdata[0]}} around %{{customdata[2]:.2g}}:"
         " %{customdata[1]:.4g}<extra></extra>",
-        customdata=rows[["n", "best"]].to_numpy(float),
+        customdata=rows[["n", "best", "learning_rate"]].to_numpy(float),
     )

@@ -9,16 +9,20 @@ import plotly.graph_objects as go
 
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import boards, only
+from analysis.figures.direct import End, room
 from analysis.figures.panels import Panels
-from analysis.figures.scales import floor
-from analysis.figures.style import MUTED, faded, metric_title, sentence, style, text
+from analysis.figures.style import MUTED, faded, metric_title, name, sentence, style, text
+from analysis.stats.scales import floor
 from tune_qat.config.statuses import RANDOM
+from tune_qat.text.names import shown
 
 TOP = 0.1
 """Share of the trials that are coloured: the best ones."""
 LINES = 150
 """Most trials drawn in a panel: the coloured ones first, the others evenly spread over the scores."""
 DIMENSIONS = ("learning_rate", "batch_size", "weight_decay", "momentum", "max_norm", "clip_factor")
+SPAN = (-0.12, 1.04)
+"""Range of the vertical direction, in which every axis reaches from 0 to 1."""
 POWERS = 3.0
 """Ratio of largest to smallest value above which an axis is logarithmic."""
 
@@ -39,16 +43,15 @@ def parallel_coordinates(results: Results | Answers, **where: Any) -> go.Figure:
     panels = Panels(
         [label for label, _ in parts],
         x={"title": "", "showgrid": False, "showline": False, "ticks": ""},
-        y={"title": "", "visible": False, "range": [-0.12, 1.04], "fixedrange": True},
+        y={"title": "", "visible": False, "range": SPAN, "fixedrange": True},
         columns=2,
         row_height=320,
         least=420,
         shared=False,
-        legend=True,
+        room=room(list(map(shown, trials["optimizer"].unique()))),
     )
-    names: set[str] = set()
     for panel, (_, rows) in enumerate(parts):
-        _draw(panels, panel, _chosen(rows), names, metric_title(first["metric"], first["unit"]))
+        _draw(panels, panel, _chosen(rows), metric_title(first["metric"], first["unit"]))
     return panels.figure
 
 
@@ -63,33 +66,36 @@ def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
     sign = int(rows["sign"].iloc[0])
     drawn["drawn"] = sign * (sign * drawn["score"]).clip(lower=sign * floor(rows["score"], sign))
     values = drawn["params_json"].map(json.loads)
-    for name in DIMENSIONS[2:]:
-        drawn[name] = pd.to_numeric(values.map(lambda of, name=name: of.get(name)), errors="coerce")
+    for one in DIMENSIONS[2:]:
+        drawn[one] = pd.to_numeric(values.map(lambda of, one=one: of.get(one)), errors="coerce")
     return drawn
 
 
-def _draw(panels: Panels, panel: int, rows: pd.DataFrame, names: set[str], metric: str) -> None:
-    shown = [name for name in DIMENSIONS if rows[name].notna().any() and rows[name].nunique() > 1]
+def _draw(panels: Panels, panel: int, rows: pd.DataFrame, metric: str) -> None:
+    searched = [name for name in DIMENSIONS if rows[name].notna().any() and rows[name].nunique() > 1]
     axes = [
-        *(Axis(rows[name]) for name in shown),
+        *(Axis(rows[name]) for name in searched),
         Axis(rows["drawn"], ".1%" if rows["unit"].iloc[0] == "fraction" else ".4g"),
     ]
     places = np.column_stack([axis.places for axis in axes])
     ticks = list(range(len(axes)))
-    titles = [*(name.replace("_", "<br>") for name in shown), metric]
+    titles = [*(name.replace("_", "<br>") for name in searched), metric]
     suffix = "" if panel == 0 else panel + 1
     panels.figure.layout[f"xaxis{suffix}"].update(
-        tickvals=ticks, ticktext=titles, range=[-0.3, len(axes) - 0.6], showticklabels=True
+        tickvals=ticks, ticktext=titles, range=[-0.3, len(axes) - 1], showticklabels=True
     )
     for at, axis in enumerate(axes):
         panels.mark(panel, x0=at, x1=at, y0=0, y1=1, line={"color": MUTED, "width": 1}, layer="below")
         for end, value in ((0, axis.low), (1, axis.high)):
-            panels.note(panel, at, end, value)
-    for name in ("", *dict.fromkeys(rows.loc[rows["top"], "optimizer"])):
-        mine = rows["top"] & (rows["optimizer"] == name) if name else ~rows["top"]
-        if mine.any():
-            panels.add(panel, _lines(rows[mine], places[mine.to_numpy()], name, name not in names))
-            names.add(name)
+            panels.note(panel, at, end, value, "right" if at == len(searched) else "center")
+    top = rows["top"].to_numpy()
+    panels.add(panel, _lines(rows[~top], places[~top], ""))
+    ends = []
+    for one in dict.fromkeys(rows.loc[top, "optimizer"]):
+        mine = top & (rows["optimizer"] == one).to_numpy()
+        panels.add(panel, _lines(rows[mine], places[mine], one))
+        ends.append(End(len(axes) - 1, float(places[mine][:, -1].mean()), name(one), style(one).colour))
+    panels.direct(panel, ends, SPAN)
 
 
 class Axis:
@@ -104,12 +110,12 @@ class Axis:
         self.low, self.high = format(known.min(), form), format(known.max(), form)
 
 
-def _lines(rows: pd.DataFrame, places: Any, optimizer: str, legend: bool) -> go.Scatter:
+def _lines(rows: pd.DataFrame, places: Any, optimizer: str) -> go.Scatter:
     width = places.shape[1] + 1  # a gap after each line
     x = np.tile(np.append(np.arange(width - 1, dtype=float), np.nan), len(rows))
     y = np.column_stack([places, np.full(len(rows), np.nan)]).ravel()
     said = [
-        f"{text(row.optimizer)}: {row.score:.4g}, learning rate {row.learning_rate:.3g}, batch {row.batch_size:g}"
+        f"{name(row.optimizer)}: {row.score:.4g}, learning rate {row.learning_rate:.3g}, batch {row.batch_size:g}"
         f"<br>trial {text(row.trial_key)}"
         for row in rows.itertuples()
     ]
@@ -120,9 +126,8 @@ def _lines(rows: pd.DataFrame, places: Any, optimizer: str, legend: bool) -> go.
         line={"color": style(optimizer).colour, "dash": style(optimizer).dash, "width": 1.6}
         if optimizer
         else {"color": faded(MUTED, 0.25), "width": 0.8},
-        name=text(optimizer) or "other trials",
-        legendgroup=optimizer or "other",
-        showlegend=legend,
+        name=name(optimizer) or "other trials",
+        showlegend=False,
         text=np.repeat(said, width).tolist() if optimizer else None,
         hoverinfo="text" if optimizer else "skip",
     )

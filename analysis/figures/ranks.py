@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import bits
 from analysis.figures.kept import kept
-from analysis.figures.panels import rows_axis
-from analysis.figures.style import INK, figure, marker, sentence, text
+from analysis.figures.panels import left_of, rows_axis
+from analysis.figures.style import INK, figure, marker, name, sentence, text
 from analysis.stats import mean_ranks, rank_comparisons
 from analysis.stats.ranks import FAMILY
 
@@ -38,11 +38,11 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
             drawn.add_trace(
                 go.Scatter(
                     x=[row.mean_rank],
-                    y=[text(row.optimizer + told)],
+                    y=[name(row.optimizer) + text(told)],
                     mode="markers",
                     marker=marker(row.optimizer, 10),
                     showlegend=False,
-                    hovertemplate=f"{text(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} workloads"
+                    hovertemplate=f"{name(row.optimizer)}: mean rank %{{x:.2f}} over {row.blocks} workloads"
                     "<extra></extra>",
                 )
             )
@@ -51,17 +51,15 @@ def critical_differences(results: Results | Answers, **_: Any) -> go.Figure:
         for number, (start, end) in enumerate(groups):
             at = last + 0.25 + 0.15 * number
             line = {"color": INK, "width": 4}
-            # Rows are counted from the bottom, names from the top.
-            low, high = (len(tested) - 1 - len(labels) - place for place in (start, end))
-            drawn.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, line=line)
-        labels += [name + told for name in rows["optimizer"]]
+            drawn.add_shape(type="line", x0=at, x1=at, y0=len(labels) + start, y1=len(labels) + end, line=line)
+        labels += [name(one) + text(told) for one in rows["optimizer"]]
     drawn.update_layout(
         xaxis={
             "title": {"text": f"mean rank over {tested['blocks'].max()} workloads (1 is best)"},
             "range": [first - 0.2, last + 0.3 + 0.15 * most],
         },
-        yaxis=rows_axis(labels[::-1]),
-        margin={"l": 120, "t": 16},
+        yaxis=rows_axis(labels),
+        margin={"l": left_of(labels), "t": 16},
     )
     return drawn
 

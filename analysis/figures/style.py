@@ -1,49 +1,17 @@
-"""Colour, dash and marker of each optimizer, the same in every figure and study, and the look that figures share."""
+"""Look that all figures share: lines, markers, texts, an empty figure, and a figure that is a sentence."""
 
-import hashlib
 import html
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+
+from analysis.figures.palette import style as style  # part of the look that figures share
+from tune_qat.text.names import shown
 
 SENTENCE = "sentence"
 """Key in `layout.meta` of a figure that consists of words alone."""
 
 INK, MUTED, GRID = "#1a1a1a", "#5c5c5c", "#e4e4e4"
-
-# Okabe and Ito, Color Universal Design (2008), without yellow, whose contrast on white is 1.3.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-_SYMBOLS = (
-    *("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagon"),
-    *("bowtie", "hourglass", "star-triangle-up", "star-square", "triangle-left", "triangle-right"),
-)
-# The position of a name gives its style, so that new names are only added at the end.
-_KNOWN = (
-    *("adam", "adamw", "rmsprop", "adagrad", "adadelta", "sgd", "nesterov", "lion", "sgd_clip", "sgd_agc"),
-    *("sgd_momentum", "nadam", "radam", "lamb", "adan", "ademamix", "adopt", "mars", "soap", "muon", "prodigy"),
-    *("schedule_free_sgd", "schedule_free_adamw"),
-)
-
-
-@dataclass(frozen=True)
-class Style:
-    """Style of one optimizer; no two known ones share colour and dash, nor colour and marker."""
-
-    colour: str
-    dash: str
-    symbol: str
-
-
-def style(optimizer: str) -> Style:
-    """Return the style of an optimizer by its name; an unknown one, of an imported study, gets one from its hash."""
-    if optimizer in _KNOWN:
-        number = _KNOWN.index(optimizer)
-    else:
-        number = int(hashlib.sha256(optimizer.encode()).hexdigest()[:8], 16)
-    lap, place = divmod(number, len(_COLOURS))
-    return Style(_COLOURS[place], _DASHES[(lap + place) % len(_DASHES)], _SYMBOLS[number % len(_SYMBOLS)])
 
 
 def line(optimizer: str, width: float = 2.0) -> dict[str, Any]:
@@ -55,7 +23,8 @@ def line(optimizer: str, width: float = 2.0) -> dict[str, Any]:
 def marker(optimizer: str, size: float = 8.0) -> dict[str, Any]:
     """Return the `marker` property of an optimizer's trace."""
     drawn = style(optimizer)
-    return {"color": drawn.colour, "symbol": drawn.symbol, "size": size, "line": {"width": 0.5, "color": "white"}}
+    width, edge = (1.5, drawn.colour) if drawn.symbol.endswith("-open") else (0.5, "white")
+    return {"color": drawn.colour, "symbol": drawn.symbol, "size": size, "line": {"width": width, "color": edge}}
 
 
 def faded(colour: str, alpha: float) -> str:
@@ -69,6 +38,11 @@ def text(value: object) -> str:
     return html.escape(str(value))
 
 
+def name(optimizer: str) -> str:
+    """Return an optimizer as people write it, escaped for a figure."""
+    return text(shown(str(optimizer)))
+
+
 def number_format(unit: str) -> str:
     """Return the number format of a metric's axis and hover texts: fractions as percent."""
     return ".1~%" if unit == "fraction" else ".3~f"
@@ -76,7 +50,8 @@ def number_format(unit: str) -> str:
 
 def metric_title(metric: str, unit: str) -> str:
     """Return the title of a metric's axis."""
-    return text(metric) if unit == "fraction" else f"{text(metric)} ({text(unit)})"
+    said = text(shown(metric))
+    return said if unit == "fraction" else f"{said} ({text(unit)})"
 
 
 def figure(height: int = 360) -> go.Figure:

@@ -79,8 +79,7 @@ judged AS (
           FROM best) USING (study_id, arm_id, optimizer)
     JOIN seen USING (study_id)
     LEFT JOIN again USING (study_id, arm_id, config_id))
-SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, dimension, best, low, high,
-       CASE WHEN at_low AND at_high THEN 'both' WHEN at_low THEN 'low' WHEN at_high THEN 'high' ELSE 'none' END AS edge,
+SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, low, high,
        CASE WHEN NOT at_low OR failed_again IS TRUE THEN low
             WHEN is_log THEN least(low, best) / step
             ELSE greatest(least(low, best) - step, least(low, best) / 2) END AS wide_low,
@@ -90,6 +89,7 @@ SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, o
             WHEN is_option AND high < 1 THEN least(wider, halfway) ELSE wider END AS wide_high,
        CASE WHEN none_below AND none_above THEN 'both' WHEN none_below THEN 'low' WHEN none_above THEN 'high'
             ELSE 'none' END AS untried,
-       coalesce(failed_again, false) AS failed_again
+       coalesce(failed_again, false) AS failed_again, dimension, best,
+       CASE WHEN at_low AND at_high THEN 'both' WHEN at_low THEN 'low' WHEN at_high THEN 'high' ELSE 'none' END AS edge
 FROM judged
 ORDER BY study_id, edge = 'none', weight_bits DESC, activation_bits DESC, method, arm_id, optimizer, dimension DESC

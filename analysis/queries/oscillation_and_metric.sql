@@ -43,7 +43,8 @@ correlated AS (
     FROM grouped
     GROUP BY study_id, mode, workload, method, weight_bits, activation_bits, optimizer, metric, unit),
 transformed AS (
-    SELECT *, CASE WHEN n >= 10 AND abs(spearman) < 1 THEN atanh(spearman) END AS z,
+    -- Rounding takes a correlation of 1 a few units of the last place below it; the next one is 12 / (n^3 - n) below.
+    SELECT *, CASE WHEN n >= 10 AND abs(spearman) < 1 - 1e-12 THEN atanh(spearman) END AS z,
            -- 97.5 % quantile of the normal distribution.
            1.959963984540054 * sqrt((1 + spearman * spearman / 2)
                / nullif(greatest(n - 3 - CASE WHEN optimizer IS NULL THEN optimizers - 1 ELSE 0 END, 0), 0)) AS half

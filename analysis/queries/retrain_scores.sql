@@ -11,10 +11,10 @@ WITH ended AS (
     SELECT *, status <> 'completed' OR test_metric IS NULL OR collapsed AS failed
     FROM whole_trials
     WHERE stage = 'retrain' AND ended AND status <> 'stopped')
-SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, repeat, seed, trial_key, config_id,
-       test_score AS score, failed, collapsed,
+SELECT study_id, mode, workload, method, weight_bits, activation_bits, optimizer, learning_rate, batch_size, repeat,
+       seed, trial_key, config_id, failed, collapsed, metric, unit, sign, margin, trivial_test_score AS trivial, n_test,
+       copied, whole, init, start_name, control, control_for, calibrated_metric AS calibrated,
        CASE WHEN failed THEN trivial_score ELSE coalesce(val_metric, trivial_score) END AS val_score,
-       metric, unit, sign, margin, trivial_test_score AS trivial, n_test, learning_rate, batch_size, copied,
-       whole, init, start_name, control, control_for, calibrated_metric AS calibrated
+       test_score AS score
 FROM ended
 ORDER BY study_id, workload, weight_bits DESC, activation_bits DESC, method, optimizer, repeat, seed, trial_key

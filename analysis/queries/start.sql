@@ -1,6 +1,7 @@
 -- Where did trials start, which optimizer pretrained it, and what is each study judged by?
 -- `init` is pretrain (one floating-point model that all arms share), scratch (a seed varies the initial weights, too) or
--- path (a checkpoint from elsewhere, whose training is not in the record). `pretrained_by` and what follows it is NULL
+-- path or weights (from elsewhere, whose training is not in the record); `weights` are those that the study gives, from
+-- which a pretrained model began, too. `pretrained_by` and what follows it is NULL
 -- but for pretrain; `pretrain_val_metric` is NULL until that model is trained. `alpha`, `margin` and
 -- `reference` (the optimizer that all others are compared with; NULL: every two are compared) were fixed in the study
 -- file before it ran. `whole` is the study that its repeats belong to; `varies_json`
@@ -27,6 +28,7 @@ pretrained AS (
     WHERE t.stage = 'pretrain' AND t.status = 'completed' AND t.params_json ->> '$.worsening' IS NULL
     GROUP BY f.study_id)
 SELECT b.study_id, b.mode, b.workload, c.complete, b.init, s.definition_json ->> '$.training.init_path' AS init_path,
+       s.definition_json ->> '$.training.weights' AS weights,
        CASE WHEN b.init = 'pretrain' THEN coalesce(b.starts, s.definition_json ->> '$.pretrain.optimizer') END
            AS pretrained_by,
        CASE WHEN b.init = 'pretrain' THEN CAST(s.definition_json ->> '$.pretrain.epochs' AS INTEGER) END

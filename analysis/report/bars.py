@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.figures.scales import fenced
 from analysis.figures.style import INK, MUTED, style
+from analysis.stats.scales import fenced
 
 WIDTH, HEIGHT, MARGIN = 240, 20, 8
 _DASHES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "6 2 2 2", "longdash": "9 3"}

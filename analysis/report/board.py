@@ -8,15 +8,25 @@ from analysis.answers import Answers, Results, answers
 from analysis.figures.boards import bits, labels
 from analysis.figures.kept import kept
 from analysis.report.bars import bar, scale, swatch
-from analysis.report.cells import NOTHING, cell, score, unit_name
+from analysis.report.cells import cell
+from analysis.report.decimals import decimals_of
 from analysis.stats import standings
-from analysis.stats.boards import ARM, BOARD
+from analysis.stats.boards import ARM, BOARD, is_worsened
+from analysis.stats.calibrated import with_calibrated
 from analysis.stats.retrained import by_board
 from analysis.stats.scope import scopes
+from tune_qat.text.names import shown
+from tune_qat.text.numbers import NOTHING, bare_score, digits, rate, unit_name
 
 RANKING = ["letters", "equivalents", "p_best"]
 """Columns of `standings` that rank optimizers."""
-REFERENCES = {"trivial": "best constant prediction", "nearest": "nearest neighbour", "bicubic": "bicubic"}
+REFERENCES = {
+    "trivial": "best constant prediction",
+    "nearest": "nearest neighbour",
+    "bicubic": "bicubic",
+    "start": "floating-point start",
+    "calibrated": "calibrated only",
+}
 
 
 def standing(results: Results | Answers) -> pd.DataFrame:
@@ -36,7 +46,7 @@ def standing(results: Results | Answers) -> pd.DataFrame:
         merged[name] = merged[name].mask(stood, merged[f"{name}_told"])
     merged = merged.drop(columns=[name for name in merged if str(name).endswith("_told")])
     merged.loc[~_ranked(asked, merged), RANKING] = None
-    return merged.merge(hours.reset_index(), on=ARM, how="left")
+    return with_calibrated(merged.merge(hours.reset_index(), on=ARM, how="left"), asked)
 
 
 def _ranked(asked: Answers, board: pd.DataFrame) -> pd.Series:
@@ -64,8 +74,11 @@ def leaderboards(board: pd.DataFrame) -> list[dict[str, Any]]:
 def _one(rows: pd.DataFrame) -> dict[str, Any]:
     first = rows.iloc[0]
     unit, joint = str(first["unit"]), first["mode"] == "joint"
+    decimals = decimals_of(rows, unit)
     references = {name: float(first[name]) for name in REFERENCES if name in rows and pd.notna(first[name])}
     on = scale(rows["mean"], rows["ci_low"], rows["ci_high"])
+    # A column of hundredths of an hour says little.
+    each, time = (60, "min") if rows["device_hours"].max() < 1 else (1, "h")
     lines = []
     for row in rows.to_dict("records"):
         name = str(row["optimizer"])
@@ -73,46 +86,52 @@ def _one(rows: pd.DataFrame) -> dict[str, Any]:
         lines.append(
             {
                 "place": NOTHING if pd.isna(row["place"]) else f"{row['place']:g}",
-                "optimizer": name,
+                "optimizer": shown(name),
+                "learning_rate": rate(row["learning_rate"]),
+                "batch_size": cell(row["batch_size"]),
                 "swatch": swatch(name),
-                "mean": score(row["mean"], unit),
+                "mean": bare_score(row["mean"], unit, decimals),
                 "bar": drawn,
-                "interval": _interval(row, unit),
+                "interval": _interval(row, unit, decimals),
                 "n": int(row["n"]),
-                "diverged": cell(row["diverged"]) if row["n"] else NOTHING,
+                "failed": cell(row["diverged"] + row["collapsed"]) if row["n"] else NOTHING,
                 "letters": "" if pd.isna(row["letters"]) else row["letters"],
                 "equivalents": "" if pd.isna(row["equivalents"]) else row["equivalents"],
                 "p_best": "" if pd.isna(row["p_best"]) else f"{100 * row['p_best']:.0f} %",
-                "device_hours": "" if pd.isna(row["device_hours"]) else f"{row['device_hours']:.2g}",
-                "learning_rate": cell(row["learning_rate"]),
-                "batch_size": cell(row["batch_size"]),
+                "device_hours": "" if pd.isna(row["device_hours"]) else digits(each * row["device_hours"], 2),
             }
         )
     return {
-        "label": str(first["label"]),
+        "label": titled(str(first["label"]), first["method"]),
         "bits": bits(first),
-        "metric": str(first["metric"]),
+        "metric": shown(str(first["metric"])),
         "unit": unit_name(unit),
         "joint": joint,
+        "time": time,
         "lines": lines,
         "columns": [name for name in (*RANKING, "device_hours") if any(line[name] for line in lines)],
         "references": [
             {
                 "name": REFERENCES[name],
-                "score": score(value, unit),
+                "score": bare_score(value, unit, decimals),
                 "bar": bar(on, float("nan"), 0, 0, "", {name: value}),
             }
             for name, value in references.items()
             if on
         ],
-        "low": score(on.low, unit) if on else "",
-        "high": score(on.high, unit) if on else "",
+        "low": bare_score(on.low, unit, decimals) if on else "",
+        "high": bare_score(on.high, unit, decimals) if on else "",
     }
 
 
-def _interval(row: dict[str, Any], unit: str) -> str:
+def titled(label: str, method: object) -> str:
+    """Return the title of a board from its label: `4/4 bits`, or `32/32 bits, worsened for 4/4`."""
+    return label.replace(" worsened", " bits, worsened") if is_worsened(method) else f"{label} bits"
+
+
+def _interval(row: dict[str, Any], unit: str, decimals: int) -> str:
     if pd.notna(row["ci_low"]):
-        return f"{score(row['ci_low'], unit)} .. {score(row['ci_high'], unit)}"
+        return f"{bare_score(row['ci_low'], unit, decimals)} to {bare_score(row['ci_high'], unit, decimals)}"
     if not row["n"]:
         return "nothing completed"
     if isinstance(row["why"], str) and row["why"]:

@@ -9,8 +9,10 @@ from analysis.answers import Answers
 from analysis.figures.boards import labels
 from analysis.figures.kept import kept
 from analysis.figures.learning_curves import learning_curve_quartiles
+from analysis.figures.style import metric_title
 from analysis.stats.boards import ARM, BOARD
 from tune_qat.config.statuses import COMPLETED, DEFAULT, RETRAIN
+from tune_qat.text.names import shown
 
 TRIALS = 240
 """Most tuning trials on the page, the best of each arm first; the chosen configurations are added to these."""
@@ -21,12 +23,13 @@ LEAST = 2
 def configurations(answers: Answers) -> dict[str, Any]:
     """Return every arm's chosen configuration over its retrain seeds, its default, and its best tuning trials.
 
-    `all` is the list of them, `shared` the values that they have in common and which are left out of `all`.
+    `all` is the list of them by board and place, `shared` the values that they have in common and which are left out of
+    `all`, and `best` the numbers in it of the two that a reader compares first.
     """
     chosen, tuned = _chosen(answers), _tuned(answers)
-    both = pd.concat([chosen, tuned])
+    both = _in_order(pd.concat([chosen, tuned]), answers.frame("leaderboard"))
     if not len(both):
-        return {"shared": {}, "all": []}
+        return {"shared": {}, "all": [], "best": []}
     both["label"] = labels(both)
     if both["study_id"].nunique() == 1 and both["workload"].nunique() == 1:
         both["group"] = both["label"] + " bits"
@@ -34,12 +37,30 @@ def configurations(answers: Answers) -> dict[str, Any]:
         both["group"] = both["label"]
     curves = _curves(answers, list(tuned["trial_key"]))
     medians = {key: rows for key, rows in kept(learning_curve_quartiles, answers).groupby(ARM, dropna=False)}
-    found = [_one(row, curves, medians) for row in both.sort_values(ARM, kind="stable").to_dict("records")]
+    found = [_one(row, curves, medians) for row in both.to_dict("records")]
     first = found[0]["values"]
     shared = {name: value for name, value in first.items() if all(one["values"].get(name) == value for one in found)}
     for one in found:
         one["values"] = {name: value for name, value in one["values"].items() if name not in shared}
-    return {"shared": shared, "all": found}
+    return {"shared": shared, "all": found, "best": _best(both)}
+
+
+def _in_order(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """Sort by board, the chosen ones by place before all others, and of these the better ones of an arm first."""
+    if not len(rows):
+        return rows
+    order = board[ARM].assign(at=range(len(board)), board=board.groupby(BOARD, sort=False, dropna=False).ngroup())
+    found = rows.merge(order, on=ARM, how="left")
+    found = found.assign(tuned=found["stage"] != RETRAIN, worse=-found["sign"] * found["val"].astype(float))
+    return found.sort_values(["board", "tuned", "at", "worse"], kind="stable", ignore_index=True)
+
+
+def _best(rows: pd.DataFrame) -> list[int]:
+    """Return the positions of the two best chosen configurations of the first quantized board that has two."""
+    full = (rows["weight_bits"] == 32) & (rows["activation_bits"] == 32)
+    chosen = rows.assign(full=full)[~rows["tuned"]].sort_values("full", kind="stable")
+    two = [list(of.index[:2]) for _, of in chosen.groupby(BOARD, sort=False, dropna=False) if len(of) > 1]
+    return two[0] if two else [0, min(1, len(rows) - 1)]
 
 
 def _chosen(answers: Answers) -> pd.DataFrame:
@@ -103,14 +124,15 @@ def _one(row: dict[str, Any], curves: dict[str, Any], medians: dict[Any, pd.Data
     values |= {"learning_rate": row["learning_rate"], "batch_size": row["batch_size"]}
     if isinstance(row.get("params_json"), str):
         values |= _flat(json.loads(row["params_json"]))
+    values["optimizer"] = shown(row["optimizer"])
     scores = {"validation": row["val"]}
     if chosen:
         scores |= {"test": row["mean"], "95 % from": row["ci_low"], "95 % to": row["ci_high"]}
         scores |= {"seeds": row["n"], "diverged": row["diverged"]}
     return {
-        "label": f"{row['optimizer']}: {row['what']}",
+        "label": f"{shown(row['optimizer'])}: {row['what']}",
         "group": row["group"],
-        "metric": f"{row['metric']} ({row['unit']})",
+        "metric": metric_title(row["metric"], row["unit"]),
         "values": {name: _plain(value) for name, value in values.items()},
         "scores": {name: _plain(value) for name, value in scores.items()},
         "trial": row["trial_key"],

@@ -1,24 +1,26 @@
-"""Files of the report: every figure as PNG and SVG, every table as CSV."""
+"""Files of the report: every figure as PNG, SVG and PDF, every table as CSV."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.answers import Answers, answers
-from analysis.figures.boards import only
+from analysis.figures.boards import bits, only
 from analysis.figures.kept import kept
+from analysis.figures.style import SENTENCE
 from analysis.report.blocks import BLOCKS
+from analysis.report.pictures import ENDS, WIDTH, titled, write
 from analysis.report.studies import Scope, scopes
 from tune_qat.config import TuneQatError
 
-WIDTH, SCALE = 1100, 2
-"""Width of a figure's layout in pixels, and the factor by which a PNG is larger."""
 
+def write_files(results: Any, folder: Path, say: Callable[[str], None], width: int = WIDTH) -> None:
+    """Write `<name>.csv` of each table, and `<name>-<study>-<workload>` as PNG, SVG and PDF of each figure.
 
-def write_files(results: Any, folder: Path, say: Callable[[str], None]) -> None:
-    """Write `<name>.csv` of each table, and `<name>-<study>-<workload>.png` and `.svg` of each figure.
+    Each picture is `width` pixels wide, of which 96 are an inch, and has its title, study and bits in it.
 
     Raises:
         TuneQatError: as for `analysis.open`; the folder cannot be written; no browser for figures (tables are written).
@@ -31,40 +33,38 @@ def write_files(results: Any, folder: Path, say: Callable[[str], None]) -> None:
         for exhibit in tables:
             kept(exhibit.table, asked).to_csv(folder / f"{exhibit.name}.csv", index=False)
         say(f"{folder}: {len(tables)} tables as CSV")
-        drawn = _draw(list(_figures(asked, found)), folder)
+        drawn = list(_figures(asked, found, width))
+        try:
+            write([(figure, folder / f"{name}{end}") for name, figure in drawn for end in ENDS], width)
+        except TuneQatError as error:
+            raise TuneQatError(f"{error} The tables are written.") from None
     except OSError as error:
         raise TuneQatError(f"{folder} cannot be written: {error}") from None
-    say(f"{folder}: {drawn} figures as PNG and SVG")
+    say(f"{folder}: {len(drawn)} figures as PNG, SVG and PDF")
 
 
-def _figures(asked: Answers, found: Sequence[Scope]) -> Iterator[tuple[str, go.Figure]]:
+def _figures(asked: Answers, found: Sequence[Scope], width: int) -> Iterator[tuple[str, go.Figure]]:
+    """Yield name and picture of each figure that is more than a sentence."""
     for block in BLOCKS:
         for exhibit in block.exhibits:
             if exhibit.figure is None:
                 continue
             for scope in [None] if block.whole else found:
+                if scope is not None and exhibit.missing(scope) is not None:
+                    continue
                 where = scope.where if scope else {}
-                if (scope is None or exhibit.missing(scope) is None) and len(only(kept(exhibit.table, asked), where)):
+                rows = only(kept(exhibit.table, asked), where)
+                figure = exhibit.figure(asked, **where) if len(rows) else None
+                if figure is not None and SENTENCE not in (figure.layout.meta or {}):
                     name = scope.named(exhibit.name) if scope else exhibit.name
-                    yield name, exhibit.figure(asked, **where)
+                    yield name, titled(figure, width, exhibit.title, _of(scope, rows, found))
 
 
-def _draw(figures: Sequence[tuple[str, go.Figure]], folder: Path) -> int:
-    import plotly.io as pio
-
-    named = [(figure, folder / f"{name}{end}") for name, figure in figures for end in (".png", ".svg")]
-    if not named:
-        return 0
-    try:
-        pio.write_images([figure for figure, _ in named], [path for _, path in named], width=WIDTH, scale=SCALE)
-    except (RuntimeError, ValueError) as error:
-        # plotly raises one of these where the browser is missing or fails.
-        raise TuneQatError(
-            "PNG and SVG are drawn by Chromium or Chrome, which was not found or failed. Install one, as with "
-            f"apt-get install chromium, or name it in BROWSER_PATH. The tables are written. The error: {_short(error)}"
-        ) from None
-    return len(figures)
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _of(scope: Scope | None, rows: pd.DataFrame, found: Sequence[Scope]) -> str:
+    """Return the line below a picture's title: study, workload and bits."""
+    studies = scope.heading if scope else ", ".join(dict.fromkeys(one.study_id for one in found))
+    said = [f"study {studies}"]
+    if {"weight_bits", "activation_bits"} <= set(rows):
+        widths = dict.fromkeys(map(bits, rows.itertuples()))
+        said.append(f"{', '.join(widths)} bits (weights/activations)")
+    return " · ".join(said)

@@ -2,13 +2,14 @@
 
 import asyncio
 import gzip
-import resource
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+
+from tune_qat.config.system import most_open_files
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 1024
@@ -51,7 +52,7 @@ class Server:
         self._find, self._clients = find, 0
         self._socket = socket.create_server((LOOPBACK, port), backlog=BACKLOG)
         self.port: int = self._socket.getsockname()[1]
-        self._most = min(MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._most = min(MOST_CLIENTS, most_open_files() // 2)
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

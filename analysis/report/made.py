@@ -12,6 +12,7 @@ from analysis.report.studies import studies
 from analysis.report.versions import versions
 from analysis.stats import what_seeds_varied
 from analysis.stats.design_checks import tested
+from analysis.stats.words import amount
 from tune_qat.results.publishable import publishable
 from tune_qat.results.views import read_sql
 
@@ -67,7 +68,9 @@ def _study(study: dict[str, Any], start: dict[str, Any], hashes: dict[str, Any],
         "samples (train, validation, test)": ", ".join(
             cell(hashes.get(f"n_{part}")) for part in ("train", "val", "test")
         ),
-        "margin of practical equivalence": f"{cell(start.get('margin'))} {start.get('unit') or ''}",
+        "margin of practical equivalence": amount(start["margin"], start["unit"])
+        if pd.notna(start.get("margin"))
+        else None,
         "alpha": start.get("alpha"),
         "hash of the preregistration": study["prereg_hash"],
         "hash of the study file": study["file_hash"],

@@ -3,16 +3,16 @@
 from analysis import figures
 from analysis.report.board import standing
 from analysis.report.exhibits import Block, Exhibit, of_question, of_statistic
-from analysis.report.studies import compared, ranked, retrained
+from analysis.report.studies import calibrated, compared, costed, ranked, retrained
 
 UNPUBLISHED = "No published number for this model on this dataset is known to us."
 
 VERDICT = Block(
     "verdict",
     "Verdict",
-    "The verdict",
-    "Drawn from the intervals by fixed rules, which may say that nothing can be told. They speak of the configurations "
-    "that a search found, and of optimizers only where the search was repeated often enough.",
+    "The verdict in words",
+    "These sentences follow from the intervals by fixed rules, and may say that nothing can be told. They speak of the "
+    "configurations that a search found, and of optimizers only where the search was repeated often enough.",
     (),
     before="verdict.html.j2",
     questions=(
@@ -34,7 +34,7 @@ LEADERBOARD = Block(
             "leaderboard",
             "Leaderboard",
             standing,
-            ("leaderboard", "retrain_scores", "budget"),
+            ("leaderboard", "retrain_scores", "budget", "calibration"),
             'analysis.frame("RESULTS", "leaderboard") and analysis.stats.standings("RESULTS")',
             missing=retrained,
         ),
@@ -98,14 +98,27 @@ LEADERBOARD = Block(
     ),
 )
 
+COST = Block(
+    "cost",
+    "Accuracy against cost",
+    "What does accuracy cost in bytes and operations?",
+    "Test score of each scheme, trained by the optimizer that does best on validation data, and calibrated only. Costs "
+    "are for one training sample. Faint points are dominated: another one that costs no more is better by the whole "
+    "interval. Where intervals overlap, points cannot be told apart.",
+    (
+        of_question("pareto", "Score against bytes and operations", "pareto", figure=figures.pareto, missing=costed),
+        of_question("cost", "What each scheme costs", "cost", folded=True, missing=costed),
+    ),
+)
+
 QUANTIZATION = Block(
     "quantization",
     "Quantization",
     "Does quantization change the ranking?",
-    "What an optimizer loses against its own 32/32 control, minus what another one loses: an interval without zero "
-    "shows an effect of quantization on the ranking. A ranking that is the same at 32/32 is not due to quantization. "
-    "Where no 32/32 arm gains more than the margin over its start, the control cannot move and tells nothing; "
-    "a control from a worsened start, where there is one, then takes its place.",
+    "How much more one optimizer loses than another from 32/32 (its control) to few bits: an interval without zero "
+    "shows that quantization changes the ranking. A ranking that is the same at 32/32 is not due to quantization. "
+    "Where no 32/32 arm gains more than the margin over its start, the control tells nothing; one from a worsened "
+    "start, where there is one, then takes its place.",
     (
         of_statistic(
             "beginnings",
@@ -117,7 +130,7 @@ QUANTIZATION = Block(
         ),
         of_question(
             "quantization_effect",
-            "Lost less than the reference, or than the median of the board, paired by seed",
+            "What each loses less than the reference, or than the median of the board, paired by seed",
             "quantization_effect",
             figure=figures.quantization_effect,
             missing=compared,
@@ -128,6 +141,13 @@ QUANTIZATION = Block(
             "leaderboard",
             figure=figures.bit_widths,
             missing=compared,
+        ),
+        of_question(
+            "calibration",
+            "What calibration alone costs, and what training wins back",
+            "calibration",
+            figure=figures.calibration,
+            missing=calibrated,
         ),
         of_statistic(
             "interaction_test",
@@ -174,9 +194,9 @@ QUANTIZATION = Block(
 RANKS = Block(
     "ranks",
     "Ranks over workloads",
-    "Over all workloads, which optimizers rank apart?",
-    "A block is a workload, a pair of model and data, never a seed; bits, methods and kinds of start are ranked apart. "
-    "A test of ranks needs six workloads or more; with fewer, nothing is said of optimizers in general.",
+    "Which optimizers lead over all workloads?",
+    "Each workload, a pair of model and data, counts once, however many seeds it has; bits, methods and kinds of start "
+    "are ranked apart. The test takes six workloads; with fewer, nothing is said of optimizers in general.",
     (
         of_statistic(
             "mean_ranks",

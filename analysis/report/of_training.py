@@ -20,8 +20,9 @@ LEARNING_CURVES = Block(
     "learning_curves",
     "Learning curves",
     "How do the chosen configurations learn?",
-    "Median over retrain seeds of the validation metric after each epoch, quartiles shaded. A seed that diverged "
-    "counts as the best constant prediction from then on.",
+    "Median over retrain seeds of the validation metric after each epoch, for the ten best, with the quartiles of the "
+    "best two shaded. A seed that diverged counts as the best constant prediction from then on. A triangle is off the "
+    "scale.",
     (
         Exhibit(
             "learning_curves",
@@ -39,7 +40,7 @@ DIVERGENCE = Block(
     "divergence",
     "Divergence",
     "How often does training diverge?",
-    "Share of default, random and search trials that diverged, with a 95 % Wilson interval.",
+    "Share of the tuning trials that diverged, with a 95 % interval (Wilson).",
     (of_question("divergence", "Divergence", "divergence", figure=figures.divergence, missing=tuned),),
 )
 
@@ -48,7 +49,8 @@ QUANTIZERS = Block(
     "Quantizers",
     "What do the quantizers do, layer by layer?",
     "Means over completed retrain trials. A weight oscillates when its code keeps switching between two neighbouring "
-    "values; the share counts weights with more than 0.005 oscillations per step.",
+    "values; the share counts weights with more than 0.005 oscillations per step. Optimizers in whose layers nothing "
+    "moves are named below.",
     (
         _of_layers("step_size", "Step size over that at the start", figures.step_size),
         _of_layers("oscillation", "Weights that oscillate", figures.oscillation),

@@ -16,8 +16,8 @@ LEARNING_RATE = Block(
     "How sensitive is each optimizer to its learning rate?",
     "A panel for each optimizer, a point for each trial that ran to its end, a line through the best of each "
     "quarter decade. A trial that diverged or failed is a cross at the best constant prediction; scores far "
-    "worse than most are drawn at the edge of the panel. Grey is floating point, the tick at the bottom the "
-    "optimizer's default.",
+    "worse than most are triangles at the edge of the panel. Grey is floating point, the tick at the bottom the "
+    "optimizer's default, which stands behind its name where rates are drawn over it.",
     (
         of_statistic(
             "learning_rate",
@@ -45,7 +45,8 @@ BATCH_SIZE = Block(
     "batch_size",
     "Batch size",
     "Which learning rate does each batch size need?",
-    "Best validation metric by batch size and half decade of learning rate. Rings are the best rate of each batch "
+    "Best validation metric by batch size and half decade of learning rate, for the five best of each board that tried "
+    "two rates or more at three batch sizes or more; darker is better. Rings are the best rate of each batch "
     "size, the line is the fitted law rate ~ batch size ^ p: p = 1 is linear scaling, 0.5 square-root scaling.",
     (
         of_question(
@@ -76,8 +77,9 @@ TUNING_BUDGET = Block(
     "tuning_budget",
     "Tuning budget",
     "What does a tuning budget buy?",
-    "Expected best validation metric by number of random trials. The 95 % bands (of the median) of the two that "
-    "lead at the end are shaded. A curve is faint where its band no longer bounds how good the best can be.",
+    "The best validation score to expect from a number of random trials. The 95 % bands (of the median) of the two "
+    "that lead at the end, drawn bold, are shaded. A curve is dotted where its band no longer bounds how good the best "
+    "can be; a triangle is off the scale.",
     (
         of_statistic(
             "tuning_budget",
@@ -111,8 +113,8 @@ IMPORTANCE = Block(
     "importance",
     "Importance",
     "Which hyperparameters matter?",
-    "Share of each hyperparameter in what distinguishes the best trials of an arm from all (PED-ANOVA), with a 95 % "
-    "bootstrap interval over the trials.",
+    "How much each hyperparameter sets the best trials of an arm apart from all of them (PED-ANOVA), with a 95 % "
+    "interval (bootstrap over the trials).",
     (
         of_statistic(
             "importance",

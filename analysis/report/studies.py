@@ -30,6 +30,8 @@ class Scope:
     diverged_trials: int
     retrain_trials: int
     seeds: int
+    calibrated_models: int
+    costs: bool
 
     @property
     def where(self) -> dict[str, Any]:
@@ -75,6 +77,20 @@ def retrained(scope: Scope) -> str | None:
     if not scope.retrain_trials:
         return "No retrain trial has ended, and test data is used in no other stage."
     return None
+
+
+def calibrated(scope: Scope) -> str | None:
+    """Return why there is nothing of calibration alone, or None if there is something."""
+    if not scope.calibrated_models:
+        return "No calibrated model has been evaluated on test data (stages.calibrated)."
+    return retrained(scope)
+
+
+def costed(scope: Scope) -> str | None:
+    """Return why nothing is known of cost and score together, or None if something is."""
+    if not scope.costs:
+        return "The record has no costs of its models: tune-qat cost RESULTS works them out."
+    return retrained(scope)
 
 
 def compared(scope: Scope) -> str | None:

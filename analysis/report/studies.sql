@@ -5,7 +5,7 @@ SELECT s.study_id, s.mode, s.complete, s.started_at, s.finished_at, s.wall_s, s.
        CASE WHEN json_valid(s.definition_json) THEN s.definition_json ->> '$.note' END AS note,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.ended) AS ended,
        (SELECT count(*) FROM trials t ANTI JOIN arm_trials a USING (study_id, trial_key)
-        WHERE t.study_id = s.study_id AND t.stage <> 'pretrain'
+        WHERE t.study_id = s.study_id AND t.stage NOT IN ('pretrain', 'calibrated')
           AND t.status IN ('completed', 'stopped', 'diverged', 'oom', 'error')) AS replaced,
        (SELECT count(*) FROM arm_trials t WHERE t.study_id = s.study_id AND t.status = 'running') AS running,
        (SELECT sum(planned_default + planned_random + planned_search + coalesce(planned_finalists, 0) + planned_retrain)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.report.cells import NOTHING, cell
+from analysis.report.cells import cell
 from tune_qat.results.publishable import publishable
+from tune_qat.text.numbers import NOTHING
 
 LISTED = 8
 """Most changes of a version that are named."""

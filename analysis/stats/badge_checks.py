@@ -12,7 +12,10 @@ from analysis.stats.words import amount, between, counted, joined
 from tune_qat.config.statuses import FINALISTS, RETRAIN, SEARCHED_STAGES
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
-Finding = tuple[str, str]
+Words = tuple[str, str]
+"""Headline and consequence of a badge."""
+Finding = tuple[str, str] | tuple[str, str, Words]
+"""State and sentence of a badge, and the words for it where those of its state will not do."""
 TOLERANCE = 0.1
 """Relative deviation of device time from its board's mean up to which it counts as equal."""
 LISTED = 3
@@ -81,10 +84,19 @@ def enough_seeds(asked: Answers, study_id: str) -> Finding:
     differ = f"{_pair(row)} have to differ by {told} to be told apart in 8 of 10 studies"
     seen = f"{with_n}, {differ} ({alone} for this pair alone)"
     if row["detectable"] <= margin:
-        return GOOD, f"{seen}; the margin is {amount(margin, unit)}."
+        said = f"differences from {told} on can be seen; the margin is {amount(margin, unit)}"
+        return GOOD, f"{seen}; the margin is {amount(margin, unit)}.", (f"Enough {many}", said)
     needed = row["n_for_margin"]
     takes = "more than 1,000" if math.isnan(needed) else f"{needed:.0f}"
-    return BAD, f"{seen}; a difference of the margin, {amount(margin, unit)}, needs {takes} {many}."
+    said = f"differences under {told} cannot be seen; for {amount(margin, unit)} it takes {takes} {many}"
+    return (
+        BAD,
+        f"{seen}; a difference of the margin, {amount(margin, unit)}, needs {takes} {many}.",
+        (
+            f"Too few {many}",
+            said,
+        ),
+    )
 
 
 def inclusion(asked: Answers, study_id: str) -> Finding:
@@ -138,15 +150,20 @@ def one_environment(asked: Answers, study_id: str) -> Finding:
     if rows.empty:
         return UNKNOWN, "No trial has ended yet."
     described = ["tune_qat_version", "git_commit", "torch_version", "ray_version", "optuna_version", "python_version"]
-    described += ["cuda_version", "device", "backend", "precision", "threads"]
+    of_machine = ["cuda_version", "device", "backend", "precision", "threads"]
+    # A trial whose driver died behind its last epoch is ended by the next one, which does not know the machine.
+    told = rows[rows[of_machine].notna().any(axis=1)]
+    told = rows if told.empty else told
     mixed = [name for name in described if rows[name].nunique(dropna=False) > 1]
+    mixed += [name for name in of_machine if told[name].nunique(dropna=False) > 1]
     if not mixed:
         return (
             GOOD,
             f"All {counted(int(rows['n'].sum()), 'trial')} that count come from the same code, libraries and device.",
         )
-    said = [f"{name.replace('_', ' ')} ({_listed([str(value) for value in rows[name].unique()])})" for name in mixed]
-    return BAD, f"Trials come from {len(rows)} environments, which differ in {joined(said)}."
+    values = {name: (told if name in of_machine else rows)[name].unique() for name in mixed}
+    said = [f"{name.replace('_', ' ')} ({_listed([str(one) for one in found])})" for name, found in values.items()]
+    return BAD, f"Trials come from {len(told)} environments, which differ in {joined(said)}."
 
 
 def no_identical_runs(asked: Answers, study_id: str) -> Finding:

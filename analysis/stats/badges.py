@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from analysis.answers import Answers, Results, answers
 from analysis.stats import badge_checks as checks
 from analysis.stats import design_checks, early_stopping
+from analysis.stats.badge_words import WORDS
 
 GOOD, BAD, UNKNOWN = checks.GOOD, checks.BAD, checks.UNKNOWN
 
@@ -18,7 +19,11 @@ class Badge:
     name: str
     state: str
     """One of good, bad or unknown."""
+    headline: str
+    consequence: str
+    """Conclusion of a reader, or the next thing to do."""
     sentence: str
+    """Sentence on the finding, in full."""
     question: str
     """Bundled question whose rows the check read."""
 
@@ -63,5 +68,14 @@ def badges(results: "Results | Answers") -> list[Badge]:
 
 
 def _badge(check: _Check, asked: Answers, study_id: str) -> Badge:
-    state, sentence = check.of_study(asked, study_id)
-    return Badge(study_id=study_id, name=check.name, state=state, sentence=sentence, question=check.question)
+    state, sentence, *own = check.of_study(asked, study_id)
+    headline, consequence = own[0] if own else WORDS[check.name][state]
+    return Badge(
+        study_id=study_id,
+        name=check.name,
+        state=state,
+        headline=headline,
+        consequence=consequence,
+        sentence=sentence,
+        question=check.question,
+    )

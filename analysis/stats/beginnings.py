@@ -9,6 +9,7 @@ from analysis.stats.boards import ARM, control_for
 from analysis.stats.retrained import FLOAT_BITS, WORKLOAD, Key
 from analysis.stats.words import amount
 from tune_qat.results.views import read_sql
+from tune_qat.text.numbers import score
 
 COLUMNS = [*ARM, "start", "calibrated", "final", "gain", "n", "metric", "unit", "sign", "margin"]
 
@@ -37,7 +38,8 @@ class Control(NamedTuple):
         """Sentence on what the control gains, and whether that is more than the margin."""
         start = "the worsened start" if self.worsened else "its start"
         told = f"{self.optimizer} gains most over {start}, {amount(self.gain, self.unit)}"
-        levels = f"{self.metric} {self.start:.5g} before and {self.final:.5g} after, on validation data"
+        before, after = score(self.start, self.unit), score(self.final, self.unit)
+        levels = f"{self.metric} {before} before and {after} after, on validation data"
         beats = "more" if self.moves else "no more"
         return f"At 32/32 {told} ({levels}): {beats} than the margin of {amount(self.margin, self.unit)}."
 

@@ -15,6 +15,7 @@ from analysis.answers import Answers, Results, answers
 from analysis.stats.comparisons import alphas, holm, level_of, references
 from analysis.stats.contrasts import STEP_OPTIMIZER, STEP_RATE, Contrast, contrasts
 from analysis.stats.intervals import LEVEL, TWO_HUMPS, Numbers, moments
+from analysis.stats.words import amount
 
 KEY = ["whole", "kind", "weight_bits", "activation_bits", "control_for", "optimizer", "other"]
 COLUMNS = [
@@ -125,9 +126,9 @@ def _row(key: tuple[Any, ...], members: list[Contrast], alpha: float) -> dict[st
 
 def _natural(each: Contrast, sign: int) -> str:
     known = each.values[~np.isnan(each.values)]
-    mean = f"{sign * known.mean():.4g}" if len(known) else "none"
+    mean = amount(sign * float(known.mean()), str(each.board.facts["unit"])) if len(known) else "none"
     workload, method = each.board.key[2:4]
-    return " ".join(str(part) for part in (workload, method, each.board.init, mean, each.board.facts["unit"]) if part)
+    return " ".join(str(part) for part in (workload, method, each.board.init, mean) if part)
 
 
 def in_margins(members: Sequence[Contrast]) -> dict[Any, list[Numbers]]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.answers import Answers, Results, answers
 from analysis.stats.words import counted, joined
+from tune_qat.text.numbers import rate, score
 
 DRAWN = {
     "start": "the start",
@@ -59,8 +60,11 @@ def _start(row: pd.Series) -> str:
         return "Every seed starts from random weights of its own: a seed varies these and the order of the data."
     if row["init"] == "path":
         shared = "All arms start from one given checkpoint, whose training is not in the record: "
+    elif row["init"] == "weights":
+        shared = f"All arms start from given weights ({row['weights']}), whose training is not in the record: "
     elif row["init"] == "pretrain" and not pd.isna(row["pretrained_by"]):
-        shared = f"All arms start from one floating-point model, pretrained with {_pretraining(row)}: "
+        given = "" if pd.isna(row["weights"]) else f" from given weights ({row['weights']})"
+        shared = f"All arms start from one floating-point model, pretrained{given} with {_pretraining(row)}: "
     else:
         return "What trials started from, and so what a seed varied, is not in the record."
     varied = "a seed varies the order of the data and what quantizers are calibrated on, not the initial weights."
@@ -73,7 +77,7 @@ def _pretraining(row: pd.Series) -> str:
     if not pd.isna(row["pretrain_epochs"]):
         details.append(f"{row['pretrain_epochs']:.0f} epochs")
     if not pd.isna(row["pretrain_learning_rate"]):
-        details.append(f"learning rate {row['pretrain_learning_rate']:g}")
+        details.append(f"learning rate {rate(row['pretrain_learning_rate'])}")
     if not pd.isna(row["pretrain_val_metric"]):
-        details.append(f"{row['metric']} {row['pretrain_val_metric']:.4g} on validation data")
+        details.append(f"{row['metric']} {score(row['pretrain_val_metric'], row['unit'])} on validation data")
     return row["pretrained_by"] + (f" ({', '.join(details)})" if details else "")

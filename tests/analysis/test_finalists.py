@@ -95,7 +95,7 @@ class TestBudget:
         study = SmallStudy(tmp_path, "s")
         arm_of(study)
         study.arm("sgd", planned_finalists=6)
-        state, words = badge_checks.equal_budget(analysis.Answers(tmp_path), "s")
+        state, words, *_ = badge_checks.equal_budget(analysis.Answers(tmp_path), "s")
         assert state == badge_checks.BAD and "from 4 to 6 finalists trials" in words
 
     def test_arms_with_none_and_from_before_there_were_any_are_alike(self, tmp_path: Path) -> None:

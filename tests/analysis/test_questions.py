@@ -222,39 +222,39 @@ class TestEdgeOfRange:
         "bits": {"low": 0, "high": 2, "log": False},
     }
 
-    @pytest.mark.parametrize(
-        ("dimension", "value", "edge", "wide"),
-        [
-            # The weight of an average: its distance to one counts, in factors of two.
-            ("momentum", 0.985, "high", (0.5, 0.995)),
-            ("momentum", 0.975, "none", (0.5, 0.99)),
-            ("momentum", 0.55, "low", (0.3775, 0.99)),  # an eighth of 0.49 is near, and a quarter the step
-            ("momentum", 0.57, "none", (0.5, 0.99)),
-            ("weight_decay", 4e-3, "high", (1e-6, 0.1)),  # half a decade is an eighth of four
-            ("weight_decay", 3e-3, "none", (1e-6, 1e-2)),
-            ("max_norm", 6.0, "high", (0.5, 16.0)),  # 16 ** (1 / 8) is 1.41, and its square 2
-            ("max_norm", 5.0, "none", (0.5, 8.0)),
-            ("max_norm", 0.6, "low", (0.25, 8.0)),
-            ("gamma", 8.5, "high", (1.0, 11.0)),
-            ("gamma", 1.5, "low", (0.5, 9.0)),  # not below zero
-            ("quantizer_lr_multiplier", 0.9, "high", (0.01, 10**0.5)),
-            ("quantizer_lr_multiplier", 0.3, "none", (0.01, 1.0)),
-        ],
+    CASES = (
+        # The weight of an average: its distance to one counts, in factors of two.
+        ("momentum", 0.985, "high", (0.5, 0.995)),
+        ("momentum", 0.975, "none", (0.5, 0.99)),
+        ("momentum", 0.55, "low", (0.3775, 0.99)),  # an eighth of 0.49 is near, and a quarter the step
+        ("momentum", 0.57, "none", (0.5, 0.99)),
+        ("weight_decay", 4e-3, "high", (1e-6, 0.1)),  # half a decade is an eighth of four
+        ("weight_decay", 3e-3, "none", (1e-6, 1e-2)),
+        ("max_norm", 6.0, "high", (0.5, 16.0)),  # 16 ** (1 / 8) is 1.41, and its square 2
+        ("max_norm", 5.0, "none", (0.5, 8.0)),
+        ("max_norm", 0.6, "low", (0.25, 8.0)),
+        ("gamma", 8.5, "high", (1.0, 11.0)),
+        ("gamma", 1.5, "low", (0.5, 9.0)),  # not below zero
+        ("quantizer_lr_multiplier", 0.9, "high", (0.01, 10**0.5)),
+        ("quantizer_lr_multiplier", 0.3, "none", (0.01, 1.0)),
     )
-    def test_every_searched_dimension_has_edges(
-        self, tmp_path: Path, dimension: str, value: float, edge: str, wide: tuple[float, float]
-    ) -> None:
+    """A dimension and its best value, at which edge that is, and the wider range; each an optimizer of one study."""
+
+    def test_every_searched_dimension_has_edges(self, tmp_path: Path) -> None:
         study = SmallStudy(tmp_path, "s")
-        arm = study.arm("adam", space_json=json.dumps({"adam": self.OPTIONS}))
-        self.option_trial(
-            study, arm, {"momentum": 0.8, "weight_decay": 1e-4, "max_norm": 2.0, "gamma": 5.0, dimension: value}
-        )
-        found = self.rows(tmp_path, write=False)
-        assert set(found.index) == self.OPTIONS.keys() - {"bits"}, "positions in a list have no edges"
-        assert found["edge"].drop(dimension).eq("none").all()
-        row = found.loc[dimension]
-        assert (row["best"], row["edge"]) == (value, edge)
-        assert (row["wide_low"], row["wide_high"]) == pytest.approx(wide, rel=EXACT)
+        for number, (dimension, value, _, _) in enumerate(self.CASES):
+            arm = study.arm(f"o{number}", space_json=json.dumps({f"o{number}": self.OPTIONS}))
+            options = {"momentum": 0.8, "weight_decay": 1e-4, "max_norm": 2.0, "gamma": 5.0, dimension: value}
+            self.option_trial(study, arm, options)
+        rows = analysis.frame(tmp_path, "edge_of_range").set_index(["optimizer", "dimension"])
+        for number, case in enumerate(self.CASES):
+            dimension, value, edge, wide = case
+            found = rows.loc[f"o{number}"]
+            assert set(found.index) == self.OPTIONS.keys() - {"bits"}, "positions in a list have no edges"
+            assert found["edge"].drop(dimension).eq("none").all(), case
+            row = found.loc[dimension]
+            assert (row["best"], row["edge"]) == (value, edge), case
+            assert (row["wide_low"], row["wide_high"]) == pytest.approx(wide, rel=EXACT), case
 
     @staticmethod
     def option_trial(study: SmallStudy, arm: str, options: dict[str, float], **values: Any) -> None:

@@ -42,20 +42,21 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-@pytest.mark.parametrize("query", [*FUNCTIONS, *STATEMENTS])
-def test_it_is_refused_and_changes_nothing(
-    results: Path, tmp_path: Path, query: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_is_refused_and_changes_nothing(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     asked = analysis.Answers(results)
     settings = "CAST(list((name, value) ORDER BY name) AS VARCHAR)"
     state = f"SELECT (SELECT count(*) FROM trials), {settings} FROM duckdb_settings()"
     before = asked.frame(state).values.tolist()
-    with pytest.raises(UsageError, match="only reads|configuration has been locked"):
-        asked.frame(query.format(file=tmp_path / "out"))
-    assert asked.frame(f"{state} -- again").values.tolist() == before
-    with pytest.raises(UsageError, match="only reads|configuration has been locked"):
-        analysis.frame(results, query.format(file=tmp_path / "out"))
+    for number, query in enumerate([*FUNCTIONS, *STATEMENTS]):
+        with pytest.raises(UsageError, match="only reads|configuration has been locked"):
+            asked.frame(query.format(file=tmp_path / "out"))
+            pytest.fail(f"{query} is answered")
+        assert asked.frame(f"{state} -- again {number}").values.tolist() == before, query
+        assert [path.name for path in tmp_path.iterdir()] == ["results"], query
+    for query in (FUNCTIONS[0], STATEMENTS[0]):  # asked on a connection of its own, by the same way
+        with pytest.raises(UsageError, match="only reads|configuration has been locked"):
+            analysis.frame(results, query.format(file=tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 

@@ -6,7 +6,8 @@ import pytest
 
 import analysis
 from tests.helpers.rows import filled, write
-from tune_qat import data, models, optimizers, quantizers
+from tune_qat import models, optimizers, quantizers
+from tune_qat.data.table import DATASETS
 from tune_qat.results.schema import REFERENCE
 
 BENCHMARK = "source = 'QAT Optimizer Benchmark (LSQ)'"
@@ -48,7 +49,7 @@ def test_rows_of_each_source(ask: Any) -> None:
 
 
 def test_names_are_ours_or_none(table: pa.Table) -> None:
-    ours = {f"{model}-{dataset}" for model in models.MODELS for dataset in data.DATASETS}
+    ours = {f"{model}-{dataset}" for model in models.MODELS for dataset in DATASETS}
     known = {
         "optimizer": set(optimizers.OPTIMIZERS),
         "quantizer": {*quantizers.QUANTIZERS, "none"},

@@ -1,5 +1,6 @@
 """Primary answers of `lsq_optimizers`: two ways to the same numbers, on a made-up record whose truth is known."""
 
+import hashlib
 import json
 from itertools import product
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from scipy import stats
 
-from benchmarks import lsq_optimizers, lsq_recompute
+from benchmarks import lsq_optimizers, lsq_recompute, lsq_tpe
 from tests.helpers.rows import filled, write
 
 MARGINS = {"lenet5-mnist": 0.003, "espcn-div2k": 0.1}
@@ -28,16 +30,19 @@ DEFINITION = json.dumps({"judgement": {"alpha": 0.05, "reference": "adam"}})
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four boards, each in a file for each block of two repeats."""
-    results = tmp_path_factory.mktemp("results")
-    draw = np.random.default_rng(0)
+    return made(tmp_path_factory.mktemp("results"), seed=0)
+
+
+def made(results: Path, *, seed: int, gain: float = 0.0) -> Path:
+    """Four boards, each in a file for each block of two repeats; Lion is better by the gain, in margins."""
+    draw = np.random.default_rng(seed)
     for (workload, margin), init, block in product(MARGINS.items(), ("pretrain", "scratch"), range(2)):
         study = f"{workload}-{init}-{block}"
         arms, trials = list[dict[str, Any]](), list[dict[str, Any]]()
         for repeat, kind in product((2 * block, 2 * block + 1), ARMS):
             board = {"workload": workload, "init": init, "margin": margin, "repeat": repeat}
             arms.append(_arm(kind, board))
-            scores = _truth(kind) + draw.normal(0, 0.5) + draw.normal(0, 0.1, 2)
+            scores = _truth(kind) + gain * (kind[0] == "lion") + draw.normal(0, 0.5) + draw.normal(0, 0.1, 2)
             trials += [_trial(arms[-1], len(trials) + n, **values) for n, values in enumerate(_runs(margin * scores))]
         write(results, study, "studies", "study", filled("studies", definition_json=DEFINITION))
         write(results, study, "arms", "arms", *arms)
@@ -114,6 +119,37 @@ def test_what_is_there_is_found(record: Path) -> None:
     assert answers.loc[(2, "sgd"), "difference"] == pytest.approx(-SGD_LOSES, abs=1.6)  # two boards, four arms each
     assert answers.loc[(3, "all"), "difference"] == pytest.approx((ADAM_STEPS_GAIN + SGD_LOSES) / 2, abs=0.5)
     assert answers.loc[(1, "lion"), "p_holm"] > 0.05 > answers.loc[(1, "sgd"), "p_holm"]
+
+
+@pytest.mark.slow
+def test_two_searches_of_the_same_arms_pair_by_repeat(record: Path, tmp_path: Path) -> None:
+    """Against a plain computation from the scores: Satterthwaite's interval of the mean of two means."""
+    tpe = made(tmp_path / "tpe", seed=1, gain=1.5)
+    told = lsq_tpe.against_sobol(str(record), str(tpe)).set_index("optimizer")
+    assert {"adam", "lion", "sgd", "all"} <= set(told.index) and set(told["boards"]) == {2}
+    sobol, other = (
+        lsq_recompute.scored([str(one)]).query("weight_bits == 4 and init == 'pretrain'") for one in (record, tpe)
+    )
+    key = ["workload", "optimizer", "step_optimizer", "repeat"]
+    apart = (other.set_index(key)["score"] - sobol.set_index(key)["score"]).xs("lion", level="optimizer")
+    own = apart[apart.index.get_level_values("step_optimizer").isna()]
+    means = own.groupby("workload").mean()
+    parts = own.groupby("workload").var() / REPEATS / 4
+    df = parts.sum() ** 2 / (parts**2 / (REPEATS - 1)).sum()
+    half = stats.t.ppf(0.975, df) * parts.sum() ** 0.5
+    found = told.loc["lion"]
+    assert found["difference"] == pytest.approx(means.mean(), abs=1e-9)  # the same arithmetic in another order
+    assert found["ci_high"] - found["difference"] == pytest.approx(half, abs=1e-9)
+    assert found["difference"] == pytest.approx(1.5, abs=1.1)  # four standard errors: 0.76 / sqrt(8)
+    assert told.loc["all", "difference"] == pytest.approx(told["difference"].iloc[:-1].mean(), abs=1e-9)
+
+
+def test_the_files_of_the_study_are_those_that_were_fixed() -> None:
+    """The page names the hash of all its files: one that is changed after the first arm would be seen."""
+    root = Path(__file__).parents[2]
+    whole = b"".join(path.read_bytes() for path in sorted((root / "search_spaces").glob("lsq_optimizers_*.toml")))
+    page = (root / "docs" / "results" / "lsq_optimizers" / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(whole).hexdigest() in page
 
 
 def test_a_choice_that_the_trials_do_not_give_is_an_error(record: Path) -> None:

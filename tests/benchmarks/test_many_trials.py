@@ -14,6 +14,7 @@ from tune_qat.study import Study
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.queue import StudyQueue
 
+pytestmark = pytest.mark.slow  # the record takes five seconds
 SEARCH = 2
 TABLES = ("trials", "epochs", "layers", "decisions")
 

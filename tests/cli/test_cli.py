@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +24,9 @@ from tests.helpers.rows import write as write_record
 from tests.helpers.storage import Bucket
 from tests.helpers.study_files import write
 from tests.widen.records import full
-from tune_qat import Scheme, TrialConfig, cli, optimizers
+from tune_qat import Scheme, TrialConfig, __version__, cli, optimizers
+from tune_qat.cli.catalogue import KINDS, _table
+from tune_qat.cli.help_text import EXAMPLES
 from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.storage.paths import storage_path
@@ -30,30 +36,56 @@ from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
     *("list", "plan", "run", "train", "export", "rerun", "status", "edges", "widen", "simulate", "query", "compact"),
-    *("launch", "doctor", "import", "report"),
+    *("launch", "check", "doctor", "import", "report", "show", "data"),
 )
 
 
+def registered(group: Any = None, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command, those of groups too, by the words that call it."""
+    within: Any = group or typer.main.get_command(cli.app)
+    for name, command in within.commands.items():
+        yield (*names, name), command
+        if hasattr(command, "commands"):
+            yield from registered(command, *names, name)
+
+
 class TestHelp:
-    @pytest.mark.parametrize("command", ["", *COMMANDS])
-    def test_is_readable(self, tune_qat: Any, command: str) -> None:
-        done = tune_qat(*([command] if command else []), "--help")
+    @pytest.mark.parametrize("words", [(), *(words for words, _ in registered())], ids=" ".join)
+    def test_is_readable(self, tune_qat: Any, words: tuple[str, ...]) -> None:
+        done = tune_qat(*words, "--help")
+        assert done == tune_qat(*words, "-h")
         assert done.code == 0
         assert done.out.startswith("Usage: tune-qat")
-        assert command or "..." not in done.out.replace("[ARGS]...", ""), (
-            "the first sentence of a command fits its line"
-        )
+        assert words or "..." not in done.out.replace("[ARGS]...", ""), "the first sentence of a command fits its line"
         assert all(len(line) <= 80 for line in done.out.splitlines())
+        assert not re.search(r"<(str|int|float|path|bool)|\{", done.out), "values are named by words"
+        assert not words or "Example" in done.out
 
-    @pytest.mark.parametrize("command", COMMANDS)
-    def test_every_argument_and_option_says_what_it_is(self, command: str) -> None:
-        commands: Any = typer.main.get_command(cli.app)
-        for parameter in commands.commands[command].params:
-            assert parameter.help, parameter.name
+    def test_every_argument_and_option_says_what_it_is(self) -> None:
+        for words, command in registered():
+            for parameter in (one for one in command.params if not getattr(one, "hidden", False)):
+                assert parameter.help, (words, parameter.name)
+                assert parameter.metavar or getattr(parameter, "is_flag", False), (words, parameter.name)
 
-    def test_all_commands_are_listed(self, tune_qat: Any) -> None:
+    def test_commands_are_listed_by_group_in_the_order_of_a_reader(self, tune_qat: Any) -> None:
         out = tune_qat("--help").out
         assert all(f"\n  {command} " in out for command in COMMANDS)
+        assert "\nCommands:" not in out, "a command that is in no group of help_text.GROUPS"
+        places = [out.index(f"\n  {name} ") for name in ("list", "run", "report", "edges", "train", "doctor")]
+        assert places == sorted(places)
+
+    @pytest.mark.parametrize("words", [words for words, _ in registered()], ids=" ".join)
+    def test_examples_can_be_typed(self, words: tuple[str, ...]) -> None:
+        known = dict(registered())
+        assert EXAMPLES[" ".join(words)]
+        for line in EXAMPLES[" ".join(words)]:
+            program, *typed = shlex.split(line)
+            called = max((one for one in known if one == tuple(typed[: len(one)])), key=len)
+            assert program == "tune-qat" and called[: len(words)] == words
+            assert known[called].make_context(called[-1], typed[len(called) :]) is not None
+
+    def test_version_is_that_of_the_package(self, tune_qat: Any) -> None:
+        assert tune_qat("--version") == Done(0, f"tune-qat {__version__}\n", "")
 
     @pytest.mark.parametrize(
         "arguments",
@@ -69,19 +101,70 @@ class TestHelp:
         assert os.listdir() == []
 
 
+class TestCompletion:
+    @pytest.fixture
+    def complete(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """What bash offers for the last of these words."""
+
+        def offered(*words: str) -> list[str]:
+            monkeypatch.setenv("COMP_WORDS", " ".join(["tune-qat", *words]))
+            monkeypatch.setenv("COMP_CWORD", str(len(words)))
+            monkeypatch.setenv("_TUNE_QAT_COMPLETE", "complete_bash")
+            found: list[str] = tune_qat().out.split()
+            return found
+
+        return offered
+
+    def test_of_commands_studies_files_and_kinds(self, complete: Any, tmp_path: Path) -> None:
+        (tmp_path / "here" / "folder").mkdir()
+        for name in ("quick.toml", "folder/mine.toml", "folder/notes.txt"):
+            (tmp_path / "here" / name).touch()
+        assert sorted(complete("re")) == ["report", "rerun"]
+        assert complete("run", "quick") == ["quickstart", "quick.toml"]
+        assert complete("plan", "fo") == ["folder/"]
+        assert complete("plan", "folder/") == ["folder/mine.toml"]
+        assert complete("list", "o") == ["optimizers"]
+        assert "--time-budget" in complete("run", "--t")
+
+
 class TestList:
     def test_names_everything_with_a_line_each(self, tune_qat: Any) -> None:
-        from tune_qat.data import DATASETS
+        from tune_qat.data.table import DATASETS
+        from tune_qat.data.tasks import TASKS
         from tune_qat.models import MODELS
         from tune_qat.quantizers import QUANTIZERS
         from tune_qat.study.file import bundled
 
-        done = tune_qat("list")
+        done = tune_qat("list", "--json")
         assert done.code == 0
-        entries = [line.split(None, 1) for line in done.out.splitlines() if line.startswith("  ")]
-        tables: list[Any] = [bundled(), MODELS, DATASETS, QUANTIZERS, optimizers.OPTIMIZERS]
-        assert [entry[0] for entry in entries] == [name for table in tables for name in table]
-        assert all(len(entry) == 2 for entry in entries)
+        found = {kind: [row["name"] for row in rows] for kind, rows in json.loads(done.out).items()}
+        studies = found.pop("studies")
+        assert sorted(studies) == sorted(bundled())
+        assert list(found.values()) == [
+            list(one) for one in (MODELS, DATASETS, TASKS, QUANTIZERS, optimizers.OPTIMIZERS)
+        ]
+        assert all(row["summary"] for rows in json.loads(done.out).values() for row in rows)
+
+    def test_begins_where_one_starts_and_takes_the_files_of_a_study_together(self, tune_qat: Any) -> None:
+        out = tune_qat("list").out
+        assert out.startswith("studies: start here\n  quickstart  ")
+        titles = [line for line in out.splitlines() if line and not line.startswith(" ")]
+        assert titles[3:] == ["studies: full size, as published", *KINDS[1:]]
+        assert re.search(r"\n  lsq_optimizers_mnist_2bit_1 \.\. 3 +Does 2-bit LSQ .* at 2/2\.\n", out)
+
+    def test_takes_a_kind(self, tune_qat: Any) -> None:
+        out = tune_qat("list", "tasks").out
+        assert out.splitlines()[0] == "tasks" and "super_resolution" in out and "lenet5" not in out
+        assert_refused(tune_qat("list", "task"), 2, "list takes one of studies,", "Did you mean 'tasks'?")
+
+    def test_goes_on_under_itself_where_a_line_is_too_long(self) -> None:
+        known = {"lenet5": "LeNet-5, ReLU and max pooling", "a": "b"}
+        assert _table("models", known, 32).splitlines() == [
+            "models",
+            "  lenet5  LeNet-5, ReLU and max",
+            "          pooling",
+            "  a       b",
+        ]
 
 
 class TestRun:
@@ -367,12 +450,16 @@ class TestReading:
         assert_refused(tune_qat(name, "nowhere", *rest), 1, "nowhere does not exist", "--results")
         assert_refused(tune_qat(name, str(tmp_path), *rest), 1, f"{tmp_path} holds no record of a study")
 
-    @pytest.mark.slow
-    def test_query_takes_sql_and_names(self, tune_qat: Any, results: str) -> None:
+    def test_query_takes_sql(self, tune_qat: Any, results: str) -> None:
         sql = tune_qat("query", results, "SELECT study_id, optimizer FROM trials", "--format", "csv")
         assert (sql.code, sql.out) == (0, "study_id,optimizer\n2026,adam\n")
-        for name in analysis.queries():
-            assert tune_qat("query", results, name).code == 0
+
+    def test_query_shows_the_columns_that_are_named(self, tune_qat: Any, results: str) -> None:
+        asked = ("query", results, "SELECT study_id, optimizer, 1 AS one FROM trials", "--columns")
+        assert tune_qat(*asked, "one, optimizer", "--format", "csv").out == "one,optimizer\n1,adam\n"
+        assert tune_qat(*asked, "optimizer").out.split() == ["optimizer", "─────────", "adam", "1", "row"]
+        wrong = tune_qat(*asked, "optimiser")
+        assert_refused(wrong, 2, "no column 'optimiser'. Did you mean 'optimizer'?", "study_id, optimizer, one")
 
     def test_query_writes_files(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
         path = tmp_path / "answer.parquet"
@@ -397,6 +484,14 @@ class TestReading:
         done = tune_qat("query", results, remote, "here", counted, "--format", "csv")
         assert (done.code, done.out) == (0, "study_id,optimizer\n2026,adam\nhere,sgd\nremote,lion\n")
         assert "remote" in tune_qat("query", remote, results, "leaderboard").out
+
+    def test_ctrl_c_while_duckdb_answers_is_said_and_no_traceback(self, tune_qat: Any, results: str) -> None:
+        slow = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 3"
+        press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        done = tune_qat("query", results, slow)
+        press.join()
+        assert done.code == 4 and done.err == "error: stopped by Ctrl-C\n", done
 
     def test_query_says_which_study_is_in_two_results(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
         SmallStudy(tmp_path / "other", "2026").arm("adam")

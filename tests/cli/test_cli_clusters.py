@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.cli.typed import assert_refused
+from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.study_files import write
 from tune_qat.results.provenance import library_versions
 from tune_qat.tuning.cluster import findings, machine
@@ -96,9 +97,11 @@ class TestLaunch:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_cluster")
 class TestDoctor:
-    def test_a_healthy_machine(self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_healthy_machine(
+        self, tune_qat: Any, monkeypatch: pytest.MonkeyPatch, shared_cluster: SharedCluster
+    ) -> None:
+        monkeypatch.setattr("tune_qat.tuning.cluster.doctor.cluster", shared_cluster.connected)
         monkeypatch.setattr(machine, "compiler", lambda: "")  # tried for real in tests/tuning/cluster/test_clusters.py
         done = tune_qat("doctor", "quickstart", "--results", "results")
         lines = [re.split(r"\s{2,}", line, maxsplit=2) for line in done.out.splitlines()]
@@ -109,6 +112,7 @@ class TestDoctor:
         )
         assert not list(Path().rglob(".probe-*"))
 
+    @pytest.mark.usefixtures("own_cluster")  # which it starts itself
     def test_each_check_that_fails_says_what_to_do_and_the_others_go_on(
         self,
         tune_qat: Any,

@@ -15,7 +15,17 @@ class TestPlan:
         done = tune_qat("plan", "quickstart")
         assert (done.code, done.err) == (0, "")
         assert "study quickstart: espcn on photos" in done.out
+        assert done.out.endswith("\ndata: photos comes with a library\n")
         assert os.listdir() == []
+
+    def test_looks_whether_the_data_is_there(self, tune_qat: Any, tmp_path: Path) -> None:
+        missing = tune_qat("plan", "lenet5_mnist", "--data-dir", str(tmp_path))
+        assert missing.code == 0
+        assert "\ndata: MISSING. The data of dataset 'mnist' was not found" in missing.out
+        assert f"{tmp_path}/MNIST/raw" in missing.out and "How to get it" in missing.out
+        (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+        there = tune_qat("plan", "lenet5_mnist", "--data-dir", str(tmp_path)).out
+        assert there.endswith(f"\ndata: mnist is in {tmp_path}\n")
 
     def test_takes_overrides(self, tune_qat: Any, small: str) -> None:
         out = tune_qat("plan", small, "--trials", "2", "--set", 'space.optimizers=["lion"]', "--set", "seed=3").out
@@ -32,6 +42,8 @@ class TestPlan:
         [
             (("quickstrat",), ["No study 'quickstrat'", "Did you mean 'quickstart'?"]),
             (("x" * 300,), ["No study"]),
+            (("fashion",), ["Did you mean 'lsq_optimizers_fashion_2bit_1' or", "`tune-qat list studies`"]),
+            (("nosuch",), ["Begin with 'quickstart'."]),
             (("quickstart", "--set", "training.epoch=3"), ["training.epoch (from --set)", "Did you mean 'epochs'?"]),
             (("quickstart", "--set", "training"), ["--set takes key=value, such as space.learning_rate.low=1e-6"]),
             (("quickstart", "--set", "name=../x"), ["name (from --set): must be a plain file name"]),

@@ -8,9 +8,10 @@ import pytest
 from tests.helpers.records import SmallStudy, record_of
 from tests.helpers.studies import tiny_study
 from tests.helpers.study_files import write
-from tune_qat.cli.plan_text import describe, trial_epochs
+from tune_qat.cli.plan_text import describe
 from tune_qat.config import UsageError
 from tune_qat.study import Study
+from tune_qat.study.cost import trial_epochs
 
 NOWHERE = Path("nowhere")
 
@@ -120,14 +121,18 @@ class TestMinutes:
 @pytest.mark.xdist_group("ended")
 def test_an_edited_study_is_told_what_is_recorded_and_what_does_not_fit_any_more(ended: tuple[Study, Path]) -> None:
     study, results = ended
-    assert describe(study, results).split("\n\n")[-1] == f"in {results}/: 17 recorded, 0 new"
+    assert (
+        describe(study, results).split("\n\n")[-1] == f"in {results}/: reuses 17 recorded, takes over nothing, runs 0"
+    )
     longer = study.model_copy(update={"training": study.training.model_copy(update={"epochs": 6})})
     assert describe(longer, results).split("\n\n")[-1].splitlines() == [
-        f"in {results}/: 1 recorded, 16 new",
+        f"in {results}/: reuses 1 recorded, takes over nothing, runs 16",
         "  16 recorded trials do not fit any more: training.epochs 3, now 6",
     ]
     other = study.model_copy(update={"name": "other"})
-    assert describe(other, results).split("\n\n")[-1] == f"in {results}/: 0 recorded, 5 taken over from tiny, 12 new"
+    said = f"in {results}/: reuses nothing, takes over 5 from tiny, runs 12"
+    assert describe(other, results).split("\n\n")[-1] == said
+    assert describe(other, NOWHERE).split("\n\n")[-1] == "in nowhere/: reuses nothing, takes over nothing, runs 17"
 
 
 def test_repeats_are_told_once_for_all_arms(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class TestSettings:
             (["schedule=step", "milestones=[3, 6]"], "milestones", (3.0, 6.0)),
             (["warmup_epochs=1"], "warmup_epochs", 1.0),
             (["bn_reestimation_batches=5"], "bn_reestimation_batches", 5),
+            (["calibration_batches=5"], "calibration_batches", 5),
             (["quantizer_lr_multiplier=0"], "quantizer_lr_multiplier", 0.0),
             (["weight_decay_factor=0.25"], "weight_decay_factor", 0.25),
             (["init_seed=7"], "init_seed", 7),
@@ -88,6 +89,8 @@ class TestSettings:
         assert (scheme.options, scheme.layer_bits) == ({"per_channel": True}, {"fc.1": (2, 2)}), "the last one counts"
         assert (scheme.ste, scheme.first_last_bits, scheme.activation_quantizer) == ("round_then_clip", 4, "pact")
         assert configured("scheme.layer_bits.conv1=[8, 4]").scheme.layer_bits == {"conv1": (8, 4)}
+        left = configured('scheme.float_layers=["fc.1"]', "scheme.attention=true").scheme
+        assert (left.float_layers, left.attention) == (("fc.1",), True)
 
     def test_an_optimizer_of_the_quantizers_has_its_documented_rate_and_options(self) -> None:
         settings = ("quantizer_optimizer.name=sgd", "quantizer_optimizer.options.weight_decay=0.1")
@@ -145,10 +148,11 @@ class TestSettings:
         train = commands.commands["train"]
         shown = {parameter.name for parameter in train.params if not parameter.hidden}
         for field in fields(TrialConfig):
-            if field.name == "worsening":  # makes the start of a study's control, and trains nothing
+            # One makes the start of a study's control, and trains nothing; the other is read from the code itself.
+            if field.name in ("worsening", "sources"):
                 continue
             assert field.name in shown or f"{field.name}=" in train.epilog or f"{field.name}." in train.epilog, field
-        assert len(shown) == 17
+        assert len(shown) == 20
 
 
 OLD = {

@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "decay": 0.2,
     "distillation": Distillation(temperature=2.0),
     "bn_reestimation_batches": 50,
+    "calibration_batches": 4,
     "freezing": Freezing(threshold_start=0.1, threshold_end=0.02),
     "dampening": Dampening(weight=0.1),
     "weight_decay_factor": 0.25,
@@ -62,6 +63,9 @@ OTHER: dict[str, Any] = {
     "init_seed": 1,
     "quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-5),
     "worsening": Worsening(scheme=Scheme(), within=0.001),
+    "sources": {"my_package": "0" * 64},
+    "model_options": {"depth": 4, "act_layer": "relu", "widths": [8, 16]},
+    "task": "my_package.tasks:Mine",
 }
 NEEDS: dict[str, dict[str, Any]] = {"milestones": {"schedule": "step"}, "decay": {"schedule": "step"}}
 """What another value of a field takes beside it."""
@@ -70,6 +74,8 @@ OTHER_SCHEME: dict[str, Any] = {
     "activation_quantizer": "pact",
     "options": {"per_channel": True},
     "layer_bits": {"conv1": (8, 4)},
+    "float_layers": ("fc3",),
+    "attention": True,
     "weight_bits": 3,
     "activation_bits": 3,
     "first_last_bits": 4,
@@ -224,6 +230,24 @@ class TestQuantizerOptimizer:
 
 
 class TestScheme:
+    def test_layers_in_floating_point_are_a_set_of_names_and_go_through_json(self) -> None:
+        one = replace(BASE, scheme=Scheme(float_layers=("b", "a", "b"), attention=True))
+        assert one.scheme.float_layers == ("a", "b")
+        assert TrialConfig.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+        assert not {"float_layers", "attention"} & BASE.identity()["scheme"].keys(), "records of before have neither"
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"float_layers": "fc3"}, "float_layers must be a list of names of layers, but got 'fc3'"),
+            ({"float_layers": ["a"], "layer_bits": {"a": (8, 8)}}, r"bits of its own \(layer_bits\), but got \['a'\]"),
+            ({"attention": 1}, "attention must be true or false, but got 1"),
+        ],
+    )
+    def test_refuses(self, values: dict[str, Any], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            Scheme(**values)
+
     def test_float_has_one_spelling(self) -> None:
         control = quantizers.scheme_of(
             quantizer="lsq", weight_bits=32, activation_bits=32, first_last_bits=8, ste="round_then_clip"

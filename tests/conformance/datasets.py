@@ -15,7 +15,7 @@ from tests.references import datasets as reference
 from tune_qat import data
 from tune_qat.data import residency
 from tune_qat.data.counter_rng import permutation
-from tune_qat.data.spec import CLASSIFICATION, ImagePairs, LabelledImages
+from tune_qat.data.spec import CLASSIFICATION, Arrays, ImagePairs, LabelledImages
 from tune_qat.data.task import Dataset, Task
 
 torch.set_num_threads(1)
@@ -77,6 +77,7 @@ class DatasetConformance:
             if isinstance(split, LabelledImages):
                 self._check_labelled(dataset, split)
             else:
+                assert isinstance(split, ImagePairs)
                 self._check_pairs(dataset, split)
 
     def _check_labelled(self, dataset: Dataset, split: LabelledImages) -> None:
@@ -191,6 +192,7 @@ class DatasetConformance:
             assert result.correct == correct and result.metric == correct / result.n
             assert result.top5 == (None if (dataset.model_input.classes or 0) < 10 else in_top5 / result.n)
         else:
+            assert isinstance(arrays, ImagePairs)
             loss, psnr = reference.evaluate_pairs(arrays, predict, dataset.options["scale"])
             assert result.metric == pytest.approx(psnr, abs=1e-4)  # dB; float32 errors of about 1e-7 relative
             assert result.correct is None and result.top5 is None
@@ -208,6 +210,7 @@ class DatasetConformance:
             assert result.metric == np.mean(arrays.labels == counts.argmax())
             loss = -np.mean(np.log(counts / counts.sum())[arrays.labels])
         else:
+            assert isinstance(arrays, ImagePairs)
             grey = reference.pairs(dataset, "train").high.mean() / 255
             planes = [(low, np.full(high.shape, grey), high / 255) for low, high in reference.images_of(arrays)]
             psnr = np.mean([reference.psnr(flat, high, dataset.options["scale"]) for _, flat, high in planes])
@@ -248,21 +251,22 @@ class DatasetConformance:
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def _arrays(split: LabelledImages | ImagePairs) -> dict[str, np.ndarray]:
+def _arrays(split: LabelledImages | Arrays | ImagePairs) -> dict[str, np.ndarray]:
     """By name, wherever they are kept."""
     return {field.name: getattr(split, field.name) for field in fields(split)}
 
 
-def _read_only(split: LabelledImages | ImagePairs) -> LabelledImages | ImagePairs:
+def _read_only(split: LabelledImages | Arrays | ImagePairs) -> LabelledImages | Arrays | ImagePairs:
     views = {key: array.view() for key, array in _arrays(split).items()}
     for view in views.values():
         view.flags.writeable = False
     return ImagePairs(**views) if isinstance(split, ImagePairs) else LabelledImages(**views)
 
 
-def _samples(split: LabelledImages | ImagePairs) -> list[bytes]:
+def _samples(split: LabelledImages | Arrays | ImagePairs) -> list[bytes]:
     if isinstance(split, LabelledImages):
         return [image.tobytes() for image in split.images]
+    assert isinstance(split, ImagePairs)
     return [high.tobytes() for _, high in reference.images_of(split)]
 
 

@@ -17,7 +17,9 @@ from tune_qat import models
 from tune_qat.config import Scheme, UsageError
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, ModelInput
 from tune_qat.quantization.layer import EXACT_LIMIT, QuantizedLayer
-from tune_qat.quantization.model import calibrate, constrain, constraints, layer_results, quantize, quantized_layers
+from tune_qat.quantization.layer_rows import layer_results
+from tune_qat.quantization.model import calibrate, constrain, constraints, quantize, quantized_layers
+from tune_qat.quantization.order import LAYERS
 from tune_qat.training.parameter_groups import parameter_groups
 
 BATCH = 2
@@ -33,10 +35,10 @@ def pairs(channels: int, scale: int) -> ModelInput:
     return ModelInput(task=SUPER_RESOLUTION, channels=channels, height=None, width=None, classes=None, scale=scale)
 
 
-class ModelConformance:
+class ModelSizeConformance:
     """Subclasses name the model, its smallest input, its published sizes and what does not fit it.
 
-    A class builds its model once, and quantizes it once for each scheme; what a test does to it is undone.
+    All that is needed of a network whose code is that of another one, more often or wider. Without memory for weights.
     """
 
     name: ClassVar[str]
@@ -47,12 +49,75 @@ class ModelConformance:
     """First and last layer in execution order, by name."""
     gates: ClassVar[int] = 0
     """Squeeze-excite gates, of two layers each."""
+    does_not_fit: ClassVar[list[tuple[ModelInput, str]]] = []
+    """Inputs, and what the error says; a model that takes any image from some size on needs none."""
+
+    @classmethod
+    def batch(cls, count: int = BATCH, seed: int = 0) -> torch.Tensor:
+        size = (cls.smallest.height or 9, cls.smallest.width or 7)
+        shape = (count, cls.smallest.channels, *size)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    @classmethod
+    def output_shape(cls, count: int) -> tuple[int | None, ...]:
+        given, scale = cls.smallest, cls.smallest.scale or 0
+        classes = given.task == CLASSIFICATION
+        return (count, given.classes) if classes else (count, given.channels, 9 * scale, 7 * scale)
+
+    def test_describes_itself(self) -> None:
+        spec = models.get_spec(self.name)
+        assert spec.name == self.name and spec.task == self.smallest.task and spec.summary and spec.source
+
+    def test_has_the_published_size(self) -> None:
+        for model_input, expected in self.parameters:
+            with torch.device("meta"):
+                model = models.build(self.name, model_input, 0)
+            assert sum(parameter.numel() for parameter in model.parameters()) == expected
+        summary = models.get_spec(self.name).summary
+        assert "parameters" not in summary or f"({self.parameters[0][1]:,} parameters" in summary
+
+    def test_runs_from_its_first_layer_to_its_last(self) -> None:
+        with torch.device("meta"):
+            model = models.build(self.name, self.smallest, 0)
+            example = self.batch(1).to("meta")
+            calls: list[str] = []
+            for name, module in model.named_modules():
+                if isinstance(module, LAYERS):
+                    module.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
+            output = model.eval()(example)
+        assert [calls[0], calls[-1]] == self.layers
+        assert output.shape == self.output_shape(1)
+
+    def test_smaller_images_are_enlarged(self) -> None:
+        smallest = models.get_spec(self.name).smallest
+        if not smallest:
+            pytest.skip("takes any size, or some sizes alone")
+        small = replace(self.smallest, height=smallest - 1)
+        with torch.device("meta"):  # neither weights nor a pass are needed to see what the network is given
+            model = models.build(self.name, small, 0).eval()
+            seen: list[torch.Size] = []
+            model.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))  # type: ignore[union-attr]
+            output = model(torch.zeros((2, small.channels, smallest - 1, smallest)))
+        assert seen == [(2, small.channels, smallest, smallest)] and output.shape == (2, small.classes)
+
+    def test_refuses_input_that_does_not_fit(self) -> None:
+        given, smallest = self.smallest, models.get_spec(self.name).smallest
+        other = pairs(given.channels, 3) if given.task == CLASSIFICATION else images(given.channels, 28, 10)
+        wrong = [(other, f"'{self.name}' is made for .*, but the input is for"), *self.does_not_fit]
+        if smallest:
+            assert given.height == given.width == smallest
+        for model_input, message in wrong:
+            with pytest.raises(UsageError, match=message):
+                models.build(self.name, model_input, 0)
+
+
+class ModelConformance(ModelSizeConformance):
+    """A class builds its model once, and quantizes it once for each scheme; what a test does to it is undone."""
+
     large: ClassVar[bool] = False
     slow: ClassVar[bool] = False
     """Whether all of its tests are left out with -m 'not slow': they take more than four seconds, another of its kind
     is left in, and its layers are those of that one, more often or wider."""
-    does_not_fit: ClassVar[list[tuple[ModelInput, str]]] = []
-    """Inputs, and what the error says; a model that takes any image from some size on needs none."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -84,34 +149,11 @@ class ModelConformance:
         yield quantized.model
         quantized.restore()
 
-    @classmethod
-    def batch(cls, count: int = BATCH, seed: int = 0) -> torch.Tensor:
-        size = (cls.smallest.height or 9, cls.smallest.width or 7)
-        shape = (count, cls.smallest.channels, *size)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-    def test_describes_itself(self) -> None:
-        spec = models.get_spec(self.name)
-        assert spec.name == self.name and spec.task == self.smallest.task and spec.summary and spec.source
-
-    def test_has_the_published_size(self) -> None:
-        for model_input, expected in self.parameters:
-            with torch.device("meta"):
-                model = models.build(self.name, model_input, 0)
-            assert sum(parameter.numel() for parameter in model.parameters()) == expected
-        summary = models.get_spec(self.name).summary
-        assert "parameters" not in summary or f"({self.parameters[0][1]:,} parameters" in summary
-
     def test_output_has_the_shape_of_the_task(self, built: nn.Module, model: nn.Module) -> None:
-        given, x = self.smallest, self.batch()
         for network in (built, model):
             with torch.no_grad():
-                output = network.eval()(x)
-            if given.task == CLASSIFICATION:
-                assert output.shape == (BATCH, given.classes)
-            else:
-                scale = given.scale or 0
-                assert output.shape == (BATCH, given.channels, 9 * scale, 7 * scale)
+                output = network.eval()(self.batch())
+            assert output.shape == self.output_shape(BATCH)
 
     def test_weights_follow_from_the_seed_alone(self, built: nn.Module) -> None:
         torch.manual_seed(11)
@@ -123,28 +165,6 @@ class ModelConformance:
         assert all(torch.equal(first[name], again[name]) for name in first)
         other = models.build(self.name, self.smallest, 1).state_dict()
         assert any(not torch.equal(first[name], other[name]) for name in first)
-
-    def test_smaller_images_are_enlarged(self) -> None:
-        smallest = models.get_spec(self.name).smallest
-        if not smallest:
-            pytest.skip("takes any size, or some sizes alone")
-        small = replace(self.smallest, height=smallest - 1)
-        with torch.device("meta"):  # neither weights nor a pass are needed to see what the network is given
-            model = models.build(self.name, small, 0).eval()
-            seen: list[torch.Size] = []
-            model.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))  # type: ignore[union-attr]
-            output = model(torch.zeros((2, small.channels, smallest - 1, smallest)))
-        assert seen == [(2, small.channels, smallest, smallest)] and output.shape == (2, small.classes)
-
-    def test_refuses_input_that_does_not_fit(self) -> None:
-        given, smallest = self.smallest, models.get_spec(self.name).smallest
-        other = pairs(given.channels, 3) if given.task == CLASSIFICATION else images(given.channels, 28, 10)
-        wrong = [(other, f"'{self.name}' is made for .*, but the input is for"), *self.does_not_fit]
-        if smallest:
-            assert given.height == given.width == smallest
-        for model_input, message in wrong:
-            with pytest.raises(UsageError, match=message):
-                models.build(self.name, model_input, 0)
 
     def test_both_operands_of_every_layer_are_integers_in_range(
         self, model: nn.Module, scheme: Scheme, monkeypatch: pytest.MonkeyPatch
@@ -190,12 +210,11 @@ class ModelConformance:
         together = _outputs(model, promised, x)
         torch.set_num_threads(2)
         try:
-            first = _outputs(model, promised, x[:1])
+            alone = _outputs(model, promised, x[1:])
         finally:
             torch.set_num_threads(1)
-        second = _outputs(model, promised, x[1:])
-        for one, other, expected in zip(first, second, together, strict=True):
-            assert torch.equal(torch.cat([one, other]), expected)
+        for one, expected in zip(alone, together, strict=True):
+            assert torch.equal(one, expected[1:])
 
     def test_calibrating_leaves_buffers_and_weights_alone(self, built: nn.Module, quantized: "_Quantized") -> None:
         state = {name.replace(".layer.", "."): value for name, value in quantized.calibrated_state.items()}

@@ -180,7 +180,9 @@ class OptimizerConformance:
     def test_comes_down_a_convex_bowl(self) -> None:
         # Three, for the first and the last weight of a model may be treated apart.
         points = [nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]])) for _ in range(3)]
-        groups = ParameterGroups(weights=points, others=[], quantizer=[], decayed_quantizer=[], last_weight=None)
+        groups = ParameterGroups(
+            weights=points, others=[], quantizer=[], decayed_quantizer=[], last_weight=None, transposed={}
+        )
         optimizer, clip = build_optimizer(self.config(self.bowl_rate), groups)
         losses = []
         for _ in range(200):

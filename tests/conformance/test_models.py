@@ -1,6 +1,13 @@
 """Every model of the table against `ModelConformance`. Sizes are those that the specification's libraries give."""
 
-from tests.conformance.models import LargeModelConformance, ModelAtTwoBitsConformance, ModelConformance, images, pairs
+from tests.conformance.models import (
+    LargeModelConformance,
+    ModelAtTwoBitsConformance,
+    ModelConformance,
+    ModelSizeConformance,
+    images,
+    pairs,
+)
 from tune_qat.models import MODELS
 
 
@@ -45,7 +52,7 @@ class TestResnet18(ModelConformance):
     layers = ["conv1", "fc"]
 
 
-class TestResnet34(LargeModelConformance):
+class TestResnet34(ModelSizeConformance):
     name = "resnet34"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 21_797_672)]
@@ -59,20 +66,18 @@ class TestResnet50(LargeModelConformance):
     layers = ["conv1", "fc"]
 
 
-class TestResnet101(LargeModelConformance):
+class TestResnet101(ModelSizeConformance):
     name = "resnet101"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_549_160)]
     layers = ["conv1", "fc"]
-    slow = True
 
 
-class TestResnet152(LargeModelConformance):
+class TestResnet152(ModelSizeConformance):
     name = "resnet152"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_192_808)]
     layers = ["conv1", "fc"]
-    slow = True
 
 
 class TestPreresnet18(LargeModelConformance):
@@ -82,7 +87,7 @@ class TestPreresnet18(LargeModelConformance):
     layers = ["features.init_block.conv", "output"]
 
 
-class TestPreresnet34(LargeModelConformance):
+class TestPreresnet34(ModelSizeConformance):
     name = "preresnet34"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 21_796_008)]
@@ -96,20 +101,18 @@ class TestPreresnet50(LargeModelConformance):
     layers = ["features.init_block.conv", "output"]
 
 
-class TestPreresnet101(LargeModelConformance):
+class TestPreresnet101(ModelSizeConformance):
     name = "preresnet101"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 44_541_608)]
     layers = ["features.init_block.conv", "output"]
-    slow = True
 
 
-class TestPreresnet152(LargeModelConformance):
+class TestPreresnet152(ModelSizeConformance):
     name = "preresnet152"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 60_185_256)]
     layers = ["features.init_block.conv", "output"]
-    slow = True
 
 
 class TestResnet18Xnor(LargeModelConformance):
@@ -149,20 +152,19 @@ class TestResnet50Xnor(ModelConformance):
     layers = ["features.init_block", "output"]
 
 
-class TestVgg16(LargeModelConformance):
+class TestVgg16(ModelSizeConformance):
     name = "vgg16"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_357_544), (images(1, 32, 10), 138_357_544 - 990 * 4_097 - 2 * 576)]
     layers = ["features.0", "classifier.6"]
-    slow = True
 
 
-class TestVgg16Bn(LargeModelConformance):
+class TestVgg16Bn(ModelSizeConformance):
+    # Its features are those of vgg16_cifar, its classifier is AlexNet's.
     name = "vgg16_bn"
     smallest = images(3, 32, 10)
     parameters = [(images(3, 224, 1000), 138_365_992)]
     layers = ["features.0", "classifier.6"]
-    slow = True
 
 
 class TestVgg16Cifar(ModelConformance):
@@ -187,13 +189,13 @@ class TestAlexnet(LargeModelConformance):
     layers = ["features.0", "classifier.6"]
 
 
-class TestAlexnetBn(LargeModelConformance):
+class TestAlexnetBn(ModelSizeConformance):
+    # Its layers are those of alexnet_xnor, in another order.
     name = "alexnet_bn"
     smallest = images(3, 63, 10)
     # Two for each of 64 + 192 + 384 + 256 + 256 channels and of twice 4,096 features.
     parameters = [(images(3, 224, 1000), 61_100_840 + 2 * (1_152 + 8_192))]
     layers = ["features.0", "classifier.6"]
-    slow = True
 
 
 class TestAlexnetXnor(LargeModelConformance):
@@ -258,6 +260,6 @@ class TestMixnetS(ModelConformance):
 
 
 def test_every_model_has_its_conformance_class() -> None:
-    kinds = (ModelConformance, LargeModelConformance, ModelAtTwoBitsConformance)
+    kinds = (ModelSizeConformance, ModelConformance, LargeModelConformance, ModelAtTwoBitsConformance)
     classes = {each for kind in kinds for each in kind.__subclasses__()}
     assert {each.name for each in classes - set(kinds)} == set(MODELS)

@@ -10,15 +10,15 @@ from torchmetrics.functional.classification import multiclass_accuracy
 
 from tests.references import datasets as reference
 from tune_qat import data
-from tune_qat.data import DATASETS
-from tune_qat.data.classification import EVALUATION_BATCH, Classification
+from tune_qat.data.classification import Classification
 from tune_qat.data.spec import CLASSIFICATION, LabelledImages, ModelInput
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import FEW_IMAGES, Dataset
 
 torch.set_num_threads(1)
 
 
-def dataset(*, classes: int = 12, n: int = 2 * EVALUATION_BATCH + 17, **options: Any) -> Dataset:
+def dataset(*, classes: int = 12, n: int = 2 * Classification.evaluation_batch + 17, **options: Any) -> Dataset:
     """Random images; the evaluated splits need more than one chunk."""
     rng = np.random.default_rng(0)
 

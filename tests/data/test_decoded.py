@@ -216,7 +216,7 @@ def test_training_pixels_are_mapped_not_copied(folder: Path) -> None:
     dataset = load(folder)
     task, split = dataset.task(), dataset.splits["train"]
     assert isinstance(task, Classification) and isinstance(split, MappedImages)
-    assert task._split("train").images.data_ptr() == split.images.ctypes.data
+    assert task._split("train").inputs.data_ptr() == split.images.ctypes.data
     with open("/proc/self/maps") as maps:
         assert str(split.file.path) in maps.read()
 

@@ -9,9 +9,9 @@ from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tests.references import datasets as reference
-from tune_qat.data import DATASETS
 from tune_qat.data.spec import SUPER_RESOLUTION, ImagePairs, ModelInput
 from tune_qat.data.super_resolution import SuperResolution
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import Dataset
 
 torch.set_num_threads(1)

@@ -23,8 +23,8 @@ from tune_qat.export.command import export
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.training import workload
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint, weights_sha256
+from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.run import run
-from tune_qat.tuning.session import Outcome
 
 ray = pytest.mark.xdist_group("export")  # one study for the file
 
@@ -61,7 +61,7 @@ def test_the_best_model_has_the_test_score_of_its_record(finished: tuple[Path, O
     assert (about["mean"], about["deviation"]) == task.normalisation
     assert f"retrain trial {row.trial_key}: adam, 4/4 bits, seed {row.seed}" in said
     assert f"{output.stat().st_size:,} bytes" in said and f"{4 * 61_706:,} bytes" in said
-    assert [line.split()[0] for line in said.splitlines() if "  " in line] == [
+    assert [line.split()[0] for line in said.splitlines() if "  " in line and "─" not in line] == [
         "layer", "conv1", "conv2", "fc1", "fc2", "fc3",
     ]  # fmt: skip
     # A second time is fine, and leaves nothing beside the file.
@@ -90,7 +90,8 @@ def test_the_last_screen_prints_the_command(finished: tuple[Path, Outcome]) -> N
     results, outcome = finished
     key = analysis.frame(results, "best_trial")["trial_key"].iloc[0]
     screen = ending(tiny_study(), outcome, results=results, again="tune-qat run tiny.toml")
-    assert f"tune-qat export {results} {key} -o model.onnx    (best on validation data: adam at 4/4 bits)" in screen
+    command = f"tune-qat export {results} {key} -o model.onnx"
+    assert f"\nthe best model on validation data, Adam at 4/4 bits:\n  {command}\n" in screen
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 from tests.export.nets import CASES, images, trained
 from tests.quantizers.comparison import case
 from tune_qat.export.state_file import FORMAT, pack, save_state, unpack
-from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.model import products, quantized_layers
 from tune_qat.quantizers.codes import Codes
 from tune_qat.training.checkpoints import load_checkpoint
 
@@ -58,6 +58,10 @@ def rebuilt(model: torch.nn.Module, state: Mapping[str, Any]) -> torch.nn.Module
         assert (layer.layer.bias is None) == (stored["bias"] is None)
         if layer.layer.bias is not None:
             layer.layer.bias.data.copy_(stored["bias"])
+    for one in products(copied):
+        left, right = (state["products"][one.name][role] for role in one.roles)
+        one.left_quantizer = FromState(left, one.left_quantizer)  # type: ignore[assignment, arg-type]
+        one.right_quantizer = FromState(right, one.right_quantizer)  # type: ignore[assignment, arg-type]
     return copied
 
 

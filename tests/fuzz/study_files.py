@@ -30,6 +30,7 @@ TRIAL_KEYS = (
     *("scheme.weight_bits", "scheme.x", "quantizer_optimizer.name", "quantizer_optimizer", "freezing.threshold_start"),
     *("dampening.weight", "distillation", "distillation.weight", "init_seed", "optimizer", "model", "learning_rate"),
     *("batch_size", "epochs", "scheme.quantizer", "optimizer_options", "bn_reestimation_batches"),
+    *("calibration_batches", "scheme.options.range"),
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.fuzz import import_rows, record_bytes, study_files
 from tests.fuzz.loop import Case, faults
 
-CASES = {"study files": (study_files.case, 150), "records": (record_bytes.case, 12), "imports": (import_rows.case, 12)}
+CASES = {"study files": (study_files.case, 150), "records": (record_bytes.case, 6), "imports": (import_rows.case, 6)}
 
 
 @pytest.mark.slow

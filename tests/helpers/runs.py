@@ -46,9 +46,9 @@ def command(space: Path, results: object, *more: str, kind: str | None = None) -
     return [sys.executable, "-m", *module, "run", str(space), *options, *more]
 
 
-def begun(space: Path, results: object, *more: str) -> subprocess.Popen[str]:
+def begun(space: Path, results: object, *more: str, kind: str | None = None) -> subprocess.Popen[str]:
     """A run that goes on while the test does something to it."""
-    typed = command(space, results, *more)
+    typed = command(space, results, *more, kind=kind)
     return subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,7 +1,7 @@
 """One Ray cluster for the studies of a test process: most tests need that a study runs, and not that Ray starts."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -40,10 +40,10 @@ class SharedCluster:
         self._forks = ExitStack()
 
     @contextmanager
-    def connected(self, address: str) -> Iterator[None]:
+    def connected(self, address: str, modules: Sequence[Path] = ()) -> Iterator[None]:
         """In place of `cluster`, which starts one for each run."""
         if address != "local":
-            with cluster(address):
+            with cluster(address, modules):
                 yield
             return
         if self._started is None:

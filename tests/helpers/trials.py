@@ -24,12 +24,19 @@ FLOAT = Scheme.floating_point()
 
 
 @cache
-def loaded(model: str, dataset: str, options: tuple[tuple[str, Any], ...]) -> Workload:
-    return workload.load(model, dataset, options=dict(options))
+def loaded(
+    model: str,
+    dataset: str,
+    options: tuple[tuple[str, Any], ...],
+    of_model: tuple[tuple[str, Any], ...] = (),
+    task: str = "",
+) -> Workload:
+    return workload.load(model, dataset, options=dict(options), model_options=dict(of_model), task=task)
 
 
 def work_of(config: TrialConfig) -> Workload:
-    return loaded(config.model, config.dataset, tuple(config.dataset_options.items()))
+    of_data, of_model = tuple(config.dataset_options.items()), tuple(config.model_options.items())
+    return loaded(config.model, config.dataset, of_data, of_model, config.task)
 
 
 def tiny_trial(**changes: Any) -> TrialConfig:

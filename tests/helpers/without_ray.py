@@ -15,6 +15,7 @@ from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources
+from tune_qat.tuning.own_code import code_of
 from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.ray_report import unpack
 from tune_qat.tuning.run import _session
@@ -39,6 +40,7 @@ def run_here(
     watch: Watch = lambda plan, report: None,
     retry_errors: bool = False,
     said: list[str] | None = None,
+    accept_changed_code: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Run a study to its end; the keys of the trials that were trained, in order, and what was said.
 
@@ -46,12 +48,17 @@ def run_here(
     """
     said = [] if said is None else said
     wanted = study.workload
-    works = DataDraws.of_study(study, lambda options: loaded(wanted.model, wanted.dataset, tuple(options.items())))
+    of_model = tuple(wanted.model_options.items())
+    works = DataDraws.of_study(
+        study, lambda options: loaded(wanted.model, wanted.dataset, tuple(options.items()), of_model, wanted.task)
+    )
     patience = patience or Patience(results, 0.0)
     patience.say = said.append
     if isinstance(results, Path):
         results.mkdir(parents=True, exist_ok=True)
-    with _session(study, works, budget, Meter(), patience, retry_errors) as session:
+    code = code_of(study, sent=False)
+    options: dict[str, Any] = {"accept_changed_code": accept_changed_code}
+    with _session(study, works, budget, Meter(), patience, retry_errors, code, **options) as session:
         trained = [] if session.complete else _work_off(session, watch)
     return trained, said
 

@@ -62,7 +62,12 @@ def ends_of_steps(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     weights = [nn.Parameter(drawn(6, 4)) for _ in range(3)]
     others, steps = [nn.Parameter(drawn(6))], nn.Parameter(drawn(6).abs().reshape(shape))
     groups = ParameterGroups(
-        weights=weights, others=others, quantizer=[steps], decayed_quantizer=[], last_weight=weights[-1]
+        weights=weights,
+        others=others,
+        quantizer=[steps],
+        decayed_quantizer=[],
+        last_weight=weights[-1],
+        transposed={},
     )
     config = tiny_trial(optimizer=name, learning_rate=get_spec(name).default_learning_rate)
     optimizer, clip = build_optimizer(config, groups)

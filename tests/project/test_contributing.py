@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.project.pages import ROOT, blocks_of, text_of
+
 KINDS = {"optimizer": "OPTIMIZERS", "quantizer": "QUANTIZERS", "model": "MODELS", "dataset": "DATASETS"}
 """What is added, and the table it goes into."""
 RUNNER = """
@@ -26,10 +27,11 @@ def added(name, source):
 
 def blocks(kind: str) -> list[str]:
     """File, line and subclass of an example."""
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = re.search(rf"### An? {kind}\n(.*?)\n##", page, re.DOTALL)
-    assert section is not None
-    return re.findall(r"```python\n(.*?)```", section[1], re.DOTALL)
+    whole = text_of(ROOT / "CONTRIBUTING.md")
+    heading = re.search(rf"^### An? {kind}$", whole, re.MULTILINE)
+    assert heading is not None
+    line = whole.count("\n", 0, heading.start())
+    return [block.text for block in blocks_of(ROOT / "CONTRIBUTING.md") if block.line > line][:3]
 
 
 def first_comment(block: str) -> str:

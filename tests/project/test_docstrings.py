@@ -9,13 +9,14 @@ ROOT = Path(__file__).parents[2]
 NAMES_NOTHING = {"As", "By", "For", "Of", "Such", "That", "Those", "What", "Which"}
 VERBS = set(
     """
-    Add Answer Append Apply Ask Bring Build Call Check Choose Claim Clip Close Collect Compare Compute Connect
-    Constrain Convert Copy Count Cut Declare Decode Draw Drop End Escape Evaluate Export Fill Find Finish Fit Follow
-    Format Free Freeze Give Go Guess Handle Hash Hold Import Initialise Join Keep Leave Let Limit List Load Look
-    Make Map Mark Measure Merge Move Name Note Open Pack Parse Pass Pick Plan Print Probe Propose Put Quantize Raise
-    Rank Read Record Refuse Release Remove Replace Replay Report Reset Resolve Resume Return Rewrite Round Run Save
-    Say Scale Search Seed Send Serve Set Shade Show Sort Split Start Stop Store Subtract Summarise Take Tell Test
-    Train Translate Try Turn Update Use Wait Walk Warn Watch Write Yield
+    Add Answer Append Apply Ask Begin Bring Build Call Check Choose Claim Clip Close Collect Compare Compute
+    Connect Constrain Convert Copy Count Cut Declare Decode Download Draw Drop End Escape Evaluate Export Fetch
+    Fill Find Finish Fit Flush Follow Format Free Freeze Give Go Guess Handle Hash Hold Import Initialise Join
+    Keep Leave Let Limit List Load Lock Look Make Map Mark Measure Merge Move Name Note Open Pack Parse Pass
+    Pick Plan Print Probe Propose Put Quantize Raise Rank Read Record Refuse Release Remove Replace Replay
+    Report Reset Resolve Resume Return Rewrite Round Run Save Say Scale Search Seed Send Serve Set Shade Show
+    Sort Split Start Stop Store Subtract Summarise Take Tell Test Train Translate Try Turn Unpack Update Use
+    Wait Walk Warn Watch Write Yield
 """.split()
 )
 """First words of functions; a further verb in the imperative is added here."""

@@ -27,11 +27,12 @@ ALLOWED: dict[str, set[str]] = {
     "quantization": {"config", "quantizers"},
     "training": {"config", "storage", "quantizers", "optimizers", "models", "data", "quantization"},
     # One study, its record, and what runs it.
-    "study": {"config", "quantizers", "optimizers", "models", "data", "search_spaces"},
+    "study": {"config", "text", "quantizers", "optimizers", "models", "data", "search_spaces"},
     "results": {"config", "storage"},
-    "tuning": {"config", "storage", "data", "quantization", "training", "study", "results"},
+    "trackers": {"config", "storage", "results"},
+    "tuning": {"config", "storage", "text", "data", "quantization", "training", "study", "results", "trackers"},
     # Questions.
-    "analysis": {"config", "storage", "results"},
+    "analysis": {"config", "storage", "text", "results"},
     # One package for each further command.
     "export": {"config", "storage", "text", "quantizers", "models", "data", "quantization", "training"}
     | {"results", "analysis"},
@@ -45,15 +46,20 @@ ALLOWED: dict[str, set[str]] = {
 """What each part may import of the others; a part is a package of `tune_qat`, or `analysis`, or `search_spaces`."""
 OUTERMOST = {"cli", "__main__"}
 MAY_IMPORT_ANYTHING = {*OUTERMOST, "__init__"}
-ENGINES = {"ray": {"tuning", "simulate.loop"}, "optuna": {"tuning", "importing", "analysis.stats.importance"}}
-"""And the parts or modules that import them: what runs studies; of Optuna, what reads its storages, and what asks it
-which hyperparameter mattered."""
+ENGINES = {
+    "ray": {"tuning", "simulate.loop"},
+    "optuna": {"tuning", "importing", "analysis.stats.importance", "trackers"},
+    "tensorboard": {"trackers"},
+    "wandb": {"trackers"},
+}
+"""And the parts or modules that import them: what runs studies; of Optuna, what reads its storages, what writes them,
+and what asks it which hyperparameter mattered; trackers, what exports to them."""
 WITHOUT_TORCH = {
     *("config", "storage", "text", "study", "results", "analysis", "search_spaces"),
-    *("importing", "launch", "simulate", "widen", "cli", "__init__", "__main__"),
+    *("importing", "launch", "simulate", "trackers", "widen", "cli", "__init__", "__main__"),
 }
 """Checked before, or read after, training: they never import torch, in a function neither."""
-MOST_DOORS = 20
+MOST_DOORS = 21
 
 
 def module_name(path: Path) -> str:
@@ -201,14 +207,14 @@ def test_the_root_has_few_doors() -> None:
     assert len(doors) <= MOST_DOORS, f"{len(doors)} doors at the root of tune_qat; {sorted(doors)}"
 
 
-HEAVY = ("torch", "torchvision", "ray", "optuna")
+HEAVY = ("torch", "torchvision", "ray", "optuna", "tensorboard", "wandb")
 LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "timm", "pytorchcv")
 
 
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import tune_qat.cli", (*LATE, "numpy", "pydantic")),
+        ("import tune_qat.cli, analysis", (*LATE, "numpy", "pydantic")),
         (
             "import sys, tune_qat.cli; sys.argv = ['tune-qat', '--help']; tune_qat.cli.main()",
             (*LATE, "numpy", "pydantic"),
@@ -225,7 +231,8 @@ LATE = (*HEAVY, "pandas", "duckdb", "pyarrow", "scipy", "sklearn", "skimage", "t
         ("import tune_qat.results.reader, tune_qat.results.writer", HEAVY),
         (
             "import tune_qat.training.loop, tune_qat.training.workload",
-            ("ray", "optuna", "pydantic", "duckdb", "pyarrow", "pytorch_optimizer", "schedulefree", "prodigyopt"),
+            ("ray", "optuna", "pydantic", "duckdb", "pyarrow", "pytorch_optimizer", "schedulefree", "prodigyopt")
+            + ("tensorboard", "wandb"),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -239,3 +246,14 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str, absent: tuple[
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
     )
     assert done.stderr.splitlines()[-1] == "found", f"{code} imports what only a later step needs"
+
+
+@pytest.mark.parametrize(("package", "most"), [("tune_qat", 200), ("analysis", 220)])
+def test_a_package_is_imported_with_few_modules(package: str, most: int) -> None:
+    """Seconds depend on the machine: `python -m benchmarks.imports` measures them."""
+    code = f"import sys, {package}; print(len(sys.modules), set({LATE!r}) & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    )
+    number, late = done.stdout.split(maxsplit=1)
+    assert 50 < int(number) <= most and late.strip() == "set()", done.stdout

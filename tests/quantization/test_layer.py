@@ -15,17 +15,25 @@ from tests.helpers.narrow import lsq
 from tests.references import lsq as reference
 from tune_qat.config import STE_VARIANTS, UsageError
 from tune_qat.quantization.layer import EXACT_LIMIT, QuantizedLayer
+from tune_qat.quantization.layer_ops import Layer, fan_in
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 from tune_qat.quantizers.lsq import LSQ
-
-Layer = nn.Conv2d | nn.Linear
 
 LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), (5, 3, 6, 7)),
     "strided": (lambda: nn.Conv2d(3, 4, 3, stride=2, padding=(2, 1), bias=False), (5, 3, 7, 8)),
     "dilated": (lambda: nn.Conv2d(3, 4, 3, dilation=2, padding="same"), (5, 3, 6, 7)),
     "grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), (5, 4, 6, 7)),
+    "signal": (lambda: nn.Conv1d(3, 4, 3, stride=2, padding=1), (5, 3, 9)),
+    "grouped signal": (lambda: nn.Conv1d(4, 6, 3, padding="same", dilation=2, groups=2, bias=False), (5, 4, 9)),
+    "volume": (lambda: nn.Conv3d(2, 4, (2, 3, 3), stride=(1, 2, 1), padding=1), (3, 2, 4, 5, 6)),
+    "depthwise volume": (lambda: nn.Conv3d(3, 3, 2, groups=3, bias=False), (3, 3, 3, 4, 3)),
+    "transposed": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), (5, 3, 4, 5)),
+    "grouped transposed": (
+        lambda: nn.ConvTranspose2d(4, 6, (3, 2), stride=(2, 1), dilation=(1, 2), groups=2, bias=False),
+        (5, 4, 4, 5),
+    ),
     "linear": (lambda: nn.Linear(20, 6), (5, 20)),
     "linear without bias": (lambda: nn.Linear(20, 6, bias=False), (5, 20)),
     "linear over tokens": (lambda: nn.Linear(20, 6), (5, 3, 20)),
@@ -62,8 +70,9 @@ def check(quantized: QuantizedLayer, value: torch.Tensor, upstream: torch.Tensor
     layer, x = quantized.layer, value.clone().requires_grad_()
     wanted = [x, *quantized.parameters()]
     output = quantized(x)
+    weight = dequantized(reference.rows(layer, layer.weight), quantized.weight_quantizer)
     expected = reference.dequantized_layer(
-        layer, dequantized(x, quantized.input_quantizer), dequantized(layer.weight, quantized.weight_quantizer)
+        layer, dequantized(x, quantized.input_quantizer), reference.from_rows(layer, weight)
     )
     # Double precision; sums of at most a few thousand terms of order 1, up to 255 times a step.
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
@@ -115,10 +124,11 @@ def test_a_step_for_each_output_channel(name: str, ste: str) -> None:
     layer, value, upstream = example(name, True)
     quantized = build(layer, 4, 4, ste).double()
     quantized.weight_quantizer = LSQ(
-        bits=4, kind="weight", name="layer", ste=ste, shape=layer.weight.shape, per_channel=True
+        bits=4, kind="weight", name="layer", ste=ste, shape=reference.rows(layer, layer.weight).shape, per_channel=True
     ).double()
     calibrate(quantized, value)
-    assert lsq(quantized.weight_quantizer).step.shape == (len(layer.weight), *(1,) * (layer.weight.dim() - 1))
+    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    assert lsq(quantized.weight_quantizer).step.shape == (outputs, *(1,) * (layer.weight.dim() - 1))
     check(quantized, value, upstream)
 
 
@@ -225,6 +235,17 @@ class TestExact:
         calibrate(quantized, torch.rand(1, 2 * channels, 3, 3))
         assert quantized.exact is expected
 
+    @pytest.mark.parametrize("dilation", [1, 2, 3])
+    @pytest.mark.parametrize("stride", [1, 2, 3, 4])
+    @pytest.mark.parametrize("size", [1, 2, 3, 4])
+    def test_fan_in_of_a_transposed_convolution_is_the_most_taps_that_meet(
+        self, size: int, stride: int, dilation: int
+    ) -> None:
+        layer = nn.ConvTranspose2d(6, 4, size, stride=stride, dilation=(dilation, 1), groups=2, bias=False)
+        nn.init.ones_(layer.weight)
+        with torch.no_grad():
+            assert fan_in(layer) == layer(torch.ones(1, 6, 12, 12)).max()
+
     def test_needs_both_operands(self) -> None:
         for weight_bits, input_bits in ((4, None), (None, 4)):
             quantized = build(nn.Linear(3, 2), weight_bits, input_bits)
@@ -259,7 +280,7 @@ class TestRefusals:
             return 2 * getattr(nn.Conv2d, method)(self, *values)
 
         kind = type("Doubled", (nn.Conv2d,), {method: doubled})
-        with pytest.raises(UsageError, match=r"'layer' is a Doubled; only Conv2d and Linear, subclasses"):
+        with pytest.raises(UsageError, match=r"'layer' is a Doubled; only Linear, Conv1d, .* subclasses"):
             build(kind(3, 4, 3), 4, 4)
 
     def test_a_linear_subclass_with_a_rule_of_its_own(self) -> None:

@@ -11,14 +11,15 @@ from tests.helpers.narrow import lsq
 from tests.quantization.test_layer import build, calibrate
 from tune_qat.quantization import layer as quantized_layer
 from tune_qat.quantization.layer import QuantizedLayer
-from tune_qat.quantization.layer_ops import can_operate_on_data, operate_on_data
+from tune_qat.quantization.layer_ops import Layer, can_operate_on_data, operate_on_data
 
-Layer = nn.Conv2d | nn.Linear
 ON_DATA: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "conv": (lambda: nn.Conv2d(3, 4, 3, padding=1), (5, 3, 6, 7)),
     "one channel": (lambda: nn.Conv2d(1, 4, 5, padding=2, bias=False), (5, 1, 8, 8)),
     "strided": (lambda: nn.Conv2d(3, 4, 3, stride=2, padding=(2, 1)), (5, 3, 7, 8)),
     "dilated": (lambda: nn.Conv2d(3, 4, 3, dilation=2), (5, 3, 8, 7)),
+    "signal": (lambda: nn.Conv1d(2, 4, 3, stride=2, padding=1), (5, 2, 9)),
+    "volume": (lambda: nn.Conv3d(2, 3, 2, padding=(0, 1, 0), dilation=(1, 2, 1)), (3, 2, 3, 4, 3)),
     "linear": (lambda: nn.Linear(20, 6), (5, 20)),
     "linear over tokens": (lambda: nn.Linear(20, 6), (5, 3, 20)),
 }
@@ -26,6 +27,7 @@ THROUGH_DATA: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), (5, 4, 6, 7)),
     "named padding": (lambda: nn.Conv2d(3, 4, 3, padding="same"), (5, 3, 6, 7)),
     "as TensorFlow pads": (lambda: Conv2dSame(3, 4, 3, stride=2), (5, 3, 6, 7)),
+    "transposed": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), (5, 3, 4, 5)),
 }
 
 

@@ -13,11 +13,11 @@ from torch import nn
 from tests.helpers.narrow import lsq
 from tune_qat.config import Scheme, TuneQatError, UsageError
 from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantization.layer_rows import layer_results
 from tune_qat.quantization.model import (
     calibrate,
     constrain,
     constraints,
-    layer_results,
     quantize,
     quantized_layers,
     quantizers_of,

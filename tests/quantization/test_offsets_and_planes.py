@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from tests.quantizers.comparison import case
+from tests.references import lsq as reference
 from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
@@ -22,6 +23,10 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "uneven padding": (nn.Conv2d(4, 6, 2, padding="same"), (2, 4, 5, 5)),
     "grouped": (nn.Conv2d(4, 6, 3, padding=1, groups=2), (2, 4, 5, 5)),
     "depthwise": (nn.Conv2d(4, 8, 3, padding=1, groups=4), (2, 4, 5, 5)),
+    "signal": (nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (2, 4, 7)),
+    "volume": (nn.Conv3d(2, 3, 2, padding=1), (2, 2, 3, 3, 4)),
+    "transposed": (nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1), (2, 4, 4, 5)),
+    "transposed in groups": (nn.ConvTranspose2d(4, 6, (3, 2), dilation=2, groups=2, bias=False), (2, 4, 4, 5)),
     "as TensorFlow pads": (Conv2dSame(4, 6, 3, stride=2), (2, 4, 6, 5)),
     "the same, depthwise": (Conv2dSame(4, 4, 5, stride=2, groups=4, bias=False), (2, 4, 7, 8)),
 }
@@ -54,7 +59,7 @@ def example(name: str, of_inputs: float | None, of_weight: float | None, planes:
     """A layer in double precision, and the codes of its input and of its weight."""
     layer, shape = LAYERS[name]
     layer = layer.double()
-    weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+    weight = reference.rows(layer, layer.weight)  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(len(name))
     code = torch.randint(-7, 8, shape, generator=draw).double().requires_grad_()
     rows = (weight.shape[0] * planes, *weight.shape[1:])
@@ -71,7 +76,8 @@ def check(kind: type[QuantizedLayer], name: str, of_inputs: float | None, of_wei
     ).double()
     found = quantized(inputs.code)
     x, w = inputs.value.requires_grad_(), weight.value.requires_grad_()
-    expected = functional_call(layer, {"weight": w}, x)  # what the library's own layer does with these
+    # What the library's own layer does with these.
+    expected = functional_call(layer, {"weight": reference.from_rows(layer, w)}, x)
     close(found, expected)
     upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     by_code, by_filter = torch.autograd.grad((upstream * found).sum(), (inputs.code, weight.code))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
+from torch.func import functional_call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +68,34 @@ def quantize_by_autograd(
     return _round(ratio.clamp(-q_n, q_p)) * scaled
 
 
-def dequantized_layer(layer: torch.nn.Conv2d | torch.nn.Linear, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The layer's output on operands that were dequantized first: what a layer on integer codes has to equal."""
-    if isinstance(layer, torch.nn.Linear):
-        return functional.linear(x, weight, layer.bias)
-    return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+def dequantized_layer(layer: torch.nn.Module, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Torch's own layer on operands that were dequantized first: what a layer on integer codes has to equal.
+
+    The weight has the layer's own shape.
+    """
+    return functional_call(layer, {"weight": weight}, x)
+
+
+def rows(layer: torch.nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """A weight in a layer's own shape as filters of output channels, (out, in / groups, ...), one at a time."""
+    if not isinstance(layer, torch.nn.ConvTranspose2d):
+        return weight
+    return torch.stack([torch.stack([weight[place] for place in places]) for places in _places(layer)])
+
+
+def from_rows(layer: torch.nn.Module, filters: torch.Tensor) -> torch.Tensor:
+    """The inverse of `rows`."""
+    if not isinstance(layer, torch.nn.ConvTranspose2d):
+        return filters
+    places = {place: filters[out, number] for out, ins in enumerate(_places(layer)) for number, place in enumerate(ins)}
+    outs = layer.out_channels // layer.groups
+    return torch.stack([torch.stack([places[i, out] for out in range(outs)]) for i in range(layer.in_channels)])
+
+
+def _places(layer: torch.nn.ConvTranspose2d) -> list[list[tuple[int, int]]]:
+    """Of each output channel, where the taps of its inputs lie in a weight (in, out / groups, height, width)."""
+    outs, ins = layer.out_channels // layer.groups, layer.in_channels // layer.groups
+    return [[(out // outs * ins + number, out % outs) for number in range(ins)] for out in range(layer.out_channels)]
 
 
 def _round(ratio: torch.Tensor) -> torch.Tensor:

@@ -117,13 +117,22 @@ def test_attempts_are_looked_for_unless_all_files_are_merged_into_one(tmp_path: 
     assert looks()
 
 
+@pytest.fixture(scope="module")
+def before_compaction(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Two trials that have ended and one that runs, and what readers give; nothing in the folder may be changed."""
+    results = tmp_path_factory.mktemp("before") / "results"
+    for key in ("a", "b", "running"):
+        write_trial(results, key, "running" if key == "running" else "completed")
+    return results, everything(results)
+
+
 @pytest.mark.parametrize("stop_at", range(12))
 def test_a_crash_between_any_two_steps_changes_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    before_compaction: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
-    for key in ("a", "b", "running"):
-        write_trial(tmp_path, key, "running" if key == "running" else "completed")
-    before, steps = everything(tmp_path), iter(range(1000))
+    made, before = before_compaction
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    steps = iter(range(1000))
 
     def counted(step: Any) -> Any:
         def run(*arguments: Any, **options: Any) -> Any:

@@ -96,12 +96,14 @@ def test_a_definition_names_places_by_their_last_parts() -> None:
         "note": "cut short on gpu-cluster-07, see /srv/alice/log.txt",
         "data_dir": "/srv/alice smith/imagenet",
         "training": {"init": "path", "init_path": "/mnt/alice/start.pt"},
+        "logging": {"tensorboard": "/srv/alice smith/log"},
         "quantization": {"bits": [[4, 4]]},
     }
     shown = {
         "note": "cut short on HOST, see .../log.txt",
         "data_dir": ".../imagenet",
         "training": {"init": "path", "init_path": ".../start.pt"},
+        "logging": {"tensorboard": ".../log"},
         "quantization": {"bits": [[4, 4]]},
     }
     assert json.loads(publishable_definition(json.dumps(written))) == shown

@@ -188,7 +188,7 @@ def test_a_page_is_checked_once_and_again_where_its_file_has_changed(
     assert opened == [path]
 
 
-@pytest.mark.parametrize("version", [b"\xff\xfe", b"\x1b[31m", b"x" * 10**6])
+@pytest.mark.parametrize("version", [b"\xff\xfe", b"\x1b[31m", b"x" * 10**6], ids=["bytes", "colour", "long"])
 def test_bytes_of_a_version_that_are_no_text_are_shown(results: Path, version: bytes) -> None:
     path = file(results, "trials", 0)
     table = pq.ParquetFile(path).read()
@@ -205,8 +205,8 @@ OF_A_TABLE = ("trials", "epochs", "studies", "layers")
 
 @pytest.mark.parametrize(
     ("kind", "table", "place"),
-    # Each kind in each table, in turn as its first file, whose columns DuckDB takes for those of all, and as its last.
-    [(kind, table, (i + j) % 2 - 1) for i, kind in enumerate(KINDS) for j, table in enumerate(OF_A_TABLE)],
+    # As the first file of its table, whose columns DuckDB takes for those of all, or as the last; a pipe as both.
+    [*((kind, OF_A_TABLE[i % 4], -(i % 2)) for i, kind in enumerate(KINDS)), ("pipe", "epochs", -1)],
 )
 def test_what_is_no_regular_file_is_named_and_keeps_nobody_waiting(
     results: Path, kind: str, table: str, place: int

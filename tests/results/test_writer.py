@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.rows import epoch_result, filled, full, layer_result, write
 from tune_qat.config import UsageError
 from tune_qat.results.reader import last_epochs, read_file, read_rows
-from tune_qat.results.schema import TABLES, required
+from tune_qat.results.schema import OF_TRAINING, TABLES, required
 from tune_qat.results.writer import EpochLog, write_rows
 from tune_qat.storage.paths import StoragePath, write_whole
 
@@ -164,9 +164,27 @@ def test_imported_rows_may_lack_what_their_study_does_not_say_and_nothing_else(t
     path = tmp_path / "file.parquet"
     for field in TABLES[table]:
         row = filled(table, **{field.name: None})
-        if field.nullable:
+        if field.nullable and not (table == "trials" and field.name in OF_TRAINING):
             write_rows(path, table, [row], imported=True)
             assert read_file(path).to_pylist()[0][field.name] is None
         else:
             with pytest.raises(ValueError, match="must have a value"):
                 write_rows(path, table, [row], imported=True)
+
+
+@pytest.mark.parametrize("name", OF_TRAINING)
+def test_what_is_trained_has_an_optimizer_and_a_rate_and_what_is_calibrated_may_lack_them(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "file.parquet"
+    write_rows(path, "trials", [filled("trials", **{"stage": "calibrated", name: None}), filled("trials")])
+    assert read_file(path).to_pylist()[0][name] is None
+    with pytest.raises(ValueError, match=f"column '{name}' must have a value"):
+        write_rows(
+            path,
+            "trials",
+            [
+                filled("trials", **{"stage": "calibrated", name: None}),
+                filled("trials", **{"stage": "search", name: None}),
+            ],
+        )

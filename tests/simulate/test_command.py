@@ -35,7 +35,7 @@ def test_a_record_is_replayed_block_by_block(tune_qat: Any, results: str) -> Non
     assert "workers  3, as many as the record ran at once" in found[0]
     assert "49 of 49" in found[1]
     assert all(STAND_IN not in block for block in found)
-    arms = [line.split()[0] for line in found[2].splitlines() if line.startswith(" ") and "-w" in line]
+    arms = [line.split()[0] for line in found[2].splitlines() if "-w" in line.partition(" ")[0]]
     assert arms == [arm.arm_id for arm in small().arms()]
 
 

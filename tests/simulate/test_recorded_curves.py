@@ -13,11 +13,12 @@ from tune_qat.config import TrialConfig, UsageError
 from tune_qat.data.classification import Classification
 from tune_qat.data.super_resolution import SuperResolution
 from tune_qat.simulate import summary
-from tune_qat.simulate.load import WORST_METRIC, _trial, load, most_at_once
+from tune_qat.simulate.load import _trial, load, most_at_once
 from tune_qat.simulate.loop import simulate
 from tune_qat.simulate.recorded_curves import Group, RecordedTrial
 from tune_qat.study import Study
 from tune_qat.study.file import recorded_study
+from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial
 
 
@@ -123,8 +124,13 @@ def test_a_diverged_neighbour_diverges() -> None:
     assert (found.status, found.metrics, found.end, found.known_epochs) == ("diverged", (0.1, None), None, 2)
 
 
-def test_worst_metrics_are_those_of_the_tasks() -> None:
-    assert Classification.worst_metric == SuperResolution.worst_metric == WORST_METRIC
+def test_the_worst_metric_is_the_recorded_one_or_that_of_all_earlier_tasks() -> None:
+    arm = {"sign": 1, "trivial_score": 0.1}
+    earlier = Objective.of_record(arm).worst
+    assert Classification.worst_metric == SuperResolution.worst_metric == earlier == 0
+    assert Objective.of_record({**arm, "sign": -1, "worst_metric": 9.0}) == Objective(-1, 9.0, 0.1)
+    # An error of an imported study, whose worst is unknown: no diverged trial may count as free of errors.
+    assert Objective.of_record({"sign": -1, "trivial_score": 4.0}).of(None) == -4
 
 
 def test_most_at_once_counts_overlaps() -> None:

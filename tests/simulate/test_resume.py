@@ -110,7 +110,7 @@ def assert_best(study: Study, last: Simulation) -> None:
 def test_a_study_that_dies_anywhere_ends_as_planned(mode: str, deaths: int) -> None:
     study = small(mode=mode)
     looked_at = gone_on = 0
-    for seed in range(12):
+    for seed in range(6):
         parts = run_in_parts(study, seed=100 * deaths + seed, deaths=deaths)
         last = parts[-1]
         assert last.queue.finished

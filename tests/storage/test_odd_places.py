@@ -33,6 +33,7 @@ def test_a_scheme_that_cannot_hold_a_record_is_refused(place: str) -> None:
         ("s3://[::1", "A URI cannot be read"),
         ("x" * 100_000, "characters\\) is no path here"),
     ],
+    ids=["long", "zero", "nobody", "address", "longer"],
 )
 def test_what_is_no_path_is_said(place: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as raised:

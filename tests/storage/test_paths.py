@@ -82,16 +82,15 @@ def test_nothing_is_left_of_what_is_removed_from_object_storage(bucket: Bucket) 
     assert list(left.values()) == [1] and next(iter(left)).endswith("/moved/b")
 
 
-@pytest.mark.slow  # of waiting
-def test_storage_that_does_not_answer_fails_within_seconds(bucket: Bucket) -> None:
+def test_storage_that_fails_is_asked_for_seconds(bucket: Bucket) -> None:
     """It may be asked again: a call that goes on for minutes holds the study, and Ctrl-C with it."""
     path = storage_path(f"{bucket.uri}/{uuid.uuid4().hex}/a")
     write_whole(path, b"x" * 1000)
-    for kind, longest in (("503", 5.0), ("half", 5.0), ("silent", 20.0)):
+    for kind in ("503", "half"):
         began = time.monotonic()
         with bucket.failing(kind), pytest.raises(StorageRefused, match="a cannot be read.*run the same command again"):
             Patience(path.parent, 1.0).read(lambda: read_whole(path))
-        assert time.monotonic() - began < longest, kind
+        assert time.monotonic() - began < 5.0, kind
     with bucket.failing("503"), pytest.raises(OSError, match="a cannot be removed"):
         path.unlink(missing_ok=True)
     assert path.read_bytes() == b"x" * 1000

@@ -1,5 +1,6 @@
 """Object storage that refuses, does not answer or is not there: each command that reads says so in one sentence."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,10 @@ def test_storage_that_denies_access_is_named_by_every_command(
 def test_storage_that_does_not_answer_is_named(
     bucket: Bucket, results: str, tmp_path: Path, kind: str, why: str
 ) -> None:
+    began = time.monotonic()
     with bucket.failing(kind):
         error = said("status", results, tmp_path)
+    assert time.monotonic() - began < 20.0, "a call that goes on for minutes holds the study, and Ctrl-C with it"
     assert isinstance(error, NotRead) and results in str(error) and why in str(error)
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.helpers.study_files import SMALL, write
-from tune_qat.cli.plan_text import trial_epochs
 from tune_qat.config import PLAIN_NAME, SEEDS, Dampening, Freezing, TrialConfig, UsageError, stable_hash
 from tune_qat.study import Study
-from tune_qat.study.cost import stage_epochs
+from tune_qat.study.cost import stage_epochs, trial_epochs
 from tune_qat.study.file import bundled
 from tune_qat.study.repeats import SEEDS_APART
 from tune_qat.study.search_sections import BatchSizes
@@ -48,6 +47,14 @@ class TestArms:
 
     def test_the_first_repeat_has_the_id_of_a_study_without_repeats(self, load: Any) -> None:
         assert {arm.arm_id for arm in load().arms()} < {arm.arm_id for arm in load(repeats=2).arms()}
+
+    def test_layers_left_in_floating_point_and_attention(self, load: Any) -> None:
+        changes = {"quantization__layers": {"fc3": "float", "conv1": [4, 8]}, "quantization__attention": True}
+        control, scheme = (arm.scheme for arm in load(**changes).arms()[1:3])
+        assert (scheme.float_layers, scheme.layer_bits, scheme.attention) == (("fc3",), {"conv1": (4, 8)}, True)
+        assert control.is_float and not control.attention and not control.float_layers
+        plain = load().arms()[2].scheme
+        assert (plain.float_layers, plain.layer_bits, plain.attention) == ((), {}, False)
 
     def test_further_methods_have_arms_of_their_own(self, load: Any) -> None:
         methods = [
@@ -328,3 +335,12 @@ def test_nothing_changes_after_loading(load: Any) -> None:
 def test_the_definition_that_is_recorded_is_the_study(tmp_path: Path) -> None:
     study = Study.load(write(tmp_path, SMALL + "[space.per_optimizer.adam.learning_rate]\nlow = 1e-6\n"))
     assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+def test_model_options_are_in_every_trial(tmp_path: Path) -> None:
+    text = SMALL.replace('model = "lenet5"', 'model = "timm:vit_tiny_patch16_224"\nmodel_options = { depth = 2 }')
+    study = Study.load(write(tmp_path, text))
+    configs = [study.default_config(arm, "adam") for arm in study.arms() if "adam" in arm.optimizers]
+    assert configs and all(config.model_options == {"depth": 2} for config in configs)
+    plain = Study.load(write(tmp_path, SMALL, "plain.toml"))
+    assert "model_options" not in plain.default_config(plain.arms()[0], "adam").identity()

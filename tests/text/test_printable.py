@@ -7,8 +7,8 @@ import unicodedata
 import pandas as pd
 import pytest
 
+from tune_qat.text.formats import write_frame
 from tune_qat.text.printable import exact, printable, printable_output
-from tune_qat.text.tables import write_frame
 
 SECRETIVE = "a\x1b]0;title\x07\x9b31mb\r\x7f\u202egnp.exe\u2066\udcff"
 
@@ -66,3 +66,12 @@ def test_a_table_has_no_escapes_of_its_own_or_of_its_cells(
     monkeypatch.setattr(sys, "stdout", taken)
     write_frame(pd.DataFrame({"\x1b[31mname": ["\x1b[2Jtext", "\x9btext"]}), form, None)
     assert printable(taken.getvalue()) == taken.getvalue()
+
+
+def test_what_is_written_after_the_block_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a library that kept the stream, and resets the terminal's colours at the end of the process."""
+    with printable_output():
+        kept = sys.stdout
+        kept.write("\x1b[0m")
+    kept.write("\x1b[0m")
+    assert capsys.readouterr().out == "\\x1b[0m\x1b[0m"

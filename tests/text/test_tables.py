@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.pseudo_terminal import pseudo_terminal
 from tune_qat.config import TuneQatError, UsageError
-from tune_qat.text.tables import FORMATS, MOST_ROWS, cell, check_format, table_text, write_frame
+from tune_qat.text.formats import FORMATS, check_format, write_frame
+from tune_qat.text.tables import MOST_ROWS, cell, columns_of, table_text
 
 FRAME = pd.DataFrame({"optimizer": ["adam", None], "rate": [1e-5, math.nan], "n": [3, 12]})
 
@@ -50,6 +52,24 @@ def test_a_cell_shows_its_value(value: Any, text: str) -> None:
     assert cell(value) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([26.8843, 26.9, math.nan], ["26.8843", "26.9000", "-"]),
+        ([0.5, 0.25, 0.0], ["0.50", "0.25", "0.00"]),
+        ([3.0, 12.0, math.nan], ["3", "12", "-"]),
+        ([0.7194, -0.03344, 0.1159], ["0.7194", "-0.0334", "0.1159"]),
+        ([0.1886, 5.397e-5], ["0.1886", "5.397e-05"]),  # no digits in common
+        ([1.5e-8, 2e-8], ["1.5e-08", "2e-08"]),
+        ([0.0, 0.0], ["0", "0"]),
+        ([math.inf, 1.0], ["inf", "1"]),
+    ],
+)
+def test_numbers_of_one_size_have_the_same_decimals(values: list[float], texts: list[str]) -> None:
+    (column,) = columns_of(pd.DataFrame({"value": values}))
+    assert list(column.cells) == texts
+
+
 class TestTable:
     def test_rows_are_lines_and_numbers_stand_right(self) -> None:
         header, _, first, second, *_ = table_text(FRAME).splitlines()
@@ -77,6 +97,14 @@ class TestTable:
     def test_text_is_no_markup(self) -> None:
         shown = table_text(pd.DataFrame({"[bold]name": ["[red]value"]}))
         assert "[bold]name" in shown and "[red]value" in shown
+
+    def test_on_a_terminal_it_says_what_has_no_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+        many = pd.DataFrame({f"column_{number}": [number] for number in range(20)})
+        with pseudo_terminal(60):
+            lines = table_text(many, count=False).splitlines()
+        assert max(map(len, lines[:-1])) <= 60
+        assert lines[-1].startswith("A wider terminal also shows: column_3, column_4, ")
 
     def test_long_lines_are_not_folded_where_there_is_no_terminal(self) -> None:
         text = "x" * 300

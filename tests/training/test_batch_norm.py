@@ -21,7 +21,7 @@ from tests.helpers.trials import (
 )
 from tests.training.test_loop import dropping
 from tune_qat.config import UsageError
-from tune_qat.data import classification
+from tune_qat.data.classification import Classification
 from tune_qat.training.batch_norm import check_values, norms, reestimate
 
 NORMED: dict[str, Any] = {"model": "lenet5_bn"}
@@ -197,7 +197,7 @@ class TestOneValue:
             sizes.append(len(images))
             return training.model(images)
 
-        monkeypatch.setattr(classification, "EVALUATION_BATCH", whole.n - 1)
+        monkeypatch.setattr(Classification, "evaluation_batch", whole.n - 1)
         with torch.no_grad():
             parts = training.task.evaluate(counting, "val")
         assert sizes == [whole.n - 1, 1]

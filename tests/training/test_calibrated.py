@@ -11,6 +11,8 @@ import torch
 from tests.helpers.trials import FLOAT, PHOTOS, assert_same_curve, assert_same_state, tiny_trial, training_of, work_of
 from tests.training.test_loop import dropping
 from tune_qat import Scheme
+from tune_qat.config import UsageError
+from tune_qat.quantization.model import quantizers_of
 from tune_qat.results.reader import last_epochs
 from tune_qat.results.writer import EpochLog
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
@@ -123,3 +125,19 @@ def test_single_test_images_are_those_whose_mean_is_the_metric(changes: dict[str
     assert len(images) == last.test_n == 2
     assert sum(images) / 2 == last.test_metric
     assert last.test_images_json == json.dumps(images)  # every digit: the mean is the metric exactly
+
+
+class TestSeveralBatches:
+    def test_quantizers_begin_from_the_samples_of_all_of_them(self) -> None:
+        several = training_of(tiny_trial(calibration_batches=3))
+        one = training_of(tiny_trial(batch_size=48))
+        steps = [
+            [part.step_init for part in quantizers_of(training.model)]
+            for training in (several, one, training_of(tiny_trial()))
+        ]
+        assert steps[0] == steps[1] != steps[2]
+        assert several.steps_per_epoch == 6, "steps keep their batch size"
+
+    def test_more_than_an_epoch_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="calibration_batches = 7 batches of 16 are more than one epoch"):
+            training_of(tiny_trial(calibration_batches=7))

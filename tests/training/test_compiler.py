@@ -2,8 +2,7 @@
 
 import copy
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.helpers.trials import (
     work_of,
 )
 from tune_qat.config import UsageError
-from tune_qat.training.compiler import compiled, set_precision, usable
+from tune_qat.training.compiler import _compiler_problem, compiled, set_precision, usable
 from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 
@@ -163,13 +162,14 @@ def test_damaged_files_of_the_compiler_are_done_without(tmp_path: Path) -> None:
     with fresh_cache(dir=str(tmp_path), delete=False):
         folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
         torch._dynamo.reset()
-        whole = results_of(tiny_trial(epochs=2), backend="inductor")
+        work = with_layers(nn.ReLU())
+        whole = list(Training(tiny_trial(), work, backend="inductor").epochs())
         clear_caches()
         torch._dynamo.reset()
         damaged = list(folder.rglob("*.py"))
         for path in damaged:
             path.write_bytes(b"\0" * 20)
-        training = training_of(tiny_trial(epochs=2), backend="inductor")
+        training = Training(tiny_trial(), work, backend="inductor")
         curve = list(training.epochs())
         assert damaged and training.backend == "inductor"
         assert f"Files that Inductor keeps in {folder} are damaged" in training.remark
@@ -177,24 +177,24 @@ def test_damaged_files_of_the_compiler_are_done_without(tmp_path: Path) -> None:
     torch._dynamo.reset()
 
 
-NO_COMPILER = """
-import torch
-from tests.helpers.trials import results_of, tiny_trial, training_of
-from tune_qat.config import TrialConfig
-training = training_of(tiny_trial(), backend="inductor")
-curve = [epoch.train_loss for epoch in training.epochs()]
-assert training.backend == "eager" and "C++" in training.why_not_compiled, training.why_not_compiled
-assert curve == [epoch.train_loss for epoch in results_of(tiny_trial())]
-print("eager")
-"""
+@pytest.fixture
+def no_compiler(tmp_path: Path) -> Iterator[None]:
+    """A machine without one: no program is in memory or on disk, and the probe of `usable` has not been asked."""
+    broken = torch._inductor.config.patch({"cpp.cxx": ("/bin/false",)})
+    with fresh_cache(dir=str(tmp_path), delete=False), broken:
+        torch._dynamo.reset()
+        _compiler_problem.cache_clear()
+        yield
+    torch._dynamo.reset()
+    _compiler_problem.cache_clear()
 
 
-@pytest.mark.slow
-def test_without_a_compiler_training_is_eager(tmp_path: Path) -> None:
-    # On one thread, as all tests: on several a network this small costs twice the time.
-    environment = os.environ | {"CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-c", NO_COMPILER], env=environment, capture_output=True, text=True)
-    assert ran.stdout.strip() == "eager", ran.stderr
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_training_is_eager() -> None:
+    training = training_of(tiny_trial(), backend="inductor")
+    curve = list(training.epochs())
+    assert training.backend == "eager" and "C++" in training.why_not_compiled, training.why_not_compiled
+    assert_same_curve(curve, results_of(tiny_trial()))
 
 
 def test_a_short_trial_is_not_compiled_unless_asked_for() -> None:

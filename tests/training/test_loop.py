@@ -214,7 +214,7 @@ class TestGradients:
     def test_the_clipped_share_is_known_where_an_optimizer_clips(self, name: str) -> None:
         option = {"sgd_clip": "max_norm", "sgd_agc": "clip_factor"}.get(name)
         if option is None:
-            assert [result.clip_fraction for result in results_of(tiny_trial(optimizer=name))] == [None, None]
+            assert [result.clip_fraction for result in results_of(tiny_trial(optimizer=name, epochs=1))] == [None]
             return
         for limit, share in ((1e9, 0.0), (1e-9, 1.0)):
             results = results_of(tiny_trial(optimizer=name, optimizer_options={option: limit}))

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.references import lsq
 from tune_qat.config import Scheme
 from tune_qat.quantization.model import calibrate, quantize
-from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
 
 
 def model() -> nn.Sequential:
@@ -74,6 +75,33 @@ def test_a_shared_parameter_is_in_one_group_once() -> None:
     groups = parameter_groups(network)
     assert len(groups.weights) == 1 and len(groups.others) == 2
     assert same(groups, list(network.parameters()))
+
+
+def test_weights_of_every_kind_of_layer() -> None:
+    network = nn.ModuleList(
+        [nn.Conv1d(2, 2, 3), nn.Conv3d(2, 2, 3), nn.ConvTranspose2d(2, 2, 3), nn.Embedding(3, 2), nn.LayerNorm(2)]
+    )
+    groups = parameter_groups(network)
+    assert names(network, groups.weights) == ["0.weight", "1.weight", "2.weight"]
+
+
+@pytest.mark.parametrize("channel_groups", [1, 2])
+def test_a_transposed_convolution_shows_its_outputs_first(channel_groups: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(4, 6, (3, 2), groups=channel_groups)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), layer)
+    network(torch.randn(2, 1, 6, 6)).square().sum().backward()
+    groups = parameter_groups(network)
+    first, *parts = output_units_first(groups.weights, groups.transposed)
+    assert first is groups.weights[0] and len(parts) == channel_groups
+    rows = torch.cat([part for part in parts])
+    assert torch.equal(rows, lsq.rows(layer, layer.weight))
+    # What is done to the gradient of an output unit is done to that of the weight.
+    assert layer.weight.grad is not None and parts[-1].grad is not None
+    expected = lsq.rows(layer, layer.weight.grad.clone())
+    expected[-1] = 7
+    parts[-1].grad[-1] = 7
+    assert torch.equal(lsq.rows(layer, layer.weight.grad), expected)
 
 
 def test_of_a_model_without_weights() -> None:

@@ -3,12 +3,16 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from tests.data.own_data import made
 from tests.helpers.trials import DIGITS, PHOTOS, tiny_trial, work_of
 from tune_qat.config import TuneQatError, UsageError, trial_key
 from tune_qat.training import workload
+from tune_qat.training.fitting import check_output
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,32 @@ from tune_qat.training import workload
 def test_what_does_not_fit_is_said(model: str, dataset: str, options: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         workload.load(model, dataset, options=options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "network", "text"),
+    [
+        (
+            (5,),
+            nn.Linear(6, 2),
+            r"a sample of shape \(1, 5\), float32, is not what the model takes \(RuntimeError: .*mat1",
+        ),
+        (
+            (5,),
+            nn.Linear(5, 3),
+            r"for inputs of shape \(1, 5\) the output is \(1, 3\), but task classification needs \(1, 2\)",
+        ),
+        ((2, 5), nn.Linear(5, 2), r"the output is \(1, 2, 2\)"),
+        ((5,), nn.LSTM(5, 2), "the output is tuple, but"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_samples_is_said(shape: tuple[int, ...], network: nn.Module, text: str) -> None:
+    inputs = np.random.default_rng(0).normal(size=(40, *shape))
+    dataset = made({"train": (inputs, np.arange(40) % 2)})
+    with pytest.raises(UsageError, match=f"Model 'mine:build' on dataset 'own_data:load': .*{text}"):
+        check_output("mine:build", network, dataset)
+    fitting = nn.Sequential(nn.Flatten(), nn.Linear(inputs[0].size, 2))
+    check_output("mine:build", fitting, dataset)
 
 
 def test_a_model_of_another_task_is_said_before_data_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

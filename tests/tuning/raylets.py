@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ import psutil
 
 JOIN_S = 120.0
 ENDS_S = 180.0
+ASKER = """
+import sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False)
+for condition in sys.stdin:
+    while not eval(condition): time.sleep(0.05)
+    print(end=".", flush=True)
+"""
+"""Answers each line, a condition, with a point as soon as it is true."""
 
 
 class Raylets:
@@ -30,9 +39,11 @@ class Raylets:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "3",
+            "RAY_prestart_worker_first_driver": "0",  # nor for whoever only asks; studies on a Ray of their own do so
             "RAY_health_check_period_ms": "500",  # how often a node is asked whether it lives: by default each 3 s
         }
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._asker: subprocess.Popen[bytes] | None = None
         self._started = 0
         self._up = False
         # Sockets lie here, whose paths may have 107 characters. Of two nodes that start in one folder one hangs.
@@ -71,7 +82,7 @@ class Raylets:
         process = self._nodes.pop(number)
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         for one in [*family, process]:
-            with _suppress_gone():
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
         process.wait()
 
@@ -103,6 +114,7 @@ class Raylets:
 
     def close(self) -> None:
         """End what still runs."""
+        self._stop_asking()
         for number in sorted(self._nodes, reverse=True):
             self.kill(number)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -113,12 +125,40 @@ class Raylets:
             self.ask_until(" and ".join(map(_alive, numbers)))
 
     def ask_until(self, condition: str) -> None:
-        """Until the cluster answers with true: asked in a process of its own, since Ray reads its token once."""
-        begin = f"import ray, time\nray.init({self.address!r}, log_to_driver=False)\n"
-        ask = f"{begin}while not ({condition}): time.sleep(0.1)"
-        command, until = [sys.executable, "-c", ask], time.monotonic() + JOIN_S
-        while subprocess.run(command, env=self.environment, timeout=JOIN_S, capture_output=True).returncode:
+        """Until the cluster answers with true."""
+        until = time.monotonic() + JOIN_S
+        while not self._asked(condition, until):
             assert time.monotonic() < until, condition
+
+    def _asked(self, condition: str, until: float) -> bool:
+        """Whether the cluster has answered by then, and not ended or not begun yet.
+
+        One process asks everything: it is Ray's import that takes the time. Not this process, since Ray reads its token
+        once.
+        """
+        if self._asker is None or self._asker.poll() is not None:
+            command = [sys.executable, "-c", ASKER, self.address]
+            self._asker = subprocess.Popen(
+                command,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+            )
+        assert self._asker.stdin and self._asker.stdout
+        with suppress(BrokenPipeError):
+            self._asker.stdin.write(f"{condition}\n".encode())
+            if select.select([self._asker.stdout], [], [], until - time.monotonic())[0]:
+                return self._asker.stdout.read(1) == b"."
+        self._stop_asking()
+        return False
+
+    def _stop_asking(self) -> None:
+        if self._asker is not None:
+            self._asker.kill()
+            self._asker.communicate()
+            self._asker = None
 
 
 @contextmanager
@@ -191,14 +231,6 @@ class Driver:
         for _ in self._events():
             pass
         assert self.process.wait(ENDS_S) == 0, self.process.stderr.read()[-3000:]
-
-
-@contextmanager
-def _suppress_gone() -> Iterator[None]:
-    try:
-        yield
-    except psutil.NoSuchProcess:
-        return
 
 
 def _free_port() -> int:

@@ -68,7 +68,7 @@ def test_a_model_that_cannot_evaluate_a_single_image_is_refused(monkeypatch: pyt
 
     study = study_of(2, workload={**NORMED, "model": "lenet5"})
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    monkeypatch.setattr(models, "build", lambda name, model_input, init_seed: build(model_input))
+    monkeypatch.setattr(models, "build", lambda name, model_input, *_: build(model_input))
     with pytest.raises(UsageError, match="Layer '2' is evaluated, which it keeps no statistics for, on one value"):
         check_schemes(study, work)
 

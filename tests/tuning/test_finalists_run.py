@@ -87,7 +87,10 @@ def test_what_follows_knows_them(done: Path) -> None:
     assert len(list(rerun.epochs())) == 2 and rerun.verdict().same
     text = plan_text.describe(study_of("first"), done)
     assert "  random        4 trials x 2 epochs = 8 epochs, Sobol points\n" in text
-    assert "  finalists     4 trials x 2 epochs = 8 epochs\n" in text and "9 recorded, 0 new" in text
+    assert (
+        "  finalists     4 trials x 2 epochs = 8 epochs\n" in text
+        and "reuses 9 recorded, takes over nothing, runs 0" in text
+    )
 
 
 def test_once_more_and_under_another_name_nothing_is_trained(done: Path, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 processes; many real ones, one after the other, are those of `python -m benchmarks.kills`.
 """
 
-import random
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from tests.helpers.runs import assert_whole, begun, finish, study_file
 from tests.helpers.studies import tiny_study
 from tune_qat.config import TuneQatError
 from tune_qat.results.reader import read_rows
+from tune_qat.trackers.export import export
 from tune_qat.tuning.run import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -23,21 +25,19 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 PLANNED = {"pretrain": 1, "default": 2, "random": 2, "search": 6, "retrain": 4}
 
 BOTH = ("--max-concurrent", "2")
-"""Two arms at once: a kill may meet a trial that ends beside one that trains."""
-LONGEST_S = 2.0
-"""After a run has recorded its first epoch: by then it trains, ends trials or starts others, on any machine."""
+"""Two arms at once: the kill meets a trial that waits beside one that trains or waits, too."""
 START_S = 180.0
 
 
-def stamps(results: Path) -> dict[Path, int]:
-    """When the epochs of each attempt were last written; files come and go meanwhile."""
-    found = {}
+def waits(results: Path) -> bool:
+    """Whether a trial is in its middle: of those of the kind `Waits` the first that begins stays behind its third epoch
+    (ASHA stops none that is the first at a rung).
+    """
     for path in (results / "epochs").rglob("[!.]*.parquet"):
-        try:
-            found[path] = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            continue
-    return found
+        with suppress(FileNotFoundError, pa.ArrowInvalid):  # it is replaced with each epoch
+            if pq.ParquetFile(path).metadata.num_rows >= 3:
+                return True
+    return False
 
 
 @pytest.fixture
@@ -49,38 +49,49 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_after_a_kill_at_a_random_moment_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
+def test_after_a_kill_in_the_middle_of_a_trial_the_record_is_as_planned(tmp_path: Path, temporary: Path) -> None:
     """Until then no other driver may run the study; afterwards the next one takes it over."""
     results = tmp_path / "results"
     # Some seconds of training for each run that is killed: 15 trials in all.
     study = tiny_study(
         workload={"model": "lenet5", "dataset": "digits", "options": {"train_limit": 512}},
         quantization={"bits": [[4, 4]]},
-        training={"epochs": 5},
+        training={"epochs": 5},  # the start has two
+        logging={"tensorboard": str(tmp_path / "log")},
     )
     space = study_file(tmp_path, study)
-    with begun(space, results, *BOTH) as process:
+    with begun(space, results, *BOTH, kind="Waits") as process:
         until = time.monotonic() + START_S
-        while not stamps(results):
+        while not waits(results):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
         with pytest.raises(TuneQatError, match=f"Study 'tiny' is being run by process {process.pid} on this machine"):
             run(study, results=results)
-        time.sleep(random.Random(5).uniform(0.0, LONGEST_S))
-        assert process.poll() is None, "the study ended before it was killed"
         process.kill()
     done = finish(space, results)
-    # Ray's own words stay out: beside a line a stage there are what is recorded, the rung and the backend.
-    said = [line for line in done.stderr.splitlines() if line.partition(":")[0] not in PLANNED]
-    assert len(said) <= 3 and said[0].endswith(" new"), done.stderr
+    # Ray's own words stay out: beside what it is and does, and a line a stage, there are the rung and the backend.
+    said = [line for line in done.stderr.splitlines() if not line.endswith(" ...")]
+    said = [line for line in said if line.partition(":")[0] not in PLANNED]
+    assert len(said) <= 6 and said[3].endswith(" new"), done.stderr
     assert_whole(results, PLANNED)
     assert not (results / "claims").exists()
     assert_attempts_follow_one_another(results)
     assert_best_is_what_the_trials_say(results)
+    assert_log_is_an_export(results, tmp_path)
     # Each run has removed what the one before it left.
     assert len([path for path in (temporary / "ray").glob("session_*") if not path.is_symlink()]) == 1
     assert not list(temporary.glob("tune_qat-*"))
+
+
+def assert_log_is_an_export(results: Path, folder: Path) -> None:
+    """Each epoch is in it once, though two drivers and two attempts have written it."""
+    export(results, None, "tensorboard", str(folder / "exported"))
+    log, exported = (
+        {str(path.relative_to(folder / name)): path.read_bytes() for path in (folder / name).rglob("*tfevents*")}
+        for name in ("log", "exported")
+    )
+    assert len(log) == 1 + sum(PLANNED.values()) and log == exported
 
 
 def assert_attempts_follow_one_another(results: Path) -> None:

@@ -70,6 +70,10 @@ PATH = {"epochs": 3, "init": "scratch"}
             ["14 recorded trials do not fit any more: quantization.ste clip_then_round, now round_then_clip"],
         ),
         (
+            {"quantization": {"bits": [[32, 32], [4, 4]], "layers": {"fc3": "float"}}},
+            ["14 recorded trials do not fit any more: quantization.layers left as they are none, now fc3"],
+        ),
+        (
             {"space": {"optimizers": ["adam"], "batch_size": BATCH}},
             ["14 recorded trials do not fit any more: space.optimizers has no sgd_clip any more"],
         ),

@@ -20,7 +20,9 @@ ACCURACY = Objective(sign=1, worst=0.0)
 
 def make_queue(study: Study, record: list[dict[str, Any]] | None = None, *, sign: int = 1) -> StudyQueue:
     work = workload.load("lenet5", "digits", options=study.workload.options)
-    return StudyQueue(Planner(study=study, work=work), record or [], objective=Objective(sign, 0.0, 0.1))
+    return StudyQueue(
+        Planner(study=study, work=work), record or [], objective=Objective(sign, 0.0 if sign > 0 else 1.0, 0.1)
+    )
 
 
 def row_of(plan: PlannedTrial, *, status: str = "completed", metric: float | None = 0.5) -> dict[str, Any]:

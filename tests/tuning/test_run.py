@@ -18,8 +18,8 @@ from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, remove_folder
 from tune_qat.study import Study
 from tune_qat.training.loop import train
+from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.run import run
-from tune_qat.tuning.session import Outcome
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_cluster"), pytest.mark.xdist_group("run")]
 
@@ -117,7 +117,7 @@ def test_running_again_does_nothing(finished: tuple[Study, Path, Outcome]) -> No
 def test_layers_and_wandering_files(finished: tuple[Study, Path, Outcome]) -> None:
     results = finished[1]
     assert {path.name for path in results.iterdir()} == {
-        "studies", "arms", "trials", "epochs", "layers", "decisions", "checkpoints"
+        "studies", "arms", "trials", "epochs", "layers", "decisions", "costs", "checkpoints"
     }  # fmt: skip
     quantized = {row["trial_key"] for row in read_rows(results, "trials") if row["weight_bits"] == 4}
     assert {row["trial_key"] for row in read_rows(results, "layers")} == quantized

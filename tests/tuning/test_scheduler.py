@@ -188,7 +188,9 @@ def test_cutoff_of_an_empty_rung_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "sign", "expected"), [(0.5, 1, 0.5), (0.5, -1, -0.5), (None, 1, 0.0), (np.nan, 1, 0.0)]
+    ("metric", "sign", "expected"),
+    [(0.5, 1, 0.5), (0.5, -1, -0.5), (None, 1, 0.0), (np.nan, 1, 0.0), (None, -1, -2.0), (np.inf, -1, -2.0)]
+    + [(-3.0, 1, 0.0), (1e30, -1, -2.0)],  # an R^2, an error: without a bound
 )
 def test_the_objective_is_always_finite(metric: float | None, sign: int, expected: float) -> None:
-    assert Objective(sign, 0.0).of(metric) == expected
+    assert Objective(sign, 0.0 if sign > 0 else 2.0).of(metric) == expected

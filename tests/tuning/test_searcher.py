@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tune_qat.config.statuses import KEPT_STAGES
 from tune_qat.tuning import reports
 from tune_qat.tuning.asha import Decision
 from tune_qat.tuning.budget import Budget, Meter
@@ -63,6 +64,7 @@ class Queue:
     arms: dict[str, Any] = {}
     closed = False
     finished = False
+    study = SimpleNamespace(kept_stages=KEPT_STAGES)
 
     def __init__(self) -> None:
         self.again: list[Any] = []

@@ -11,7 +11,6 @@ from tests.cli.typed import tune_qat as tune_qat  # the fixture
 from tests.helpers.namespaces import in_namespaces
 from tests.helpers.quota_files import LIMIT, REFUSED
 from tests.helpers.runs import assert_whole, begun, command, study_file, wait_for
-from tests.helpers.shared_cluster import SharedCluster
 from tests.helpers.storage import Bucket
 from tests.helpers.studies import SMALL as PLANNED
 from tests.helpers.studies import small
@@ -27,15 +26,12 @@ from tune_qat.tuning.run import run
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("shared_cluster")]
 
 
-def test_a_study_on_object_storage_survives_its_driver(
-    bucket: Bucket, shared_cluster: SharedCluster, tmp_path: Path, tune_qat: Any
-) -> None:
+def test_a_study_on_object_storage_survives_its_driver(bucket: Bucket, tmp_path: Path, tune_qat: Any) -> None:
     study, results = small(epochs=2), storage_path(f"{bucket.uri}/a study")
     with begun(study_file(tmp_path, study), results) as process:
         wait_for(results, 3, process)
         process.kill()
-    shared_cluster.end()  # the next one starts with the server's address
-    assert run(study, results=str(results), max_concurrent=1).complete
+    run_here(study, results)
     assert_whole(results, PLANNED)
     rows = read_rows(results, "trials")
     assert len({row["init_checkpoint_sha256"] for row in rows if row["stage"] != "pretrain"}) == 1

@@ -100,12 +100,14 @@ def test_plan_and_run_say_the_same_before_anything_runs(results: Path, capsys: p
         return [line.strip() for line in said.removeprefix(f"in {results}/: ").splitlines()]
 
     again, longer = study_of("first"), study_of("first", training={"epochs": 4})
-    assert planned(again) == outlook(again, results) == ["8 recorded, 0 new"]
-    assert planned(study_of("second")) == ["0 recorded, 3 taken over from first, 5 new"]
+    assert outlook(again, results) == ["8 recorded, 0 new"]
+    assert planned(again) == ["reuses 8 recorded, takes over nothing, runs 0"]
+    assert planned(study_of("second")) == ["reuses nothing, takes over 3 from first, runs 5"]
     misfits = "7 recorded trials do not fit any more: training.epochs 3, now 4"
-    assert planned(longer) == ["1 recorded, 7 new", misfits]
+    assert planned(longer) == ["reuses 1 recorded, takes over nothing, runs 7", misfits]
     other = {"model": "lenet5", "dataset": "digits", "options": {"train_limit": 64}}
-    assert planned(study_of("third", workload=other)) == [], "nothing is known of other data"
+    (said,) = planned(study_of("third", workload=other))
+    assert said == "reuses nothing, takes over nothing, runs 8", "nothing here is of other data"
     heard = list[str]()
 
     def end(plan: Any, report: dict[str, Any]) -> None:

@@ -88,6 +88,7 @@ def test_an_older_record_of_other_rules_has_no_hash(tmp_path: Path) -> None:
     [
         ({}, True),
         ({"data_dir": "/data"}, True),
+        ({"logging": {"tensorboard": "/log"}}, True),
         ({"seed": 0}, True),
         ({"seed": 1}, False),
         ({"note": "cut"}, False),
@@ -95,7 +96,7 @@ def test_an_older_record_of_other_rules_has_no_hash(tmp_path: Path) -> None:
         ({"judgement": {"metric": "accuracy", "margin": 0.02}}, False),
     ],
 )
-def test_the_hash_is_that_of_the_whole_file_but_the_place_of_the_data(changes: dict[str, Any], same: bool) -> None:
+def test_the_hash_is_of_the_file_but_for_the_places_of_data_and_logs(changes: dict[str, Any], same: bool) -> None:
     assert (file_hash(tiny_study(**changes)) == file_hash(tiny_study())) == same
 
 
@@ -112,7 +113,8 @@ def test_the_record_of_a_study_names_no_place_and_whoever_ran_it_finds_them(tmp_
     """Its private folder is none of git's, so that a record in a repository is published without it."""
     results, data, start = tmp_path / "results", tmp_path / "alice" / "my data", tmp_path / "alice" / "start.pt"
     values = {"training": {"epochs": 3, "init": "path", "init_path": str(start)}, "pretrain": None}
-    study = tiny_study(data_dir=str(data), **values)
+    log = tmp_path / "alice" / "log"
+    study = tiny_study(data_dir=str(data), logging={"tensorboard": str(log)}, **values)
     begin(results, study, DAYS[0])
     begin(results, study.model_copy(update={"note": f"see {data}"}), DAYS[1])
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
@@ -122,8 +124,10 @@ def test_the_record_of_a_study_names_no_place_and_whoever_ran_it_finds_them(tmp_
     assert places_in(record(results), tmp_path, Path("alice")) == []
     (row,) = read_rows(results, "studies", "tiny")
     assert json.loads(row["definition_json"])["training"]["init_path"] == ".../start.pt"
+    assert json.loads(row["definition_json"])["logging"] == {"tensorboard": ".../log"}
     whole = json.loads(with_places(results, "tiny", row["definition_json"]))
     assert (whole["data_dir"], whole["training"]["init_path"]) == (str(data), str(start))
+    assert whole["logging"]["tensorboard"] == str(log)
     assert len(begin(results, study, DAYS[2])) == 3, "what is compared is the file, not what is shown of it"
     # Whoever has the published record alone has what it says.
     shutil.rmtree(results / "private")

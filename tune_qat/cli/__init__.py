@@ -2,13 +2,49 @@
 
 import sys
 
-from tune_qat.cli import clusters, imports, records, reports, simulations, studies, trials
+from tune_qat.cli import (
+    catalogue,
+    checks,
+    clusters,
+    costs,
+    data_sets,
+    formats,
+    imports,
+    proposals,
+    records,
+    reports,
+    show,
+    simulations,
+    studies,
+    tracking,
+    trials,
+)
 from tune_qat.cli import ranges as widening
 from tune_qat.cli.application import app
 from tune_qat.config import TuneQatError
 from tune_qat.text.printable import printable_output
+from tune_qat.text.sentences import fitted
 
-__all__ = ["app", "clusters", "imports", "main", "records", "reports", "simulations", "studies", "trials", "widening"]
+__all__ = [
+    "app",
+    "catalogue",
+    "checks",
+    "clusters",
+    "costs",
+    "data_sets",
+    "formats",
+    "imports",
+    "main",
+    "proposals",
+    "records",
+    "reports",
+    "show",
+    "simulations",
+    "studies",
+    "tracking",
+    "trials",
+    "widening",
+]
 
 
 def main() -> None:
@@ -17,5 +53,5 @@ def main() -> None:
         try:
             app(prog_name="tune-qat")
         except TuneQatError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(fitted(f"error: {error}", sys.stderr), file=sys.stderr)
             sys.exit(error.exit_code)

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune_qat.cli.application import app
-from tune_qat.cli.options import AllowEarlyRung, DataDir, Overrides, Space, Trials, read_seconds, read_study
+from tune_qat.cli.options import (
+    AcceptChangedCode,
+    AllowEarlyRung,
+    Code,
+    DataDir,
+    Overrides,
+    Space,
+    Trials,
+    check_own_parts,
+    read_seconds,
+    read_study,
+)
 from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config.own_parts import allow
 from tune_qat.storage.paths import naming
 
 if TYPE_CHECKING:
@@ -32,6 +44,8 @@ def launch(
     overrides: Overrides = None,
     trials: Trials = None,
     allow_early_rung: AllowEarlyRung = False,
+    code: Code = None,
+    accept_changed_code: AcceptChangedCode = False,
     time: Annotated[
         str | None, typer.Option(help="Longest time, as 8h; slurm goes on after it, kuberay does not.")
     ] = None,
@@ -62,7 +76,9 @@ def launch(
     if submit and on == "ray-up" and output is None:
         raise UsageError("--on ray-up needs a file to submit, and to take the cluster down with later: -o FILE")
     seconds = None if time is None else read_seconds(time, "--time")
+    allow(code or ())
     study = read_study(space, overrides, trials)
+    check_own_parts(study.own_parts)
     travelling.check_paths(study, data_dir)
     if on == "ray-up":  # trials run on all hosts but the first, the head
         nodes = (hosts or "").count(",") or None
@@ -75,6 +91,7 @@ def launch(
         ),
         nodes=nodes, cpus_per_node=cpus_per_node, gpus_per_node=gpus_per_node, memory_per_node=memory_per_node,
         allow_early_rung=allow_early_rung,
+        code=travelling.code_archive(study.own_parts), accept_changed_code=accept_changed_code,
     )  # fmt: skip
     where = Where(
         address=address, image=image, claim=claim, namespace=namespace, service_account=service_account,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune_qat.cli.application import app
+from tune_qat.cli.application import Application, app
 from tune_qat.config import UsageError
 from tune_qat.storage.paths import storage_path
 
 if TYPE_CHECKING:
     from tune_qat.importing.found import FoundStudy
 
-imports = typer.Typer(no_args_is_help=True, help="Bring a study that something else ran into the record.")
+imports = Application(help="Bring a study that something else ran into the record.")
 app.add_typer(imports, name="import")
 
 Target = Annotated[str, typer.Option(help="Folder or URI of the record; may hold many studies.")]

@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from tune_qat.cli.application import Command
 from tune_qat.cli.options import read_pairs
 from tune_qat.config import TrialConfig
 
@@ -35,7 +35,7 @@ _OLD: dict[str, tuple[str, Any]] = {
 OldOptions = Annotated[list[str] | None, typer.Option("--old", hidden=True, help="An option that --set has replaced.")]
 
 
-class TrainCommand(TyperCommand):
+class TrainCommand(Command):
     """The command `train`, to which the options of earlier versions are one option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

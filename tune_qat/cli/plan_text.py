@@ -1,14 +1,17 @@
 """Description of a study before it runs: its arms, ranges, stages and cost."""
 
-from tune_qat import optimizers
-from tune_qat.config import Range
-from tune_qat.config.statuses import RANDOM, SEARCH
+from pathlib import Path
+
+from tune_qat import data, optimizers
+from tune_qat.config import Range, TuneQatError, UsageError
+from tune_qat.config.own_parts import is_own
+from tune_qat.config.statuses import CALIBRATED, RANDOM, SEARCH
 from tune_qat.results.layout import FILES
-from tune_qat.results.views import connect
+from tune_qat.results.pace import seconds_per_epoch
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
-from tune_qat.study.cost import stage_epochs
+from tune_qat.study.cost import stage_epochs, trial_epochs
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
@@ -22,14 +25,8 @@ def describe(study: Study, results: StoragePath) -> str:
     """
     study = as_begun(study, results)
     blocks = [_heading(study), _ranges(study), _stages(study), _cost(study, results)]
-    if recorded := _recorded(study, results):
-        blocks.append([f"in {results}/: {recorded[0]}", *(f"  {line}" for line in recorded[1:])])
+    blocks.append(_recorded(study, results))
     return "\n\n".join("\n".join(lines) for lines in blocks)
-
-
-def trial_epochs(study: Study) -> int:
-    """Return the number of epochs of all trials if none is stopped early."""
-    return sum(epochs for _, _, epochs in stage_epochs(study))
 
 
 def _heading(study: Study) -> list[str]:
@@ -93,25 +90,48 @@ def _stages(study: Study) -> list[str]:
         stopped = stage == SEARCH and study.rungs
         limit = f" at most, ASHA looks at epoch {', '.join(map(str, study.rungs))}" if stopped else ""
         limit += ", Sobol points" if stage == RANDOM and study.stages.design == "sobol" else ""
+        if stage == CALIBRATED:
+            lines.append(f"  {stage:9} {trials:5} evaluations at most, without an epoch")
+            continue
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
     return [*lines, *(f"  {sentence}" for sentence in (*used_up(study), *kept(study)))]
 
 
 def _recorded(study: Study, results: StoragePath) -> list[str]:
-    """Return how many trials are recorded, will be taken over and are new, and which do not fit any more, if any."""
-    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
-        return []
-    from tune_qat.tuning.outlook import outlook  # not at the top: it takes a second to import
+    """Return what a run with these results would reuse, take over and run, and which trials do not fit any more."""
+    found = None
+    if any((results / "trials").glob(f"study_id=*/{FILES}")):
+        from tune_qat.tuning.outlook import standing  # not at the top: it takes a second to import
 
-    return outlook(study, results)
+        found = standing(study, results)
+    if found is None:
+        return [f"in {results}/: reuses nothing, takes over nothing, runs {sum(n for _, n, _ in stage_epochs(study))}"]
+    taken = [f"{count} from {other}" for other, count in sorted(found.taken.items())]
+    reused = f"{found.recorded} recorded" if found.recorded else "nothing"
+    line = f"in {results}/: reuses {reused}, takes over {', '.join(taken) or 'nothing'}, runs {found.new}"
+    return [line, *(f"  {sentence}" for sentence in found.misfits)]
+
+
+def data_there(study: Study, data_dir: Path | None) -> str:
+    """Say where the study's data is, or that it is missing, with how to get it; nothing of it is read."""
+    name = study.workload.dataset
+    try:
+        folder = data.check_present(name, data_dir=data_dir, default_data_dir=study.data_dir)
+    except UsageError:
+        raise
+    except TuneQatError as error:
+        return f"data: MISSING. {error}"
+    if folder:
+        return f"data: {name} is in {folder}"
+    return f"data: {name} {'is read by code of yours' if is_own(name) else 'comes with a library'}"
 
 
 def _cost(study: Study, results: StoragePath) -> list[str]:
     epochs = trial_epochs(study)
     trials = sum(trials for _, trials, _ in stage_epochs(study))
     lines = [f"cost: {trials} trials, at most {epochs} trial-epochs"]
-    seconds = _seconds_per_epoch(study, results)
+    seconds = seconds_per_epoch(results, study.workload.model, study.workload.dataset)
     if seconds is None:
         lines.append(f"      no trial of this workload in {results}/ yet, so minutes are not known")
     else:
@@ -121,16 +141,3 @@ def _cost(study: Study, results: StoragePath) -> list[str]:
             "divide by the trials that run at once"
         )
     return lines
-
-
-def _seconds_per_epoch(study: Study, results: StoragePath) -> float | None:
-    """Return the mean device seconds of an epoch over recorded trials of this workload; None if there are none."""
-    if not any((results / "trials").glob(f"study_id=*/{FILES}")):
-        return None
-    # A trial that several studies have counts once.
-    query = (
-        "SELECT sum(device_s) / sum(epochs_run) FROM trials WHERE workload = ? AND epochs_run > 0 "
-        "AND (taken_from IS NULL OR taken_from NOT IN (SELECT study_id || '/' || trial_key FROM trials))"
-    )
-    row = connect(results).execute(query, [f"{study.workload.model}-{study.workload.dataset}"]).fetchone()
-    return row[0] if row and row[0] else None

@@ -12,13 +12,14 @@ from tune_qat.cli.application import app
 from tune_qat.cli.options import Results
 from tune_qat.config import UsageError
 from tune_qat.storage.paths import storage_path
+from tune_qat.text.sentences import fitted
 
 OneStudy = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Of several studies in the results.")]
 
 
 @app.command()
 def edges(results: Results, study: OneStudy = None) -> None:
-    """Show best values that lie near an edge of their range.
+    """Show best values near an edge of their range.
 
     Lists the best value of each searched dimension of each arm, those near an edge first, a range wide enough, and the
     side on which no trial has ended well beyond the best.
@@ -29,7 +30,7 @@ def edges(results: Results, study: OneStudy = None) -> None:
     folder = storage_path(results)
     with naming_damage(folder):
         text = describe(folder, study)
-    print(text)
+    print(fitted(text))
 
 
 @app.command()

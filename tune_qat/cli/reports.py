@@ -21,17 +21,28 @@ def report(
     live: Annotated[bool, typer.Option("--live", help="Serve the page to this machine; it follows the study.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --live; 0 takes any that is free.")] = 8321,
     static: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write each figure as PNG and SVG, each table as CSV.")
+        Path | None, typer.Option(metavar="DIR", help="Write each figure as PNG, SVG and PDF, each table as CSV.")
     ] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="WIDTH", help="Width of the figures of --static, as 3.3in, 84mm or 1100px.")
+    ] = None,
+    embed_static: Annotated[
+        bool,
+        typer.Option("--embed-static", help="Put each figure into the page as SVG, too: it needs no scripts then."),
+    ] = False,
 ) -> None:
     """Write one page with the verdict, and everything behind it.
 
     A single file that needs no network: which optimizer is best, whether quantization makes the difference, what was
     tuned and spent, and the SQL of every figure.
     """
-    if live and (output is not None or static is not None):
-        raise UsageError("report: --live serves the page and writes no file. Leave out -o and --static, or --live.")
-    _check_extra(static is not None)
+    if live and (output is not None or static is not None or embed_static):
+        raise UsageError(
+            "report: --live serves the page and writes no file. Leave out -o, --static and --embed-static, or --live."
+        )
+    if width is not None and static is None:
+        raise UsageError(f"report: --width {width} is that of the figures of --static DIR, which is missing.")
+    _check_extra(static is not None or embed_static)
     if live:
         from analysis.report.server import serve
 
@@ -41,23 +52,25 @@ def report(
     from analysis.answers import Answers
     from analysis.report.files import write_files
     from analysis.report.page import page
+    from analysis.report.pictures import WIDTH, pixels
     from tune_qat.results.views import naming_damage
 
+    size = WIDTH if width is None else pixels(width)
     asked = Answers(*results)
     if output is not None or static is None:
         path = output or Path("report.html")
-        text = page(asked)
+        text = page(asked, stills=embed_static)
         with naming(path):
             path.write_text(text, encoding="utf-8")
         print(path)
     if static is not None:
         with naming_damage(*asked.paths):
-            write_files(asked, static, print)
+            write_files(asked, static, print, size)
 
 
-def _check_extra(static: bool) -> None:
+def _check_extra(pictures: bool) -> None:
     """Raise `TuneQatError` that names the packages of the extra `analysis` which the report needs and are missing."""
-    needed = (*_EXTRA, "kaleido") if static else _EXTRA
+    needed = (*_EXTRA, "kaleido") if pictures else _EXTRA
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise TuneQatError(f"The report needs {', '.join(missing)}: pip install 'tune-qat[analysis]'")

@@ -43,7 +43,11 @@ def _described(results: StoragePath) -> str:
         (replaced,) = connection.sql(read_sql(__file__, "replaced"), params=[study_id]).fetchall()[0]
         notes += f"\n{_replaced(replaced)}" if replaced else ""
         notes += "".join(f"\n{_elsewhere(one)}" for one in known if not one.here)
+        calibrated = connection.execute(
+            "SELECT status FROM trials WHERE study_id = ? AND stage = 'calibrated'", [study_id]
+        ).fetchall()
         stands = _starts([_stands(status, known) for (status,) in starts])
+        stands += _counted("calibrated models", [_stands(status, known) for (status,) in calibrated])
         blocks.append(f"study {study_id}: {state}{stands}\n\n{table_text(frame)}{notes}")
     return "\n\n".join(blocks)
 
@@ -61,8 +65,13 @@ def _starts(statuses: Sequence[str]) -> str:
     """Say how the pretrained starts stand, of which there may be one for each repeat; nothing without any."""
     if len(statuses) < 2:
         return "".join(f"; pretrained start: {status}" for status in statuses)
+    return _counted("pretrained starts", statuses)
+
+
+def _counted(what: str, statuses: Sequence[str]) -> str:
+    """Say how many trials have each status, behind a semicolon; nothing without any."""
     counts = ", ".join(f"{count} {status}" for status, count in Counter(statuses).items())
-    return f"; pretrained starts: {counts}"
+    return f"; {what}: {counts}" if counts else ""
 
 
 def _replaced(trials: int) -> str:

@@ -1,51 +1,34 @@
-"""Commands about whole studies: list, plan, run, status."""
+"""Commands about whole studies: plan, run, status."""
 
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tune_qat.cli.application import app
 from tune_qat.cli.options import (
     BACKEND_HELP,
+    AcceptChangedCode,
     AllowEarlyRung,
+    Code,
     DataDir,
     Overrides,
     Results,
     Space,
     Trials,
+    check_own_parts,
     read_gpus,
     read_seconds,
     read_study,
 )
 from tune_qat.config import Interrupted, TuneQatError, UsageError
-from tune_qat.storage.paths import refuse_secrets, storage_path
+from tune_qat.config.own_parts import allow
+from tune_qat.config.system import check_writes_records
+from tune_qat.storage.paths import StoragePath, refuse_secrets, storage_path
+from tune_qat.text.sentences import fitted
 
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="A line a stage instead of a live display.")]
-
-
-@app.command("list")
-def list_() -> None:
-    """List studies, models, datasets, quantizers and optimizers."""
-    from tune_qat.data import DATASETS
-    from tune_qat.models import MODELS
-    from tune_qat.optimizers import OPTIMIZERS
-    from tune_qat.quantizers import QUANTIZERS
-    from tune_qat.study.file import bundled, summary
-
-    tables = {
-        "search spaces": {name: summary(path) for name, path in bundled().items()},
-        "models": {name: spec.summary for name, spec in MODELS.items()},
-        "datasets": {name: spec.summary for name, spec in DATASETS.items()},
-        "quantizers": {name: spec.line for name, spec in QUANTIZERS.items()},
-        "optimizers": {name: spec.summary for name, spec in OPTIMIZERS.items()},
-    }
-    width = max(len(name) for lines in tables.values() for name in lines)
-    for title, lines in tables.items():
-        print(title)
-        for name, line in lines.items():
-            print(f"  {name:{width}}  {line}")
 
 
 @app.command()
@@ -55,20 +38,26 @@ def plan(
     data_dir: DataDir = None,
     overrides: Overrides = None,
     trials: Trials = None,
+    code: Code = None,
+    accept_changed_code: AcceptChangedCode = False,
 ) -> None:
     """Show the trials and the cost of a study, without running it.
 
-    Lists arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record.
+    Lists arms, ranges, stages, trials and epochs, and minutes once trials of the workload are in the record; what a run
+    would reuse, take over from other studies of the folder, and run; and whether the data is there. Code of your own is
+    compared with the record's, and not imported.
     """
-    from tune_qat.cli.plan_text import describe
+    from tune_qat.cli.plan_text import data_there, describe
     from tune_qat.results.views import naming_damage
+    from tune_qat.tuning.own_code import planned_with
 
+    allow(code or (), only_hashed=True)
     study, folder = read_study(space, overrides, trials), storage_path(results)
-    if study.batches_of_one:  # otherwise, torch is not needed
+    if study.batches_of_one and not study.own_parts:  # otherwise, torch is not needed
         from tune_qat.tuning.checks import check_batches_of_one
 
         check_batches_of_one(study)
-    if study.repeat is not None and "subset" in study.repeat.varies:
+    if study.repeat is not None and "subset" in study.repeat.varies and "dataset" not in study.own_parts:
         from tune_qat.tuning.overlap import load_works
 
         try:
@@ -79,8 +68,9 @@ def plan(
             cause = str(error).partition("\n")[0]
             print(f"Whether the subsets of the repeats fit is not known here: {cause}", file=sys.stderr)
     with naming_damage(folder):
+        study, remark = planned_with(study, folder, accept=accept_changed_code)
         text = describe(study, folder)
-    print(text)
+    print(fitted("\n".join([text, *remark, "", data_there(study, data_dir)])))
 
 
 @app.command()
@@ -113,43 +103,77 @@ def run(
         bool, typer.Option("--retry-errors", help="Run trials again that ended in an error.")
     ] = False,
     allow_early_rung: AllowEarlyRung = False,
+    code: Code = None,
+    accept_changed_code: AcceptChangedCode = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Run a study, or continue it.
 
     The same command again runs what is missing: after Ctrl-C or a crash, and with more trials, seeds or optimizers.
     """
+    from tune_qat.trackers.checks import log_folder
+
     # Mistakes are found before importing Ray, which takes seconds.
+    check_writes_records("tune-qat run")
+    allow(code or ())
     study = read_study(space, overrides, trials)
+    check_own_parts(study.own_parts)
+    log_folder(study.logging.tensorboard)
     seconds = None if time_budget is None else read_seconds(time_budget, "--time-budget")
     gpus = read_gpus(gpus_per_trial)
+    patience = read_seconds(storage_patience, "--storage-patience")
     _check_no_client(study.name, address, space, results)
-    from tune_qat.cli.progress import display
-    from tune_qat.cli.run_summary import ending
-    from tune_qat.tuning.budget import Budget
-    from tune_qat.tuning.run import run as run_study
-
-    again, folder = f"tune-qat {shlex.join(sys.argv[1:])}", storage_path(results)
-    outcome = run_study(
+    complete = _run(
         study,
-        results=folder,
+        storage_path(results),
+        live=not no_progress,
+        budget={"seconds": seconds, "trials": trial_budget, "gpu_hours": gpu_hours},
         data_dir=data_dir,
         address=address,
         max_concurrent=max_concurrent,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus,
-        budget=Budget(seconds=seconds, trials=trial_budget, gpu_hours=gpu_hours),
         backend=backend,
-        storage_patience=read_seconds(storage_patience, "--storage-patience"),
+        storage_patience=patience,
         retry_errors=retry_errors,
         allow_early_rung=allow_early_rung,
-        say=lambda text: print(text, file=sys.stderr),
-        again=f"resume   {again}",
-        display=display(live=not no_progress),
+        accept_changed_code=accept_changed_code,
     )
-    print(ending(study, outcome, results=folder, again=again))
-    if not outcome.complete:
+    if not complete:
         raise typer.Exit(Interrupted.exit_code)
+
+
+def _run(study: Any, folder: StoragePath, *, live: bool, budget: dict[str, Any], **options: Any) -> bool:
+    """Run a study on a screen, and return whether it is complete; what is heavy is imported once the screen says so."""
+    from tune_qat.cli.run_screen import RunScreen, heading
+    from tune_qat.tuning.signals import stops
+
+    again, screen = f"tune-qat {shlex.join(sys.argv[1:])}", RunScreen(live=live)
+    resume = f"resume:\n  {again}"
+    with stops(resume) as signals:
+        signals.leave = screen.leave
+        for line in heading(study, folder):
+            screen.say(line)
+        screen.doing("Loading PyTorch and Ray")
+        from tune_qat.tuning.budget import Budget
+        from tune_qat.tuning.run import run as run_study
+
+        outcome = run_study(
+            study,
+            results=folder,
+            budget=Budget(**budget),
+            say=screen.say,
+            doing=screen.doing,
+            again=resume,
+            display=screen.display,
+            signals=signals,
+            **options,
+        )
+        screen.doing("Reading the record")
+        from tune_qat.cli.run_summary import ending
+
+        print(ending(study, outcome, results=folder, again=again))
+    return bool(outcome.complete)
 
 
 def _check_no_client(study_name: str, address: str, space: str, results: str) -> None:
@@ -176,4 +200,4 @@ def status(results: Results) -> None:
     folder = storage_path(results)
     with naming_damage(folder):
         text = describe(folder)
-    print(text)
+    print(fitted(text))

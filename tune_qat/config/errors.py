@@ -35,3 +35,8 @@ class Interrupted(TuneQatError):
     """Stopped before the end by the user or a budget; the same command goes on. Exit code 4."""
 
     exit_code = 4
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether an exception is Ctrl-C: pressed while DuckDB answers, it is a `RuntimeError` of DuckDB's own."""
+    return isinstance(error, KeyboardInterrupt) or (type(error) is RuntimeError and str(error) == "Query interrupted")

@@ -26,12 +26,22 @@ class Scheme:
     """Options of the two methods, where they differ from the table's values."""
     layer_bits: Mapping[str, tuple[int, int]] = later(default_factory=dict, hash=False)
     """Weight and activation bits of layers by name, in place of all else; 32: not quantized."""
+    float_layers: tuple[str, ...] = later(())
+    """Names of layers that stay what they are, of whatever type."""
+    attention: bool = later(False)
+    """Whether the two products of attention are quantized, beside the linear layers around them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation_quantizer", self.activation_quantizer or self.quantizer)
         object.__setattr__(self, "options", dict(self.options))
         pairs = {name: pair(f"layer_bits of {name!r}", bits) for name, bits in self.layer_bits.items()}
         object.__setattr__(self, "layer_bits", pairs)
+        named = self.float_layers
+        check(not isinstance(named, str), "float_layers", "be a list of names of layers", named)
+        object.__setattr__(self, "float_layers", tuple(sorted(set(named))))
+        check(isinstance(self.attention, bool), "attention", "be true or false", self.attention)
+        both = sorted(pairs.keys() & set(self.float_layers))
+        check(not both, "float_layers", "name no layer that has bits of its own (layer_bits)", both)
         settle(self, whole, "weight_bits", "activation_bits", "first_last_bits")
         check(self.ste in STE_VARIANTS, "ste", f"be one of {', '.join(STE_VARIANTS)}", self.ste)
 

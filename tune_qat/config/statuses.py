@@ -36,10 +36,11 @@ RANDOM = "random"
 SEARCH = "search"
 FINALISTS = "finalists"
 RETRAIN = "retrain"
+CALIBRATED = "calibrated"
 
-STAGES = (PRETRAIN, DEFAULT, RANDOM, SEARCH, FINALISTS, RETRAIN)
+STAGES = (PRETRAIN, DEFAULT, RANDOM, SEARCH, FINALISTS, RETRAIN, CALIBRATED)
 """Every value of the column `stage`, in the order in which stages run."""
 SEARCHED_STAGES = (DEFAULT, RANDOM, SEARCH)
 """Stages whose completed trials an arm's best configuration is chosen from; `finalists` run the best few again."""
 KEPT_STAGES = (PRETRAIN, RETRAIN)
-"""Stages whose last checkpoint stays."""
+"""Stages whose last checkpoint stays in every study that has them; `stages.keep` may add others."""

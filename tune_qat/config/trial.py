@@ -12,7 +12,18 @@ from tune_qat.config.later import drop_unused, later
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer, Worsening
 from tune_qat.config.scheme import Scheme
 from tune_qat.config.shown import cut
-from tune_qat.config.values import DECAY, SCHEDULES, SEEDS, STORAGE_OPTIONS, check, real, settle, stable_hash, whole
+from tune_qat.config.values import (
+    DECAY,
+    SCHEDULES,
+    SEEDS,
+    STORAGE_OPTIONS,
+    check,
+    plain,
+    real,
+    settle,
+    stable_hash,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +57,20 @@ class TrialConfig:
     """Initial weights; without effect when the trial starts from a checkpoint."""
     bn_reestimation_batches: int = later(0)
     """Training batches that batch-norm statistics are estimated from anew before each evaluation; 0: they are not."""
+    calibration_batches: int = later(1)
+    """Training batches, the first ones of the first epoch, that quantizers take their initial values from."""
     freezing: Freezing | None = later(None)
     dampening: Dampening | None = later(None)
     quantizer_optimizer: QuantizerOptimizer | None = later(None)
     """Optimizer of the quantizers' parameters; None: that of the weights. Without effect where there are none."""
     worsening: Worsening | None = later(None)
     """Noise in place of training, which makes the start of a control; None: the trial trains."""
+    sources: Mapping[str, str] = later(default_factory=dict)
+    """Hash of the source of each own part, by its top-level package."""
+    model_options: Mapping[str, Any] = later(default_factory=dict)
+    """Keyword arguments of the model's builder."""
+    task: str = later("")
+    """Task in place of the dataset's own: a name of the table, or `package.module:Class`; empty: the dataset's own."""
 
     def __post_init__(self) -> None:
         self._settle_types()
@@ -69,11 +88,16 @@ class TrialConfig:
     def _settle_types(self) -> None:
         """Give each field one type: 1 and 1.0 are the same number but not the same JSON, and a key hashes JSON."""
         settle(self, real, "learning_rate", "quantizer_lr_multiplier", "warmup_epochs", "weight_decay_factor", "decay")
-        settle(self, whole, "batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches")
+        settle(
+            self, whole, "batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches", "calibration_batches"
+        )
         object.__setattr__(self, "milestones", tuple(real("milestones", one) for one in self.milestones))
         options = {name: real(f"Option {name!r}", value) for name, value in self.optimizer_options.items()}
         object.__setattr__(self, "optimizer_options", options)
         object.__setattr__(self, "dataset_options", dict(self.dataset_options))
+        object.__setattr__(self, "sources", dict(self.sources))
+        of_model = {name: plain(f"Model option {name!r}", value) for name, value in self.model_options.items()}
+        object.__setattr__(self, "model_options", of_model)
 
     def _check_schedule(self) -> None:
         check(self.schedule in SCHEDULES, "schedule", f"be one of {', '.join(SCHEDULES)}", self.schedule)
@@ -153,7 +177,7 @@ class TrialConfig:
 
 _AT_LEAST = {
     0: ("quantizer_lr_multiplier", "bn_reestimation_batches", "weight_decay_factor"),
-    1: ("batch_size", "epochs"),
+    1: ("batch_size", "epochs", "calibration_batches"),
 }
 _PROPOSED = (
     "optimizer",

@@ -5,7 +5,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -60,6 +60,17 @@ def whole(name: str, value: object) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UsageError(f"{name} must be a whole number, but got {shown(value)}.")
     return int(value)
+
+
+def plain(name: str, value: object) -> Any:
+    """Take a value that JSON keeps as it is: text, truth, finite number, or list or table of such; tuples as lists."""
+    if isinstance(value, str | bool) or (isinstance(value, int | float) and is_number(value)):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(name, one) for one in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain(name, one) for key, one in value.items()}
+    raise UsageError(f"{name} must be text, a truth value, a finite number, a list or a table, but got {shown(value)}.")
 
 
 def settle(part: Any, take: Callable[[str, object], object], *names: str, said: str = "{}") -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits as read_digits
 
-from tune_qat.data import DATASETS
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import LabelledImages
 from tune_qat.data.splits import held_out, stratified_order
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import Dataset
 
 ENLARGE, BORDER = 3, 2

@@ -24,4 +24,4 @@ def require(spec: DatasetSpec, data_dir: Path | None, *alternatives: str, patter
         if path.exists() and (not pattern or any(path.glob(pattern))):
             return path
     looked_for = data_dir / alternatives[0]
-    raise TuneQatError(data_folder_hint(spec, looked_for / pattern if pattern else looked_for))
+    raise TuneQatError(data_folder_hint(spec, looked_for / pattern if pattern else looked_for, data_dir))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tune_qat.config import TuneQatError
-from tune_qat.data import DATASETS
 from tune_qat.data.image_pairs import load_pairs
 from tune_qat.data.splits import held_out, shuffled
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import Dataset
 
 SKIMAGE_FOLDER, SKLEARN_FOLDER = ("skimage", "data"), ("sklearn", "datasets/images")

@@ -6,7 +6,7 @@ it is whole, so that of two processes that write the same images the last one wi
 """
 
 import errno
-import fcntl
+import math
 import mmap
 import os
 import secrets
@@ -24,7 +24,9 @@ from numpy.lib.format import open_memmap
 
 from tune_qat.config import StudyHalted, TuneQatError
 from tune_qat.config.regular import check_regular
+from tune_qat.config.system import lock, reserve
 from tune_qat.data.fingerprint import digest
+from tune_qat.data.spec import IMAGE_AXES
 
 CACHE_VARIABLE = "TUNE_QAT_CACHE"
 LEVELS = 256
@@ -41,7 +43,7 @@ class Pixels(NamedTuple):
     """Content of a file of decoded images."""
 
     images: np.ndarray
-    """uint8 of the file's shape, mapped read-only."""
+    """Array of the file's type and shape, mapped read-only."""
     mapping: mmap.mmap
     """Memory map of the file, with the images from byte `offset` on."""
     offset: int
@@ -56,14 +58,20 @@ class PixelFile:
     """A file of decoded images, there or still to be written; it is opened on demand."""
 
     path: Path
-    shape: tuple[int, int, int, int]
-    """Images, channels, height, width."""
+    shape: tuple[int, ...]
+    """Images, channels, height, width; of other samples their number, and the shape of one."""
+    dtype: str = "uint8"
 
     @property
     def size(self) -> int:
         """Bytes on disk, headers left out."""
-        n, channels, height, width = self.shape
-        return n * (channels * height * width + DIGEST_BYTES) + channels * LEVELS * 8
+        sample = math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
+        return self.shape[0] * (sample + DIGEST_BYTES) + math.prod(self.levels) * 8
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """Shape of the level counts; none are kept of what is no 8-bit image."""
+        return _levels(self.dtype, self.shape)
 
     def read(self) -> Pixels | None:
         """Return the content, with the images mapped; None if the file is missing, incomplete or of another shape."""
@@ -76,7 +84,7 @@ class PixelFile:
                 ended = not file.read(1)
         except Exception:  # numpy raises anything at a damaged header, tokenize.TokenError among it
             return None
-        expected = [(np.uint8, self.shape), (np.uint8, (self.shape[0], DIGEST_BYTES)), (np.int64, _levels(self.shape))]
+        expected = [(self.dtype, self.shape), (np.uint8, (self.shape[0], DIGEST_BYTES)), (np.int64, self.levels)]
         found = [(array.dtype, array.shape) for array in (images, digests, level_counts)]
         if not ended or found != expected or not images.flags.c_contiguous:
             return None
@@ -104,13 +112,15 @@ class Draft:
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
         self.digests = np.zeros((len(images), DIGEST_BYTES), np.uint8)
-        self.level_counts = np.zeros(_levels(images.shape), np.int64)
+        self.level_counts = np.zeros(_levels(images.dtype.name, images.shape), np.int64)
         self._lock = threading.Lock()
 
     def put(self, place: int, pixels: np.ndarray) -> None:
-        """Write image number `place`, uint8 of shape (channels, height, width), with its digest and level counts."""
+        """Write image number `place`, in the file's type and shape, with its digest and level counts."""
         self.images[place] = pixels
         self.digests[place] = np.frombuffer(bytes.fromhex(digest(pixels)), np.uint8)
+        if not len(self.level_counts):
+            return
         counts = np.stack([np.bincount(channel.ravel(), minlength=LEVELS) for channel in pixels])
         with self._lock:
             self.level_counts += counts
@@ -149,8 +159,8 @@ def draft(file: PixelFile, dataset: str) -> Iterator[Draft]:
     try:
         with path.open("x+b") as handle:
             with suppress(OSError):  # not every file system has locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            images = open_memmap(path, mode="w+", dtype=np.uint8, shape=file.shape)
+                lock(handle)
+            images = open_memmap(path, mode="w+", dtype=np.dtype(file.dtype), shape=file.shape)
             _reserve(handle.fileno(), images.offset + images.nbytes)
             made = Draft(images)
             yield made
@@ -169,14 +179,14 @@ def draft(file: PixelFile, dataset: str) -> Iterator[Draft]:
         path.unlink(missing_ok=True)
 
 
-def _levels(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[1], LEVELS
+def _levels(dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[1] if dtype == "uint8" and len(shape) == IMAGE_AXES + 1 else 0, LEVELS
 
 
 def _reserve(descriptor: int, size: int) -> None:
     """Take the disk space at once: on a disk that fills up later, writing to a mapped file would kill the process."""
     try:
-        os.posix_fallocate(descriptor, 0, size)
+        reserve(descriptor, size)
     except OSError as error:
         if error.errno not in CANNOT_RESERVE:
             raise
@@ -189,7 +199,7 @@ def _remove_abandoned(folder: Path) -> None:
     for path in drafts:
         with suppress(OSError), path.open("r+b") as handle:
             if now - os.fstat(handle.fileno()).st_mtime > SETTLED_S:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle, wait=False)
                 path.unlink()
 
 

@@ -70,6 +70,10 @@ class SuperResolution(Task):
         """Whether the training planes do not stay on the device."""
         return not self._splits["train"].stays
 
+    def output_shape(self, inputs: torch.Tensor) -> tuple[int, ...]:
+        """Return (b, 1, height * scale, width * scale)."""
+        return self._enlarged(inputs)
+
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of levels in [0, 1], shape ()."""
         return functional.mse_loss(output.float(), target)

@@ -7,23 +7,20 @@ A loader returns a `Dataset` (numpy arrays, in memory or mapped from a file, che
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from tune_qat.config import UsageError
 from tune_qat.config.lookup import resolve
-from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ImagePairs, LabelledImages, ModelInput
+from tune_qat.config.values import is_number
+from tune_qat.data.spec import Arrays, DatasetSpec, ImagePairs, LabelledImages, ModelInput
+from tune_qat.data.tasks import TASKS, is_users, users_part
 
 if TYPE_CHECKING:
     import torch
-
-TASKS = {
-    CLASSIFICATION: "tune_qat.data.classification:Classification",
-    SUPER_RESOLUTION: "tune_qat.data.super_resolution:SuperResolution",
-}
-"""The task of each kind of dataset, imported when one is made: the table of datasets needs no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class Dataset:
     spec: DatasetSpec
     options: Mapping[str, Any]
     """Every option, resolved."""
-    splits: Mapping[str, LabelledImages | ImagePairs]
+    splits: Mapping[str, LabelledImages | Arrays | ImagePairs]
     fingerprint: str
     """Hash of the data itself and of the options that shape it, independent of the splits."""
     split_fingerprint: str
@@ -48,13 +45,17 @@ class Dataset:
     def sizes(self) -> dict[str, int]:
         """Number of samples of each split (images; for super-resolution whole images)."""
         return {
-            name: len(split.labels if isinstance(split, LabelledImages) else split.high_shapes)
+            name: len(split.high_shapes if isinstance(split, ImagePairs) else split.targets)
             for name, split in self.splits.items()
         }
 
+    def for_task(self, spec: DatasetSpec) -> "Dataset":
+        """Return the dataset for another task on the same samples, that of `spec`."""
+        return replace(self, spec=spec, model_input=replace(self.model_input, task=spec.task))
+
     def task(self, device: "torch.device | str" = "cpu") -> "Task":
         """Return the task on this device; on the CPU it shares the arrays of this dataset."""
-        task: Task = resolve(TASKS[self.spec.task])(self, device)
+        task: Task = task_class(self.spec.task)(self, device)  # type: ignore[call-arg]  # each has its own __init__
         return task
 
 
@@ -81,12 +82,13 @@ class Task(ABC):
     """Batches, loss, metric and reference points of one dataset on one device."""
 
     metric: str
-    """Name in the record, `accuracy` or `psnr`."""
+    """Name in the record, such as `accuracy`."""
     unit: str
+    """Unit of the metric, such as `dB`; `fraction` for one from 0 to 1."""
     sign: int
     """1 where larger is better, -1 where smaller is."""
     worst_metric: float
-    """Finite value that no metric is worse than, reported to the sampler for a diverged trial."""
+    """Finite value as bad as any: that of a diverged trial for the sampler, to which no metric is worse."""
     model_input: ModelInput
     train_size: int
     """Samples in an epoch."""
@@ -103,7 +105,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def normalisation(self) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each channel, in 8-bit levels: a model's input is `(level - mean) / deviation`."""
+        """Mean and deviation of each channel, in stored numbers: a model's input is `(number - mean) / deviation`."""
 
     @property
     def prepares_ahead(self) -> bool:
@@ -135,6 +137,10 @@ class Task(ABC):
         yield from prepared_ahead(lambda index: self.batch(seed, epoch, index), indices, self.device)
 
     @abstractmethod
+    def output_shape(self, inputs: "torch.Tensor") -> tuple[int, ...]:
+        """Return the shape of a model's output for a batch of inputs."""
+
+    @abstractmethod
     def loss(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """Return the mean loss of a batch, shape ()."""
 
@@ -163,3 +169,32 @@ class Task(ABC):
     @abstractmethod
     def baselines(self, split: str) -> dict[str, float]:
         """Return the metric of methods that need no training, by name (bicubic, nearest); empty if there are none."""
+
+
+def task_class(name: str) -> type[Task]:
+    """Import a task of the table, or of the user's own.
+
+    Raises:
+        UsageError: an unknown task, one that may not or cannot be imported, or something else than a `Task`.
+    """
+    found: Any = users_part(name, "task") if is_users(name, "task", TASKS) else resolve(TASKS.get_spec(name).build)
+    if not isinstance(found, type) or not issubclass(found, Task):
+        raise UsageError(
+            f"Task {name!r} must be a class made from tune_qat.data.array_task.ArrayTask, but {found!r} is not."
+        )
+    if name not in TASKS and (wrong := wrong_attributes(found)):
+        raise UsageError("\n".join([f"Task {name!r} does not say all that it must:", *wrong]))
+    return found
+
+
+def wrong_attributes(task: type[Task]) -> list[str]:
+    """Return what is missing from a task, or wrong with what it says of its metric, a sentence each."""
+    found = [f"It has no method `{name}`." for name in sorted(task.__abstractmethods__)]
+    for name in ("metric", "unit"):
+        if not isinstance(getattr(task, name, None), str):
+            found.append(f"`{name}` must be text, but is {getattr(task, name, None)!r}.")
+    if getattr(task, "sign", None) not in (1, -1):
+        found.append(f"`sign` must be 1 (larger is better) or -1, but is {getattr(task, 'sign', None)!r}.")
+    if not is_number(getattr(task, "worst_metric", None)):
+        found.append(f"`worst_metric` must be a finite number, but is {getattr(task, 'worst_metric', None)!r}.")
+    return found

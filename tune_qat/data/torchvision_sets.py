@@ -9,12 +9,12 @@ from torchvision import datasets
 
 from tune_qat.config import TuneQatError
 from tune_qat.config.regular import check_regular
-from tune_qat.data import DATASETS
 from tune_qat.data.fingerprint import digest
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import check_labels, labelled_dataset
 from tune_qat.data.spec import DatasetSpec, LabelledImages
 from tune_qat.data.splits import held_out, stratified_order
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import Dataset
 
 CLASSES = 10

@@ -13,12 +13,12 @@ import numpy as np
 
 from tune_qat.config import TuneQatError
 from tune_qat.config.regular import IRREGULAR, is_regular
-from tune_qat.data import DATASETS
 from tune_qat.data.decoded import ImageSource, decode
 from tune_qat.data.decoding import Box, centre_square, open_rgb
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.splits import held_out, stratified_order
+from tune_qat.data.table import DATASETS
 from tune_qat.data.task import Dataset
 
 LIST_FOLDERS = ("TrainAndValList", "TrainValSplit/TrainAndValList", "TrainValSplit", "split", ".")
@@ -44,10 +44,7 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
     spec = DATASETS["tsinghua_dogs"]
     images = require(spec, data_dir, "low-resolution")
     boxes = require(spec, data_dir, "Low-Annotations") if options["use_boxes"] else None
-    source, official = (
-        _read_list(require(spec, data_dir, *(f"{folder}/{name}" for folder in LIST_FOLDERS)))
-        for name in ("train.lst", "validation.lst")
-    )
+    source, official = official_lists(data_dir)
     breeds = _breeds(source, official)
     labels = _labels(source, breeds)
     order = stratified_order(labels, options["split_seed"])
@@ -66,7 +63,7 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
             labels={split: _labels(members, breeds) for split, members in names.items()},
             shape=(3, size, size),
             files=lambda name: (images / name, boxes / f"{name}.xml") if boxes else (images / name,),
-            read=lambda name: _read(name, images, boxes, size),
+            read=lambda name: read_image(name, images, boxes, size),
         ),
         in_memory=options["in_memory"],
     )
@@ -82,12 +79,25 @@ def load_tsinghua_dogs(data_dir: Path | None, **options: Any) -> Dataset:
     )
 
 
+def official_lists(data_dir: Path | None) -> tuple[list[str], list[str]]:
+    """Return the names `breed folder/file` in `train.lst` and in `validation.lst`.
+
+    Raises `TuneQatError` if a list is missing or cannot be read.
+    """
+    spec = DATASETS["tsinghua_dogs"]
+    train, test = (
+        _read_list(require(spec, data_dir, *(f"{folder}/{name}" for folder in LIST_FOLDERS)))
+        for name in ("train.lst", "validation.lst")
+    )
+    return train, test
+
+
 def _labels(names: Sequence[str], breeds: dict[str, int]) -> np.ndarray:
     return np.array([breeds[_breed(name)] for name in names], dtype=np.int64)
 
 
-def _read(name: str, images: Path, boxes: Path | None, size: int) -> np.ndarray:
-    """Return the pixels of an image, uint8 of shape (3, size, size)."""
+def read_image(name: str, images: Path, boxes: Path | None, size: int) -> np.ndarray:
+    """Return the pixels of an image, uint8 of shape (3, size, size): of all of it, or of the box in its annotation."""
     image = open_rgb(images / name)
     return centre_square(image, size, _body_box(boxes / f"{name}.xml", image.size) if boxes else None)
 

@@ -6,6 +6,7 @@ import torch
 
 from tune_qat.config import TuneQatError
 from tune_qat.quantization.layer import QuantizedLayer
+from tune_qat.quantizers.codes import stored_width, stride_of
 
 BYTE = 8
 
@@ -18,7 +19,7 @@ class IntegerWeight:
     """
 
     codes: torch.Tensor
-    """int8, or uint8 where no code of the grid is below 0; in the weight's shape."""
+    """int8, or uint8 where no code of the grid is below 0; in the shape of `QuantizedLayer.filters`."""
     minimum: int
     """Smallest code of the grid."""
     maximum: int
@@ -31,14 +32,13 @@ class IntegerWeight:
 
     @property
     def stride(self) -> int:
-        """Distance between neighbouring codes: 2 for signs, whose grid is -1 and 1."""
-        return 2 if self.maximum - self.minimum >= 2**self.bits else 1
+        """Distance between neighbouring codes."""
+        return stride_of(self.minimum, self.maximum, self.bits)
 
     @property
     def width(self) -> int:
         """Bits that a code takes in a packed byte: 1, 2, 4 or 8."""
-        levels = (self.maximum - self.minimum) // self.stride + 1
-        return next(width for width in (1, 2, 4, BYTE) if 2**width >= levels)
+        return stored_width(self.minimum, self.maximum, self.bits)
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def integer_weight(layer: QuantizedLayer) -> IntegerWeight | None:
     quantizer = layer.weight_quantizer
     if quantizer is None:
         return None
-    found = quantizer(layer.layer.weight)
+    found = quantizer(layer.filters)
     codes, scale = found.code, found.scale
     if found.planes > 1:
         codes, scale = codes.unflatten(0, (-1, found.planes)).sum(1), scale.reshape(-1, found.planes)

@@ -18,7 +18,12 @@ LARGEST_FOLDED = 4096
 
 
 def save_onnx(trained: Trained, path: Path) -> None:
-    """Write the model atomically, for any number of images, and of any size where the model takes any.
+    """Write the model atomically, as `exact_content` has it."""
+    write_whole(path, exact_content(trained))
+
+
+def exact_content(trained: Trained) -> bytes:
+    """Return the file of a model, for any number of images, and of any size where the model takes any.
 
     Input `images` and output `outputs` are float32, in the shapes of the model itself. The metadata `tune_qat` of the
     file is JSON; its mean and deviation say how 8-bit images become the input.
@@ -27,33 +32,39 @@ def save_onnx(trained: Trained, path: Path) -> None:
     import onnx_ir.passes.common
 
     model = with_integers(trained.model)
+    onnx_model = traced(model, trained)
+    stored = {name: module for name, module in model.named_modules() if isinstance(module, StoredWeight)}
+    _narrow(onnx_model, {f"{name}.codes": weight.bits for name, weight in stored.items()})
+    # Stack traces are half of a small file, and of no use to its readers.
+    onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
+    onnx_model.metadata_props["tune_qat"] = json.dumps(about(trained))
+    content: bytes = onnx_ir.to_proto(onnx_model).SerializeToString()
+    return content
+
+
+def about(trained: Trained) -> dict[str, Any]:
+    """Return what the metadata of a file says of its model."""
     mean, deviation = trained.normalisation
-    about = {
+    return {
         "trial_key": trained.trial_key,
         "model": trained.config.model,
         "scheme": trained.config.to_dict()["scheme"],
         "mean": mean,
         "deviation": deviation,
+        **trained.about_source,
     }
-    onnx_model = _traced(model, trained)
-    stored = {name: module for name, module in model.named_modules() if isinstance(module, StoredWeight)}
-    _narrow(onnx_model, {f"{name}.codes": weight.bits for name, weight in stored.items()})
-    # Stack traces are half of a small file, and of no use to its readers.
-    onnx_ir.passes.common.ClearMetadataAndDocStringPass()(onnx_model)
-    onnx_model.metadata_props["tune_qat"] = json.dumps(about)
-    content = onnx_ir.to_proto(onnx_model).SerializeToString()
-    write_whole(path, content)
 
 
 @torch.no_grad()
-def _traced(model: torch.nn.Module, trained: Trained) -> Any:
+def traced(model: torch.nn.Module, trained: Trained) -> Any:
+    """Return the graph of a model that takes the input of `trained`, as an `onnx_ir.Model`."""
     import onnxscript.optimizer
 
     example = trained.example
     # Two images of unequal sides: a size of 1, or one that two dimensions share, would be taken for a constant.
     shape: dict[int, Any] = {0: torch.export.Dim("batch")}
-    example = example.expand(2, -1, -1, -1).contiguous()
-    if trained.model_input.height is None:
+    example = example.expand(2, *example.shape[1:]).contiguous()
+    if trained.model_input.scale is not None:
         shape |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
         example = example[..., :-4]
     program = torch.onnx.export(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tune_qat.export.integer_weight import IntegerWeight, integer_weight, parts
-from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.model import products, quantized_layers
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
 
@@ -29,6 +29,10 @@ def with_integers(model: nn.Module) -> nn.Module:
             layer.weight_quantizer = StoredWeight(weight)  # type: ignore[assignment]  # a module that gives codes too
         if layer.input_quantizer is not None:
             layer.input_quantizer = IntegerInput(layer.input_quantizer)  # type: ignore[assignment]
+    for product in products(copied):
+        for side in ("left_quantizer", "right_quantizer"):
+            quantizer = getattr(product, side)
+            setattr(product, side, quantizer and IntegerInput(quantizer))
     return copied
 
 
@@ -99,19 +103,21 @@ class IntegerInput(nn.Module):
         """Return the codes of `value`, in its shape."""
         if self.quantizer.uniform:
             shifted = value if self.offset is None else value - self.offset
-            clipped = _symbolic("Clip", shifted, self.low, self.high, kind=shifted.dtype) if self.narrow else shifted
+            clipped = symbolic("Clip", shifted, self.low, self.high, kind=shifted.dtype) if self.narrow else shifted
             quantized, step = clipped, self.scale
         else:
             quantized, step = self.quantizer(value).code, self.one
-        integers = _symbolic("QuantizeLinear", quantized, step, self.zero, kind=self.zero.dtype)
+        integers = symbolic("QuantizeLinear", quantized, step, self.zero, kind=self.zero.dtype)
         return Codes(_dequantized(integers, self.one, self.zero), self.scale, self.offset)
 
 
 def _dequantized(integers: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-    return _symbolic("DequantizeLinear", integers, *others, kind=torch.float32)
+    return symbolic("DequantizeLinear", integers, *others, kind=torch.float32)
 
 
-def _symbolic(name: str, *inputs: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-    found: Any = torch.onnx.ops.symbolic(name, inputs, dtype=kind, shape=inputs[0].shape, version=OPSET)
+def symbolic(name: str, *inputs: torch.Tensor, kind: torch.dtype, **attributes: Any) -> torch.Tensor:
+    """Return what stands for the output of ONNX's operator `name` in a trace, in the shape of its first input."""
+    shape = inputs[0].shape
+    found: Any = torch.onnx.ops.symbolic(name, inputs, attributes, dtype=kind, shape=shape, version=OPSET)
     value: torch.Tensor = found
     return value

@@ -4,20 +4,23 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tune_qat.export.integer_weight import BYTE, integer_weight
 from tune_qat.export.trained import Trained
 from tune_qat.quantization.layer import QuantizedLayer
-from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.model import products, quantized_layers
+from tune_qat.quantization.products import Product
+from tune_qat.quantizers.base import Quantizer
 from tune_qat.training.checkpoints import save_checkpoint
 
 FORMAT = "tune_qat integer state 1"
 GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+OF_TRANSPOSED = (*GEOMETRY, "output_padding")
 OF_LINEAR = ("in_features", "out_features")
 
 
@@ -32,17 +35,19 @@ def integer_state(trained: Trained) -> dict[str, Any]:
     inside = {
         f"{name}." if name else ""
         for name, module in trained.model.named_modules(remove_duplicate=False)
-        if isinstance(module, QuantizedLayer)
+        if isinstance(module, QuantizedLayer | Product)
     }
     state = trained.model.state_dict()
     return {
         "format": FORMAT,
         "trial_key": trained.trial_key,
         "model": trained.config.model,
-        "model_input": asdict(trained.model_input),
+        "model_input": trained.model_input.to_dict(),
         "normalisation": trained.normalisation,
         "scheme": trained.config.to_dict()["scheme"],
+        **trained.about_source,
         "layers": {layer.name: _layer(layer) for layer in quantized_layers(trained.model)},
+        "products": {product.name: _product(product) for product in products(trained.model)},
         "rest": {name: value for name, value in state.items() if not name.startswith(tuple(inside))},
     }
 
@@ -69,12 +74,13 @@ def unpack(stored: Mapping[str, Any]) -> torch.Tensor:
 
 def _layer(layer: QuantizedLayer) -> dict[str, Any]:
     inner = layer.layer
-    described = {name: getattr(inner, name) for name in (*GEOMETRY, *OF_LINEAR) if hasattr(inner, name)}
+    names = OF_LINEAR if isinstance(inner, nn.Linear) else OF_TRANSPOSED if inner.transposed else GEOMETRY
+    described = {name: getattr(inner, name) for name in names}
     return {
         "type": type(inner).__name__,
         **described,
         "weight": _weight(layer),
-        "input": _input(layer),
+        "input": _grid(layer.input_quantizer, layer.layer.weight.new_zeros(1, 1)),
         "bias": None if inner.bias is None else inner.bias.detach().clone(),
     }
 
@@ -82,7 +88,7 @@ def _layer(layer: QuantizedLayer) -> dict[str, Any]:
 def _weight(layer: QuantizedLayer) -> dict[str, Any]:
     weight = integer_weight(layer)
     if weight is None:
-        return {"bits": 32, "value": layer.layer.weight.detach().clone()}
+        return {"bits": 32, "value": layer.filters.detach().clone()}
     grid = {"minimum": weight.minimum, "stride": weight.stride, "width": weight.width}
     return {
         "bits": weight.bits,
@@ -95,11 +101,15 @@ def _weight(layer: QuantizedLayer) -> dict[str, Any]:
     }
 
 
-def _input(layer: QuantizedLayer) -> dict[str, Any]:
-    quantizer = layer.input_quantizer
+def _product(product: Product) -> dict[str, Any]:
+    left, right = product.roles
+    return {left: _grid(product.left_quantizer, product.zeros), right: _grid(product.right_quantizer, product.zeros)}
+
+
+def _grid(quantizer: Quantizer | None, zeros: torch.Tensor) -> dict[str, Any]:
     if quantizer is None:
         return {"bits": 32}
-    grid = quantizer(layer.layer.weight.new_zeros(1, 1))  # no method's grid of activations depends on their values
+    grid = quantizer(zeros)  # no method's grid of activations depends on their values
     return {
         "bits": quantizer.bits,
         "minimum": quantizer.qmin,

@@ -52,7 +52,7 @@ def manifest(request: Request, where: Where) -> str:
     check_shared("--results", request.results, below=SHARED if where.claim else None)
     of = {"namespace": where.namespace} if where.namespace else {}
     space = request.space if request.study_toml is None else f"{STUDY_FOLDER}/study.toml"
-    files = {"run.sh": f"exec {shlex.join(request.run_command(space))}\n"}
+    files = {"run.sh": request.run_file(space)}
     if request.study_toml is not None:
         files["study.toml"] = request.study_toml
     study = {

@@ -3,11 +3,12 @@
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tune_qat.config import UsageError
 from tune_qat.config.secrets import hide_secrets
 from tune_qat.launch.request import Request, Where, check_shared
-from tune_qat.launch.shell_text import heredoc
+from tune_qat.launch.shell_text import RUN_END, heredoc
 from tune_qat.study.file import bundled
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9_./-]*)?")
@@ -66,14 +67,15 @@ def script(request: Request, where: Where) -> str:
         'export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"',
         '[ -n "${RAY_AUTH_TOKEN:-}" ] || export RAY_AUTH_TOKEN_PATH="${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"',
     ]
-    command = request.run_command(request.space if request.study_toml is None else "study.toml")
-    if request.study_toml is None and is_plain(command):
+    space = request.space if request.study_toml is None else "study.toml"
+    command = request.run_command(space)
+    if request.study_toml is None and request.code is None and is_plain(command):
         return "\n".join([*lines, submit_line(request.name, address, command)]) + "\n"
     lines += ["folder=$(mktemp -d)", "trap 'rm -rf \"$folder\"' EXIT"]
     text = "\n".join(lines) + "\n"
     if request.study_toml is not None:
         text += heredoc('"$folder"/study.toml', request.study_toml)
-    text += heredoc('"$folder"/run.sh', f"exec {shlex.join(command)}\n")
+    text += heredoc('"$folder"/run.sh', request.run_file(space), RUN_END)
     line = submit_line(request.name, address, ["bash", "run.sh"], '--working-dir "$folder"')
     return f"{text}{line}\n"
 
@@ -97,6 +99,7 @@ def instead_of_client(address: str, *, name: str, space: str, results: str, comm
     typed = [shared if word == results else word for word in command]
     typed += [] if shared in typed else ["--results", shared]
     launch = ["tune-qat", "launch", space, "--on", "ray", "--address", str(server), "--results", shared, "--submit"]
+    launch += [word for before, word in pairwise(command) if "--code" in (before, word.partition("=")[0])]
     lines = [f"  {shlex.join(launch)}"]
     if is_plain(typed) and space in bundled():
         lines = [f"  RAY_AUTH_MODE=token {submit_line(name, server, typed)}", "or, the same:", *lines]

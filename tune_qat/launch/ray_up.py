@@ -15,6 +15,8 @@ _CHECK = (
     "exit 1; }; done"
 )
 """Shell command that fails on a machine without the programs."""
+LONGEST_WORD = 100_000
+"""Most characters of a word of a command; Linux takes 131,071."""
 FOLDER = "~/.tune_qat"
 """Folder of the study file on the head."""
 
@@ -44,7 +46,7 @@ def cluster_file(request: Request, where: Where, file: str) -> str:
         "auth": {"ssh_user": where.user} if where.user else {},
         "file_mounts": {TOKEN: TOKEN},
         "setup_commands": [f"{environment}; {_CHECK}"],
-        "head_setup_commands": _write_study(request),
+        "head_setup_commands": [*_write_study(request), *_write_code(request)],
         "head_start_ray_commands": [
             f"{environment}; ray stop",
             # No trials run beside the driver.
@@ -73,7 +75,8 @@ def cluster_file(request: Request, where: Where, file: str) -> str:
 def commands(request: Request, where: Where, file: str) -> list[list[str]]:
     """Return the commands that start the cluster of `file` and run the study on it."""
     space = shlex.quote(request.space) if request.study_toml is None else _study_path(request)
-    run = f"tune-qat run {space} --address auto {shlex.join(request.run_options())}"
+    own = "" if request.code is None else f" --code {_code_path(request)}"
+    run = f"tune-qat run {space} --address auto {shlex.join(request.run_options())}{own}"
     return [["ray", "up", "-y", file], ["ray", "exec", file, f"{_environment(where)}; {run}"]]
 
 
@@ -91,3 +94,24 @@ def _write_study(request: Request) -> list[str]:
     if request.study_toml is None:
         return []
     return [f"mkdir -p {FOLDER} && printf %s {shlex.quote(request.study_toml)} > {_study_path(request)}"]
+
+
+def _code_path(request: Request) -> str:
+    """Return the folder of the own parts as shell code."""
+    return f"{FOLDER}/{request.name}_code"
+
+
+def _write_code(request: Request) -> list[str]:
+    """Return the command that puts the own parts there, in place of earlier ones.
+
+    Raises `UsageError` where they are longer than a word of a command may be.
+    """
+    if request.code is None:
+        return []
+    archive, folder = "".join(request.code.split()), _code_path(request)
+    if len(archive) > LONGEST_WORD:
+        raise UsageError(
+            f"--code: the packages of the study's own parts have {len(archive):,} characters as an archive, and --on "
+            f"ray-up takes {LONGEST_WORD:,}. Install them on the machines, as a package with entry points."
+        )
+    return [f"rm -rf {folder} && mkdir -p {folder} && printf %s {archive} | base64 -d | tar -xz -C {folder}"]

@@ -8,7 +8,10 @@ from pathlib import PurePosixPath
 
 from tune_qat.config import UsageError
 from tune_qat.config.secrets import hide_secrets, may_hold_secret
+from tune_qat.launch.shell_text import unpacked
 
+CODE = '"$CODE"'
+"""Folder of the own parts on the cluster, as shell code."""
 NAME_LENGTH = 47
 """KubeRay's limit for the name of a RayJob; its clusters and pods have this name and a suffix."""
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -70,6 +73,10 @@ class Request:
     """Time limit of an attempt; KubeRay makes none after one that reached it."""
     allow_early_rung: bool = False
     """Whether the run searches although random trials refute ASHA's first rung."""
+    code: str | None = None
+    """Archive of the own parts' packages, the base64 of a `.tar.gz`; None for a study without own parts."""
+    accept_changed_code: bool = False
+    """Whether trials of another source of the own parts count."""
 
     def __post_init__(self) -> None:
         for text in (self.space, self.results, self.data_dir or "", *self.overrides):
@@ -91,7 +98,15 @@ class Request:
         options = [word for option, value in given.items() if value is not None for word in (option, str(value))]
         sets = [word for override in self.overrides for word in ("--set", override)]
         early = ["--allow-early-rung"] if self.allow_early_rung else []
+        early += ["--accept-changed-code"] if self.accept_changed_code else []
         return [*options, *sets, *early, "--no-progress"]
+
+    def run_file(self, space: str) -> str:
+        """Return the text of a script that unpacks the own parts, if there are any, and runs the study."""
+        command = f"exec {shlex.join(self.run_command(space))}"
+        if self.code is None:
+            return f"{command}\n"
+        return f"CODE=$(mktemp -d)\n{unpacked(CODE, self.code)}{command} --code {CODE}\n"
 
     def run_command(self, space: str) -> list[str]:
         """Return the complete command for a process inside the cluster; `space` is the study as the cluster sees it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tune_qat.config import UsageError
 from tune_qat.launch.request import (
+    CODE,
     Request,
     Where,
     bin_of,
@@ -14,7 +15,7 @@ from tune_qat.launch.request import (
     is_of_one_machine,
     put_on_path,
 )
-from tune_qat.launch.shell_text import heredoc
+from tune_qat.launch.shell_text import heredoc, unpacked
 
 GRACE_S = 120
 """Seconds before the time limit at which the job puts itself back into the queue."""
@@ -36,6 +37,9 @@ def script(request: Request, where: Where) -> str:
         if request.study_toml is None
         else 'STUDY="$RAY_TMPDIR"/study.toml\n' + heredoc('"$STUDY"', request.study_toml)
     )
+    if request.code is not None:
+        study += 'CODE="$RAY_TMPDIR"/code\n' + unpacked(CODE, request.code)
+    own = "" if request.code is None else f" --code {CODE}"
     gpus = f" --num-gpus={request.gpus_per_node}" if request.gpus_per_node else ""
     return f"""#!/bin/bash
 {_header(request, where)}
@@ -73,7 +77,7 @@ trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
   ray symmetric-run --address "$ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \\
   --num-cpus="$SLURM_CPUS_PER_TASK"{gpus} --disable-usage-stats --include-dashboard=false -- \\
-  tune-qat run "$STUDY" --address "$ADDRESS" {shlex.join(request.run_options())} &
+  tune-qat run "$STUDY" --address "$ADDRESS" {shlex.join(request.run_options())}{own} &
 wait $!
 # Only after an end without errors: otherwise the logs in this folder may say why.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR"

@@ -1,242 +1,105 @@
-"""The table of models. To add one: a builder, and a line here. Free of torch until a model is built."""
+"""Models by name: lines of the table, networks of timm and torchvision, own parts of the user's.
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+Free of torch until a model is built.
+"""
 
-from tune_qat.config import UsageError
-from tune_qat.config.lookup import Table, resolve
-from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
-from tune_qat.models.spec import ModelSpec, at_1000, classifier
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from tune_qat.config import UsageError, lookup
+from tune_qat.config.own_parts import is_own
+from tune_qat.data.spec import CLASSIFICATION, DatasetSpec, ModelInput, gives_vectors
+from tune_qat.models.names import (
+    ANY_TASK,
+    check_library_options,
+    is_library,
+    is_offered,
+    library_spec,
+    load_own,
+    own_spec,
+)
+from tune_qat.models.spec import ModelSpec
+from tune_qat.models.table import MODELS as MODELS
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-_RESNET = "He et al., CVPR 2016, arXiv 1512.03385"
-_VGG = "Simonyan and Zisserman, ICLR 2015, arXiv 1409.1556"
-_ALEXNET = "Krizhevsky, 2014, arXiv 1404.5997"
-_XNOR = "order of Rastegari et al., ECCV 2016, arXiv 1603.05279"
+def get_spec(name: str) -> ModelSpec:
+    """Find the line of a model; of any other, what its name says. Nothing is imported.
 
-_SPECS = (
-    ModelSpec(
-        name="espcn",
-        task=SUPER_RESOLUTION,
-        summary="ESPCN, three convolutions and a pixel shuffle, tanh (22,729 parameters at x3)",
-        build="tune_qat.models.espcn:build",
-        source="Shi et al., CVPR 2016, arXiv 1609.05158",
-    ),
-    ModelSpec(
-        name="lenet5",
-        task=CLASSIFICATION,
-        summary="LeNet-5, ReLU and max pooling (61,706 parameters on 28 x 28 grey images, 10 classes)",
-        build="tune_qat.models.lenet5:build",
-        source="LeCun et al., Proceedings of the IEEE, 1998",
-    ),
-    ModelSpec(
-        name="lenet5_bn",
-        task=CLASSIFICATION,
-        summary="LeNet-5 with batch norm ahead of each ReLU (62,158 parameters)",
-        build="tune_qat.models.lenet5:build_bn",
-        source="LeCun et al., Proceedings of the IEEE, 1998",
-    ),
-    ModelSpec(
-        name="lenet5_xnor",
-        task=CLASSIFICATION,
-        summary="LeNet-5 with batch norm behind each ReLU, for binary inputs (62,158 parameters)",
-        build="tune_qat.models.lenet5:build_xnor",
-        source="LeCun et al., 1998; order of Rastegari et al., ECCV 2016, arXiv 1603.05279",
-    ),
-    *(
-        classifier(
-            f"resnet{depth}",
-            at_1000(f"ResNet-{depth}, post-activation, ImageNet stem", parameters),
-            f"resnet:build_resnet{depth}",
-            32,
-            f"{_RESNET}; torchvision",
-        )
-        for depth, parameters in (
-            (18, "11,689,512"),
-            (34, "21,797,672"),
-            (50, "25,557,032"),
-            (101, "44,549,160"),
-            (152, "60,192,808"),
-        )
-    ),
-    *(
-        classifier(
-            f"preresnet{depth}",
-            at_1000(f"ResNet-{depth}, pre-activation, ImageNet stem", parameters),
-            f"preresnet:build_preresnet{depth}",
-            32,
-            "He et al., ECCV 2016, arXiv 1603.05027; pytorchcv",
-        )
-        for depth, parameters in (
-            (18, "11,687,848"),
-            (34, "21,796,008"),
-            (50, "25,549,480"),
-            (101, "44,541,608"),
-            (152, "60,185,256"),
-        )
-    ),
-    classifier(
-        "resnet18_xnor",
-        at_1000("pre-activation ResNet-18 with ReLU ahead of batch norm, for binary inputs", "11,687,848"),
-        "preresnet:build_resnet18_xnor",
-        32,
-        f"pytorchcv; {_XNOR}",
-    ),
-    *(
-        classifier(
-            f"resnet{depth}_cifar",
-            f"ResNet-{depth} for small images, {depth // 6} blocks of two layers at 16, 32 and 64 channels "
-            f"({parameters} parameters at 10 classes)",
-            f"resnet_cifar:build_resnet{depth}",
-            4,
-            f"{_RESNET}, section 4.2; pytorchcv",
-        )
-        for depth, parameters in ((20, "272,474"), (50, "758,554"))
-    ),
-    *(
-        classifier(
-            f"resnet{depth}_xnor",
-            f"pre-activation ResNet-{depth} for small images with ReLU ahead of batch norm, for binary inputs "
-            f"({parameters} parameters at 10 classes)",
-            f"resnet_cifar:build_resnet{depth}_xnor",
-            4,
-            f"pytorchcv; {_XNOR}",
-        )
-        for depth, parameters in ((20, "272,282"), (50, "758,362"))
-    ),
-    classifier("vgg16", at_1000("VGG-16", "138,357,544"), "vgg:build_vgg16", 32, f"{_VGG}; torchvision"),
-    classifier(
-        "vgg16_bn",
-        at_1000("VGG-16 with batch norm", "138,365,992"),
-        "vgg:build_vgg16_bn",
-        32,
-        f"{_VGG}; torchvision",
-    ),
-    classifier(
-        "vgg16_cifar",
-        "VGG-16 for small images, batch norm and one linear layer (14,728,266 parameters at 10 classes)",
-        "vgg:build_vgg16_cifar",
-        32,
-        f"{_VGG}; torchvision",
-    ),
-    classifier(
-        "vgg16_xnor",
-        "vgg16_cifar with batch norm behind each ReLU, for binary inputs (14,728,266 parameters at 10 classes)",
-        "vgg:build_vgg16_xnor",
-        32,
-        f"{_VGG}; torchvision; {_XNOR}",
-    ),
-    classifier("alexnet", at_1000("AlexNet", "61,100,840"), "alexnet:build", 63, f"{_ALEXNET}; torchvision"),
-    classifier(
-        "alexnet_bn",
-        at_1000("AlexNet with batch norm and without dropout", "61,119,528"),
-        "alexnet:build_bn",
-        63,
-        f"{_ALEXNET}; torchvision; norms of Zhou et al., 2016, arXiv 1606.06160",
-    ),
-    classifier(
-        "alexnet_xnor",
-        at_1000("alexnet_bn with batch norm behind each ReLU, for binary inputs", "61,119,528"),
-        "alexnet:build_xnor",
-        63,
-        f"{_ALEXNET}; torchvision; {_XNOR}",
-    ),
-    classifier(
-        "squeezenext23_2x",
-        at_1000("SqueezeNext-23 of twice the width", "2,583,752"),
-        "squeezenext:build_23_2x",
-        32,
-        "Gholami et al., CVPR Workshops 2018, arXiv 1803.10615; pytorchcv",
-    ),
-    classifier(
-        "mobilenet_v2",
-        at_1000("MobileNetV2", "3,504,872"),
-        "mobilenet:build_v2",
-        32,
-        "Sandler et al., CVPR 2018, arXiv 1801.04381; torchvision",
-    ),
-    *(
-        classifier(
-            f"mobilenet_v3_{size}",
-            at_1000(f"MobileNetV3, {size}", parameters),
-            f"mobilenet:build_v3_{size}",
-            32,
-            "Howard et al., ICCV 2019, arXiv 1905.02244; torchvision",
-        )
-        for size, parameters in (("small", "2,542,856"), ("large", "5,483,032"))
-    ),
-    classifier(
-        "efficientnet_b0",
-        at_1000("EfficientNet-B0", "5,288,548"),
-        "efficientnet:build_b0",
-        32,
-        "Tan and Le, ICML 2019, arXiv 1905.11946; timm",
-    ),
-    classifier(
-        "efficientnet_lite0",
-        at_1000("EfficientNet-Lite0, ReLU6 and no gates", "4,652,008"),
-        "efficientnet:build_lite0",
-        32,
-        "Liu, EfficientNet-Lite, 2020; timm",
-    ),
-    classifier(
-        "mixnet_s",
-        at_1000("MixNet-S", "4,134,606"),
-        "efficientnet:build_mixnet_s",
-        32,
-        "Tan and Le, BMVC 2019, arXiv 1907.09595; timm",
-    ),
-)
+    Raises:
+        UsageError: an unknown name, or one that is no network's and no own part's.
+    """
+    if is_library(name):
+        return library_spec(name)
+    if is_own(name) or (name not in MODELS and is_offered(name)):
+        return own_spec(name)
+    return MODELS.get_spec(name)
 
-MODELS = Table("model", _SPECS)
-get_spec = MODELS.get_spec
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for options of a model that takes none, or that are not the user's. Nothing is imported.
+
+    Those that a library's network or an own model takes are known when it is built.
+    """
+    if is_library(name):
+        check_library_options(name, options)
+    elif get_spec(name).task != ANY_TASK:
+        lookup.check_options("model", name, options, ())
 
 
 def check_fits_task(name: str, dataset: DatasetSpec) -> None:
     """Raise `UsageError` for a model that is made for another task than the dataset's."""
+    if is_own(name):
+        return
     _check_task(get_spec(name), dataset.task, f"dataset {dataset.name!r} is")
 
 
-def build(name: str, model_input: ModelInput, init_seed: int) -> "nn.Module":
+def check_found(name: str) -> None:
+    """Raise `UsageError` for a library's network that it does not have, or an own part that cannot be imported.
+
+    Imports the library, with torch, or the part; builds nothing.
+    """
+    if is_library(name):
+        lookup.resolve("tune_qat.models.library:check_listed")(name)
+    elif get_spec(name).task == ANY_TASK:
+        load_own(name)
+
+
+def build(
+    name: str, model_input: ModelInput, init_seed: int, options: Mapping[str, Any] = MappingProxyType({})
+) -> "nn.Module":
     """Build a freshly initialised model; torch's global random state does not change.
 
     Images that are too small for a network are enlarged to its smallest size, so that networks for large images can be
     used with every dataset of their task.
 
-    Raises:
-        UsageError: an unknown name, another task, or an input that the model does not take.
-    """
-    import torch
+    Args:
+        name: line of the table, `timm:NAME`, `torchvision:NAME`, or `package.module:name` of an own part.
+        model_input: images and number of outputs.
+        init_seed: seed of the initial weights.
+        options: keyword arguments of the library's network, or of the own part.
 
+    Raises:
+        UsageError: an unknown name, another task, an option or an input that the model does not take.
+    """
     spec = get_spec(name)
+    check_options(name, options)
     _check_task(spec, model_input.task, "the input is")
-    fitting = _enlarged(model_input, spec.smallest)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which seeds the accelerators' generators as well.
-        torch.default_generator.manual_seed(init_seed)
-        model: nn.Module = resolve(spec.build)(fitting)
-    if fitting == model_input:
-        return model
-    enlarged: nn.Module = resolve("tune_qat.models.parts:Enlarged")(model, (fitting.height, fitting.width))
-    return enlarged
+    built: nn.Module = lookup.resolve("tune_qat.models.building:build")(spec, model_input, init_seed, options)
+    return built
 
 
 def _check_task(spec: ModelSpec, task: str, what: str) -> None:
-    if spec.task != task:
-        fitting = ", ".join(other.name for other in _SPECS if other.task == task)
+    if spec.task and spec.task != task and not (spec.task == CLASSIFICATION and gives_vectors(task)):
+        fitting = ", ".join(other.name for other in MODELS.values() if other.task == task)
+        fitting = fitting or "of your own, by import path"
         raise UsageError(
             f"Model {spec.name!r} is made for {_words(spec.task)}, but {what} for {_words(task)}. "
             f"Models for that: {fitting}."
         )
-
-
-def _enlarged(model_input: ModelInput, smallest: int) -> ModelInput:
-    if model_input.height is None or model_input.width is None:
-        return model_input
-    return replace(model_input, height=max(model_input.height, smallest), width=max(model_input.width, smallest))
 
 
 def _words(task: str) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def global_norm(
-    parameters: Sequence[nn.Parameter], weights: Sequence[nn.Parameter], *, max_norm: float
+    parameters: Sequence[nn.Parameter], weights: Sequence[torch.Tensor], *, max_norm: float
 ) -> torch.Tensor:
     """Scale all gradients so that their global norm is at most `max_norm`.
 
@@ -21,12 +21,12 @@ def global_norm(
 
 
 def adaptive(
-    parameters: Sequence[nn.Parameter], weights: Sequence[nn.Parameter], *, clip_factor: float
+    parameters: Sequence[nn.Parameter], weights: Sequence[torch.Tensor], *, clip_factor: float
 ) -> torch.Tensor:
     """Limit each output unit's gradient to `clip_factor` times its weight's norm (NFNets, eq. 3).
 
-    Only `weights` are clipped: matrices and filters, the last layer left out as in the paper. Returns 1.0 if any
-    gradient changed, else 0.0, as a tensor of shape ().
+    Only `weights` are clipped: matrices and filters, with output units in dimension 0, the last layer left out as in
+    the paper. Returns 1.0 if any gradient changed, else 0.0, as a tensor of shape ().
     """
     from timm.utils.agc import adaptive_clip_grad
 

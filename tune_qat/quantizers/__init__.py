@@ -1,17 +1,27 @@
 """The table of quantization methods. To add one: a file with its classes, and a line here. Free of torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS, Scheme, UsageError
 from tune_qat.config.lookup import Table, check_options
-from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS, MethodSide, Option, QuantizerSpec, bits_in_words
+from tune_qat.quantizers.spec import (
+    ACTIVATIONS,
+    WEIGHTS,
+    MethodSide,
+    Option,
+    QuantizerSpec,
+    bits_in_words,
+    range_options,
+)
 
 _LSQ_BITS = (
     "a signed 1-bit grid has no positive level (Q_P = 0), so its step has neither initial value nor gradient scale"
 )
 _QIL_BITS = "a symmetric 1-bit grid has no level but 0"
 _TERNARY = "three values need 2 bits"
+LEFT = "float"
+"""Word in place of a layer's bits that leaves the layer in floating point."""
 _SPECS = (
     QuantizerSpec(
         name="lsq",
@@ -20,6 +30,7 @@ _SPECS = (
         activations=MethodSide(build="tune_qat.quantizers.lsq:LSQ", bits=range(2, 9), why=_LSQ_BITS),
         first_last_bits=8,
         options={"per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
+        range_given="its paper gives the initial step, 2 <|v|> / sqrt(Q_P)",
         dampens=True,
         source="Esser et al., ICLR 2020, arXiv 1902.08153",
     ),
@@ -40,6 +51,7 @@ _SPECS = (
             "init": Option(default="lsq_plus", choices=("lsq_plus", "min_max", "lsq")),
             "per_channel": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
         },
+        range_given="its paper gives the initial step and offset, among which option 'init' chooses",
         dampens=True,
         source="Bhalgat et al., CVPR Workshops 2020, arXiv 2004.09576",
     ),
@@ -52,6 +64,7 @@ _SPECS = (
         options={
             "alpha_init": Option(default=10.0, of=(ACTIVATIONS,)),
             "detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,)),
+            **range_options("fixed", "fixed", of=(ACTIVATIONS,)),
         },
         source="Choi et al., 2018, arXiv 1805.06085",
     ),
@@ -61,7 +74,7 @@ _SPECS = (
         weights=MethodSide(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
         activations=MethodSide(build="tune_qat.quantizers.dsq:DSQ", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
-        options={"alpha_init": Option(default=0.2, high=0.5)},
+        options={"alpha_init": Option(default=0.2, high=0.5), **range_options("min_max")},
         dampens=True,
         source="Gong et al., ICCV 2019, arXiv 1908.05033",
     ),
@@ -71,7 +84,10 @@ _SPECS = (
         weights=MethodSide(build="tune_qat.quantizers.qil:QILWeight", bits=range(2, 9), why=_QIL_BITS),
         activations=MethodSide(build="tune_qat.quantizers.qil:QILActivation", bits=range(1, 9)),
         first_last_bits=FLOAT_BITS,
-        options={"gamma": Option(default="auto", choices=("auto", "learned", "fixed"), of=(WEIGHTS,))},
+        options={
+            "gamma": Option(default="auto", choices=("auto", "learned", "fixed"), of=(WEIGHTS,)),
+            **range_options("min_max"),
+        },
         source="Jung et al., CVPR 2019, arXiv 1808.05779",
     ),
     QuantizerSpec(
@@ -80,6 +96,7 @@ _SPECS = (
         weights=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9), parameters=False),
         activations=MethodSide(build="tune_qat.quantizers.qnn:QNN", bits=range(1, 9), parameters=False),
         first_last_bits=FLOAT_BITS,
+        range_given="its grid is fixed, from -1 to 1",
         dampens=True,
         source="Hubara et al., 2016, arXiv 1609.07061 and 1602.02830",
     ),
@@ -90,6 +107,7 @@ _SPECS = (
         activations=MethodSide(build="tune_qat.quantizers.dorefa:DoReFaActivation", bits=range(1, 9), parameters=False),
         first_last_bits=FLOAT_BITS,
         options={"detach_max": Option(default=False, choices=(False, True), of=(WEIGHTS,))},
+        range_given="its grids are fixed: weights are mapped to [-1, 1] by tanh, activations clipped to [0, 1]",
         source="Zhou et al., 2016, arXiv 1606.06160",
     ),
     QuantizerSpec(
@@ -99,6 +117,7 @@ _SPECS = (
         activations=MethodSide(build="tune_qat.quantizers.xnor:XNORActivation", bits=range(1, 2), parameters=False),
         first_last_bits=FLOAT_BITS,
         options={"gradient": Option(default="paper", choices=("paper", "code"), of=(WEIGHTS,))},
+        range_given="it takes the mean |w| of each filter at every step",
         source="Rastegari et al., ECCV 2016, arXiv 1603.05279",
     ),
     QuantizerSpec(
@@ -108,6 +127,7 @@ _SPECS = (
         activations=None,
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.7, of=(WEIGHTS,))},
+        range_given="it takes the mean |w| above its threshold at every step",
         source="Li et al., 2016, arXiv 1605.04711",
     ),
     QuantizerSpec(
@@ -118,6 +138,7 @@ _SPECS = (
         first_last_bits=FLOAT_BITS,
         options={"threshold": Option(default=0.05, high=0.9, of=(WEIGHTS,))},
         freezes=False,
+        range_given="nothing is clipped: its two sizes begin at 1 and are learned",
         source="Zhu et al., ICLR 2017, arXiv 1612.01064",
     ),
 )
@@ -136,10 +157,13 @@ def scheme_of(
     ste: str = STE_VARIANTS[0],
     options: Mapping[str, Any] | None = None,
     layer_bits: Mapping[str, Any] | None = None,
+    float_layers: Iterable[str] = (),
+    attention: bool = False,
 ) -> Scheme:
     """Return the checked scheme; 32/32 is the floating-point control.
 
-    Options at their default are left out, so that a new option does not change the identity of old schemes.
+    `layer_bits` has a pair of bits for each layer that it names, or `LEFT`, as if `float_layers` named it. Options at
+    their default are left out, so that a new option does not change the identity of old schemes.
 
     Raises `UsageError` for an unknown method or option, or for a bit width that a method does not define.
     """
@@ -147,6 +171,7 @@ def scheme_of(
     checked = _checked_options(spec, other, options or {})
     if weight_bits == activation_bits == FLOAT_BITS:
         return Scheme.floating_point()
+    named = layer_bits or {}
     scheme = Scheme(
         quantizer=quantizer,
         activation_quantizer=other.name,
@@ -155,7 +180,9 @@ def scheme_of(
         first_last_bits=spec.first_last_bits if first_last_bits is None else first_last_bits,
         ste=ste,
         options=checked,
-        layer_bits=layer_bits or {},
+        layer_bits={name: bits for name, bits in named.items() if bits != LEFT},
+        float_layers=(*float_layers, *(name for name, bits in named.items() if bits == LEFT)),
+        attention=attention,
     )
     check_scheme(scheme)
     return scheme
@@ -225,9 +252,22 @@ def _checked_options(weights: QuantizerSpec, activations: QuantizerSpec, given: 
         for name, option in spec.options.items()
         if kind in option.of
     }
+    _check_range(weights, activations, given, known)
     check_options("quantizer", weights.name, given, known)
     checked = {name: known[name][1].check(name, known[name][0], value) for name, value in given.items()}
     return {name: value for name, value in checked.items() if value != known[name][1].default}
+
+
+def _check_range(
+    weights: QuantizerSpec, activations: QuantizerSpec, given: Mapping[str, Any], known: Mapping[str, Any]
+) -> None:
+    """Raise `UsageError` for a range where the method's paper gives it, and for a percentile that nothing reads."""
+    if "range" in given and "range" not in known:
+        why = weights.range_given or activations.range_given
+        raise UsageError(f"Quantizer {weights.name!r} takes no option 'range': {why}. Leave it out.")
+    rule = given.get("range", known["range"][1].default if "range" in known else None)
+    if "percentile" in given and "percentile" in known and rule != "percentile":
+        raise UsageError(f"Option 'percentile' is read with range = \"percentile\" alone, but range is {rule!r}.")
 
 
 def _check_bits(method: str, kind: str, part: str, bits: int) -> None:

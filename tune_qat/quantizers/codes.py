@@ -1,5 +1,6 @@
 """Integer codes with their scale: the output of a quantizer."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -37,3 +38,14 @@ class Codes(NamedTuple):
         if self.planes > 1:
             value = value.unflatten(0, (-1, self.planes)).sum(1)
         return value if self.offset is None else value + self.offset
+
+
+def stride_of(minimum: int, maximum: int, bits: int) -> int:
+    """Return the distance between neighbouring codes of a grid: 2 for signs, whose grid is -1 and 1."""
+    return 2 if maximum - minimum >= 2**bits else 1
+
+
+def stored_width(minimum: int, maximum: int, bits: int) -> int:
+    """Return the bits that a code of a grid takes in a packed byte: 1, 2, 4 or 8; of more than 8 bits whole bytes."""
+    levels = (maximum - minimum) // stride_of(minimum, maximum, bits) + 1
+    return next((width for width in (1, 2, 4, 8) if 2**width >= levels), 8 * math.ceil(bits / 8))

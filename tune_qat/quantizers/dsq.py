@@ -11,6 +11,7 @@ from torch import nn
 
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
+from tune_qat.quantizers.ranges import initial_range
 
 RANGE_MIN = 1e-6
 """Smallest `upper - lower`: keeps the step above 0 for a constant tensor, or after too large an update."""
@@ -27,9 +28,12 @@ class DSQ(Quantizer):
     Codes are 0 to 2^bits - 1, and the value of code 0 is `lower`, so that no code is signed.
     """
 
-    def __init__(self, *, alpha_init: float = 0.2, **layer: Any) -> None:
-        """Set the initial alpha: how far the soft function stays from the hard one, at most 0.5."""
+    def __init__(
+        self, *, alpha_init: float = 0.2, range: str = "min_max", percentile: float = 99.99, **layer: Any
+    ) -> None:
+        """Set the initial alpha, how far the soft function stays from the hard one, and the rule of `initial_range`."""
         super().__init__(**layer)
+        self._range, self._percentile = range, percentile
         self._set_signed(False)
         self._alpha_init = min(max(alpha_init, ALPHA_MIN), ALPHA_MAX)
         self.lower = nn.Parameter(torch.zeros(()))
@@ -49,10 +53,13 @@ class DSQ(Quantizer):
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Set the range to the tensor's minimum and maximum."""
+        """Set the range by its rule: the tensor's minimum and maximum, unless told otherwise."""
         self._set_signed(False)
-        self.lower.copy_(value.min())
-        self.upper.copy_(value.max())
+        lower, upper = initial_range(
+            value, self._range, percentile=self._percentile, intervals=self.qmax, from_zero=False
+        )
+        self.lower.copy_(lower)
+        self.upper.copy_(upper)
         self.alpha.fill_(self._alpha_init)
         self.constrain()
 

@@ -8,6 +8,7 @@ from torch import nn
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
+from tune_qat.quantizers.ranges import initial_range
 
 ALPHA_MIN = 1e-4
 """Smallest clipping level: at 8 bits a step of 4e-7, which float32 still holds beside activations of order 1."""
@@ -23,9 +24,15 @@ class PACT(Quantizer):
     decayed = ("alpha",)
     uniform = True
 
-    def __init__(self, *, alpha_init: float = 10.0, **layer: Any) -> None:
-        """Set the initial clipping level, `alpha_init`."""
+    def __init__(
+        self, *, alpha_init: float = 10.0, range: str = "fixed", percentile: float = 99.99, **layer: Any
+    ) -> None:
+        """Set the initial clipping level: `alpha_init`, or another `range` than `fixed` from the calibration tensor.
+
+        The paper asks for one that is large enough for the dynamic range of the activations, and gives no number.
+        """
         super().__init__(**layer)
+        self._range, self._percentile = range, percentile
         self._alpha_init = max(alpha_init, ALPHA_MIN)
         self.alpha = nn.Parameter(torch.full((), self._alpha_init))
 
@@ -39,7 +46,11 @@ class PACT(Quantizer):
         return 0, 2**self.bits - 1
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        self.alpha.fill_(self._alpha_init)
+        if self._range == "fixed":
+            self.alpha.fill_(self._alpha_init)
+            return
+        _, upper = initial_range(value, self._range, percentile=self._percentile, intervals=self.qmax, from_zero=True)
+        self.alpha.copy_(upper.clamp(min=ALPHA_MIN))
 
     def _codes(self, value: torch.Tensor) -> Codes:
         step = self.alpha / self.qmax

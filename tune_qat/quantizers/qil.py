@@ -12,6 +12,7 @@ from torch import nn
 from tune_qat.quantizers import uniform
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
+from tune_qat.quantizers.ranges import initial_range
 
 DISTANCE_MIN = 1e-4
 """Smallest distance, and centre: the slope inside the interval is 0.5 / distance."""
@@ -26,8 +27,9 @@ GAMMA_LEARNED_BITS = 2
 class _QIL(Quantizer):
     """A learned interval, given by its centre and its distance (half the width)."""
 
-    def __init__(self, **layer: Any) -> None:
+    def __init__(self, *, range: str = "min_max", percentile: float = 99.99, **layer: Any) -> None:
         super().__init__(**layer)
+        self._range, self._percentile = range, percentile
         self.centre = nn.Parameter(torch.full((), 0.5))
         self.distance = nn.Parameter(torch.full((), 0.5))
         self.gamma: nn.Parameter | None = None
@@ -40,8 +42,14 @@ class _QIL(Quantizer):
             self.gamma.clamp_(min=GAMMA_MIN)
 
     def _calibrate(self, value: torch.Tensor) -> None:
-        """Set the interval to [0, largest |v|], which prunes and clips nothing, and gamma to 1."""
-        half = (value.abs().max() / 2).clamp(min=DISTANCE_MIN)
+        """Set the interval to [0, r], which prunes nothing, and gamma to 1.
+
+        Unless told otherwise r is the largest |v|, with which nothing is clipped.
+        """
+        _, upper = initial_range(
+            value.abs(), self._range, percentile=self._percentile, intervals=self.qmax, from_zero=True
+        )
+        half = (upper / 2).clamp(min=DISTANCE_MIN)
         self.centre.copy_(half)
         self.distance.copy_(half)
         if self.gamma is not None:

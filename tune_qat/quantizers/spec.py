@@ -63,6 +63,8 @@ class QuantizerSpec:
     first_last_bits: int
     """Bit width of the first and the last layer in the paper, used where the study sets none."""
     options: Mapping[str, Option] = field(default_factory=dict)
+    range_given: str = ""
+    """Reason why the method takes no option `range`: what its paper begins with; empty where it takes one."""
     freezes: bool = True
     """Whether weights of 2 bits and more lie on one grid of consecutive integers, so that they can be frozen."""
     dampens: bool = False
@@ -81,6 +83,14 @@ class QuantizerSpec:
             bits.append(f"activations {bits_in_words(self.activations.bits)}")
         options = f"; options {', '.join(self.options)}" if self.options else ""
         return f"{self.summary} ({', '.join(bits)}{options})"
+
+
+def range_options(default: str, *more: str, of: tuple[str, ...] = (WEIGHTS, ACTIVATIONS)) -> dict[str, Option]:
+    """Make the options of the common range rules (`quantizers/ranges.py`), for a method whose paper leaves it open."""
+    return {
+        "range": Option(default=default, choices=(*more, "min_max", "percentile", "mse"), of=of),
+        "percentile": Option(default=99.99, low=50.0, high=100.0, of=of),
+    }
 
 
 def bits_in_words(bits: range) -> str:

@@ -1,5 +1,6 @@
 """Rerun of a trial, and comparison of its curve with the recorded one."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config import EAGER, EpochResult, TuneQatError
+from tune_qat.config.own_parts import own_parts
+from tune_qat.config.source_of_trial import check_source, ran_with
 from tune_qat.config.statuses import OOM, RETRAIN
 from tune_qat.rerun.recorded import Recorded
 from tune_qat.results.provenance import versions
@@ -28,6 +31,7 @@ CAUSES = {
     "python_version": "Python",
     "tune_qat_version": "tune_qat",
     "git_commit": "commit",
+    "sources_json": "source of own parts",
 }
 """Columns of a trial that may change its numbers, each with its name in messages."""
 
@@ -61,20 +65,25 @@ class Verdict:
 class Rerun:
     """A rerun of a recorded trial: iterate over `epochs`, then ask for the `verdict`."""
 
-    def __init__(self, recorded: Recorded, *, data_dir: str | Path | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        recorded: Recorded,
+        *,
+        data_dir: str | Path | None = None,
+        threads: int | None = None,
+        accept_changed_code: bool = False,
+    ) -> None:
         """Load the data; where `threads` is None, train with as many as recorded.
 
-        Raises `TuneQatError` if data is missing, or is not what the trial was trained on.
+        Raises `TuneQatError` if data is missing, or is not what the trial was trained on, and where an own part has
+        another source, unless that is accepted.
         """
         self.recorded, row = recorded, recorded.row
         config = recorded.config
-        self._work = workload.load(
-            config.model,
-            config.dataset,
-            data_dir=data_dir,
-            default_data_dir=recorded.data_dir,
-            options=config.dataset_options,
-        )
+        own = own_parts(config.model, config.dataset, getattr(config, "task", ""))
+        ran = ran_with(config.sources, row.get("sources_json"))
+        sources = check_source(own, ran, row["trial_key"], accept=accept_changed_code)
+        self._work = workload.of_trial(config, data_dir=data_dir, default_data_dir=recorded.data_dir)
         _check_identity(self._work, recorded)
         self._device = default_device() if row.get("cuda_version") is not None else "cpu"
         self._backend = row.get("backend") or EAGER
@@ -85,6 +94,7 @@ class Rerun:
             "precision": set_precision(self._device),
             "backend": self._backend,
             "threads": self._threads,
+            "sources_json": json.dumps(sources, sort_keys=True) if sources else None,
         }
         self._results: list[EpochResult] = []
         self._error: Exception | None = None
@@ -163,4 +173,6 @@ def _check_identity(work: Workload, recorded: Recorded) -> None:
 
 
 def _short(name: str, value: Any) -> Any:
+    if name == "sources_json" and value:
+        return " ".join(f"{top} {sha256[:12]}" for top, sha256 in json.loads(value).items())
     return value[:12] if name == "git_commit" and value else value

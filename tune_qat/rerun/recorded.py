@@ -8,8 +8,8 @@ from typing import Any
 
 from tune_qat.config import TrialConfig, TuneQatError, UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.config.statuses import FAILED
-from tune_qat.results.layout import checkpoint_to_read
+from tune_qat.config.statuses import CALIBRATED, FAILED
+from tune_qat.results.layout import checkpoint_to_read, given_start_path
 from tune_qat.results.origin import refuse_imported
 from tune_qat.results.places import with_places
 from tune_qat.results.views import connect, read_sql
@@ -52,6 +52,11 @@ def find(results: StoragePath, key: str) -> Recorded:
     record = _Record(results)
     row = record.trial(key)
     refuse_imported(results, row["study_id"], "run again")
+    if row["stage"] == CALIBRATED:
+        raise UsageError(
+            f"Trial {row['trial_key']} is a calibrated model that was not trained: it has no epoch to run again. To "
+            "evaluate it again, run the study with another results folder (--results)."
+        )
     of_trial = [row["study_id"], row["trial_key"]]
     epochs = record.rows("SELECT * FROM epochs WHERE study_id = ? AND trial_key = ? ORDER BY epoch", of_trial)
     if not epochs and row["status"] not in FAILED:
@@ -103,6 +108,9 @@ class _Record:
             checkpoint_to_read(self._results, row["study_id"], one["trial_key"]) for one in shared
         ]
         likely = sum(one["same"] for one in shared)
+        given = given_start_path(self._results, row["study_id"], row["init_checkpoint_sha256"])
+        if given.exists():
+            return [given]
         return [*paths[:likely], *([storage_path(init_path)] if init_path else []), *paths[likely:]]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_qat.config import NotRead, TuneQatError
+from tune_qat.config.system import check_writes_records, process_exists
 from tune_qat.results.layout import check_name
 from tune_qat.storage.paths import StoragePath, read_whole, write_whole
 
@@ -84,9 +85,10 @@ def claimed(
         lost: function called from another thread if the claim was taken over while this process was suspended.
 
     Raises:
-        TuneQatError: another process has claimed the study; the message names it.
+        TuneQatError: another process has claimed the study; the message names it. This system writes no records.
         OSError: the claim cannot be written.
     """
+    check_writes_records("Writing a record")
     folder = results / "claims" / check_name(purpose) / f"study_id={check_name(study_id)}"
     empty_later = [folder, folder.parent, folder.parent.parent]
     if isinstance(results, Path) and not results.exists():
@@ -275,10 +277,4 @@ def _process(pid: int) -> str | None:
         pass
     if Path("/proc/self/stat").exists():
         return None
-    try:
-        os.kill(pid, 0)  # without /proc, only the existence of the process is known
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
+    return "" if process_exists(pid) else None  # without /proc, its existence alone is known

@@ -11,6 +11,8 @@ from tune_qat.storage.paths import StoragePath
 
 FILES = "[!.]*.parquet"
 """Pattern of the files that are read. A leading dot excludes incomplete files and those of file managers."""
+GIVEN = "given-"
+"""Beginning of the names of folders with starts from given weights, among those of trials."""
 COMPACT = re.compile(r"compact-(\d+)\.parquet")
 """Names of compacted files. A row in a trial's own file takes precedence over theirs."""
 
@@ -77,6 +79,11 @@ def checkpoint_path(results: StoragePath, study_id: str, trial_key: str) -> Stor
 def checkpoint_path(results: StoragePath, study_id: str, trial_key: str) -> StoragePath:
     """Return the path of a trial's checkpoint, which its study alone writes."""
     return table_folder(results, "checkpoints", study_id) / check_name(trial_key) / "last.pt"
+
+
+def given_start_path(results: StoragePath, study_id: str, sha256: str) -> StoragePath:
+    """Return the path of the start that a study has assembled from given weights, by the hash of the whole."""
+    return checkpoint_path(results, study_id, f"{GIVEN}{sha256[:16]}")
 
 
 @overload

@@ -36,17 +36,23 @@ def with_places(results: StoragePath, study_id: str, definition_json: str) -> st
         whole = known.get(key)
         # Another place may have been recorded since.
         if isinstance(whole, str) and publishable_place(whole) == place:
-            section = definition["training"] if key == "init_path" else definition
+            section = next(section for name, section in _sections(definition) if name == key)
             section[key] = whole
     return json.dumps(definition)
 
 
 def _places(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each key that names a place, with the place."""
-    training = definition.get("training")
-    for key, section in (("data_dir", definition), ("init_path", training)):
+    for key, section in _sections(definition):
         if isinstance(section, Mapping) and isinstance(section.get(key), str):
             yield key, section[key]
+
+
+def _sections(definition: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each key that may name a place, with the section that it is in."""
+    training = definition.get("training")
+    yield from (("data_dir", definition), ("init_path", training), ("weights", training))
+    yield "tensorboard", definition.get("logging")
 
 
 def _file(results: StoragePath, study_id: str) -> StoragePath:

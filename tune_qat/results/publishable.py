@@ -2,16 +2,15 @@
 
 import json
 import os
-import pwd
 import re
 import shlex
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 from tune_qat.config.secrets import HIDDEN, hide_secrets_in
+from tune_qat.config.system import home_in_system
 
 _PART = r"""[^\s/'",;:()\[\]{}<>|=]"""
 _PATH = re.compile(rf"(?:(?<![\w.~/:-])|(?<=://)|(?<=:///))~?/(?!~|\.\.\.){_PART}+(?:/{_PART}*)+")
@@ -22,6 +21,8 @@ _LIBRARY = re.compile(r"/(?:site-packages|dist-packages|python3\.\d+)(?=/)")
 _OURS = re.compile(r"(?=/(?:tune_qat|analysis|search_spaces|tests|benchmarks)/[\w/]+\.py$)")
 _NUMBERS = re.compile(r"(?<![\w.])(?!127\.|0\.0\.0\.0)\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 """Address of a host on a network."""
+_SECTIONS = ("training", "logging")
+"""Sections of a definition that name places."""
 _COMMON = 4
 """Length up to which a host's name may as well be a word of the text."""
 
@@ -68,9 +69,11 @@ def publishable_definition(text: str) -> str:
         return text
     for version in found if isinstance(found, list) else [found]:
         definition = version.get("definition", version) if isinstance(version, dict) else None
-        training = definition.get("training") if isinstance(definition, dict) else None
+        training, logging = (definition.get(key) if isinstance(definition, dict) else None for key in _SECTIONS)
         _replace(definition, "data_dir", publishable_place)
         _replace(training, "init_path", publishable_place)
+        _replace(training, "weights", publishable_place)
+        _replace(logging, "tensorboard", publishable_place)
         _replace(definition, "note", publishable)
     after = json.dumps(found)
     return text if after == before else after
@@ -112,9 +115,7 @@ def _short(path: str) -> str:
 
 def _homes() -> tuple[str, ...]:
     """Return the home folders of this user, as the environment and as the system know them, the longest first."""
-    homes = {os.environ.get("HOME", "")}
-    with suppress(KeyError):  # a user whom the system does not know, as in a container
-        homes.add(pwd.getpwuid(os.getuid()).pw_dir)
+    homes = {os.environ.get("HOME", ""), home_in_system() or ""}
     real = {os.path.realpath(home) for home in homes if home}
     found = {home.rstrip("/") for home in homes | real}
     return tuple(sorted((home for home in found if home.count("/") > 0), key=len, reverse=True))

@@ -6,7 +6,8 @@ from typing import get_args
 
 import pyarrow as pa
 
-from tune_qat.config import EpochResult, LayerResult
+from tune_qat.config import EpochResult, LayerCost, LayerResult
+from tune_qat.config.attribute_docs import attribute_docs
 
 SCHEMA_VERSION = 1
 VERSION_KEY = b"tune_qat.schema_version"
@@ -49,6 +50,7 @@ STUDIES = pa.schema(
         _field("command", text, "command line of the last run"),
         _required("complete", flag, "whether every planned trial has ended"),
         _field("origin", text, "tool and version that ran an imported study; NULL for studies of tune-qat"),
+        _field("weights_text", text, "what loaded of training.weights, what was left out; NULL without given weights"),
     ]
 )
 
@@ -59,19 +61,22 @@ ARMS = pa.schema(
         _required("workload", text, "name of the workload, model-dataset"),
         _required("model", text, "name in the table of models"),
         _required("dataset", text, "name in the table of datasets"),
-        _required("task", text, "classification or super_resolution"),
+        _required("task", text, "name in the table of tasks, or a class of the user's own"),
         _required("dataset_options_json", text, "JSON object of every option of the dataset"),
         _required("data_fingerprint", text, "hash of the data and of the options that shape it"),
         _required("split_fingerprint", text, "hash of the samples of each split"),
         _of_ours("n_train", small, "number of samples in the training split"),
         _of_ours("n_val", small, "number of samples in the validation split"),
-        _of_ours("n_test", small, "number of samples in the test split"),
+        _field("n_test", small, "number of samples in the test split; NULL without one"),
         _field("split_json", text, "JSON object of sample names by split; NULL if samples have no names"),
-        _required("metric", text, "metric that trials are judged by: accuracy or psnr"),
-        _required("unit", text, "unit of the metric: fraction or dB"),
+        _required("metric", text, "metric that trials are judged by, such as accuracy or psnr"),
+        _required("unit", text, "unit of the metric: fraction, dB or another"),
         _required("sign", pa.int8(), "1 if a larger metric is better, -1 if a smaller one is"),
+        _field("worst_metric", number, "metric as bad as any, that of a diverged trial for the sampler; NULL as 0"),
         _of_ours("trivial_score", number, "metric of the best constant prediction on the validation split"),
-        _of_ours("trivial_test_score", number, "metric of the best constant prediction on the test split"),
+        _field(
+            "trivial_test_score", number, "metric of the best constant prediction on the test split; NULL without one"
+        ),
         _required("baselines_json", text, "JSON object of the metrics of methods without training, by split and name"),
         _field("margin", number, "practical equivalence: smallest difference that matters, in the metric's unit"),
         _field("weight_bits", pa.int8(), "bit width of weights, 32 if not quantized; NULL if it is searched"),
@@ -89,7 +94,7 @@ ARMS = pa.schema(
         _field("control", text, "worsened, for a control at 32/32 from a start with noise on its weights; else NULL"),
         _field("control_for", text, "bits whose calibrated model that start is no better than, as 4/4; else NULL"),
         _required("repeat", pa.int16(), "number of the repeat in the whole study, from 0"),
-        _required("init", text, "weights that training starts from: pretrain, scratch or path"),
+        _required("init", text, "weights that training starts from: pretrain, scratch, path or weights"),
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),
         _required("sampler", text, "sampler of the search: tpe or random"),
         _of_ours("sampler_seed", integer, "seed of the sampler"),
@@ -119,19 +124,21 @@ ARMS = pa.schema(
 TRIALS = pa.schema(
     [
         _required("trial_key", text, "hash of configuration, data, starting weights and stage"),
-        _required("arm_id", text, "arm of the trial; pretrain for the shared start"),
-        _required("stage", text, "pretrain, default, random, search, finalists or retrain"),
+        _required("arm_id", text, "arm of the trial; pretrain for the shared start, calibrated for that stage"),
+        _required("stage", text, "pretrain, default, random, search, finalists, retrain or calibrated"),
         _required("trial_number", small, "number of the trial in its arm and stage, from 0"),
         _required("config_id", text, "hash of the configuration without its seeds"),
         _required("workload", text, "name of the workload, model-dataset"),
         _required("model", text, "name in the table of models"),
         _required("dataset", text, "name in the table of datasets"),
-        _required("optimizer", text, "name in the table of optimizers"),
+        _of_ours(
+            "optimizer", text, "name in the table of optimizers; NULL of the stage calibrated, as all of training"
+        ),
         _required("quantizer", text, "method that quantizes weights; none at 32/32"),
         _field("activation_quantizer", text, "method that quantizes activations"),
         _required("weight_bits", pa.int8(), "bit width of weights; 32 if not quantized"),
         _required("activation_bits", pa.int8(), "bit width of activations; 32 if not quantized"),
-        _required("learning_rate", number, "peak of the learning rate"),
+        _of_ours("learning_rate", number, "peak of the learning rate; NULL as optimizer"),
         _required("batch_size", small, "samples in a step"),
         _field("weight_decay", number, "weight decay, times the factor of the bit width; NULL if there is none"),
         _field("momentum", number, "momentum; NULL if the optimizer has none"),
@@ -141,7 +148,7 @@ TRIALS = pa.schema(
         _field("quantizer_optimizer", text, "optimizer of quantizers; NULL if it is that of weights"),
         _required("schedule", text, "schedule of the learning rate: cosine, step or constant"),
         _of_ours("warmup_epochs", number, "length of the linear warm-up in epochs, which may be a fraction"),
-        _required("epochs", small, "planned number of epochs"),
+        _required("epochs", small, "planned number of epochs; 0 of the stage calibrated"),
         _of_ours("seed", integer, "seed of data order and calibration"),
         _of_ours("init_seed", integer, "seed of the initial weights, which matters for a start from scratch"),
         _field("recipe_hash", text, "hash of the configuration without its searched values and its seeds"),
@@ -167,7 +174,9 @@ TRIALS = pa.schema(
         _field("val_metric_best", number, "best validation metric of any epoch"),
         _field("val_best_epoch", small, "epoch of val_metric_best, from 1"),
         _field("val_top5", number, "top-5 accuracy on validation of the last epoch, fraction; NULL below 10 classes"),
-        _field("test_metric", number, "test metric of the last epoch; NULL unless a completed retrain trial"),
+        _field(
+            "test_metric", number, "test metric of the last epoch; NULL unless a completed retrain or calibrated trial"
+        ),
         _field("test_top5", number, "top-5 accuracy on test, fraction; NULL as test_metric, and below 10 classes"),
         _field("test_loss", number, "test loss of the last epoch; NULL as test_metric"),
         _field("test_n", small, "number of samples in the test split; NULL as test_metric"),
@@ -196,29 +205,27 @@ TRIALS = pa.schema(
         _field("started_at", moment, "first start of the trial in the run that ended it"),
         _field("finished_at", moment, "time when the row of the ended trial was written"),
         _field("checkpoint_sha256", text, "hash of what a completed pretrain or retrain trial's checkpoint holds"),
+        _field("sources_json", text, "JSON object: hash of the code that ran, by own package; NULL without own parts"),
         _field("taken_from", text, "STUDY/TRIAL_KEY that ran the trial, if this study only took it over; else NULL"),
     ]
 )
+
+OF_TRAINING = ("optimizer", "learning_rate")
+"""Columns of `trials` that a row must have, imported or not, unless it is of the stage `calibrated`."""
 
 _KINDS = {str: text, int: integer, float: number, bool: flag}
 
 
 def _from_dataclass(result: type, first: list[pa.Field], leave_out: tuple[str, ...] = ()) -> pa.Schema:
     """Return the schema of `first` and the fields of a result type, which define the names and types of columns."""
-    columns = list(first)
+    columns, docs = list(first), attribute_docs(result)
     for field in fields(result):
         if field.name in leave_out:
             continue
         kind, *others = get_args(field.type) or (field.type,)  # `float | None` is (float, NoneType)
         unknown = field.name in UNKNOWN_OF_IMPORTED
-        columns.append(
-            pa.field(
-                field.name,
-                _KINDS[kind],
-                nullable=unknown or bool(others),
-                metadata={_OF_OURS: "yes"} if unknown else None,
-            )
-        )
+        said = docs[field.name].replace("None", "NULL")
+        columns.append(_field(field.name, _KINDS[kind], said, nullable=unknown or bool(others), of_ours=unknown))
     return pa.schema(columns)
 
 
@@ -230,6 +237,15 @@ _OF_TRIAL = [
 ]
 EPOCHS = _from_dataclass(EpochResult, _OF_TRIAL, leave_out=("layers",))
 LAYERS = _from_dataclass(LayerResult, [*_OF_TRIAL, _required("epoch", integer, "epoch, from 1")])
+
+COSTS = _from_dataclass(
+    LayerCost,
+    [
+        _required("method", text, "method as in arms, of which the study has the scheme; none at 32/32"),
+        _required("weight_bits", pa.int8(), "bit width of weights in the scheme; 32 if not quantized"),
+        _required("activation_bits", pa.int8(), "bit width of activations in the scheme; 32 if not quantized"),
+    ],
+)
 
 DECISIONS = pa.schema(
     [
@@ -278,6 +294,7 @@ TABLES: dict[str, pa.Schema] = {
     "epochs": EPOCHS,
     "layers": LAYERS,
     "decisions": DECISIONS,
+    "costs": COSTS,
 }
 """Tables of a results folder. `reference` is not among them: it comes with the package."""
 
@@ -288,5 +305,11 @@ KEYS: dict[str, tuple[str, ...]] = {
     "epochs": ("trial_key", "attempt", "epoch"),
     "layers": ("trial_key", "attempt", "epoch", "layer", "kind"),
     "decisions": ("trial_key", "rung"),
+    "costs": ("method", "weight_bits", "activation_bits", "layer"),
 }
 """Columns that identify a row within its study, by table."""
+
+
+def meaning(field: pa.Field) -> str:
+    """Return what a column holds, with its unit."""
+    return field.metadata[b"description"].decode()

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_qat.config import EpochResult, LayerResult
+from tune_qat.config.statuses import CALIBRATED
 from tune_qat.results.layout import check_name, table_folder, trial_files
 from tune_qat.results.publishable import RECORDED
-from tune_qat.results.schema import KEYS, SCHEMA_VERSION, TABLES, VERSION_KEY, required
+from tune_qat.results.schema import KEYS, OF_TRAINING, SCHEMA_VERSION, TABLES, VERSION_KEY, required
 from tune_qat.storage.paths import StoragePath, Write, write_whole
 
 _FEW_ROWS: Mapping[str, Any] = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
@@ -115,9 +116,12 @@ def _column(table: str, field: pa.Field, rows: Sequence[Mapping[str, Any]], impo
         column = pa.array(values, field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"table {table!r}: column {field.name!r} holds {field.type}: {error}") from error
-    if column.null_count and required(field, imported=imported):
-        row = rows[values.index(None)]
-        raise ValueError(f"{_where(table, row)}: column {field.name!r} must have a value")
+    of_training = table == "trials" and field.name in OF_TRAINING
+    if column.null_count and (of_training or required(field, imported=imported)):
+        without = (row for row, value in zip(rows, values, strict=True) if value is None)
+        missing = next((row for row in without if not (of_training and row.get("stage") == CALIBRATED)), None)
+        if missing is not None:
+            raise ValueError(f"{_where(table, missing)}: column {field.name!r} must have a value")
     if pa.types.is_floating(field.type) and not all(value is None or math.isfinite(value) for value in values):
         row = rows[pc.is_finite(column).to_pylist().index(False)]
         raise ValueError(

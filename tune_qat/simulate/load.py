@@ -21,8 +21,6 @@ from tune_qat.study.starts import starts_of
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import DataDraws, Planner, RecordedData
 
-WORST_METRIC = 0.0
-"""Worst metric of every task (`Task.worst_metric`), which is not in the record."""
 Epochs = dict[str, list[tuple[float | None, float]]]
 """Metric of each epoch, and device seconds since the trial's start, by trial key."""
 
@@ -55,7 +53,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
     starts = [row for row in made if TrialConfig.of_record(row["trial_key"], row["params_json"]).worsening is None]
     of_repeat = {repeat: recorded.get(repeat, arm) for repeat in study.repeat_numbers}
     curves = Recorded(
-        objective=Objective(arm["sign"], WORST_METRIC, arm["trivial_score"]),
+        objective=Objective.of_record(arm),
         data=DataDraws.of_study(study, partial(_fingerprints, study, of_repeat)),
         starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},

@@ -16,6 +16,7 @@ from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.study.file import bundled, is_study, recorded_study
 from tune_qat.tuning.begun import over
+from tune_qat.tuning.own_code import planned_with
 
 WORKERS = 2
 """Trials at once in a study without a record."""
@@ -72,8 +73,9 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
 
 
 def without_controls(study: Study) -> Study:
-    """Return a study without its worsened controls: no curve says what noise makes of a start."""
-    return study.model_copy(update={"controls": []})
+    """Return a study without its worsened controls and calibrated models: no curve says what these are."""
+    stages = study.stages.model_copy(update={"calibrated": False})
+    return study.model_copy(update={"controls": [], "stages": stages})
 
 
 def _record(
@@ -95,5 +97,6 @@ def _record(
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
     study = without_controls(over(study, [rows[name]], read_rows(results, "arms", name)))
+    study, _ = planned_with(study, results, accept=False)
     record = load(results, study)
     return Source(study=study, curves=record.curves, record=record, where=str(results))

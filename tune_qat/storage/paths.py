@@ -16,6 +16,7 @@ from tune_qat.config import NotRead, TuneQatError, UsageError
 from tune_qat.config.regular import check_regular
 from tune_qat.config.secrets import hide_secrets, may_hold_secret
 from tune_qat.config.shown import shown
+from tune_qat.config.system import flush_folder
 from tune_qat.storage import s3
 
 OBJECT_STORAGE = ("s3", "gs", "gcs")
@@ -225,11 +226,7 @@ def write_whole(path: StoragePath, data: bytes | memoryview, root: int | None = 
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=root)
-    folder = os.open(path.parent, os.O_RDONLY, dir_fd=root)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent, root)
 
 
 def _make_folders(folder: Path, root: int | None) -> None:

@@ -138,6 +138,7 @@ def _schemes(part: MethodSection) -> list[Scheme]:
             ste=part.ste,
             options=part.options,
             layer_bits=part.layers,
+            attention=part.attention,
         )
         for weight, activation in part.bits
     ]

@@ -69,7 +69,7 @@ def check_controls(
     if mode == "joint":
         raise rule_error("controls", 'is for mode = "comparison", in which a control has an arm for each optimizer')
     if training.init == "scratch":
-        rule = 'needs a start to worsen, training.init = "pretrain" or "path", but init is "scratch"'
+        rule = 'needs a start to worsen, training.init = "pretrain", "weights" or "path", but init is "scratch"'
         raise rule_error("controls", rule)
     if training.distillation is not None:
         raise rule_error("controls", "is not for training.distillation, whose teacher would be the worsened start")

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from tune_qat.config.statuses import PRETRAIN
+from tune_qat.config.statuses import CALIBRATED, PRETRAIN
+from tune_qat.study.calibrated import most_calibrated
 from tune_qat.study.controls import WORSENED
 from tune_qat.study.starts import starts_of
 from tune_qat.study.study import Study
@@ -24,3 +25,11 @@ def stage_epochs(study: Study) -> Iterator[tuple[str, int, int]]:
     for stage, trials in totals.items():
         if trials:
             yield stage, trials, trials * study.training.epochs
+    calibrated = most_calibrated(study)
+    if calibrated:
+        yield CALIBRATED, calibrated, 0
+
+
+def trial_epochs(study: Study) -> int:
+    """Return the number of epochs of all trials if none is stopped early."""
+    return sum(epochs for _, _, epochs in stage_epochs(study))

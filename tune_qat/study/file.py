@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tune_qat.config import UsageError
 from tune_qat.config.lookup import did_you_mean
-from tune_qat.config.shown import cut, shown
+from tune_qat.config.shown import LONGEST, cut, shown
 from tune_qat.study.mistakes import explain
 from tune_qat.study.sections import PretrainSection
 from tune_qat.study.user_toml import LEVELS, read_file, read_toml
@@ -50,6 +50,11 @@ def load_study(model: type[Model], space: str, overrides: Mapping[str, Any]) -> 
     path = _find(space, Path())
     values, files = _read(path, ())
     return _filled(model, {"name": path.stem, **values}, overrides, files)
+
+
+def of_values(model: type[Model], values: dict[str, Any], where: str) -> Model:
+    """Check values that no file holds yet; a mistake is a `UsageError` as of `where`."""
+    return _filled(model, values, {}, [where])
 
 
 def is_study(space: str) -> bool:
@@ -95,10 +100,22 @@ def _find(space: str, folder: Path) -> Path:
     path = folder / space
     if os.path.isfile(path):  # False, too, for what cannot be a path
         return path
-    hint = did_you_mean(space, known)
+    hint = _near(space, path, known)
     raise UsageError(
-        f"No study {shown(space)}: it is neither a bundled name ({', '.join(known)}) nor a TOML file.{hint}"
+        f"No study {shown(space)}: it is neither a bundled study nor a TOML file.{hint} "
+        "`tune-qat list studies` names the bundled ones."
     )
+
+
+def _near(space: str, path: Path, known: Iterable[str]) -> str:
+    """Ask whether another study was meant: one that is spelt alike, else those that have the word in their name."""
+    files = path.parent.glob("*.toml") if len(space) <= LONGEST and path.parent.is_dir() else ()
+    names = [*known, *(str(Path(space).parent / one.name) for one in files)]
+    if hint := did_you_mean(space, names):
+        return hint
+    word = Path(space).stem.lower()
+    having = [name for name in names if len(word) > 2 and word in name][:3]
+    return f" Did you mean {' or '.join(map(repr, having))}?" if having else " Begin with 'quickstart'."
 
 
 def _read(path: Path, seen: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:

@@ -1,6 +1,6 @@
 """Keys of a study file, and all that follows from them alone: arms, repeats, seeds, ranges, stages and rungs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +8,19 @@ from pydantic import Field, PrivateAttr
 
 from tune_qat import data
 from tune_qat.config import SEEDS, Range, Scheme, stable_hash
-from tune_qat.config.statuses import DEFAULT, FINALISTS, RANDOM, RETRAIN, SEARCH
+from tune_qat.config.own_parts import own_parts
+from tune_qat.config.statuses import (
+    CALIBRATED,
+    DEFAULT,
+    FINALISTS,
+    KEPT_STAGES,
+    PRETRAIN,
+    RANDOM,
+    RETRAIN,
+    SEARCH,
+    SEARCHED_STAGES,
+    STAGES,
+)
 from tune_qat.study import controls, rungs, search_sections, sections, steps
 from tune_qat.study.arms import OWN, Arm, arms_of, methods_of
 from tune_qat.study.begun import Begun
@@ -22,26 +34,37 @@ class StudyKeys(Section):
     """Sections of a study file; `Study` is one whose rules have been checked."""
 
     name: str
+    """Name of the study in the record; that of the file where it is left out."""
     note: str | None = None
     """A note that a reader of the report should see first, such as what was cut."""
     mode: Literal["comparison", "joint"] = "comparison"
+    """A search for each optimizer and pair of bits, or `joint`: one search over all optimizers."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the study, from which all others follow."""
     repeats: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Times that the whole search is run."""
     repeat: sections.RepeatSection | None = None
+    """Draws that each repeat makes anew."""
     max_failed_trials: Count = 10
+    """Most trials that may end in an error; with one more the study ends."""
     data_dir: str | None = None
+    """Folder of the data; `--data-dir` of the command line comes first."""
     workload: sections.WorkloadSection
     quantization: sections.QuantizationSection
     training: sections.TrainingSection
     pretrain: sections.PretrainSection | None = None
+    """The floating-point model that all arms start from, with `training.init = "pretrain"`."""
     space: search_sections.SpaceSection
     stages: search_sections.StagesSection
     search: search_sections.SearchSection = search_sections.SearchSection()
     selection: search_sections.SelectionSection = search_sections.SelectionSection()
     asha: search_sections.AshaSection = search_sections.AshaSection()
     controls: list[search_sections.ControlSection] = []
+    """Controls beside 32/32."""
     judgement: search_sections.JudgementSection
+    logging: search_sections.LoggingSection = search_sections.LoggingSection()
     _begun: Begun = PrivateAttr(default=Begun())
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def whole(self) -> str:
@@ -92,6 +115,22 @@ class StudyKeys(Section):
         """Return the study as it goes on over its record, with what it keeps of its begin."""
         study = self.model_copy()
         study._begun = begun
+        return study
+
+    @property
+    def own_parts(self) -> dict[str, str]:
+        """Paths of the parts that are code of the user's own, by kind: model, dataset or task."""
+        return own_parts(self.workload.model, self.workload.dataset, getattr(self.workload, "task", ""))
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Hash of the source of each own part in the keys of trials, by its top-level package; not in the file."""
+        return self._sources
+
+    def of_source(self, sources: Mapping[str, str]) -> Self:
+        """Return the study with the source of its own parts, without which its trials have no key."""
+        study = self.model_copy()
+        study._sources = dict(sources)
         return study
 
     @property
@@ -152,6 +191,26 @@ class StudyKeys(Section):
             FINALISTS: self.selection.finalists * self.selection.seeds,
             RETRAIN: stages.retrain,
         }
+
+    @property
+    def keep(self) -> str:
+        """Trained models that stay; without retrain trials, in whose place the best of each arm is."""
+        return (
+            search_sections.BEST
+            if not self.stages.retrain and self.stages.keep != search_sections.ALL
+            else self.stages.keep
+        )
+
+    @property
+    def kept_stages(self) -> tuple[str, ...]:
+        """Stages whose completed trials write their last checkpoint; with `best` not all of them stay."""
+        if self.keep == search_sections.ALL:
+            return tuple(stage for stage in STAGES if stage != CALIBRATED)
+        return KEPT_STAGES if self.stages.retrain else (PRETRAIN, *SEARCHED_STAGES, FINALISTS)
+
+    def needs_model(self, stage: str) -> bool:
+        """Tell whether a completed trial of the stage counts only with its model: of the best, one may be gone."""
+        return stage == PRETRAIN or (stage in self.kept_stages and self.keep != search_sections.BEST)
 
     def trial_seed(self, arm: Arm) -> int:
         """Give the seed of data order and calibration of the arm's trials before `retrain`."""

@@ -13,7 +13,7 @@ from tune_qat.study.file import set_value
 from tune_qat.study.mistakes import explain
 from tune_qat.study.sections import Section
 
-_FIELDS: Any = {one.name: (one.type, None) for one in fields(TrialConfig)}
+_FIELDS: Any = {one.name: (one.type, None) for one in fields(TrialConfig) if one.name != "sources"}
 _KEYS = create_model("Trial", __base__=Section, **_FIELDS)
 """The fields of a trial as keys of a section: which there are, and of which type."""
 
@@ -44,7 +44,7 @@ def lone_trial(settings: Mapping[str, Any], options: Mapping[tuple[str, ...], An
     own = said.quantizer_optimizer
     config = replace(
         said,
-        dataset_options=data.resolve_options(data.get_spec(said.dataset), said.dataset_options),
+        dataset_options=data.resolve_options(data.get_spec(said.dataset, said.task), said.dataset_options),
         scheme=quantizers.scheme_of(**values["scheme"]),
         optimizer_options=optimizers.resolve_options(said.optimizer, said.optimizer_options),
         quantizer_optimizer=own and replace(own, options=optimizers.resolve_options(own.name, own.options)),

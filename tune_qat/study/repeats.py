@@ -93,8 +93,8 @@ def check_repeats(
     if set(varies) == {"design"}:
         rule = 'needs "order" beside "design": repeats would train the same default configurations with the same seeds'
         raise rule_error("repeat.varies", rule)
-    if "start" in varies and init == "path":
-        raise rule_error("repeat.varies", '"start" needs training.init = "pretrain" or "scratch", but it is "path"')
+    if "start" in varies and init in ("path", "weights"):
+        raise rule_error("repeat.varies", f'"start" needs training.init = "pretrain" or "scratch", but it is "{init}"')
     if part.disjoint and "subset" not in varies:
         raise rule_error("repeat.disjoint", 'is about subsets, so that repeat.varies must have "subset"')
     for kind, option in (("subset", "subset_seed"), ("split", "val_seed")):

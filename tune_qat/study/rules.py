@@ -31,13 +31,18 @@ def check_workload(
 ) -> None:
     """Check the dataset and its options, a model that fits it, and what depends on its task."""
     with reported_at("workload.dataset"):
-        spec = data.get_spec(workload.dataset)
+        data.get_spec(workload.dataset)
+    with reported_at("workload.task"):
+        spec = data.get_spec(workload.dataset, workload.task)
     with reported_at("workload.model"):
         models.check_fits_task(workload.model, spec)
+    with reported_at("workload.model_options"):
+        models.check_options(workload.model, workload.model_options)
     with reported_at("workload.options"):
         data.resolve_options(spec, workload.options)
-    if judgement.metric != spec.metric:
-        rule = f"must be {spec.metric!r}, the metric of dataset {spec.name!r}, but got {shown(judgement.metric)}"
+    if spec.metric and judgement.metric != spec.metric:
+        of = f"task {spec.task!r}" if spec.any_task else f"dataset {spec.name!r}"
+        rule = f"must be {spec.metric!r}, the metric of {of}, but got {shown(judgement.metric)}"
         raise rule_error("judgement.metric", rule)
     if training.distillation is not None and spec.task != CLASSIFICATION:
         rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
@@ -85,7 +90,8 @@ def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
 def check_start(training: sections.TrainingSection, pretrain: sections.PretrainSection | None) -> None:
     """Check that a start which is to be trained is described."""
     if training.init == "pretrain" and pretrain is None:
-        raise rule_error("training.init", 'is "pretrain", which needs a [pretrain] section')
+        direct = '; to start arms from the weights themselves, say init = "weights"' if training.weights else ""
+        raise rule_error("training.init", f'is "pretrain", which needs a [pretrain] section{direct}')
 
 
 def check_stages(stages: search_sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:
@@ -95,6 +101,11 @@ def check_stages(stages: search_sections.StagesSection, training: sections.Train
         raise rule_error("asha.grace_epochs", rule)
     if not (stages.default or stages.random or stages.search):
         raise rule_error("stages", "must plan default, random or search trials; there would be nothing to train")
+    if stages.calibrated and training.init == "scratch":
+        rule = 'needs a start, training.init = "pretrain", "weights" or "path": calibrated random weights say nothing'
+        raise rule_error("stages.calibrated", rule)
+    if stages.calibrated and not stages.retrain:
+        raise rule_error("stages.calibrated", "evaluates the seeds of retrain trials, but stages.retrain is 0")
     if stages.retrain >= SEEDS_APART:
         raise rule_error("stages.retrain", f"must be below {SEEDS_APART}, but got {stages.retrain}")
 

@@ -1,4 +1,4 @@
-"""The sections of a study file on what is searched and how it is judged, each with the rules over its own keys."""
+"""The sections of a study file on what is searched, judged and logged, each with the rules over its own keys."""
 
 from typing import Annotated, Literal
 
@@ -13,14 +13,18 @@ class RangeOverride(Section):
     """A range that overrides the table's; either end may be left to the table."""
 
     low: Positive | None = None
+    """Lower bound."""
     high: Positive | None = None
+    """Upper bound."""
 
 
 class BatchSizes(Section):
     """Searched as an integer power of two."""
 
     low: AtLeastOne
+    """Smallest batch size in samples, a power of two."""
     high: AtLeastOne
+    """Largest batch size in samples, a power of two."""
     default: int | None = None
     """The size that the `default` stage takes; the power of two in the middle where it is left out."""
 
@@ -50,16 +54,20 @@ class StepRates(Section):
     own_rate: RangeOverride = RangeOverride()
     """Multiples of the weights' rate."""
     adam: RangeOverride = RangeOverride()
+    """Rates of Adam."""
     sgd: RangeOverride = RangeOverride()
+    """Rates of SGD."""
 
 
 class SpaceSection(Section):
     """The search space. Ranges come from the table of optimizers where the file says nothing."""
 
     optimizers: Annotated[list[str], Field(min_length=1)]
+    """Optimizers of the table, each with arms of its own."""
     learning_rate: RangeOverride = RangeOverride()
     """Overrides the range of every optimizer; `per_optimizer` overrides that of one."""
     batch_size: BatchSizes
+    """Batch sizes that are searched."""
     quantizer_lr_multiplier: RangeOverride | None = None
     """Searched between these bounds where given (both needed); 1.0 otherwise."""
     per_optimizer: dict[str, dict[str, RangeOverride]] = {}
@@ -71,6 +79,7 @@ class SpaceSection(Section):
     step_optimizers_of: dict[str, Levels] = {}
     """`[space.step_optimizers_of]`: other ones for an optimizer, by its name."""
     step_rates: StepRates = StepRates()
+    """Ranges of the quantizers' learning rate, by who moves them."""
 
 
 class ControlSection(Section):
@@ -89,22 +98,35 @@ class ControlSection(Section):
         return None if bits is None else MethodSection._pairs(bits)
 
 
+RETRAINED, BEST, ALL = "retrain", "best", "all"
+"""Values of `stages.keep`."""
+
+
 class StagesSection(Section):
     """Trials that each stage plans, per arm."""
 
     default: bool = True
+    """Whether each arm tries its optimizer's documented default."""
     random: Count = 0
+    """Trials of the random stage, in each arm."""
     design: Literal["random", "sobol"] = "random"
     """Points of the random stage: independent draws, or a scrambled Sobol sequence, which is spread evenly."""
     search: Count
+    """Trials that the sampler proposes, in each arm."""
     retrain: Count = 3
     """Fresh seeds of the arm's best configuration, the same seeds in every arm."""
+    calibrated: bool = False
+    """Also evaluate what each arm has chosen as calibrated and not trained, with its retrain seeds."""
+    keep: Literal["retrain", "best", "all"] = "retrain"
+    """Trained models that stay beside the start: of retrain trials, the best of each arm by its final validation metric
+    (of its retrain trials where there are some), or all. With `retrain = 0`, `retrain` is `best`."""
 
 
 class SearchSection(Section):
     """The sampler of the search stage."""
 
     sampler: Literal["tpe", "random"] = "tpe"
+    """Optuna's TPE, or random points."""
     startup_trials: Count = 10
     """Random trials before the sampler's model is used; recorded default and random trials count."""
 
@@ -122,17 +144,29 @@ class AshaSection(Section):
     """Early stopping in the search stage: asynchronous successive halving, the stopping variant."""
 
     enabled: bool = True
+    """Whether trials of the search are stopped early."""
     grace_epochs: AtLeastOne | None = None
     """First rung; where it is left out half of the epochs behind a trained start, and a ninth of them from scratch."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One of so many goes on at each rung; also the ratio of two rungs."""
 
 
 class JudgementSection(Section):
     """The judgement of the study, fixed before it runs."""
 
     metric: str
+    """Metric of the task that trials are judged by, such as accuracy or psnr."""
     margin: Annotated[float, Field(ge=0)]
     """Practical equivalence: differences below it do not matter, in the metric's unit."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Level of all tests of one board together."""
     reference: str | None = None
     """Optimizer that every other one is compared with; all pairs are compared where it is left out."""
+
+
+class LoggingSection(Section):
+    """Curves for other tools while the study runs; nothing that is trained or judged depends on it."""
+
+    tensorboard: str | None = None
+    """Folder that each epoch is written to for TensorBoard as it is recorded, as `tune-qat export-runs` does; a
+    relative one is meant from the folder that the command runs in."""

@@ -17,7 +17,9 @@ AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
 class Section(BaseModel):
     """A part of the file: an unknown key, a wrong type or a NaN is an error, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _check_names(names: list[str], what: str) -> None:
@@ -33,25 +35,44 @@ class WorkloadSection(Section):
     """The model and the dataset."""
 
     model: str
+    """A name of the table, `timm:NAME`, `torchvision:NAME`, or an own model as `package.module:name`."""
     dataset: str
+    """A name of the table, or own data as `package.module:name`."""
+    task: str = ""
+    """Task in place of the dataset's own: of arrays, or a class of the user's."""
     options: dict[str, Any] = {}
     """Options of the dataset, such as `scale` of a super-resolution set."""
+    model_options: dict[str, Any] = {}
+    """Keyword arguments of a library's network or an own model."""
 
 
 class MethodSection(Section):
     """A quantizer, its options, and the pairs of weight and activation bits to train it at."""
 
     quantizer: str = "lsq"
+    """Method of weights, and of activations where these have no other."""
     activation_quantizer: str | None = None
     """Another method for activations."""
     options: dict[str, Any] = {}
     """Options of the methods, such as `per_channel`."""
-    layers: dict[str, list[int]] = {}
-    """[weight bits, activation bits] of layers by name, in place of all else."""
+    layers: dict[str, list[int] | Literal["float"]] = {}
+    """[weight bits, activation bits] of layers by name, in place of all else; "float" leaves one as it is."""
+    attention: bool = False
+    """Whether the two products of attention are quantized, too."""
     bits: Annotated[list[list[int]], Field(min_length=1)]
+    """Pairs of weight and activation bits; [32, 32] is floating point."""
     first_last_bits: int | None = None
     """Bits of the first and the last layer; as in the method's paper where they are left out."""
     ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
+    """Order in the straight-through estimator."""
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers(cls, layers: Any) -> Any:
+        for name, bits in layers.items() if isinstance(layers, dict) else ():
+            if bits != "float" and not (isinstance(bits, list) and all(type(one) is int for one in bits)):
+                raise ValueError(f'{name} must be [weight bits, activation bits] or "float", but got {shown(bits)}')
+        return layers
 
     @field_validator("bits")
     @classmethod
@@ -68,15 +89,18 @@ class QuantizerOptimizerSection(Section):
     """The optimizer of the quantizers' parameters in every arm, where it is not the arm's own."""
 
     optimizer: str = "adam"
+    """A name of the table of optimizers."""
     learning_rate: Positive | None = None
     """The optimizer's documented default where it is left out."""
     options: dict[str, float] = {}
+    """Options of the optimizer, over the defaults of the table."""
 
 
 class NamedMethodSection(MethodSection):
     """A method beside the section's own."""
 
     name: str
+    """Name of the method in tables and figures."""
 
 
 class QuantizationSection(MethodSection):
@@ -110,8 +134,11 @@ class ScheduledSection(Section):
     """Length of a training, and the learning rate over it."""
 
     epochs: AtLeastOne
+    """Length of a training, in epochs."""
     schedule: Literal[SCHEDULES] = "cosine"  # type: ignore[valid-type]
+    """Course of the learning rate."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Length of the linear warm-up, in epochs."""
     milestones: list[float] = []
     """Epochs at which the schedule `step` lowers the rate."""
     decay: float = DECAY
@@ -128,13 +155,23 @@ class TrainingSection(ScheduledSection):
 
     distillation: Annotated[Distillation, FROM_KEYS] | None = None
     """Learning from the floating-point start beside the labels: in every arm, the control's too."""
-    init: Literal["pretrain", "scratch", "path"] = "pretrain"
+    init: Literal["pretrain", "scratch", "path", "weights"] = "pretrain"
+    """Weights that arms start from: those of `[pretrain]`, random ones, a checkpoint of this package, or `weights`."""
     init_path: str | None = None
+    """Checkpoint of this package, with init = "path"."""
+    weights: str | None = None
+    """Weights from elsewhere: a file, or `timm` or `torchvision` for what the library publishes. Arms start from them
+    with init = "weights", and the pretrained model with init = "pretrain"."""
     quantizer_optimizer: QuantizerOptimizerSection | None = None
+    """Optimizer of the quantizers' parameters, where it is not the arm's own."""
     bn_reestimation_batches: Count = 0
     """Training batches that batch-norm statistics are estimated from before each evaluation; 0: they are not."""
+    calibration_batches: AtLeastOne = 1
+    """Training batches that quantizers take their initial values from, as one batch of all their samples."""
     freezing: Annotated[Freezing, FROM_KEYS] | None = None
+    """Freezing of weights that oscillate."""
     dampening: Annotated[Dampening, FROM_KEYS] | None = None
+    """A loss against oscillation."""
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -142,10 +179,17 @@ class TrainingSection(ScheduledSection):
             raise ValueError('init = "path" needs init_path, the checkpoint to start from')
         if self.init != "path" and self.init_path is not None:
             raise ValueError(f'init_path is used with init = "path" only, but init is "{self.init}"')
+        if self.init == "weights" and self.weights is None:
+            raise ValueError('init = "weights" needs weights, a file or the name of the library that publishes them')
+        if self.weights is not None and self.init not in ("weights", "pretrain"):
+            raise ValueError(
+                'weights is used with init = "weights" (arms start from them) or "pretrain" (what is trained first '
+                f'does), but init is "{self.init}"'
+            )
         if self.distillation is not None and self.init == "scratch":
             raise ValueError(
                 'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '
-                'use init = "pretrain" or "path"'
+                'use init = "pretrain", "weights" or "path"'
             )
         return self
 
@@ -154,8 +198,11 @@ class StartSection(Section):
     """Optimizer of one of several starts; the rest is that of `[pretrain]`."""
 
     optimizer: str = "adam"
+    """A name of the table of optimizers."""
     optimizer_options: dict[str, float] = {}
+    """Options of the optimizer, over the defaults of the table."""
     learning_rate: Positive = 1e-3
+    """Peak of the learning rate."""
     name: str | None = None
     """The optimizer's name where it is left out."""
 
@@ -168,9 +215,13 @@ class PretrainSection(ScheduledSection):
     """The floating-point model that all arms start from."""
 
     optimizer: str = "adam"
+    """A name of the table of optimizers."""
     optimizer_options: dict[str, float] = {}
+    """Options of the optimizer, over the defaults of the table."""
     learning_rate: Positive = 1e-3
+    """Peak of the learning rate."""
     batch_size: AtLeastOne
+    """Samples in a step."""
     starts: list[StartSection] = []
     """Starts that alternate over repeats, in place of the one of this section's optimizer."""
 
@@ -185,6 +236,8 @@ class RepeatSection(Section):
     """Draws that are made anew in each repeat; all else is the same in all of them."""
 
     varies: Annotated[list[Literal["start", "subset", "split", "design", "order"]], Field(min_length=1)]
+    """Draws that each repeat makes anew: its start, its training subset, its validation split, its points, its order
+    of samples."""
     first: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Number of the file's first repeat in the whole study."""
     study: str | None = None

@@ -13,6 +13,7 @@ from tune_qat.study.arms import OWN_RATE, Arm
 from tune_qat.study.file import load_study
 from tune_qat.study.keys import StudyKeys
 from tune_qat.study.mistakes import reported_at
+from tune_qat.study.notebook import study_html
 from tune_qat.study.repeats import SEEDS_APART, check_repeats
 from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, check_space
 
@@ -25,6 +26,10 @@ class Study(StudyKeys):
         """Read a bundled study or a TOML file, with `overrides` by dotted key; `UsageError` names what is wrong."""
         return load_study(cls, space, overrides or {})
 
+    def _repr_html_(self) -> str:
+        """Return the study as tables, which a notebook shows."""
+        return study_html(self)
+
     @model_validator(mode="after")
     def _is_sound(self) -> "Study":
         """Name the first rule that is broken: from what is said first to what follows from it."""
@@ -35,7 +40,7 @@ class Study(StudyKeys):
         check_space(self.space)
         rules.check_reference(self.judgement, self.space, self.mode)
         rules.check_start(self.training, self.pretrain)
-        spec, options = data.get_spec(self.workload.dataset), self.workload.options
+        spec, options = data.get_spec(self.workload.dataset, self.workload.task), self.workload.options
         check_repeats(
             self.repeat,
             self.repeats,
@@ -86,10 +91,13 @@ class Study(StudyKeys):
         """Resolve a trial on the study's workload in a repeat, its options over those of the tables."""
         return TrialConfig(
             model=self.workload.model,
+            model_options=self.workload.model_options,
             dataset=self.workload.dataset,
             dataset_options=self.data_options(repeat),
+            task=self.workload.task,
             optimizer=optimizer,
             optimizer_options=optimizers.resolve_options(optimizer, options),
+            sources=self.sources,
             **others,
         )
 
@@ -138,6 +146,7 @@ class Study(StudyKeys):
             **_rate_over_time(self.training, optimizer),
             distillation=self.training.distillation,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
+            calibration_batches=1 if scheme.is_float else self.training.calibration_batches,
             freezing=None if scheme.is_float else self.training.freezing,
             dampening=None if scheme.is_float else self.training.dampening,
             quantizer_optimizer=None

@@ -1,16 +1,14 @@
 """Starts of worsened controls: each is made of another start of the study, by a trial that trains nothing."""
 
-from tune_qat import optimizers
 from tune_qat.config import Scheme, TrialConfig, Worsening, stable_hash
 from tune_qat.study.arms import Arm
 from tune_qat.study.controls import schemes_of
 from tune_qat.study.starts import Start, starts_of
 from tune_qat.study.study import Study
+from tune_qat.study.untrained import untrained
 
 SHARE_OF_MARGIN = 0.25
 """Share of the margin that the worsened start may be away from the calibrated model."""
-_MOVES_NOTHING = "sgd"
-"""Name in the column of the trial's optimizer, which is never built."""
 
 
 def worsened_starts_of(study: Study) -> list[Start]:
@@ -30,20 +28,10 @@ def worsened_config(study: Study, arm: Arm) -> TrialConfig:
 
     The calibrated model is that of the repeat's first seed and the default batch size, as the `default` trials have it.
     """
-    like = study.default_config(arm, arm.optimizers[0])
-    return TrialConfig(
-        model=like.model,
-        dataset=like.dataset,
-        dataset_options=like.dataset_options,
+    return untrained(
+        study.default_config(arm, arm.optimizers[0]),
         scheme=Scheme.floating_point(),
-        optimizer=_MOVES_NOTHING,
-        optimizer_options=optimizers.resolve_options(_MOVES_NOTHING, {}),
-        learning_rate=optimizers.get_spec(_MOVES_NOTHING).default_learning_rate,
-        batch_size=like.batch_size,
-        epochs=1,
-        schedule="constant",
-        seed=like.seed,
-        init_seed=like.init_seed,
+        calibration_batches=study.training.calibration_batches,
         worsening=Worsening(
             scheme=schemes_of(study.controls, study.quantization)[arm.control_for or ""],
             within=SHARE_OF_MARGIN * study.judgement.margin,

@@ -1,1 +1,1 @@
-"""Values as text: tables of data frames, and TOML."""
+"""Values as text: tables of data frames, TOML, and names and numbers for people."""

@@ -22,12 +22,14 @@ def printable(text: str) -> str:
 @contextmanager
 def printable_output() -> Iterator[None]:
     """Make everything that the block prints to standard output and standard error `printable`."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (Shown(stream) for stream in before)
+    before, shown = (sys.stdout, sys.stderr), (Shown(sys.stdout), Shown(sys.stderr))
+    sys.stdout, sys.stderr = shown
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for stream in shown:
+            stream.over = True
 
 
 def exact(stream: TextIO) -> TextIO:
@@ -40,9 +42,11 @@ class Shown:
 
     def __init__(self, stream: TextIO) -> None:
         self.exact = stream
+        self.over = False
+        """Whether the block has ended. Ray's colours are reset at the end of the process, by who holds the stream."""
 
     def write(self, text: str) -> int:
-        self.exact.write(printable(text))
+        self.exact.write(text if self.over else printable(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:

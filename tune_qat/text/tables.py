@@ -1,76 +1,59 @@
-"""Data frames as text: tables for the screen, CSV, JSON and Parquet."""
+"""Data frames as tables of plain text."""
 
+import math
 import numbers
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from tune_qat.config import TuneQatError, UsageError
-from tune_qat.text.printable import exact, printable
+from tune_qat.text.layout import Column, lay_out
+from tune_qat.text.printable import printable
+from tune_qat.text.terminal import drawable, width
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 500
-"""Limit of the rows in a table on the screen: more would take seconds to lay out."""
-
-
-def check_format(form: str, output: Path | None) -> None:
-    """Raise `UsageError` for an unknown format, or Parquet without a file; called before the query runs."""
-    if form not in FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(FORMATS)}, but got {form!r}.")
-    if form == "parquet" and output is None:
-        raise UsageError("--format parquet needs a file: -o FILE.")
-
-
-def write_frame(frame: "pd.DataFrame", form: str, output: Path | None) -> None:
-    """Print a frame, or write it to `output`, in a format that `check_format` allows.
-
-    Raises:
-        UsageError: two columns have the same name, which JSON and Parquet do not allow.
-        TuneQatError: `output` cannot be written.
-    """
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice) and form in ("json", "parquet"):
-        raise UsageError(f"Two columns are called {twice[0]!r}, which {form} cannot hold. Rename one: ... AS NAME.")
-    if output is None:
-        # To a terminal printable; a pipe or a file gets the values as they are.
-        stream = sys.stdout if form == "table" or sys.stdout.isatty() else exact(sys.stdout)
-        print(_text(frame, form), file=stream)
-        return
-    content = frame.to_parquet(index=False) if form == "parquet" else f"{_text(frame, form)}\n".encode()
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise TuneQatError(f"{output} cannot be written: {error.strerror}.") from None
+"""Limit of the rows in a table on the screen: nobody reads more."""
+_DECIMALS = 4
+_MOST_DECIMALS = 6
+_SPREAD = 1_000
+"""Ratio of the largest number of a column to its smallest from which they have no decimals in common."""
 
 
 def table_text(frame: "pd.DataFrame", *, count: bool = True) -> str:
     """Return the frame's first rows as a plain table, numbers aligned to the right, NULL as a dash.
 
-    With `count`, a last line says how many rows there are, and which formats have those that are not shown.
+    It fits the terminal: columns that have no room are left out from the middle, and named below. With `count`, a last
+    line says how many rows there are.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    layout = lay_out(columns_of(frame.head(MOST_ROWS)), width())
+    lines = [*layout.head, *layout.rows]
+    if layout.left_out:
+        lines.append(f"A wider terminal also shows: {', '.join(layout.left_out)}")
+    return drawable("\n".join([*lines, *(["", counted(frame)] if count else [])]))
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+
+def counted(frame: "pd.DataFrame") -> str:
+    """Say how many rows there are, and which formats have those that are not shown."""
+    rest = f", the first {MOST_ROWS} of them here: --format csv, json or parquet has all"
+    return f"{len(frame)} row{'' if len(frame) == 1 else 's'}{rest if len(frame) > MOST_ROWS else ''}"
+
+
+def columns_of(frame: "pd.DataFrame") -> list[Column]:
+    """Return the columns of a frame as text, each in one line."""
     # By position: two columns may have the same name.
-    for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        side: Literal["left", "right"] = "right" if dtype.kind in "iufb" else "left"
-        table.add_column(Text(printable(str(name))), justify=side, overflow="fold")
-    for row in frame.head(MOST_ROWS).itertuples(index=False):
-        table.add_row(*(Text(printable(cell(value))) for value in row))
-    # Without a terminal, lines are not folded to its width. Nothing is bold: what is printed has no escapes.
-    console = Console(width=None if sys.stdout.isatty() else 1_000, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-        if count:
-            rest = f", the first {MOST_ROWS} of them here: --format csv, json or parquet has all"
-            console.print(f"{len(frame)} row{'' if len(frame) == 1 else 's'}{rest if len(frame) > MOST_ROWS else ''}")
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+    return [
+        Column(
+            one_line(str(name)),
+            tuple(map(one_line, _cells(frame.iloc[:, place]))),
+            numbers=frame.dtypes.iloc[place].kind in "iufb",
+        )
+        for place, name in enumerate(frame.columns)
+    ]
+
+
+def one_line(text: str) -> str:
+    """Return a text with its line feeds, tabs and control characters as Python writes them."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def cell(value: object) -> str:
@@ -81,13 +64,31 @@ def cell(value: object) -> str:
         return "-"
     if not isinstance(value, numbers.Real) or isinstance(value, numbers.Integral):
         return str(value)
-    number = float(value)
-    return f"{number:.4f}".rstrip("0").rstrip(".") if 1 <= abs(number) < 1e6 or number == 0 else f"{number:.4g}"
+    return _number(float(value))
 
 
-def _text(frame: "pd.DataFrame", form: str) -> str:
-    if form == "csv":
-        return str(frame.to_csv(index=False)).rstrip("\n")
-    if form == "json":
-        return str(frame.to_json(orient="records", indent=2, date_format="iso"))
-    return table_text(frame)
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return _short(f"{value:.{_DECIMALS}f}") if 1 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
+
+
+def _cells(values: "pd.Series") -> list[str]:
+    """Return values as text; numbers of one size have the same decimals, so that their points are below each other."""
+    if values.dtype.kind != "f":
+        return [cell(value) for value in values.tolist()]
+    alone = [_number(value) for value in values.tolist()]
+    sizes = values.abs()
+    sizes = sizes[sizes > 0]
+    if not len(sizes) or not sizes.max() < min(1e6, _SPREAD * sizes.min()):
+        return alone
+    decimals = max(_DECIMALS, 2 - math.floor(math.log10(sizes.min())))  # three digits of the smallest
+    if decimals > _MOST_DECIMALS:
+        return alone
+    fixed = [None if math.isnan(value) else f"{value:.{decimals}f}" for value in values.tolist()]
+    zeros = min(len(text) - len(text.rstrip("0")) for text in fixed if text)
+    return ["-" if text is None else text[: len(text) - zeros].rstrip(".") for text in fixed]
+
+
+def _short(number: str) -> str:
+    return number.rstrip("0").rstrip(".")

@@ -4,14 +4,15 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from tune_qat.config import NotRead, StudyHalted, TuneQatError
+from tune_qat.config import NotRead, StudyHalted, TrialConfig, TuneQatError
 from tune_qat.config.statuses import PRETRAIN
-from tune_qat.storage.paths import StoragePath, Write, read_whole, write_whole
+from tune_qat.storage.paths import StoragePath, Write, naming, read_whole, write_whole
 from tune_qat.training.checkpoint_sizes import check_declared, check_tensors
 
 
@@ -20,6 +21,15 @@ def save_checkpoint(state: Mapping[str, Any], path: StoragePath, write: Write = 
     file = io.BytesIO()
     torch.save(state, file)
     write(path, file.getbuffer())
+
+
+def save_trained(state: Mapping[str, Any], config: TrialConfig, path: Path) -> None:
+    """Write the state of a trained model to a file of the user, with all that it takes to build the model again.
+
+    Raises `TuneQatError` naming the file if it cannot be written.
+    """
+    with naming(path):
+        save_checkpoint({**state, "trial": json.dumps(config.to_dict())}, path)
 
 
 def load_checkpoint(path: StoragePath) -> dict[str, Any]:

@@ -48,6 +48,18 @@ class CompileEstimate:
     processes: int
 
 
+def of_one_trial(steps: int, batch_size: int, *, features: int, layers: int) -> CompileEstimate:
+    """Count one trial alone, whose quantized layers have so many `features` in one sample."""
+    return CompileEstimate(
+        samples=steps * batch_size,
+        steps=steps,
+        features=features,
+        layers=layers,
+        programs=1,
+        processes=1,
+    )
+
+
 def worth_compiling(plan: CompileEstimate, device_type: str) -> bool:
     """Return whether compiling saves at least `MARGIN` times the seconds that it takes."""
     cost = COSTS.get(device_type)

@@ -48,7 +48,7 @@ def teacher_of(config: TrialConfig, model: nn.Module, task: str, *, start: Stora
     if start is None:
         raise UsageError(
             "distillation needs a teacher, the floating-point model that the trial starts from, but it starts from "
-            'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain" or "path").'
+            'scratch. Give init (--init CHECKPOINT; in a study training.init = "pretrain", "weights" or "path").'
         )
     if task != CLASSIFICATION:
         raise UsageError(f"distillation is defined for classification, but dataset {config.dataset!r} is not.")

@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError,
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.task import Evaluation, Task
 from tune_qat.optimizers.joined import Optimizer
-from tune_qat.quantization.model import calibrate, layer_results, quantize, quantized_layers
-from tune_qat.storage.paths import StoragePath, storage_path
+from tune_qat.quantization.layer_rows import layer_results
+from tune_qat.quantization.model import calibrate, features, quantize, quantized_layers
+from tune_qat.storage.paths import StoragePath
 from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import start_from, weights_sha256
-from tune_qat.training.compile_cost import CompileEstimate
+from tune_qat.training.checkpoints import save_trained, start_from, weights_sha256
+from tune_qat.training.compile_cost import CompileEstimate, of_one_trial
 from tune_qat.training.compiler import choose_backend, set_precision
 from tune_qat.training.cpu import replace_modules
 from tune_qat.training.device import default_device, device_clock, seeded, thread_count
@@ -28,7 +28,8 @@ from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
 from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
-from tune_qat.training.workload import Workload, batch_too_large
+from tune_qat.training.weights.start import starting
+from tune_qat.training.workload import Workload, check_batches
 
 EXPLODED = 10.0
 """Multiple of the constant predictor's loss above which a training loss counts as exploded."""
@@ -67,19 +68,19 @@ class Training:
         self.config = config
         self.device = torch.device(device)
         self.task = task or work.task(device)
-        if config.batch_size > self.task.train_size:
-            raise batch_too_large(config.batch_size, self.task.train_size, work.dataset.spec.name)
+        check_batches(config, self.task.train_size, work.dataset.spec.name)
         model = work.build_model(config.init_seed)
         if init is not None:
             start_from(model, init, config.model)
         if self.device.type == "cpu":
             replace_modules(model)
         teacher = teacher_of(config, model.to(self.device), self.task.model_input.task, start=init)
-        first_batch, _ = self.task.batch(config.seed, 1, self._order(1)[: config.batch_size])
+        samples = config.calibration_batches * config.batch_size
+        first_batches, _ = self.task.batch(config.seed, 1, self._order(1)[:samples])
         if config.batch_size == 1:
-            batch_norm.check_values(model, first_batch, training=True)
-        self.model = quantize(model, config.scheme, first_batch[:1])
-        calibrate(self.model, first_batch)
+            batch_norm.check_values(model, first_batches[:1], training=True)
+        self.model = quantize(model, config.scheme, first_batches[:1])
+        calibrate(self.model, first_batches)
         self.steps_per_epoch = self.task.train_size // config.batch_size
         choice = choose_backend(backend, self.device, self._compile_plan)
         self.why_not_compiled = choice.problem
@@ -124,7 +125,7 @@ class Training:
         """Return all that the remaining epochs depend on; loadable with `weights_only=True`."""
         return {
             "config": self.config.identity(),
-            "model_input": asdict(self.task.model_input),
+            "model_input": self.task.model_input.to_dict(),
             "normalisation": self.task.normalisation,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -147,15 +148,8 @@ class Training:
             setattr(self, name, state[name])
 
     def _compile_plan(self) -> CompileEstimate:
-        layers = quantized_layers(self.model)
-        return CompileEstimate(
-            samples=self.config.epochs * self.steps_per_epoch * self.config.batch_size,
-            steps=self.config.epochs * self.steps_per_epoch,
-            features=sum(layer.input_features for layer in layers),
-            layers=len(layers),
-            programs=1,
-            processes=1,
-        )
+        counts = {"features": features(self.model), "layers": len(quantized_layers(self.model))}
+        return of_one_trial(self._total_steps, self.config.batch_size, **counts)
 
     def _order(self, epoch: int, *, of: int = 0) -> torch.Tensor:
         """Return an epoch's order of samples, which depends on (seed, epoch) alone: a resumed trial has the same.
@@ -260,6 +254,9 @@ def train(
     threads: int = 1,
     test: bool = False,
     backend: str = AUTO,
+    weights: str | None = None,
+    say: Callable[[str], Any] = lambda text: None,
+    save: str | Path | None = None,
 ) -> Iterator[EpochResult]:
     """Train one configuration and yield the result of each epoch, with the same numbers as inside a study.
 
@@ -271,23 +268,28 @@ def train(
         threads: CPU threads while this runs.
         test: evaluate the test split after the last epoch.
         backend: eager, inductor (compiled), or auto: inductor if compiling pays for this trial alone.
+        weights: weights from elsewhere in place of `init`: a file, `timm` or `torchvision`; `say` is told what loaded.
+        save: file for the trained model, written behind the last epoch; not of a trial that diverged.
 
     Raises `TuneQatError` if data or checkpoint is missing or damaged, or the configuration does not fit the data.
     """
-    work = workload.load(config.model, config.dataset, data_dir=data_dir, options=config.dataset_options)
+    work = workload.of_trial(config, data_dir=data_dir)
+    if test and "test" not in work.dataset.splits:
+        raise UsageError(f"Dataset {config.dataset!r} has no test split to evaluate (test, --test).")
     device = device or default_device()
     keep_freed()
     set_precision(device)
-    start = None if init is None else storage_path(init)
     with thread_count(threads):
-        training = Training(config, work, device=device, init=start, backend=backend)
+        with starting(work, config.init_seed, init=init, weights=weights, say=say) as start:
+            training = Training(config, work, device=device, init=start, backend=backend)
+        warn = logging.getLogger(__name__).warning
         if training.why_not_compiled:
-            logging.getLogger(__name__).warning(
-                "No compiler works here (%s): training runs eagerly.", training.why_not_compiled
-            )
+            warn("No compiler works here (%s): training runs eagerly.", training.why_not_compiled)
         for result in training.epochs(test=test):
             if training.remark and result.epoch == 1:
-                logging.getLogger(__name__).warning(training.remark)
+                warn(training.remark)
+            if save is not None and training.status == COMPLETED:
+                save_trained(training.state_dict(), config, Path(save))
             yield result
 
 

@@ -1,10 +1,14 @@
 """Groups of trainable parameters: weights, others (biases and norms), and those of quantizers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from tune_qat.config import TuneQatError
+from tune_qat.quantization.order import LAYERS
 from tune_qat.quantizers.base import Quantizer
 
 
@@ -20,6 +24,8 @@ class ParameterGroups:
     """Step sizes and the like, without weight decay and with a learning-rate multiplier of their own."""
     decayed_quantizer: list[nn.Parameter]
     """Quantizer parameters whose method asks for weight decay, with the same multiplier."""
+    transposed: Mapping[int, int] = field(default_factory=dict)
+    """Groups of channels of each transposed convolution, by the `id` of its weight, which has inputs in dimension 0."""
     last_weight: nn.Parameter | None
     """The last layer's weight, which adaptive clipping leaves out."""
 
@@ -45,7 +51,7 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
     """Return the model's groups; raise `TuneQatError` unless each trainable parameter is in exactly one."""
     trainable = {id(parameter): parameter for parameter in model.parameters() if parameter.requires_grad}
     quantizers = [module for module in model.modules() if isinstance(module, Quantizer)]
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
     decayed = {id(getattr(quantizer, name)) for quantizer in quantizers for name in quantizer.decayed}
     # Ordered sets of ids: a module or a parameter may be used in several places.
     of_quantizers = dict.fromkeys(id(parameter) for module in quantizers for parameter in module._parameters.values())
@@ -57,8 +63,27 @@ def parameter_groups(model: nn.Module) -> ParameterGroups:
         others=[parameter for key, parameter in trainable.items() if key not in taken],
         quantizer=[trainable[key] for key in of_quantizers if key in trainable and key not in decayed],
         decayed_quantizer=[trainable[key] for key in of_quantizers if key in trainable and key in decayed],
+        transposed={id(one.weight): one.groups for one in layers if isinstance(one, _ConvTransposeNd)},
         last_weight=weights[-1] if weights else None,
     )
     if sorted(map(id, groups.all)) != sorted(trainable):
         raise TuneQatError("Parameter groups must hold every trainable parameter exactly once; this model's do not.")
     return groups
+
+
+def output_units_first(weights: Sequence[nn.Parameter], transposed: Mapping[int, int]) -> list[torch.Tensor]:
+    """Return weights and their gradients as tensors that have output units in dimension 0, sharing their memory.
+
+    The weight of a transposed convolution, `ParameterGroups.transposed`, is returned as one tensor for each group.
+    """
+    found: list[torch.Tensor] = []
+    for weight in weights:
+        if id(weight) not in transposed or weight.grad is None:
+            found.append(weight)
+            continue
+        groups = transposed[id(weight)]
+        for values, grad in zip(weight.detach().chunk(groups), weight.grad.chunk(groups), strict=True):
+            part = values.transpose(0, 1)
+            part.grad = grad.transpose(0, 1)
+            found.append(part)
+    return found

@@ -20,7 +20,7 @@ from tune_qat.quantization.oscillations.recipe import Oscillations
 from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
-from tune_qat.training.parameter_groups import ParameterGroups, parameter_groups
+from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
 
 
 class TrainingStep:
@@ -129,7 +129,7 @@ def build_optimizer(
         return optimizer, None
     clip = resolve(spec.clip)
     clippable = [weight for weight in groups.weights if weight is not groups.last_weight]
-    return optimizer, lambda: clip(groups.all, clippable, **clip_options)
+    return optimizer, lambda: clip(groups.all, output_units_first(clippable, groups.transposed), **clip_options)
 
 
 class _Part(NamedTuple):

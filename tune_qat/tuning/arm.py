@@ -64,8 +64,7 @@ class ArmState:
 
     def begun(self, stage: str) -> int:
         """Count the trials of a stage that are done, running, or waiting to go on."""
-        begun = [*self.cut_off.values(), *self.live.values()]
-        return self.ended(stage) + sum(plan.stage == stage for plan in begun)
+        return self.ended(stage) + sum(plan.stage == stage for plan in (*self.cut_off.values(), *self.live.values()))
 
     def _begun_plans(self) -> list[PlannedTrial]:
         return [*self.cut_off.values(), *self.live.values(), *(plan for plan, _ in self.done.values())]
@@ -77,7 +76,7 @@ class ArmState:
         """Count the trials still to start; those of `finalists` and `retrain` once it is known which these are."""
         running = [plan.stage for plan in self.live.values()]
         searched = sum(max(0, self._planned[s] - self.ended(s) - running.count(s)) for s in SEARCHED_STAGES)
-        again = (plan.trial_key for plan in [*self._finalist_plans(), *self._retrain_plans()])
+        again = (plan.trial_key for plan in [*self._finalist_plans(), *self.retrain_plans()])
         return searched + sum(key not in self.done and key not in self.live for key in again)
 
     def remaining(self) -> int:
@@ -89,7 +88,7 @@ class ArmState:
         waiting = sum(plan.trial_key not in self.done for plan in self._finalist_plans())
         if waiting:
             return waiting + self._planned[RETRAIN]
-        return sum(plan.trial_key not in self.done for plan in self._retrain_plans())
+        return sum(plan.trial_key not in self.done for plan in self.retrain_plans())
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Add a recorded trial if it fits today's study: to `done`, or to `cut_off` if it has not ended."""
@@ -122,7 +121,7 @@ class ArmState:
     def next_cut_off(self) -> PlannedTrial | None:
         if not self.cut_off:
             return None
-        wanted = {plan.trial_key for plan in [*self._finalist_plans(), *self._retrain_plans()]}
+        wanted = {plan.trial_key for plan in [*self._finalist_plans(), *self.retrain_plans()]}
         for key, plan in self.cut_off.items():
             # A trial of a configuration that is no longer a finalist, or no longer the chosen one, is not resumed.
             if plan.stage not in (FINALISTS, RETRAIN) or key in wanted:
@@ -190,7 +189,7 @@ class ArmState:
         return self._first(iter(self._finalist_plans()))
 
     def next_retrain(self) -> PlannedTrial | None:
-        return self._first(iter(self._retrain_plans()))
+        return self._first(iter(self.retrain_plans()))
 
     def _note(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         self._counts[plan.stage] += plan.trial_key not in self.done
@@ -258,12 +257,15 @@ class ArmState:
             return []
         return self._plans_again(FINALISTS, self._selection.finalists, self._study.finalist_seeds(self.arm))
 
-    def _retrain_plans(self) -> list[PlannedTrial]:
+    @property
+    def chosen(self) -> bool:
+        """Whether all has ended that the choice of a configuration depends on."""
+        return self._have_ended(SEARCHED_STAGES) and all(plan.trial_key in self.done for plan in self._finalist_plans())
+
+    def retrain_plans(self) -> list[PlannedTrial]:
         """Plan the chosen configuration with every fresh seed; nothing before the earlier stages have ended."""
-        searched = self._have_ended(SEARCHED_STAGES)
-        if not searched or not all(plan.trial_key in self.done for plan in self._finalist_plans()):
-            return []
-        return self._plans_again(RETRAIN, [self.best] if self.best else [], self._study.retrain_seeds(self.arm))
+        chosen = [self.best] if self.best and self.chosen else []
+        return self._plans_again(RETRAIN, chosen, self._study.retrain_seeds(self.arm))
 
     def _plans_again(self, stage: str, chosen: Sequence[Done], seeds: Sequence[int]) -> list[PlannedTrial]:
         """Plan the configurations of these trials with each seed; planned once, until these are others."""

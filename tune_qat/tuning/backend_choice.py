@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tune_qat.config import EAGER, INDUCTOR
-from tune_qat.quantization.model import calibrate, quantize, quantized_layers
+from tune_qat.quantization.model import calibrate, features, quantize, quantized_layers
 from tune_qat.study import Study
 from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend
@@ -53,5 +53,4 @@ def _size(work: Workload, scheme: Any) -> tuple[int, int]:
     batch, _ = work.task().batch(0, 1, torch.arange(2))
     model = quantize(work.build_model(init_seed=0), scheme, batch)
     calibrate(model, batch)
-    layers = quantized_layers(model)
-    return sum(layer.input_features for layer in layers), len(layers)
+    return features(model), len(quantized_layers(model))

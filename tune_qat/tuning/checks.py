@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import NotRead, TuneQatError, UsageError
+from tune_qat.config.shown import shown
 from tune_qat.quantization.model import quantize
 from tune_qat.results.reader import check_version, read_rows
 from tune_qat.storage.paths import StoragePath
@@ -70,12 +71,30 @@ def check_same_study(study: Study, works: DataDraws[Workload], results: StorageP
                 )
 
 
+def check_task(study: Study, work: Workload) -> None:
+    """Raise `UsageError` where the study judges by another metric than its task's, or retrains without test data."""
+    metric, spec = work.task().metric, work.dataset.spec
+    if study.judgement.metric != metric:
+        raise UsageError(
+            f"judgement.metric must be {metric!r}, the metric of task {spec.task!r}, but got "
+            f"{shown(study.judgement.metric)}."
+        )
+    if study.stages.retrain and "test" not in work.dataset.splits:
+        raise UsageError(
+            f"Dataset {spec.name!r} has no test split, which stages.retrain = {study.stages.retrain} needs: the trials "
+            "of that stage are tested. Give one, or set stages.retrain = 0."
+        )
+
+
 def check_batch_sizes(study: Study, work: Workload) -> None:
-    """Raise `UsageError` for a batch size above the number of training samples."""
+    """Raise `UsageError` for a batch size, or batches to calibrate on, above the number of training samples."""
     largest = max(study.space.batch_size.high, study.pretrain.batch_size if study.pretrain else 1)
     train_size = work.task().train_size
     if largest > train_size:
         raise workload.batch_too_large(largest, train_size, work.dataset.spec.name)
+    workload.check_calibration(
+        study.training.calibration_batches, study.space.batch_size.high, train_size, work.dataset.spec.name
+    )
 
 
 def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
@@ -90,7 +109,9 @@ def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
     if work is not None:
         found = work.build_model(init_seed=0), work.task().batch(0, 1, torch.arange(1))[0]
     else:
-        found = workload.without_files(wanted.model, wanted.dataset, options=wanted.options)
+        found = workload.without_files(
+            wanted.model, wanted.dataset, options=wanted.options, model_options=wanted.model_options
+        )
     try:
         if found is not None:
             batch_norm.check_values(*found, training=True)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tune_qat.config import STORAGE_OPTIONS, Scheme, TrialConfig
-from tune_qat.config.statuses import DEFAULT, FINALISTS, PRETRAIN, RETRAIN
+from tune_qat.config.statuses import CALIBRATED, DEFAULT, FINALISTS, PRETRAIN, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.arms import OWN, level_in, variant_in
 from tune_qat.study.controls import WORSENED
@@ -21,6 +21,9 @@ from tune_qat.tuning.queue import StudyQueue
 SHOWN = 3
 """Most differences that one sentence names."""
 UNKNOWN = "their data, or the tune_qat that ran them, is another one"
+SOURCE = "source of "
+"""Beginning of what is said of a package of the user's own, in place of a key."""
+SOURCE_DIGITS = 12
 Changes = dict[str, tuple[str, str] | None]
 """Recorded value and today's by the key of the study file; None where the key says it all."""
 
@@ -44,7 +47,9 @@ def _sentence(count: int, changes: Mapping[str, set[tuple[str, str] | None]]) ->
     trials = "1 recorded trial does" if count == 1 else f"{count} recorded trials do"
     told = [_told(key, values) for key, values in changes.items()]
     more = [f"{len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    return f"{trials} not fit any more: {'; '.join([*told[:SHOWN], *more])}"
+    source_alone = all(key.startswith(SOURCE) for key in changes)
+    advice = " (--accept-changed-code counts them all the same)" if source_alone else ""
+    return f"{trials} not fit any more: {'; '.join([*told[:SHOWN], *more])}{advice}"
 
 
 def _told(key: str, values: set[tuple[str, str] | None]) -> str:
@@ -64,8 +69,12 @@ def _changes(queue: StudyQueue, row: Mapping[str, Any], starts: Mapping[str, Map
         made = [start.plan.trial_key for start in queue.starts if start.plan]
         if not made:
             return {"training.init": ("pretrain", study.training.init)}
-        fits = row["trial_key"] in made
-        return None if fits else _of_pretrain(queue, row, row["trial_number"]) or {UNKNOWN: None}
+        if row["trial_key"] in made:
+            return None
+        of_weights = _of_weights(queue, row)
+        return _of_pretrain(queue, row, row["trial_number"]) or of_weights or {UNKNOWN: None}
+    if stage == CALIBRATED:
+        return None  # what an arm chose earlier; it ranks nothing
     if row["arm_id"] in queue.arms and queue.arms[row["arm_id"]].known(row["trial_key"]):
         return None
     config = TrialConfig.from_dict(json.loads(row["params_json"]))
@@ -121,7 +130,8 @@ def _of_start(queue: StudyQueue, arm: Arm, sha256: str | None, starts: Mapping[s
     now = start.planner.init_sha256
     if sha256 == now and start.known:
         return {}
-    before = "scratch" if sha256 is None else "pretrain" if sha256 in starts else "path"
+    given = study.training.init if study.training.init == "weights" else "path"
+    before = "scratch" if sha256 is None else "pretrain" if sha256 in starts else given
     if before != study.training.init:
         return {"training.init": (before, study.training.init)}
     number = queue.starts.index(start)
@@ -130,13 +140,28 @@ def _of_start(queue: StudyQueue, arm: Arm, sha256: str | None, starts: Mapping[s
     return {"weights of the start": (str(sha256)[:12], str(now)[:12])} if sha256 and now else {}
 
 
+def _of_weights(queue: StudyQueue, row: Mapping[str, Any]) -> Changes:
+    """Compare the given weights that a recorded start was made of with today's."""
+    now = queue.planner.init_sha256
+    before = row["init_checkpoint_sha256"]
+    return {"training.weights": (str(before)[:12], str(now)[:12])} if before != now else {}
+
+
 def _of_pretrain(queue: StudyQueue, row: Mapping[str, Any], number: int) -> Changes:
     """Compare a recorded start with today's of this number."""
 
     def spell(head: str, rest: Sequence[str]) -> str:
+        if head == "sources":
+            return f"{SOURCE}{rest[0]}"
         if head == "worsening":
             return "judgement.margin, a quarter" if rest[0] == "within" else ".".join(["quantization", *rest[1:]])
-        shared = {"dataset_options": "workload.options", "seed": "seed", "init_seed": "seed"}
+        shared = {
+            "dataset_options": "workload.options",
+            "model_options": "workload.model_options",
+            "task": "workload.task",
+            "seed": "seed",
+            "init_seed": "seed",
+        }
         return ".".join([shared.get(head, f"pretrain.{head}"), *rest])
 
     recorded = TrialConfig.from_dict(json.loads(row["params_json"]))
@@ -153,6 +178,8 @@ def _differences(
     before, after = dict(_flat(asdict(old))), dict(_flat(asdict(new)))
     for path in dict.fromkeys([*before, *after]):
         one, other = before.get(path), after.get(path)
+        if path[0] == "sources":
+            one, other = (value and value[:SOURCE_DIGITS] for value in (one, other))
         if one != other and path[-1] not in STORAGE_OPTIONS:
             yield spell(path[0], path[1:]), (_word(one), _word(other))
 
@@ -166,7 +193,8 @@ def _flat(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _scheme_key(head: str, rest: Sequence[str]) -> str:
-    return ".".join(["quantization", "layers" if head == "layer_bits" else head, *rest])
+    names = {"layer_bits": "layers", "float_layers": "layers left as they are"}
+    return ".".join(["quantization", names.get(head, head), *rest])
 
 
 def _key(optimizer: str, head: str, rest: Sequence[str]) -> str:
@@ -180,8 +208,12 @@ def _key(optimizer: str, head: str, rest: Sequence[str]) -> str:
         "seed": "seed",
         "init_seed": "seed",
         "model": "workload.model",
+        "model_options": "workload.model_options",
         "dataset": "workload.dataset",
+        "task": "workload.task",
     }
+    if head == "sources":
+        return f"{SOURCE}{rest[0]}"
     if head in TrainingSection.model_fields:
         rest = ["optimizer" if name == "name" else name for name in rest]  # of quantizer_optimizer
         return ".".join(["training", head, *rest])
@@ -206,4 +238,6 @@ def _bits(scheme: Scheme) -> str:
 def _word(value: Any) -> str:
     if value is None:
         return "unset"
+    if isinstance(value, tuple):
+        return ", ".join(map(_word, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

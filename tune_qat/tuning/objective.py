@@ -18,13 +18,22 @@ class Objective:
     sign: int
     """1 where a larger metric is better, -1 where a smaller one is."""
     worst: float
-    """Worst possible metric, as a finite number."""
+    """Finite metric as bad as any: some, as errors, have no bound."""
     trivial: float | None = None
     """Validation metric of the constant predictor; None where a record does not say."""
 
+    @classmethod
+    def of_record(cls, arm: Mapping[str, Any]) -> "Objective":
+        """Return the objective of a recorded arm: of earlier versions, which record no worst metric, all had 0."""
+        sign, worst = arm["sign"], arm.get("worst_metric")
+        if worst is None:
+            worst = 0.0 if sign > 0 or arm["trivial_score"] is None else arm["trivial_score"]
+        return cls(sign, worst, arm["trivial_score"])
+
     def of(self, metric: float | None) -> float:
-        """Return the metric with its sign; `worst` stands in where it is missing or not finite."""
-        return self.sign * (metric if metric is not None and math.isfinite(metric) else self.worst)
+        """Return the metric with its sign; `worst` stands in where it is missing, not finite or worse than that."""
+        worst = self.sign * self.worst
+        return max(worst, self.sign * metric) if metric is not None and math.isfinite(metric) else worst
 
     def score_of(self, row: Mapping[str, Any]) -> float:
         """Return what an ended trial counts in the choice of a configuration, with its sign.

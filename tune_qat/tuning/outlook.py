@@ -13,7 +13,7 @@ from tune_qat.study import Study
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner, RecordedData
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.standing import standing_of
+from tune_qat.tuning.standing import Standing, standing_of
 
 COLUMNS = (
     "dataset",
@@ -22,29 +22,33 @@ COLUMNS = (
     "split_fingerprint",
     "sign",
     "trivial_score",
+    "worst_metric",
     "init",
     "init_checkpoint_sha256",
 )
 
 
 def outlook(study: Study, results: StoragePath) -> list[str]:
-    """Return how many trials are recorded, will be taken over and are new, and which recorded ones no longer fit.
+    """Return how a study stands beside a results folder in words; no lines where it has nothing to do with it."""
+    found = standing(study, results)
+    return found.lines() if found else []
 
-    No lines if no study in the folder has the data of this one. Trials of the search are not known before it runs: only
+
+def standing(study: Study, results: StoragePath) -> Standing | None:
+    """Count which trials are recorded, will be taken over and are new, and say which recorded ones no longer fit.
+
+    None if no study in the folder has the data of this one. Trials of the search are not known before it runs: only
     those that depend on no result are looked for in other studies.
     """
     arms = sorted(read_rows(results, "arms", columns=COLUMNS), key=lambda row: row["study_id"] != study.name)
     try:
         works = DataDraws.of_study(study, lambda options: _recorded_data(study, arms, options))
     except LookupError:
-        return []
+        return None
     own = [row for row in arms if row["study_id"] == study.name]
-    from_path = [row for row in own if row["init"] == study.training.init == "path"]
-    planner = Planner(
-        study=study, work=works, init_sha256=from_path[0]["init_checkpoint_sha256"] if from_path else None
-    )
     record = read_rows(results, "trials", study.name)
-    objective = Objective(arms[0]["sign"], 0.0, arms[0]["trivial_score"])
+    planner = Planner(study=study, work=works, init_sha256=given_sha256(study, own, record))
+    objective = Objective.of_record(arms[0])
     queue = StudyQueue(planner, record, objective=objective)
     others = OtherStudies(results, study.name, ("taken_from", "checkpoint_sha256"))
     coming = list[str]()
@@ -64,7 +68,19 @@ def outlook(study: Study, results: StoragePath) -> list[str]:
     for plan in queue.ahead():
         if plan.stage != PRETRAIN:
             found(plan)
-    return standing_of(queue, record, coming=coming).lines()
+    return standing_of(queue, record, coming=coming)
+
+
+def given_sha256(study: Study, arms: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]]) -> str | None:
+    """Find in a study's recorded arms and trials the hash of the weights that it gives; None where it gives none."""
+    init = study.training.init
+    if init in ("path", "weights"):
+        hashes = [row["init_checkpoint_sha256"] for row in arms if row["init"] == init]
+    else:
+        # Of a worsened control's start it is that of another start.
+        made = (row for row in trials if row["stage"] == PRETRAIN and study.training.weights)
+        hashes = [row["init_checkpoint_sha256"] for row in made if not json.loads(row["params_json"]).get("worsening")]
+    return next(iter(hashes), None)
 
 
 def _recorded_data(study: Study, arms: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> RecordedData:

@@ -18,7 +18,15 @@ def load_works(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]
     Where subsets vary, those of the whole study's earlier repeats are loaded as well, in whichever file these are.
     """
     wanted, numbers = study.workload, study.repeat_numbers
-    load = partial(workload.load, wanted.model, wanted.dataset, data_dir=data_dir, default_data_dir=study.data_dir)
+    load = partial(
+        workload.load,
+        wanted.model,
+        wanted.dataset,
+        data_dir=data_dir,
+        default_data_dir=study.data_dir,
+        model_options=wanted.model_options,
+        task=wanted.task,
+    )
     if _draws_subsets(study):
         numbers = range(numbers.stop)
     works = DataDraws.of_study(study, lambda options: load(options=options), numbers)

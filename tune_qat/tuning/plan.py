@@ -14,6 +14,8 @@ from tune_qat.study.steps import level_of
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
+CALIBRATED_ARM = "calibrated"
+"""`arm_id` of the trials of that stage, which arms share: it is none, so that nothing which compares arms sees them."""
 WARM_UP = "warm_up"
 """Stage of a stand-in that keeps a process alive until all have started; it is no trial and not in the record."""
 
@@ -34,7 +36,7 @@ class PlannedTrial:
     values: Mapping[str, float]
     """Searched values by dimension: batch size, learning rate, bits and options."""
     start_key: str | None = None
-    """Key of the pretrain trial whose weights it begins from; None from scratch, or from the study's `init_path`."""
+    """Key of the pretrain trial whose weights it begins from; None from scratch, or from given weights."""
 
     def to_json(self) -> str:
         """Return the plan as one text, to travel inside a Ray Tune configuration.
@@ -118,7 +120,9 @@ class Planner:
     study: Study
     work: Keys
     init_sha256: str | None = None
-    """Hash of the weights that trials start from; None from scratch, and while the start is not known yet."""
+    """Hash of the weights that trials start from; None from scratch, and while the start is not known yet.
+
+    Of the planner that a study begins with, those that it gives: pretrained starts begin from them."""
     start_key: str | None = None
     """Key of the pretrain trial that makes them; None where they are random, or there already."""
     _dimensions: dict[Any, Dimensions] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, ERROR, PRETRAIN
+from tune_qat.config.statuses import CALIBRATED, COMPLETED, ERROR, PRETRAIN
 from tune_qat.study import Arm
 from tune_qat.tuning.arm import ArmState
+from tune_qat.tuning.baselines import Baselines
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.points import Spaces
@@ -14,7 +15,7 @@ from tune_qat.tuning.start_state import StartState, start_states
 
 
 class StudyQueue:
-    """The study's trials in the order pretrain, default, random, search, finalists, retrain.
+    """The study's trials in the order pretrain, default, random, search, finalists, retrain, calibrated.
 
     The stages of one arm follow each other; an arm does not wait for the other arms, unless `may_search` has it wait.
     """
@@ -38,6 +39,7 @@ class StudyQueue:
         self.starts = start_states(self.study, planner)
         self.arms: dict[str, ArmState] = {}
         """Arms by id, of the starts that are known."""
+        self.baselines = Baselines(self.study, planner.work, record)
         self._failures = 0
         self.failure: str | None = None
         """Reason why the study cannot go on, if there is one."""
@@ -54,6 +56,7 @@ class StudyQueue:
     @property
     def live(self) -> list[PlannedTrial]:
         running = [plan for state in self.arms.values() for plan in state.live.values()]
+        running += self.baselines.live.values()
         return [*running, *(start.plan for start in self.starts if start.live and start.plan)]
 
     @property
@@ -67,14 +70,16 @@ class StudyQueue:
         return not self.live and (self.closed or (self.open and not self.left()))
 
     def left(self) -> int:
-        return sum(state.left() for state in self.arms.values())
+        return sum(state.left() for state in self.arms.values()) + self.baselines.left(self.arms.values())
 
     def remaining(self) -> int:
         """Count the planned trials that have not ended."""
         ahead = [arm for arm in self.study.arms() if arm.arm_id not in self.arms]
         planned = sum(sum(self.study.planned(arm).values()) for arm in ahead)
         starts = sum(not start.known for start in self.starts)
-        return starts + planned + sum(state.remaining() for state in self.arms.values())
+        left = sum(state.remaining() for state in self.arms.values())
+        chosen = not starts and not ahead and all(state.chosen for state in self.arms.values())
+        return starts + planned + left + self.baselines.remaining(self.arms.values(), all_chosen=chosen)
 
     def opened(self, sha256: Callable[[StartState], str | None]) -> "StudyQueue":
         """Return another queue over the same record, as this one will be with the weights of these hashes."""
@@ -135,7 +140,7 @@ class StudyQueue:
                 return None
             if plan := self._first(step):
                 return plan
-        return None
+        return self.baselines.next(self.arms.values())
 
     def ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take a trial's final row. Past `max_failed_trials`, `failure` is set and no more trials start."""
@@ -147,7 +152,10 @@ class StudyQueue:
             else:
                 self.start_known(start, row["checkpoint_sha256"], row)
             return
-        self.arms[plan.arm_id].end(plan, row)
+        if plan.stage == CALIBRATED:
+            self.baselines.end(plan, row)
+        else:
+            self.arms[plan.arm_id].end(plan, row)
         self._failures += row["status"] == ERROR
         if self._failures > self.study.max_failed_trials:
             limit = self.study.max_failed_trials
@@ -157,6 +165,8 @@ class StudyQueue:
         """Put aside a trial that was interrupted; the next run resumes it."""
         if plan.stage == PRETRAIN:
             self._start_that(plan).live = False
+        elif plan.stage == CALIBRATED:
+            self.baselines.cut(plan)
         else:
             self.arms[plan.arm_id].cut(plan)
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tune_qat.config import StorageRefused, TuneQatError
-from tune_qat.config.statuses import FINAL, KEPT_STAGES, RUNNING
+from tune_qat.config.shown import cause
+from tune_qat.config.statuses import FINAL, RUNNING
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file, table_folder
 from tune_qat.results.places import keep_places
 from tune_qat.results.provenance import versions
@@ -24,12 +25,14 @@ from tune_qat.study import Arm, Study
 from tune_qat.training.checkpoints import check_trained, load_checkpoint
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.asha import Decision
+from tune_qat.tuning.costs import cost_rows
 from tune_qat.tuning.earlier import to_json
+from tune_qat.tuning.kept import Kept
 from tune_qat.tuning.overlap import subset_overlaps
 from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.points import Spaces
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.rows import arm_columns, last_rung, outcome_columns, planned_columns
+from tune_qat.tuning.rows import arm_columns, ended_columns, last_rung, planned_columns
 from tune_qat.tuning.versions import file_hash, versions_of
 
 FROM_WORKER = (
@@ -41,6 +44,7 @@ FROM_WORKER = (
     "device",
     "cuda_version",
     "threads",
+    "sources_json",
     "error_type",
     "error_text",
 )
@@ -59,11 +63,16 @@ class Record:
     """Function that makes each read, and may repeat it."""
     restarts: dict[str, int] = field(default_factory=dict)
     """Number of restarts so far, by key, of trials that have been started before."""
+    weights_text: str | None = None
+    """Account of what loaded of weights that the study gives."""
     _points: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _decisions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _started: dict[str, datetime] = field(default_factory=dict)
     _running: dict[str, dict[str, Any]] = field(default_factory=dict)
     _versions: str | None = None
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self.study, self.sign)
 
     def work_of(self, plan: PlannedTrial) -> Workload:
         """Return the data of a trial."""
@@ -73,7 +82,7 @@ class Record:
         """Return the columns of an arm that its data alone determines, computed once."""
         split = work.dataset.split_fingerprint
         if split not in self._points:
-            self._points[split] = {**work.reference_points(), "unit": work.task().unit}
+            self._points[split] = {**work.reference_points(), **_units(work)}
         return self._points[split]
 
     def started(self, plan: PlannedTrial) -> None:
@@ -94,7 +103,7 @@ class Record:
         row: dict[str, Any] = {
             **(self._running.pop(plan.trial_key, {}) or planned_columns(plan, self.work_of(plan))),
             **{name: report.get(name) for name in FROM_WORKER},
-            **outcome_columns(epochs, status, sign=self.sign, trivial_score=trivial),
+            **ended_columns(plan, epochs, report, status, sign=self.sign, trivial_score=trivial),
             "status": status,
             "stop_reason": stop_reason,
             "n_restarts": self.restarts.get(plan.trial_key, 0),
@@ -107,11 +116,12 @@ class Record:
         return row
 
     def write_ended(self, plan: PlannedTrial, row: Mapping[str, Any]) -> None:
-        """Write the row of a trial that is not running any more; remove its checkpoint unless it is kept."""
+        """Write the row of a trial that is not running any more; remove its checkpoint, or that of one it replaces."""
         self._write_trial(row)
         if row["status"] in FINAL:
             # After the row: with neither of them the trial would start from its first epoch.
-            self.forget_checkpoint(plan)
+            for superseded in self.kept.superseded(plan, row):
+                self.forget_checkpoint(superseded)
             # Not needed any more; in a large study they would fill the memory.
             self._decisions.pop(plan.trial_key, None)
             self._started.pop(plan.trial_key, None)
@@ -125,9 +135,8 @@ class Record:
         return 1 + max(attempts, default=0)
 
     def forget_checkpoint(self, plan: PlannedTrial) -> None:
-        """Remove the checkpoint of a trial that has ended, unless its stage keeps it."""
-        if plan.stage not in KEPT_STAGES:
-            self.read(partial(remove_folder, checkpoint_path(self.results, self.study.name, plan.trial_key).parent))
+        """Remove the checkpoint of a trial that has ended."""
+        self.read(partial(remove_folder, checkpoint_path(self.results, self.study.name, plan.trial_key).parent))
 
     def weights_hash(self, plan: PlannedTrial, epochs: int) -> str | None:
         def found() -> str:
@@ -205,6 +214,15 @@ class Record:
         ]
         write_rows(self.path("arms", "arms"), "arms", rows, self.write)
 
+    def costs(self) -> str | None:
+        """Write what each layer costs in each scheme of the study; return why that is not known, if it is not."""
+        try:
+            rows = list(cost_rows(self.study, self.works.first))
+        except Exception as error:  # what is wrong with a model its trials say; nothing they need comes from here
+            return f"what its layers cost is not recorded: {cause(error)}"
+        write_rows(self.path("costs", "costs"), "costs", rows, self.write)
+        return None
+
     def points_of_repeat(self, repeat: int) -> Mapping[str, Any]:
         """Return the `reference_points` of a repeat's data."""
         return self.reference_points(self.works.of(self.study.data_options(repeat)))
@@ -233,6 +251,7 @@ class Record:
             "git_commit": versions()["git_commit"],
             "command": command,
             "complete": complete,
+            "weights_text": self.weights_text,
         }
         write_rows(study_file(self.results, self.study.name), "studies", [row], self.write)
 
@@ -248,6 +267,12 @@ class Record:
 
     def _write_trial(self, row: Mapping[str, Any]) -> None:
         write_rows(self.path("trials", row["trial_key"]), "trials", [row], self.write)
+
+
+def _units(work: Workload) -> dict[str, Any]:
+    """Return an arm's columns that say what its metric's numbers mean."""
+    task = work.task()
+    return {"unit": task.unit, "worst_metric": task.worst_metric}
 
 
 def now() -> datetime:

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from tune_qat.config.statuses import COMPLETED, FAILED, KEPT_STAGES, RUNNING, SEARCH
+from tune_qat.config.statuses import COMPLETED, FAILED, RUNNING, SEARCH
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.asha import STOP, STOPPED_BY_ASHA
 from tune_qat.tuning.plan import PlannedTrial
@@ -23,9 +23,9 @@ def finish_rows(queue: StudyQueue, record: TrialRecord, arms: Sequence[ArmState]
             if status == RUNNING and plan.stage == SEARCH and STOP in record.decisions_of(key).values():
                 status, reason = STOPPED_BY_ASHA
             report: dict[str, Any] = {}
-            if status == COMPLETED and plan.stage in KEPT_STAGES:
+            if status == COMPLETED and plan.stage in queue.study.kept_stages:
                 report["checkpoint_sha256"] = record.weights_hash(plan, epochs[-1]["epoch"])
-                if report["checkpoint_sha256"] is None:
+                if report["checkpoint_sha256"] is None and queue.study.needs_model(plan.stage):
                     continue  # the model after the last epoch was not written: the trial goes on from what there is
             if status != RUNNING:
                 _end(queue, record, plan, status, reason, report)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_qat.config import stable_hash
-from tune_qat.config.statuses import SEARCH, WITH_METRIC
+from tune_qat.config.statuses import CALIBRATED, COMPLETED, SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
 from tune_qat.study.space import STEP_RATE
@@ -22,12 +22,19 @@ SCHEDULE_COLUMNS = ("quantizer_lr_multiplier", "schedule", "warmup_epochs", "epo
 SCHEME_COLUMNS = ("quantizer", "activation_quantizer", "weight_bits", "activation_bits")
 LAST_EPOCH_COLUMNS = ("train_loss", "val_loss", "diverged_at_step", "wall_s", "device_s")
 TEST_COLUMNS = ("test_metric", "test_top5", "test_loss", "test_n", "test_correct", "test_images_json")
+CALIBRATED_COLUMNS = ("val_loss", "val_metric", "val_top5", "calibrated_metric", *TEST_COLUMNS)
+"""Columns that a trial of the stage `calibrated` has of its evaluations."""
+UNTRAINED = {
+    "epochs": 0,
+    **dict.fromkeys(("optimizer", "learning_rate", "weight_decay", *OPTION_COLUMNS)),
+}
+"""Columns of such a trial that say how one is trained, beside the schedule: nothing moves a weight."""
 
 
 def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
     """Return the columns of a trial that are known before it runs."""
     config = plan.config
-    return {
+    columns = {
         **versions(),
         **{name: config.optimizer_options.get(name) for name in OPTION_COLUMNS},
         **{name: getattr(config, name) for name in CONFIG_COLUMNS + SCHEDULE_COLUMNS},
@@ -44,6 +51,34 @@ def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
         "data_fingerprint": work.dataset.fingerprint,
         "split_fingerprint": work.dataset.split_fingerprint,
         "source": plan.source,
+    }
+    return columns | (UNTRAINED if plan.stage == CALIBRATED else {})
+
+
+def ended_columns(
+    plan: PlannedTrial,
+    epochs: Sequence[Mapping[str, Any]],
+    found: Mapping[str, Any],
+    status: str,
+    *,
+    sign: int,
+    trivial_score: float,
+) -> dict[str, Any]:
+    """Return the columns of an ended trial that follow from its epochs; without training, from what was `found`."""
+    if plan.stage == CALIBRATED:
+        return calibrated_columns(found, status, sign=sign, trivial_score=trivial_score)
+    return outcome_columns(epochs, status, sign=sign, trivial_score=trivial_score)
+
+
+def calibrated_columns(found: Mapping[str, Any], status: str, *, sign: int, trivial_score: float) -> dict[str, Any]:
+    """Return the columns that follow from the evaluation of a model that is not trained; `found` is its report."""
+    metric = found.get("val_metric") if status == COMPLETED else None
+    known = {name: found.get(name) for name in CALIBRATED_COLUMNS} if metric is not None else {}
+    return {
+        **outcome_columns((), status, sign=sign, trivial_score=trivial_score),
+        **known,
+        "device_s": found.get("device_s"),
+        "learned": None if metric is None else sign * (metric - trivial_score) > 0,
     }
 
 

@@ -1,13 +1,14 @@
 """Run of a study from the first check to the last row: checks, Ray, trials and outcome."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from tune_qat.config import AUTO, StorageRefused, StudyHalted, TuneQatError, UsageError, check_backend
 from tune_qat.config.statuses import ERROR, INTERRUPTED
+from tune_qat.config.system import check_writes_records
 from tune_qat.results.claim import claimed
 from tune_qat.results.origin import refuse_imported
 from tune_qat.results.reader import read_rows
@@ -16,6 +17,8 @@ from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.study.used_up import used_up
+from tune_qat.trackers.checks import log_folder
+from tune_qat.trackers.live import LiveLog
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.backend_choice import choose
@@ -27,16 +30,20 @@ from tune_qat.tuning.checks import (
     check_results_folder,
     check_same_study,
     check_schemes,
+    check_task,
 )
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.connect import Resources, cluster, resources
-from tune_qat.tuning.cluster.nodes import check_data, check_results, check_versions
+from tune_qat.tuning.cluster.nodes import check_code, check_data, check_results, check_versions
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
+from tune_qat.tuning.given_start import Given, given_start
 from tune_qat.tuning.gpu.probe import share_of_gpu
+from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.overlap import load_works
+from tune_qat.tuning.own_code import NO_CODE, OwnCode, code_of, code_sent, key_sources
 from tune_qat.tuning.plan import DataDraws
-from tune_qat.tuning.session import Outcome, Session
-from tune_qat.tuning.signals import Stops, end_process, stops
+from tune_qat.tuning.session import Session
+from tune_qat.tuning.signals import Stops, stops
 
 
 def run(
@@ -53,9 +60,12 @@ def run(
     storage_patience: float = 600.0,
     retry_errors: bool = False,
     allow_early_rung: bool = False,
+    accept_changed_code: bool = False,
     display: Callable[[Any, Resources], Any] | None = None,
     say: Callable[[str], Any] = lambda text: None,
+    doing: Callable[[str], Any] = lambda text: None,
     again: str = "",
+    signals: Stops | None = None,
 ) -> Outcome:
     """Run the missing trials of a study: a second call resumes the study, or does nothing if it is complete.
 
@@ -74,9 +84,13 @@ def run(
         storage_patience: seconds for which refused reads and writes (a full disk, a lost share) are tried again.
         retry_errors: run trials again that have ended in an error.
         allow_early_rung: go on with a first rung of ASHA that the study's own random trials refute.
+        accept_changed_code: count trials that another source of the study's own parts has trained. These come from the
+            folders that `tune_qat.config.own_parts.allow` has been told of.
         display: called with the searcher, to which it may `listen`, and the resources; returns a context manager.
         say: called with a sentence for each decision that is made once for the whole study.
-        again: line that says how to go on, the last one of every error below that ends a study in its middle.
+        doing: called with what takes the next seconds, before the first trial and after the last.
+        again: words that say how to go on, the last ones of every error below that ends a study in its middle.
+        signals: handler of a caller that handles signals already, and gave it the same words.
 
     Raises:
         UsageError, TuneQatError: a mistake that is found before the first trial; nothing is written then. A first rung
@@ -89,27 +103,37 @@ def run(
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP before the first trial, or a second time; the first one while
             trials run ends the run with an `Outcome`.
     """
+    check_writes_records("Running a study")
     meter = Meter()
     check_backend(backend)
     check_address(address)
     hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
     folder = storage_path(results).absolute()
-    with _ending_with(again), stops(again) as signals:
+    with _ending_with(again), stops(again) if signals is None else nullcontext(signals) as stop:
         check_results_folder(folder)
+        logs = log_folder(study.logging.tensorboard)
         _refuse_imported(folder, study.name)
         # Before data is decoded, which may take hours.
         check_reachable(address)
-        works = _checked(study, data_dir)
+        code = code_of(study, sent=address != "local")
+        doing(f"Reading {study.workload.dataset}")
+        works = checked(study, data_dir)
         for sentence in used_up(study):
             say(sentence)
+        start = given_start(study, works.first, folder, say)
         patience = Patience(folder, storage_patience, say)
-        with _session(
-            study, works, budget, meter, patience, retry_errors, allow_early_rung=allow_early_rung
-        ) as session:
+        options = {"allow_early_rung": allow_early_rung, "accept_changed_code": accept_changed_code}
+        with _session(study, works, budget, meter, patience, retry_errors, code, given=start, **options) as session:
             if not session.complete:
-                with _connected(session, address, signals, again):
+                doing("Starting Ray on this machine" if address == "local" else f"Joining the Ray cluster at {address}")
+                with _connected(session, address, stop):
                     given, chosen = _allot(session, hold, gpus_per_trial, budget, backend)
-                    session.run(given, chosen, display, signals)
+                    if logs is not None:
+                        doing(f"Bringing the log in {logs} up to date")
+                    log = LiveLog(logs, folder, study.name, say) if logs else None
+                    with nullcontext() if log is None else log.used(session.searcher.listen):
+                        session.run(given, chosen, display, stop)
+                    doing("Ending Ray" if address == "local" else "Leaving the cluster")
     return session.outcome()
 
 
@@ -125,8 +149,6 @@ def _ending_with(again: str) -> Iterator[None]:
     except OSError as error:
         text = f"The study cannot go on: {error}. Nothing recorded is lost: run the same command again."
         raise StorageRefused(f"{text}\n{again}".rstrip()) from error
-    except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"{stopped or 'stopped by Ctrl-C'}\n{again}".rstrip()) from None
 
 
 def _refuse_imported(results: StoragePath, study_id: str) -> None:
@@ -138,12 +160,13 @@ def _refuse_imported(results: StoragePath, study_id: str) -> None:
         pass  # a damaged file: `repair` sets it aside later
 
 
-def _checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
+def checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
     """Load the study's workload, and check the study against it."""
     works = load_works(study, data_dir)
     work = works.first
     if study.training.init_path is not None:
         start_from(work.build_model(init_seed=0), storage_path(study.training.init_path), work.model)
+    check_task(study, work)
     check_batch_sizes(study, work)
     check_batches_of_one(study, work)
     check_schemes(study, work)
@@ -158,8 +181,11 @@ def _session(
     meter: Meter,
     patience: Patience,
     retry_errors: bool,
+    code: OwnCode = NO_CODE,
     *,
     allow_early_rung: bool = False,
+    accept_changed_code: bool = False,
+    given: Given | None = None,
 ) -> Iterator[Session]:
     """Claim the study, repair its record and start from there; write the study's last row at the end."""
     results, sessions = patience.results, list[Session]()
@@ -176,7 +202,9 @@ def _session(
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
         study = patience.read(partial(as_begun, study, results))
-        session = Session(study, works, recorded, budget, meter, patience, allow_early_rung=allow_early_rung)
+        study = study.of_source(key_sources(code.sources, recorded, accept=accept_changed_code))
+        more: dict[str, Any] = {"code": code, "allow_early_rung": allow_early_rung, "given": given}
+        session = Session(study, works, recorded, budget, meter, patience, **more)
         for sentence in () if session.complete else kept(study):
             patience.say(sentence)
         sessions.append(session)
@@ -186,16 +214,21 @@ def _session(
 
 
 @contextmanager
-def _connected(session: Session, address: str, signals: Stops, again: str) -> Iterator[None]:
+def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]:
     """Start or join a cluster, and check that all its nodes have what the study's trials need."""
 
     def end(error: ClusterLost) -> None:
-        end_process(f"error: {error}\n{again}", error.exit_code)
+        signals.end(f"error: {error}", error.exit_code)
 
-    with cluster(address), watched(needed(address), say=session.say, lost=session.searcher.give_up, end=end):
+    with (
+        code_sent(session.code, address) as modules,
+        cluster(address, modules),
+        watched(needed(address), say=session.say, lost=session.searcher.give_up, end=end),
+    ):
         signals.install()
         if address != "local":
             check_versions()
+            check_code(session.code)
             check_results(session.results)
             check_data(session.study, session.works.by_options.values())
         yield
@@ -211,7 +244,7 @@ def _allot(
     chosen, why = choose(study, work, backend, recorded=session.known, device=given.device, processes=given.concurrent)
     say(why)
     if gpus == AUTO:
-        share, why = share_of_gpu(study, work, backend=chosen, cpus=given.cpus)
+        share, why = share_of_gpu(study, work, backend=chosen, cpus=given.cpus, code=session.code)
         given = hold(gpus=share)
         say(why)
     if not given.room:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ray.tune.search import Searcher
 
 from tune_qat.config import NotRead, StorageRefused, StudyHalted, TuneQatError
-from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, USER
+from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, OOM, USER
 from tune_qat.tuning.asha import STOPPED_BY_ASHA, Decision
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.objective import OBJECTIVE
@@ -35,6 +35,8 @@ class StudySearcher(Searcher):
         super().__init__(metric=OBJECTIVE, mode="max")
         self.queue = queue
         self.meter = meter
+        self.unit = ""
+        """Unit of the metric, for a display."""
         self.warm_ups = WarmUps(queue)
         self.plans: dict[str, PlannedTrial] = {}
         """Trials that were handed out and have not ended, by Ray's trial id."""
@@ -190,7 +192,8 @@ class StudySearcher(Searcher):
     def _last_row(
         self, plan: PlannedTrial, report: dict[str, Any], status: str, reason: str | None
     ) -> Mapping[str, Any]:
-        if plan.stage in KEPT_STAGES and status == COMPLETED and "checkpoint_sha256" not in report:
+        kept = plan.stage in self.queue.study.kept_stages
+        if kept and status == COMPLETED and "checkpoint_sha256" not in report:
             report["checkpoint_sha256"] = self._record.weights_hash(plan, plan.config.epochs)
         return self._record.ended(plan, report, status, reason)
 

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,18 @@ from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
 from tune_qat.results.publishable import publishable_command
 from tune_qat.results.reader import read_rows
-from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
-from tune_qat.training.checkpoints import load_weights, weights_sha256
 from tune_qat.training.workload import Workload
 from tune_qat.tuning import resume
 from tune_qat.tuning.arm import ArmState
-from tune_qat.tuning.budget import Budget, Meter, Spent
+from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
+from tune_qat.tuning.given_start import Given, given_start
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.outcome import Outcome
+from tune_qat.tuning.own_code import NO_CODE, OwnCode
 from tune_qat.tuning.plan import DataDraws, Planner
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.record import Record, now
@@ -42,25 +42,12 @@ from tune_qat.tuning.shared_start import open_arms
 from tune_qat.tuning.signals import Stops
 from tune_qat.tuning.standing import expected, standing_of
 from tune_qat.tuning.take_over import TakeOver, columns_read
-from tune_qat.tuning.trainable import StudyTrial, TrialContext
+from tune_qat.tuning.trainable import StudyTrial
+from tune_qat.tuning.trial_context import TrialContext
 from tune_qat.tuning.tuner import tuner
 
+BRING_BACK = "Bring it back, and run the same command again."
 AGAIN = "Run the same command again: it makes the start again, and goes on."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    study_id: str
-    results: StoragePath
-    complete: bool
-    stopped_by: str | None
-    """Cause of an early end: user or budget."""
-    seconds: float
-    budget: str | None = None
-    """Budget that stopped the run: time, trials or gpu_hours."""
-    spent: Spent | None = None
-    left: int = 0
-    """Planned trials that have not ended."""
 
 
 class Session:
@@ -75,20 +62,25 @@ class Session:
         meter: Meter,
         patience: Patience,
         *,
+        code: OwnCode = NO_CODE,
         allow_early_rung: bool = False,
+        given: Given | None = None,
     ) -> None:
-        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses."""
-        self.study, self.works, self.recorded = study, works, recorded
+        """Start from the `recorded` trials; `meter` began with the run, and `patience` retries what storage refuses.
+
+        `given` is the start that the study gives; where it is None, it is looked for now.
+        """
+        self.study, self.works, self.recorded, self.code = study, works, recorded, code
         self.results, self.say = patience.results, patience.say
         task = works.first.task()
         restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
         self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._patience = patience
         self.started_at = now()
-        init_path = study.training.init_path
-        self._init_path = storage_path(init_path) if init_path else None
-        init_sha256 = weights_sha256(load_weights(self._init_path)) if self._init_path else None
-        planner = Planner(study=study, work=works, init_sha256=init_sha256)
+        given = given or given_start(study, works.first, self.results, self.say)
+        given.keep(patience)
+        self._init_path, self.record.weights_text = given.path, given.text
+        planner = Planner(study=study, work=works, init_sha256=given.sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
         self._earlier = earlier_spaces(study, earlier_arms, recorded)
         trivial = {one: self.record.points_of_repeat(one)["trivial_score"] for one in study.repeat_numbers}
@@ -103,6 +95,7 @@ class Session:
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
         self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
+        self.searcher.unit = task.unit
         self.searcher.take_over = self._take_over
         self.searcher.on_give_up = self._hurry
         self._fitting = False
@@ -145,6 +138,8 @@ class Session:
     ) -> None:
         """Run the missing trials under the display; the first Ctrl-C stops cleanly, with all rows written."""
         self._write_study(complete=False)
+        if unknown := self.record.costs():
+            self.say(unknown)
         self._patience.landmark = study_file(self.results, self.study.name)
 
         def stop() -> None:
@@ -178,13 +173,15 @@ class Session:
             study_id=self.study.name,
             init_path=self._init_path,
             starts=self._starts,
-            advice=AGAIN if self._starts else "Bring it back, and run the same command again.",
+            advice=AGAIN if self._starts or self.study.training.weights else BRING_BACK,
             given=given,
             backend=backend,
             versions=library_versions(),
+            code=self.code,
             patience_s=self._patience.seconds,
             objective=self.queue.objective,
             attempts=self.record.last_attempts(plan.trial_key for plan in self.queue.to_go_on()),
+            kept_stages=self.study.kept_stages,
             anew=frozenset(start.plan.trial_key for start in refused if start.plan),
         )
 
@@ -271,12 +268,13 @@ class Session:
         )
 
     def _forget_checkpoints(self) -> None:
-        """Remove checkpoints of ended trials that a driver left behind when it died after writing the row."""
+        """Remove what does not stay of ended trials: a driver may have died after it wrote the row."""
         folder = table_folder(self.results, "checkpoints", self.study.name)
         left = self._patience.read(lambda: {one.name for one in folder.glob("*")})
         for state in self.queue.arms.values():
-            for key in left & state.done.keys():
-                self.record.forget_checkpoint(state.done[key][0])
+            chosen = state.best and state.best[0].config.config_id
+            for plan in self.record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
+                self.record.forget_checkpoint(plan)
 
 
 def _command() -> str:

@@ -6,32 +6,73 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from tune_qat.config import Interrupted
+from tune_qat.config.system import signals
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPS = signals("SIGINT", "SIGTERM", "SIGHUP")
+INSIST_S = 0.2
+"""Seconds in which a signal reaches the main thread if that is not inside a call."""
 END_S = 15.0
 """Seconds after the second signal at which the process ends, whatever it is doing."""
-STOPPING = "Stopping: all that is recorded stays, and the same command goes on. Press Ctrl-C again to end at once."
+STOPPING = """\
+Stopping: all that is recorded stays, and the same command goes on.
+Press Ctrl-C again to end at once."""
+ENDING = f"Ending at once, in {END_S:.0f} seconds at the latest."
 
 
 class Stops:
-    def __init__(self) -> None:
+    def __init__(self, again: str = "") -> None:
+        """Make a handler; `again` says how to go on, the last words of everything that a signal ends."""
         self.clean: Callable[[], None] | None = None
         """Function that the first signal calls; without one, and at a second signal, `KeyboardInterrupt` is raised."""
+        self.leave: Callable[[], Any] = lambda: None
+        """Function that gives the terminal back from a display, called from any thread before words are printed."""
         self.asked = False
+        self.pressed = 0
+        """Number of signals that have come: two that come close together are one call of this handler."""
+        self._ending = False
+        self._again = again
 
     def __call__(self, number: int, frame: Any) -> None:
         first, self.asked = not self.asked, True
-        if number == signal.SIGHUP:
+        if number in signals("SIGHUP"):
             _let_go_of_terminal()
-        if self.clean is None or not first:
+        if self.clean is None or not first or self.pressed > 1:
+            self._ending = True
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            raise KeyboardInterrupt(f"stopped by {name}")
+            raise KeyboardInterrupt(self.last_words(f"stopped by {name}"))
         self.clean()
+
+    def insist(self, number: int) -> None:
+        """Send the signal again, from another thread, unless the second one has reached the main thread."""
+        time.sleep(INSIST_S)
+        main = threading.main_thread().ident
+        if not self._ending and main is not None:
+            signal.pthread_kill(main, number)
+
+    def last_words(self, text: str) -> str:
+        """Return the text, and how to go on."""
+        return f"{text}\n{self._again}".rstrip()
+
+    def tell(self, text: str) -> None:
+        """Print to standard error from any thread, whatever the main thread does, in place of a display."""
+        with suppress(Exception):
+            self.leave()
+        with suppress(OSError, ValueError):  # the terminal may be gone
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            begin = "\n" if os.isatty(2) else ""  # the line has a ^C in it
+            os.write(2, f"{begin}{text.rstrip()}\n".encode())
+
+    def end(self, text: str, code: int) -> NoReturn:
+        """End the process with last words from any thread, also if its main thread does not return from a call."""
+        self.tell(self.last_words(text))
+        os._exit(code)
 
     def install(self) -> None:
         """Handle the signals that are not ignored (SIGHUP is under `nohup`).
@@ -47,17 +88,17 @@ class Stops:
 @contextmanager
 def stops(again: str = "") -> Iterator[Stops]:
     """Handle these signals for as long as the block runs; `again` is the last line of a process that ends within."""
-    handler = Stops()
+    handler = Stops(again)
     before = {number: signal.getsignal(number) for number in (*STOPS, signal.SIGUSR1)}
     handler.install()
     try:
-        with _acknowledged(again):
+        with _acknowledged(handler):
             yield handler
     except SystemExit as ended:
         # Ray's own handler raises it while Ray starts.
         if ended.code != signal.SIGTERM:
             raise
-        raise KeyboardInterrupt("stopped by SIGTERM") from None
+        raise KeyboardInterrupt(handler.last_words("stopped by SIGTERM")) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, old in before.items():
@@ -65,7 +106,7 @@ def stops(again: str = "") -> Iterator[Stops]:
 
 
 @contextmanager
-def _acknowledged(again: str) -> Iterator[None]:
+def _acknowledged(handler: Stops) -> Iterator[None]:
     """Say at once that a signal has come; Python's handlers wait until the present call of Ray or storage returns."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -75,7 +116,7 @@ def _acknowledged(again: str) -> Iterator[None]:
     read, write = os.pipe()
     os.set_blocking(write, False)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    thread = threading.Thread(target=_acknowledge, args=(read, again), daemon=True)
+    thread = threading.Thread(target=_acknowledge, args=(read, handler), daemon=True)
     thread.start()
     try:
         yield
@@ -86,34 +127,22 @@ def _acknowledged(again: str) -> Iterator[None]:
         os.close(read)
 
 
-def _acknowledge(read: int, again: str) -> None:
+def _acknowledge(read: int, handler: Stops) -> None:
     """Read the numbers of signals until the pipe is closed; end the process if that takes long after the second."""
-    stopping = 0
     while True:
-        ready, _, _ = select.select([read], [], [], END_S if stopping > 1 else None)
+        ready, _, _ = select.select([read], [], [], END_S if handler.pressed > 1 else None)
         if not ready:
-            end_process(f"error: ended by a second signal\n{again}", Interrupted.exit_code)
+            handler.end("error: ended by a second signal", Interrupted.exit_code)
         numbers = os.read(read, 64)
         if not numbers:
             return
-        before, stopping = stopping, stopping + sum(number in STOPS for number in numbers)
-        if stopping and not before:
-            _print(STOPPING)
-
-
-def end_process(text: str, code: int) -> NoReturn:
-    """Print last words and end the process from any thread, also if its main thread does not return from a call."""
-    _print(text)
-    os._exit(code)
-
-
-def _print(text: str) -> None:
-    with suppress(OSError, ValueError):  # the terminal may be gone
-        sys.stdout.flush()
-    with suppress(OSError, ValueError):
-        # A live display leaves the cursor hidden, and inside a line.
-        start = "\x1b[?25h\n" if os.isatty(2) else ""
-        os.write(2, f"{start}{text.rstrip()}\n".encode())
+        stopping = [number for number in numbers if number in STOPS]
+        before, handler.pressed = handler.pressed, handler.pressed + len(stopping)
+        if handler.pressed and not before:
+            handler.tell(STOPPING)
+        if handler.pressed > 1 and before < 2:
+            handler.tell(ENDING)
+            handler.insist(stopping[-1])
 
 
 def _let_go_of_terminal() -> None:

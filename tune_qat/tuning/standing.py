@@ -58,6 +58,7 @@ def standing_of(
     """
     rows = [row for state in queue.arms.values() for _, row in state.done.values()]
     rows += [start.row for start in queue.starts if start.row is not None]
+    rows += queue.baselines.done(queue.arms.values())
     origins = [row["taken_from"] for row in rows if row.get("taken_from")]
     starts_to_come = sum(start.known and start.plan is not None and start.row is None for start in queue.starts)
     return Standing(

@@ -53,10 +53,12 @@ def start_states(study: Study, planner: Planner) -> list[StartState]:
     """Return the starts of a study, of which those without a trial are known; worsened ones come last."""
     found = list[StartState]()
     for start in starts_of(study):
-        plan = None
+        plan, of_arms = None, planner
         if start.config is not None:
             plan = planner.of_config(start.config, PRETRAIN_ARM, PRETRAIN, {}, number=len(found))
-        found.append(StartState(repeats=start.repeats, planner=planner, plan=plan, known=plan is None))
+            # Given weights are what this trial begins from; its arms begin from what it makes of them.
+            of_arms = replace(planner, init_sha256=None)
+        found.append(StartState(repeats=start.repeats, planner=of_arms, plan=plan, known=plan is None))
     for number, start in enumerate(worsened_starts_of(study), start=len(found)):
         made_of = next(one for one in found if start.repeats[0] in one.repeats)
         worsened = StartState(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_qat.config import TuneQatError
-from tune_qat.config.statuses import COMPLETED, KEPT_STAGES, SEARCH
+from tune_qat.config.statuses import CALIBRATED, COMPLETED, SEARCH
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import versions
@@ -17,11 +17,13 @@ from tune_qat.tuning.asha import STOPPED_BY_ASHA
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.record import FROM_WORKER, Record
-from tune_qat.tuning.rows import last_rung, outcome_columns, planned_columns
+from tune_qat.tuning.rows import CALIBRATED_COLUMNS, ended_columns, last_rung, planned_columns
 
 Judge = Callable[[PlannedTrial, int, float], bool]
 """Judgement of a search trial after an epoch, by its objective: whether ASHA stops it."""
 Rows = list[dict[str, Any]]
+OF_CALIBRATED = (*CALIBRATED_COLUMNS, "device_s")
+"""Columns of a trial without epochs that its row alone has."""
 
 
 def of_the_run() -> tuple[str, ...]:
@@ -31,7 +33,7 @@ def of_the_run() -> tuple[str, ...]:
 
 def columns_read() -> tuple[str, ...]:
     """Return the columns of other studies' trials that taking over needs."""
-    return (*of_the_run(), "checkpoint_sha256", "taken_from")
+    return (*of_the_run(), *OF_CALIBRATED, "checkpoint_sha256", "taken_from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Source:
     epochs: Rows
     layers: Rows
     checkpoint: bytes | None = None
-    """Content of its checkpoint, if the trial's stage keeps it."""
+    """Content of its checkpoint, if this study keeps it."""
     checkpoint_sha256: str | None = None
 
     @property
@@ -77,15 +79,17 @@ class TakeOver:
     def _read(self, plan: PlannedTrial, row: Mapping[str, Any]) -> Source | None:
         """Read a completed trial; None if it lacks epochs or layers. Raises the errors of reading it."""
         study, key, config = row["study_id"], plan.trial_key, plan.config
+        if plan.stage == CALIBRATED:
+            return Source(row=row, epochs=[], layers=[])
         epochs = last_epochs(self.record.results, study, key)
         layers = last_epochs(self.record.results, study, key, "layers")
         numbers = list(range(1, config.epochs + 1))
         whole = [one["epoch"] for one in epochs] == numbers and epochs[-1]["status"] == COMPLETED
         if not whole or (not config.scheme.is_float and sorted({one["epoch"] for one in layers}) != numbers):
             return None
-        if plan.stage not in KEPT_STAGES:
+        path, own = checkpoint_to_read(self.record.results, study, key), self.record.study
+        if plan.stage not in own.kept_stages or not (own.needs_model(plan.stage) or path.exists()):
             return Source(row=row, epochs=epochs, layers=layers)
-        path = checkpoint_to_read(self.record.results, study, key)
         data, sha256 = path.read_bytes(), row["checkpoint_sha256"]
         found = check_trained(state_of(data, path), path, stage=plan.stage, sha256=sha256, epochs=config.epochs)
         return Source(row=row, epochs=epochs, layers=layers, checkpoint=data, checkpoint_sha256=found)
@@ -110,7 +114,7 @@ class TakeOver:
         row: dict[str, Any] = {
             **planned_columns(plan, work),
             **{name: source.row[name] for name in of_the_run()},
-            **outcome_columns(epochs, status, sign=record.sign, trivial_score=trivial),
+            **ended_columns(plan, epochs, source.row, status, sign=record.sign, trivial_score=trivial),
             "status": status,
             "stop_reason": reason,
             "rung": last_rung(record.study, plan, epochs),

@@ -5,14 +5,21 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ray import tune
 
-from tune_qat.config import StudyHalted, TuneQatError
-from tune_qat.config.statuses import COMPLETED, ERROR, INTERRUPTED, KEPT_STAGES, OOM, PRETRAIN, RETRAIN, RUNNING
+from tune_qat.config import EAGER, StudyHalted, TuneQatError
+from tune_qat.config.statuses import (
+    CALIBRATED,
+    COMPLETED,
+    ERROR,
+    INTERRUPTED,
+    OOM,
+    RETRAIN,
+    RUNNING,
+)
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file
 from tune_qat.results.publishable import publishable
 from tune_qat.results.reader import last_epochs
@@ -21,50 +28,15 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience, Read
 from tune_qat.training.host_memory import keep_freed, resident_mb, restart_peak
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.cluster.connect import Resources
 from tune_qat.tuning.cluster.nodes import check_versions_here
 from tune_qat.tuning.gpu.memory_share import memory_share
-from tune_qat.tuning.objective import OBJECTIVE, Objective
+from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import WARM_UP, DataDraws, PlannedTrial
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
+from tune_qat.tuning.trial_context import TrialContext
 
 WARM_UP_PAUSE_S = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialContext:
-    """Settings that all trials of a study share."""
-
-    results: StoragePath
-    study_id: str
-    init_path: StoragePath | None
-    """Starting checkpoint of a study that names one."""
-    starts: Mapping[str, StoragePath]
-    """Checkpoints of pretrained starts by the key of their trial, there or to come."""
-    advice: str
-    """Advice for the user if that checkpoint is gone."""
-    given: Resources
-    backend: str
-    versions: Mapping[str, str | None]
-    """Versions of the libraries that must be the same on every node."""
-    patience_s: float
-    """Seconds for which refused reads and writes are tried again."""
-    objective: Objective
-    attempts: Mapping[str, int]
-    """Number of the last recorded attempt at each trial that goes on."""
-    anew: frozenset[str]
-    """Keys of completed starts whose checkpoint was refused: they begin at their first epoch."""
-
-    def start(self, plan: PlannedTrial) -> StoragePath | None:
-        """Return the checkpoint that a trial begins from; None from scratch."""
-        if plan.stage == PRETRAIN and plan.config.worsening is None:
-            return None
-        if not plan.start_key:
-            return self.init_path
-        # One that is not among these is made in this run, of another that was not known when it began.
-        own = checkpoint_path(self.results, self.study_id, plan.start_key)
-        return self.starts.get(plan.start_key, own)
 
 
 class StudyTrial(tune.Trainable):
@@ -131,7 +103,8 @@ class StudyTrial(tune.Trainable):
             return _warm_up(self._context)
         plan = PlannedTrial.from_json(config["plan"])
         work = self._works.of(plan.config.dataset_options)
-        return _epochs(plan, work, partial(self._shared_task, work), self._context, self._about)
+        run = _calibrated if plan.stage == CALIBRATED else _epochs
+        return run(plan, work, partial(self._shared_task, work), self._context, self._about)
 
     def _shared_task(self, work: Workload) -> Any:
         """Load data once for all trials of the process; inside the first one, so that an error ends a trial."""
@@ -150,6 +123,7 @@ def _epochs(
     from tune_qat.training.device import peak_memory_mb, thread_count
 
     check_versions_here(context.versions)
+    about.update(context.code.opened())
     restart_peak()
     about["start_memory_mb"], given = resident_mb(), context.given
     landmark = study_file(context.results, context.study_id)
@@ -164,21 +138,53 @@ def _epochs(
             patience.read(log.forget_earlier)
         if training.status != RUNNING:
             # The trial ended before its row was written: nothing is left to train, and the record has every epoch.
-            if plan.stage in KEPT_STAGES and not path.exists():  # it was read from where an earlier version kept it
+            if plan.stage in context.kept_stages and not path.exists():
+                # It was read from where an earlier version kept it.
                 save_checkpoint(training.state_dict(), path, write)
             ended = {"epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
-            yield {**about, **ended, **_kept(training, plan)}
+            yield {**about, **ended, **_kept(training, plan, context)}
         for result in training.epochs(test=plan.stage == RETRAIN):
             # The record first, so that no checkpoint is ahead of it.
             log.append(result)
-            if result.status == RUNNING or plan.stage in KEPT_STAGES:
+            if result.status == RUNNING or plan.stage in context.kept_stages:
                 # An ended trial needs no checkpoint: its last epoch in the record says how it ended.
                 save_checkpoint(training.state_dict(), path, write)
             of_epoch = {"peak_memory_mb": peak_memory_mb(given.device), "backend": training.backend}
             of_epoch["remark"] = training.remark
             of_epoch |= {name: getattr(result, name) for name in ("epoch", "status", "val_metric")}
-            of_epoch |= _kept(training, plan)
+            of_epoch |= _kept(training, plan, context)
             yield {**about, **of_epoch, OBJECTIVE: context.objective.of(result.val_metric)}
+
+
+def _calibrated(
+    plan: PlannedTrial, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+) -> Generator[dict[str, Any], None, None]:
+    """Yield the one report of a model that is calibrated and not trained: no epoch, and no checkpoint."""
+    from tune_qat.training.calibrated import evaluate_calibrated
+    from tune_qat.training.device import peak_memory_mb, thread_count
+
+    check_versions_here(context.versions)
+    about.update(context.code.opened())
+    restart_peak()
+    about["start_memory_mb"], given = resident_mb(), context.given
+    patience = Patience(context.results, context.patience_s, landmark=study_file(context.results, context.study_id))
+    with thread_count(given.threads), memory_share(given.device, given.gpus):
+        about.update(_about(given.device, context.study_id))
+        init, data = _checked_start(plan, context, patience.read), task()
+        assert init is not None  # a study without a start has no such trial
+        found = patience.read(lambda: evaluate_calibrated(plan.config, work, device=given.device, init=init, task=data))
+        of_epoch = {"peak_memory_mb": peak_memory_mb(given.device), "backend": EAGER, "remark": "", **found}
+        yield {**about, **of_epoch, OBJECTIVE: context.objective.of(found.get("val_metric"))}
+
+
+def _checked_start(plan: PlannedTrial, context: TrialContext, read: Read) -> StoragePath | None:
+    """Return the checkpoint that a trial begins from, which holds the weights of its plan; None from scratch."""
+    from tune_qat.training.checkpoints import check_start
+
+    init = context.start(plan)
+    if init is not None:
+        read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
+    return init
 
 
 def _started(
@@ -190,15 +196,12 @@ def _started(
     read: Read,
 ) -> Any:
     """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
-    from tune_qat.training.checkpoints import check_start
     from tune_qat.training.worsened import trial_of
 
     path = own = checkpoint_path(context.results, context.study_id, plan.trial_key)
     if plan.trial_key not in context.anew:
         path = read(partial(checkpoint_to_read, context.results, context.study_id, plan.trial_key))
-    init = context.start(plan)
-    if init is not None:
-        read(partial(check_start, init, plan.init_checkpoint_sha256, context.advice))
+    init = _checked_start(plan, context, read)
 
     def begin() -> Any:
         data, device = task(), context.given.device  # the files of the data are another storage's
@@ -220,11 +223,11 @@ def _started(
     return training
 
 
-def _kept(training: Any, plan: PlannedTrial) -> dict[str, Any]:
+def _kept(training: Any, plan: PlannedTrial, context: TrialContext) -> dict[str, Any]:
     """Return the column that a completed trial whose checkpoint is kept reports: the hash of what that holds."""
     from tune_qat.training.checkpoints import trained_sha256
 
-    if training.status != COMPLETED or plan.stage not in KEPT_STAGES:
+    if training.status != COMPLETED or plan.stage not in context.kept_stages:
         return {}
     return {"checkpoint_sha256": trained_sha256(training.state_dict(), plan.stage)}
 

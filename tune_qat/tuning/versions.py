@@ -9,19 +9,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from tune_qat.config import stable_hash
-from tune_qat.config.statuses import FINAL
+from tune_qat.config.statuses import CALIBRATED, FINAL
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Read
 from tune_qat.study import Study
 
+ELSEWHERE = {"data_dir", "logging"}
+"""Keys that no number of a study depends on: where its data is, and who else is told of its curves."""
+
 
 def file_hash(study: Study) -> str:
-    """Hash the whole study file, with what it extends and overrides; not the folder of the data.
+    """Hash the whole study file, with what it extends and overrides; not the folder of the data, nor what is logged.
 
     Keys with their default value are left out, so that the hash stays as it is when a later version knows more keys.
     """
-    return stable_hash(study.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir"}))
+    return stable_hash(study.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE))
 
 
 def versions_of(study: Study, results: StoragePath, started_at: datetime, read: Read) -> list[dict[str, Any]]:
@@ -36,7 +39,7 @@ def versions_of(study: Study, results: StoragePath, started_at: datetime, read: 
     now = file_hash(study)
     if known and known[-1]["file_hash"] == now:
         return known
-    trials = read(partial(read_rows, results, "trials", study.name, columns=("status", "test_metric")))
+    trials = read(partial(read_rows, results, "trials", study.name, columns=("status", "stage", "test_metric")))
     return [
         *known,
         {
@@ -44,8 +47,8 @@ def versions_of(study: Study, results: StoragePath, started_at: datetime, read: 
             "prereg_hash": study.prereg_hash,
             "first_run_at": started_at.isoformat(),
             "trials_ended": sum(row["status"] in FINAL for row in trials),
-            "retrain_ended": sum(row["test_metric"] is not None for row in trials),
-            "definition": study.model_dump(mode="json", exclude={"data_dir"}),
+            "retrain_ended": sum(row["test_metric"] is not None and row["stage"] != CALIBRATED for row in trials),
+            "definition": study.model_dump(mode="json", exclude=ELSEWHERE),
         },
     ]
 

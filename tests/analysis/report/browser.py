@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, ViewportSize, sync_playwright
 
 QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
@@ -39,14 +40,29 @@ def check_there() -> None:
 def browser() -> Iterator[Browser]:
     check_there()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield started
-        started.close()
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield launched
+        launched.close()
 
 
-def opened(started: Browser, address: str, width: int = 1280, *, scripts: bool = True) -> Seen:
+@pytest.fixture(scope="module")
+def started() -> Iterator[Browser]:
+    """One browser for all tests of a file."""
+    with browser() as found:
+        yield found
+
+
+def opened(
+    started: Browser,
+    address: str,
+    width: int = 1280,
+    *,
+    scripts: bool = True,
+    scheme: Literal["light", "dark"] = "light",
+) -> Seen:
     """A page of this width; a request that would leave it is written down and refused."""
-    page = started.new_page(viewport={"width": width, "height": 900}, java_script_enabled=scripts)
+    size: ViewportSize = {"width": width, "height": 900}
+    page = started.new_page(viewport=size, java_script_enabled=scripts, color_scheme=scheme)
     seen = Seen(page)
 
     def guard(route: Route) -> None:

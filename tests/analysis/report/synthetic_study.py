@@ -42,8 +42,11 @@ class SyntheticStudy:
         self.stages = {"default": 1, "random": random, "search": search, "retrain": seeds}
         self.workload, self.complete = workload, complete
         self.random = np.random.default_rng(0)
-        self.rows: dict[str, list[dict[str, Any]]] = {table: [] for table in ("arms", "trials", "epochs", "layers")}
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            table: [] for table in ("arms", "trials", "epochs", "layers", "costs")
+        }
         for width in bits:
+            self._costs(width)
             if mode == "joint":
                 self._arm(None, width, optimizers)
             else:
@@ -138,6 +141,18 @@ class SyntheticStudy:
             if bits < 32 and not bad:
                 self._layers(key, epoch, bits)
         return final if done else 0.0
+
+    def _costs(self, bits: int) -> None:
+        for index, layer in enumerate(("conv1", "conv2", "fc")):
+            self.rows["costs"].append(
+                filled(
+                    "costs", method="none" if bits == 32 else "lsq", weight_bits=bits, activation_bits=bits,
+                    layer=layer,
+                    layer_index=index, type="Conv2d", weight_width=bits, input_width=bits, parameters=100, macs=1000,
+                    weight_bytes=100 * bits // 8, stored_bytes=100 * bits // 8, activation_bytes=10 * bits,
+                    bit_operations=1000 * bits * bits,
+                )
+            )  # fmt: skip
 
     def _layers(self, key: str, epoch: int, bits: int) -> None:
         for index, layer in enumerate(("conv1", "conv2", "fc")):

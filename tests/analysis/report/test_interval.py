@@ -27,6 +27,13 @@ def test_an_interval_that_does_not_hold_the_dot_has_one_bar() -> None:
     assert bars(0.6, 0.9) == (0, pytest.approx(0.4, abs=ROUNDING))
 
 
+def test_a_dot_beyond_the_axis_is_a_triangle_at_its_edge() -> None:
+    beyond: Any = interval("adam", 0.5, 0.4, 0.6, "said", (0.7, 0.9))
+    assert (beyond.x[0], beyond.marker.symbol, beyond.error_x.array[0]) == (0.7, "triangle-left", 0)
+    within: Any = interval("adam", 0.8, 0.4, 0.9, "said", (0.7, 0.9))
+    assert (within.x[0], within.marker.symbol) == (0.8, "circle")
+
+
 def test_what_it_says_is_not_read_as_tags() -> None:
     dot: Any = interval("<b>", 0.5, 0.4, 0.6, "said")
     assert list(dot.y) == ["&lt;b&gt;"] and dot.hovertemplate == "said<extra></extra>"

@@ -1,6 +1,7 @@
 """The served page under clients that ask slowly, not at all, or all at once: bounded, and without a word."""
 
 import gzip
+import json
 import socket
 import threading
 import time
@@ -37,6 +38,24 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     over.set()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_ctrl_c_while_the_record_is_read_ends_it_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB raises an error of its own then; any other error of its kind is one."""
+    said = ["Query interrupted", "another"]
+
+    def look(watched: server.Watched) -> None:
+        raise RuntimeError(said.pop(0))
+
+    def begun(address: str) -> None:
+        monkeypatch.setattr(server.Watched, "look", look)
+
+    monkeypatch.setattr("analysis.report.server.time.sleep", lambda seconds: None)
+    server.serve([tmp_path / "results"], 0, begun)
+    monkeypatch.undo()
+    monkeypatch.setattr("analysis.report.server.time.sleep", lambda seconds: None)
+    with pytest.raises(RuntimeError, match="another"):
+        server.serve([tmp_path / "results"], 0, begun)
 
 
 def ask(port: int, request: bytes) -> tuple[bytes, bytes]:
@@ -111,10 +130,18 @@ def test_a_page_is_compressed_for_those_who_take_it(port: int, accepted: str, pa
     assert plain.startswith(b"<!doctype html>") and (not packed or len(content) < len(plain) / 2)
 
 
+def test_a_newer_page_is_sent_without_its_scripts(port: int) -> None:
+    content = gzip.decompress(ask(port, b"GET /content HTTP/1.1\r\n" + HOST + b"Accept-Encoding: gzip\r\n\r\n")[1])
+    whole = page(port)[1]
+    assert whole.startswith(content) and b'<div id="page" data-live="' in content and b"plotly.js v" not in content
+    now = json.loads(ask(port, b"GET /now HTTP/1.1\r\n" + HOST + b"\r\n")[1])
+    assert f'data-live="{now["version"]}"'.encode() in content and now["now"] in content.decode()
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (b"GET /version HTTP/1.1\r\n" + HOST, b"200"),
+        (b"GET /now HTTP/1.1\r\n" + HOST, b"200"),
         (b"HEAD / HTTP/1.1\r\n" + HOST, b"200"),
         (b"GET /../secret HTTP/1.1\r\n" + HOST, b"404"),
         (b"GET / HTTP/1.1\r\nHost: elsewhere.example\r\n", b"403"),

@@ -1,6 +1,7 @@
 """`tune-qat report`: files, messages and the server."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,9 @@ def test_a_page_is_written_and_needs_nothing_that_draws_files(
     [
         (["nowhere"], TuneQatError, "does not exist"),
         (["--live", "-o", "x.html", "nowhere"], UsageError, "--live"),
+        (["--live", "--embed-static", "nowhere"], UsageError, "--embed-static"),
+        (["--width", "3.3in", "nowhere"], UsageError, "--width 3.3in is that of the figures of --static"),
+        (["--static", "figures", "--width", "3.3", "nowhere"], UsageError, "a number and a unit"),
     ],
 )
 def test_mistakes_are_told(
@@ -86,7 +90,7 @@ def test_tables_are_written_where_no_browser_is(results: Path, tmp_path: Path, m
         raise RuntimeError("Kaleido requires Google Chrome to be installed.\nmore")
 
     monkeypatch.setattr(pio, "write_images", none)
-    with pytest.raises(TuneQatError, match="apt-get install chromium.*tables are written.*requires Google Chrome"):
+    with pytest.raises(TuneQatError, match="apt-get install chromium.*requires Google Chrome.*tables are written"):
         run(results, "--static", tmp_path)
     names = {path.stem for path in tmp_path.glob("*.csv")}
     assert names == {exhibit.name for block in BLOCKS for exhibit in block.exhibits}
@@ -100,10 +104,18 @@ def test_figures_are_written(results: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("BROWSER_PATH", str(CHROMIUM))
     # One block is enough to know that the browser draws.
     monkeypatch.setattr(files, "BLOCKS", [block for block in BLOCKS if block.key == "divergence"])
-    run(results, "--static", tmp_path)
+    run(results, "--static", tmp_path, "--width", "3.3in")
     name = "divergence-made_up-synthetic-curves"
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "adam" in (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+    png, svg, pdf = (tmp_path / f"{name}{end}" for end in (".png", ".svg", ".pdf"))
+    assert png.read_bytes().startswith(b"\x89PNG")
+    said = svg.read_text(encoding="utf-8")
+    letters = " ".join(re.findall(">([^<>]+)<", said))  # lines are wrapped to the width
+    assert "Adam" in letters and "study made_up: synthetic-curves" in letters and "32/32, 4/4 bits" in letters
+    # One page as wide as asked for, on which no picture is but lines and letters.
+    ((width, height),) = re.findall(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
+    assert float(width) / 72 == pytest.approx(3.3, abs=0.02)  # Chromium rounds to pixels
+    assert float(height) / 72 == pytest.approx(int(re.findall(r'height="(\d+)"', said)[0]) / 96, abs=0.02)
+    assert b"/FontFile" in pdf.read_bytes() and b"/Subtype /Image" not in pdf.read_bytes()
 
 
 @pytest.fixture
@@ -142,11 +154,24 @@ def test_a_served_page_follows_the_study_and_ends_with_ctrl_c(
         SyntheticStudy(folder, optimizers=("adam",), bits=(4,), random=2, search=2, seeds=1, complete=False)
         seen.page.locator("h1", has_text="made_up").wait_for(timeout=90_000)
         assert "is not finished" in seen.page.locator(".notice").first.inner_text()
+        first = seen.page.locator("#page > :first-child")
+        assert first.inner_text().startswith("Nothing runs: the same command goes on with it. 6 of 6 trials")
+        assert "s ago" in first.inner_text()
         seen.page.locator("#leaderboard details.source summary").first.click()
-        seen.page.evaluate("scrollTo(0, 900)")
+        plot = seen.page.locator("#learning_curves .plot").first
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+        seen.page.locator("#learning_rate h2").evaluate("title => { title.scrollIntoView(); title.kept = true; }")
+        plot.evaluate("plot => { plot.kept = true; }")
+        place = "title => title.getBoundingClientRect().top"
+        before = seen.page.locator("#learning_rate h2").evaluate(place)
         SyntheticStudy(folder, optimizers=("adam",), bits=(4,), random=2, search=2, seeds=2)
-        seen.page.locator("#leaderboard td", has_text="..").first.wait_for(timeout=90_000)
-        assert seen.page.evaluate("scrollY") == 900
+        seen.page.locator("#leaderboard td", has_text=" to ").first.wait_for(timeout=90_000)
+        assert first.inner_text().startswith("Complete: nothing is left to run.")
+        # What is looked at stays where it is, is the same, and the figures are drawn again where they are.
+        assert abs(seen.page.locator("#learning_rate h2").evaluate(place) - before) < 1
+        assert seen.page.locator("#learning_rate h2").evaluate("title => title.kept")
+        assert plot.evaluate("plot => plot.kept && plot.querySelectorAll('.main-svg').length > 0")
         assert seen.page.locator("#leaderboard details.source").first.get_attribute("open") is not None
         assert seen.requests == [] and seen.said == []
     process.send_signal(signal.SIGINT)
@@ -160,6 +185,7 @@ def test_a_served_page_follows_the_study_and_ends_with_ctrl_c(
         (("plotly", "opda"), [], "The report needs opda, plotly: pip install 'tune-qat[analysis]'"),
         (("statsmodels",), ["--live"], "The report needs statsmodels: pip install"),
         (("kaleido",), ["--static", "figures"], "The report needs kaleido: pip install"),
+        (("kaleido",), ["--embed-static"], "The report needs kaleido: pip install"),
     ],
 )
 def test_without_the_extra_it_says_what_to_install(

@@ -54,9 +54,7 @@ RECORDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "no arms": (no_arms, ()),
     "no trials": (no_trials, (_RETRAIN, _TUNING, "is not finished: 0 of 180 planned trials")),
     "nothing ended": (_with("running"), (_RETRAIN, _TUNING, "is not finished: 0 of 180 planned trials")),
-    "interrupted": (_with("interrupted"), (_RETRAIN, _TUNING)),
     "only diverged": (_with("diverged"), (_COMPLETED,)),
-    "only errors": (_with("error"), (_COMPLETED,)),
     "no retrain": (_with(None, ("default", "random", "search")), (_RETRAIN,)),
     "retrain alone": (_with(None, ("retrain",)), (_TUNING,)),
     "defaults alone": (_with(None, ("default",)), (_RETRAIN, "No random trial")),
@@ -72,4 +70,6 @@ RECORDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "joint": (lambda results: SyntheticStudy(results, mode="joint", optimizers=THREE), ("does not rank optimizers",)),
     "imported": (imported, (_RETRAIN, "imported from ray-tune", "does not rank optimizers")),
 }
-"""By what they lack: how they are made, and what their page says of it."""
+"""By what they lack: how they are made, and what their page says of it.
+
+What was interrupted counts as what runs, and an error as a trial that diverged: tests/analysis/test_what_counts.py."""

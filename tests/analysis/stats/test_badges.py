@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 import analysis
-from analysis.stats.badges import BAD, GOOD, UNKNOWN, Badge, badges
+from analysis.answers import Answers
+from analysis.stats.badge_words import WORDS
+from analysis.stats.badges import BAD, CHECKS, GOOD, UNKNOWN, Badge, _badge, badges
 from analysis.stats.inclusions import INCLUSIONS, searched
 from tests.helpers.records import SPACE, SmallStudy
 from tune_qat.optimizers import OPTIMIZERS
@@ -14,12 +16,16 @@ ADAM, SGD = [0.951, 0.949, 0.950], [0.9005, 0.9002, 0.8991]
 MOMENTUM = {**SPACE, "nesterov": {**SPACE["sgd"], "momentum": {"low": 0.0, "high": 0.99, "log": False}}}
 
 
-def found(results: Path) -> dict[str, Badge]:
-    return {badge.name: badge for badge in badges(results)}
+def asked(results: Path, name: str) -> Badge:
+    """This badge of a record of one study, without the ten others, which take ten times as long."""
+    (check,) = [check for check in CHECKS if check.name == name]
+    answers = Answers(results)
+    (study_id,) = answers.frame("start")["study_id"]
+    return _badge(check, answers, study_id)
 
 
 def finding(results: Path, name: str) -> tuple[str, str]:
-    badge = found(results)[name]
+    badge = asked(results, name)
     return badge.state, badge.sentence
 
 
@@ -45,6 +51,15 @@ def test_each_has_a_question_that_is_bundled(tmp_path: Path) -> None:
     assert len(given) == 11 and {badge.question for badge in given} <= set(analysis.queries())
     assert {badge.state for badge in given} <= {GOOD, BAD, UNKNOWN}
     assert all(badge.sentence.endswith(".") and "nan" not in badge.sentence for badge in given)
+    assert all(badge.headline and badge.consequence and badge.consequence[-1] not in ".:" for badge in given)
+
+
+def test_every_state_of_every_check_has_a_headline() -> None:
+    assert list(WORDS) == [check.name for check in CHECKS]
+    for name, words in WORDS.items():
+        assert list(words) == [GOOD, BAD, UNKNOWN], name
+        headlines = [headline for headline, _ in words.values()]
+        assert len(set(headlines)) == 3 and all(one[0].isupper() and ":" not in one for one in headlines), name
 
 
 def test_of_a_study_without_a_trial_nothing_is_known(tmp_path: Path) -> None:
@@ -148,10 +163,18 @@ class TestEnoughSeeds:
             "With 3 seeds at 4/4, adam and sgd, the leader and runner-up, have to differ by 0.364 points to be told"
         )
         assert sentence.endswith("; the margin is 1 point.")
+        told = asked(tmp_path, "enough seeds")
+        said = (told.headline, told.consequence)
+        assert said == ("Enough seeds", "differences from 0.364 points on can be seen; the margin is 1 point")
 
     def test_a_margin_that_takes_more(self, tmp_path: Path) -> None:
         state, sentence = self.study(tmp_path, 0.001)
         assert state == BAD and "; a difference of the margin, 0.1 points, needs 12 seeds." in sentence
+        told = asked(tmp_path, "enough seeds")
+        assert (told.headline, told.consequence) == (
+            "Too few seeds",
+            "differences under 0.364 points cannot be seen; for 0.1 points it takes 12 seeds",
+        )
         state, sentence = self.study(tmp_path / "zero", 0.0)
         assert state == BAD and sentence.endswith("needs more than 1,000 seeds.")
 
@@ -264,6 +287,18 @@ def test_environments_that_differ_are_named(tmp_path: Path) -> None:
     study.trial(arm, "search", val_metric=0.5, torch_version="2.9.1")
     state, sentence = finding(tmp_path, "one environment")
     assert state == BAD and "2 environments, which differ in torch version (2.9.0 and 2.9.1)" in sentence
+
+
+def test_a_trial_that_does_not_say_where_it_ran_is_no_environment(tmp_path: Path) -> None:
+    """Its driver died behind its last epoch, and the next one ended it."""
+    study = SmallStudy(tmp_path, "s")
+    arm = study.arm("adam")
+    study.retrain(arm, 0.8, 0.9, device="a CPU", backend="eager")
+    study.trial(arm, "search", val_metric=0.4, device=None, backend=None, precision=None, threads=None)
+    assert finding(tmp_path, "one environment")[0] == GOOD
+    study.trial(arm, "search", val_metric=0.5, device="another CPU", backend="eager")
+    state, sentence = finding(tmp_path, "one environment")
+    assert state == BAD and "device (a CPU and another CPU)" in sentence
 
 
 def test_runs_that_are_alike_are_named(tmp_path: Path) -> None:

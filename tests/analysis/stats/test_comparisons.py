@@ -225,7 +225,7 @@ class TestWholeStudies:
         assert {one for said in verdict(asked) for one in said["lines"]} >= {"4/4", "32/32", "32/32 worsened for 4/4"}
         heads = [block.partition(": ")[0] for block in _boards(asked.frame("leaderboard"), named=False)]
         assert heads == [
-            f"m-d at {bits}, accuracy (fraction)" for bits in ("32/32 bits", "32/32 bits, worsened for 4/4", "4/4 bits")
+            f"m-d at {bits}, accuracy (%)" for bits in ("32/32 bits", "32/32 bits, worsened for 4/4", "4/4 bits")
         ]
         changed = stats_of.interaction(asked)
         assert len(changed) == 3, "the control of steps by Adam is that of the weights' optimizer"

@@ -8,16 +8,12 @@ import pytest
 
 import analysis
 from analysis.report.made import made
-from analysis.stats import badges, beginnings
+from analysis.stats import beginnings
 from analysis.stats.badges import BAD, GOOD, UNKNOWN
+from tests.analysis.stats.test_badges import finding
 from tests.analysis.stats.test_scope import repeated
 from tests.helpers.records import SmallStudy
 from tests.helpers.rows import filled, write
-
-
-def finding(results: Path, name: str) -> tuple[str, str]:
-    (badge,) = [badge for badge in badges(results) if badge.name == name]
-    return badge.state, badge.sentence
 
 
 class TestSearches:
@@ -58,8 +54,8 @@ class TestControl:
         self.study(tmp_path, 0.905)
         assert finding(tmp_path, "the control can move") == (
             BAD,
-            "The control cannot move. At 32/32 adam gains most over its start, 0.5 points (accuracy 0.9 before and "
-            "0.905 after, on validation data): no more than the margin of 1 point.",
+            "The control cannot move. At 32/32 adam gains most over its start, 0.5 points (accuracy 90.0 % before "
+            "and 90.5 % after, on validation data): no more than the margin of 1 point.",
         )
         row = beginnings(tmp_path).iloc[0]
         assert row[["start", "final", "n"]].tolist() == [0.9, 0.905, 2] and row["gain"] == pytest.approx(0.005)
@@ -68,7 +64,7 @@ class TestControl:
         """The metric right after calibration counts before that of the start, where it is in the record."""
         self.study(tmp_path, 0.905, calibrated_metric=0.5)
         state, sentence = finding(tmp_path, "the control can move")
-        assert state == GOOD and "accuracy 0.5 before and 0.905 after" in sentence
+        assert state == GOOD and "accuracy 50.0 % before and 90.5 % after" in sentence
 
     def test_what_is_not_known(self, tmp_path: Path) -> None:
         self.study(tmp_path / "quantized", 0.95, bits=4)

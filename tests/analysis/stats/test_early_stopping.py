@@ -25,7 +25,8 @@ def arm(study: SmallStudy, number: int, *, kept: bool, trials: int = 8, **values
 
 
 def found(results: Path) -> tuple[str, str]:
-    return keeps_best(Answers(results), "s")
+    state, sentence, *_ = keeps_best(Answers(results), "s")
+    return state, sentence
 
 
 @pytest.mark.parametrize(("kept", "state"), [(2, GOOD), (1, BAD)])
@@ -85,5 +86,5 @@ def test_repeats_are_arms_of_their_own_and_a_joint_arm_is_one(tmp_path: Path) ->
     ],
 )
 def test_the_recorded_studies_refute_their_own(name: str, rung: str, figures: str) -> None:
-    state, sentence = keeps_best(Answers(RECORDS / name / "record"), name)
+    state, sentence, *_ = keeps_best(Answers(RECORDS / name / "record"), name)
     assert state == BAD and rung in sentence and figures in sentence

@@ -76,7 +76,7 @@ class TestTable:
         assert [row[name] for name in ("optimizer", "kind", "boards", "pairs", "n")] == [
             "adam", "at these bits", 2, 2, 4
         ]  # fmt: skip
-        assert f"{X.mean():.4g} fraction" in row["natural"] and f"{Y.mean():.4g} fraction" in row["natural"]
+        assert f"{100 * X.mean():.3g} points" in row["natural"] and f"{100 * Y.mean():.3g} points" in row["natural"]
 
     def test_superior_and_within_the_margin_are_both_said(self) -> None:
         scores = board([0.903, 0.9031, 0.9029, 0.903], [0.9028, 0.9027, 0.9027, 0.9028], margin=0.01)

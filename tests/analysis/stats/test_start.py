@@ -37,7 +37,7 @@ def test_pretrained_start_is_told_with_the_last_model_that_was_trained(tmp_path:
     assert row[["margin", "alpha", "planned_retrain", "repeats"]].tolist() == [0.002, 0.01, 3, 1]
 
 
-@pytest.mark.parametrize("init", ["scratch", "path"])
+@pytest.mark.parametrize("init", ["scratch", "path", "weights"])
 def test_other_starts_have_no_pretraining(tmp_path: Path, init: str) -> None:
     study(tmp_path, "s", {**DEFINITION, "training": {"init": init, "init_path": "start.pt"}}, init=init)
     row = analysis.frame(tmp_path, "start").iloc[0]
@@ -59,7 +59,7 @@ def test_what_a_seed_varied_is_said(tmp_path: Path) -> None:
     assert what_seeds_varied(tmp_path)["s"].startswith(f"{shared}): a seed varies the order of the data and")
     made.trial("adam-w4a4", "pretrain", val_metric=0.9876, finished_at=datetime(2026, 1, 1, tzinfo=UTC))
     said = what_seeds_varied(tmp_path)["s"]
-    assert said.startswith(f"{shared}, accuracy 0.9876 on validation data): a seed varies")
+    assert said.startswith(f"{shared}, accuracy 98.8 % on validation data): a seed varies")
     assert "not the initial weights. It may favour optimizers that are like its own." in said
     assert said.endswith("Nor do they cover what another search would have chosen: that takes repeats.")
 
@@ -101,3 +101,12 @@ def test_what_repeats_vary_is_said_from_the_record(tmp_path: Path) -> None:
     )
     row = analysis.frame(tmp_path, "start").iloc[0]
     assert row[["whole", "repeats", "starts"]].tolist() == ["w", 4, "by adam, by sgd"]
+
+
+def test_given_weights_are_named(tmp_path: Path) -> None:
+    definition = {**DEFINITION, "training": {"init": "weights", "weights": "timm"}}
+    study(tmp_path, "direct", definition, init="weights")
+    study(tmp_path, "first", {**DEFINITION, "training": {"init": "pretrain", "weights": "timm"}})
+    said = what_seeds_varied(tmp_path)
+    assert said["direct"].startswith("All arms start from given weights (timm), whose training is not in the record: ")
+    assert "one floating-point model, pretrained from given weights (timm) with lion (" in said["first"]

@@ -109,7 +109,7 @@ def test_the_exhibit_has_both_controls_by_name(tmp_path: Path) -> None:
     assert rows["control"].tolist() == pytest.approx([0.90, 0.90, 0.86, 0.86], abs=0.005)
     drawn = quantization_effect(asked, study_id="s", workload="m-d").layout.annotations
     titles = " ".join(one.text.replace("<br>", " ") for one in drawn)
-    assert f"against {FROM_START}:" in titles and f"against {FROM_WORSENED}:" in titles
+    assert f"against {FROM_START}, " in titles and f"against {FROM_WORSENED}, " in titles
     assert FROM_WORSENED in page(asked)
 
 

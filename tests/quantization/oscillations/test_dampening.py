@@ -66,7 +66,7 @@ class TestLoss:
     def test_counts_nothing(self) -> None:
         training = training_of(tiny_trial(dampening=Dampening(weight=1.0)))
         before = training.state_dict()["oscillations"]["frequency"].clone()
-        penalty(training._step.oscillations._pairs).backward()
+        penalty(training._step.oscillations._layers).backward()
         assert torch.equal(training.state_dict()["oscillations"]["frequency"], before)
 
 
@@ -106,7 +106,8 @@ class TestTrial:
         training = training_of(
             tiny_trial(scheme=scheme_of(quantizer=name, weight_bits=3, activation_bits=4), model="lenet5_bn", epochs=4)
         )
-        for quantizer, weight in training._step.oscillations._pairs:
+        for quantizer, layer in training._step.oscillations._layers:
+            weight = layer.layer.weight
             codes = quantizer(weight)
             loss = dampening_loss(weight, codes, quantizer.qmin, quantizer.qmax)
             # At most half a step for each weight inside the range, and nothing for those outside.

@@ -130,8 +130,7 @@ def watched_network(scheme: Scheme) -> tuple[Watched, torch.Tensor]:
     model = nn.Sequential(nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(512, 2))
     quantized = quantize(model, scheme, batch[:1])
     calibrate(quantized, batch)
-    pairs = [(layer.weight_quantizer, layer.layer.weight) for layer in quantized_layers(quantized)]
-    return Watched(quantized, pairs), batch  # type: ignore[arg-type]  # both have a quantizer
+    return Watched(quantized), batch
 
 
 class TestWatched:
@@ -143,7 +142,8 @@ class TestWatched:
     def test_gives_the_codes_that_the_pass_used(self, scheme: Scheme) -> None:
         watched, batch = watched_network(scheme)
         expected = []
-        for quantizer, weight in watched._pairs:
+        for quantizer, layer in watched._layers:
+            weight = layer.layer.weight
             code = quantizer(weight).code.detach()
             signs = code.unflatten(0, (-1, 2)).sum(1) if len(code) == 2 * len(weight) else code
             expected.append(signs.flatten()[:: stride(weight.numel())])
@@ -155,14 +155,14 @@ class TestWatched:
     def test_keeps_no_tensor_of_the_pass(self) -> None:
         watched, batch = watched_network(Scheme())
         watched.train()(batch)
-        assert all(not quantizer.seen for quantizer, _ in watched._pairs)
+        assert all(not quantizer.seen for quantizer, _ in watched._layers)
 
     def test_nothing_is_seen_outside_of_training(self) -> None:
         watched, batch = watched_network(Scheme())
         watched.eval()
         watched.model(batch)
         calibrate(watched.train().model, batch)
-        assert all(not quantizer.seen for quantizer, _ in watched._pairs)
+        assert all(not quantizer.seen for quantizer, _ in watched._layers)
 
     def test_a_layer_that_was_not_reached_is_where_it_is(self) -> None:
         watched, batch = watched_network(Scheme())

@@ -72,7 +72,8 @@ class TestLettingIn:
         )
         ended = tune_qat(*words, **WRONG)
         assert (ended.returncode, ended.stdout) == (1, "")
-        assert ended.stderr.startswith("error: The Ray cluster at") and len(ended.stderr.splitlines()) == 2
+        begun, error, said = ended.stderr.partition("error: The Ray cluster at")
+        assert begun.endswith("...\n") and error and len(said.splitlines()) == 2
         assert not (tmp_path / "results").exists()
 
     def test_the_doctor_goes_on_without_the_cluster(self, nodes: Raylets) -> None:
@@ -149,44 +150,52 @@ def test_nodes_that_see_other_folders_are_refused_and_nothing_is_left(nodes: Ray
     nodes.wait_for(second)
     third = nodes.add(within=silent)
     nodes.wait_for(third)
-    words = ("run", str(study_file(tmp_path, tiny_study())), "--address", nodes.address, "--results", str(hidden))
-    ended = tune_qat(*words, **mine(nodes))
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr and "127.0.0.1:" not in ended.stderr
-    assert f"{address_of(second)}: does not find what was written here" in ended.stderr
-    assert f"{address_of(third)}: what it writes is not found here" in ended.stderr
-    assert "s3://bucket/folder" in ended.stderr
-    assert (
-        seen_by(os.getpid(), hidden)
-        == seen_by(nodes.process(second), hidden)
-        == seen_by(nodes.process(third), hidden)
-        == []
-    )
-    (hidden / "start.pt").touch()
-    asked = check_data_and_doctor(nodes, hidden, hidden / "start.pt")
-    lacking = [line for line in asked.stderr.splitlines() if line.endswith("(training.init_path) does not exist")]
-    assert [line.split(":")[0].strip() for line in lacking] == [address_of(second)]
+    start = hidden / "start.pt"
+    start.touch()
+    asked = run_check_data_and_doctor(nodes, study_file(tmp_path, tiny_study()), hidden, start)
+    assert asked.returncode == 1 and "Traceback" not in asked.stderr and "  127.0.0.1:" not in asked.stderr
+    refused, lacking = asked.stderr.split("ran\n")
+    assert f"{address_of(second)}: does not find what was written here" in refused
+    assert f"{address_of(third)}: what it writes is not found here" in refused
+    assert "s3://bucket/folder" in refused
+    assert seen_by(nodes.process(second), hidden) == []
+    assert seen_by(os.getpid(), hidden) == seen_by(nodes.process(third), hidden) == [start.name]
+    lines = [line for line in lacking.splitlines() if line.endswith("(training.init_path) does not exist")]
+    assert [line.split(":")[0].strip() for line in lines] == [address_of(second)]
     (line,) = (line for line in asked.stdout.splitlines() if line.startswith("FAIL"))
-    assert asked.returncode == 1 and line.split()[1] == "results" and address_of(second) in line
+    assert line.split()[1] == "results" and address_of(second) in line
     assert "on all 3 nodes" in asked.stdout
 
 
-def check_data_and_doctor(nodes: Raylets, results: Path, start: Path) -> subprocess.CompletedProcess[str]:
-    """In one process: refuse nodes for a study that starts from this file, and look at all of them."""
+def run_check_data_and_doctor(
+    nodes: Raylets, space: Path, results: Path, start: Path
+) -> subprocess.CompletedProcess[str]:
+    """In one process and Ray session: run a study, refuse nodes for one that starts from this file, look at them."""
     code = f"""
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace as Any
 from tune_qat.cli import main
 from tune_qat.config import TuneQatError
+from tune_qat.tuning import run
+from tune_qat.tuning.cluster import doctor
 from tune_qat.tuning.cluster.connect import cluster
 from tune_qat.tuning.cluster.nodes import check_data
-try:
-    with cluster({nodes.address!r}):
+to = ["--address", {nodes.address!r}, "--results", {str(results)!r}]
+with cluster({nodes.address!r}):
+    run.cluster = doctor.cluster = lambda *given: nullcontext()
+    sys.argv[1:] = ["run", {str(space)!r}, *to]
+    try:
+        main()
+    except SystemExit as ended:
+        assert ended.code == 1
+    print("ran", file=sys.stderr)
+    try:
         check_data(Any(training=Any(init_path={str(start)!r})), [Any(mapped_files=lambda: ())])
-except TuneQatError as error:
-    print(error, file=sys.stderr)
-sys.argv[1:] = ["doctor", "--address", {nodes.address!r}, "--results", {str(results)!r}]
-main()
+    except TuneQatError as error:
+        print(error, file=sys.stderr)
+    sys.argv[1:] = ["doctor", *to]
+    main()
 """
     own = environment(**mine(nodes))
     return subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, timeout=150)

@@ -117,6 +117,6 @@ def last_words(run: subprocess.Popen[str], name: str) -> None:
     """They are ours, and say how the study goes on."""
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 1, errors
-    error, resume = errors.splitlines()[-2:]
+    error, what, command = errors.splitlines()[-3:]
     assert re.match(f"error: ({name}) has not answered for .* run the same command again.$", error), errors
-    assert resume.startswith("resume   tune-qat run ") and "Traceback" not in errors
+    assert what == "resume:" and command.startswith("  tune-qat run ") and "Traceback" not in errors

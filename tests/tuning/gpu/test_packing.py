@@ -132,6 +132,8 @@ def test_the_largest_trials_are_measured() -> None:
 
 LARGE = """
 import os
+import torch
+torch.set_num_threads(1)  # threads do not survive a fork
 from tests.helpers.studies import tiny_study
 from tune_qat.training import workload
 from tune_qat.tuning.gpu.probe import measure

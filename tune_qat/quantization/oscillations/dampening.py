@@ -3,6 +3,7 @@
 import torch
 
 from tune_qat.config import Dampening
+from tune_qat.quantization.layer import QuantizedLayer
 from tune_qat.quantization.oscillations.annealing import annealed
 from tune_qat.quantizers.base import Quantizer
 from tune_qat.quantizers.codes import Codes
@@ -31,10 +32,11 @@ def dampening_loss(weight: torch.Tensor, codes: Codes, qmin: int, qmax: int) -> 
     return (codes.value - clipped).square().sum(0).mean()
 
 
-def penalty(pairs: list[tuple[Quantizer, torch.Tensor]]) -> torch.Tensor:
-    """Return the loss summed over layers, shape (); `pairs` holds quantizers of weights with their latent weights."""
+def penalty(layers: list[tuple[Quantizer, QuantizedLayer]]) -> torch.Tensor:
+    """Return the loss summed over layers, shape (); `layers` holds quantizers of weights with their layers."""
     losses = []
-    for quantizer, weight in pairs:
+    for quantizer, layer in layers:
+        weight = layer.filters
         with torch.no_grad():
             codes = quantizer(weight)
         losses.append(dampening_loss(weight, codes, quantizer.qmin, quantizer.qmax))

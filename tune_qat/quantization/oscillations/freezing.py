@@ -18,7 +18,7 @@ def hold(model: nn.Module, config: Freezing | None) -> None:
     Called before a model starts to train, or before its state is loaded.
     """
     for layer in quantized_layers(model) if config is not None else ():
-        quantizer, weight = layer.weight_quantizer, layer.layer.weight
+        quantizer, weight = layer.weight_quantizer, layer.filters
         if quantizer is not None and quantizer.bits in BITS:
             quantizer.frozen = FrozenCodes(quantizer(weight).code if quantizer.calibrated else torch.zeros_like(weight))
 

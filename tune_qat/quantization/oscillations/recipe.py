@@ -8,7 +8,7 @@ from torch import nn
 
 from tune_qat import quantizers
 from tune_qat.config import TrialConfig
-from tune_qat.quantization.model import quantized_layers
+from tune_qat.quantization.model import quantized_weights
 from tune_qat.quantization.oscillations import dampening, freezing
 from tune_qat.quantization.oscillations.tracking import Tracker, Watched
 
@@ -24,20 +24,19 @@ class Oscillations:
         uses_freezing, uses_dampening = config.freezing is not None, config.dampening is not None
         quantizers.check_recipe(config.scheme, freezing=uses_freezing, dampening=uses_dampening)
         self._config = config
-        found = [(layer, layer.weight_quantizer) for layer in quantized_layers(model)]
-        self._layers = [layer.index for layer, quantizer in found if quantizer is not None]
-        self._pairs = [(quantizer, layer.layer.weight) for layer, quantizer in found if quantizer is not None]
+        self._layers = quantized_weights(model)
         freezing.hold(model, config.freezing)
-        self.model = Watched(model, self._pairs)
+        self.model = Watched(model)
         """The model, with a forward pass that also returns the codes that tracking needs."""
-        self._tracker = Tracker(self.model.codes(), [weight for _, weight in self._pairs]) if self._pairs else None
+        weights = [layer.layer.weight for _, layer in self._layers]
+        self._tracker = Tracker(self.model.codes(), weights) if weights else None
 
     def penalty(self, progress: float) -> torch.Tensor | None:
         """Return the term to add to the loss, shape (); None where there is none. `progress` is that of `annealed`."""
-        if self._config.dampening is None or not self._pairs:
+        if self._config.dampening is None or not self._layers:
             return None
         factor = dampening.factor(self._config.dampening, progress)
-        return factor * dampening.penalty(self._pairs) if factor else None
+        return factor * dampening.penalty(self._layers) if factor else None
 
     @torch.no_grad()
     def observe(self, codes: torch.Tensor | None, progress: float) -> None:
@@ -50,18 +49,19 @@ class Oscillations:
         self._tracker.observe(codes)
         if self._config.freezing is not None:
             limit = freezing.threshold(self._config.freezing, progress)
-            for quantizer, weight in self._pairs:
+            for quantizer, layer in self._layers:
                 if quantizer.frozen is not None:
-                    quantizer.frozen.observe(quantizer(weight).code, self._config.freezing.momentum, limit)
+                    quantizer.frozen.observe(quantizer(layer.filters).code, self._config.freezing.momentum, limit)
 
     def columns(self) -> dict[int, dict[str, float]]:
         """Return columns for the rows of weights in the `layers` table, by the layer's index."""
         if self._tracker is None:
             return {}
-        found = dict(zip(self._layers, self._tracker.columns(), strict=True))
-        for index, (quantizer, _) in zip(self._layers, self._pairs, strict=True):
+        columns = self._tracker.columns()
+        found = {layer.index: own for (_, layer), own in zip(self._layers, columns, strict=True)}
+        for quantizer, layer in self._layers:
             if quantizer.frozen is not None:
-                found[index]["frozen_fraction"] = float(quantizer.frozen.mask.double().mean())
+                found[layer.index]["frozen_fraction"] = float(quantizer.frozen.mask.double().mean())
         return found
 
     def state_dict(self) -> dict[str, Any]:

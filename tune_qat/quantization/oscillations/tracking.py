@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_qat.quantizers.base import Quantizer
+from tune_qat.quantization.model import quantized_weights
 from tune_qat.quantizers.frozen import advance
 
 MOMENTUM = 0.01
@@ -27,19 +27,19 @@ class Watched(nn.Module):
     The codes are those of the pass itself, sampled inside it, so that a compiled pass returns one small tensor.
     """
 
-    def __init__(self, model: nn.Module, pairs: Sequence[tuple[Quantizer, torch.Tensor]]) -> None:
-        """Let the quantizers keep the codes of a pass; `pairs` holds the quantizers of weights with their weights."""
+    def __init__(self, model: nn.Module) -> None:
+        """Let the quantizers of weights keep the codes of a pass."""
         super().__init__()
         self.model = model
-        self._pairs = pairs
-        self._strides = [stride(weight.numel()) for _, weight in pairs]
-        for quantizer, _ in pairs:
+        self._layers = quantized_weights(model)
+        self._strides = [stride(layer.layer.weight.numel()) for _, layer in self._layers]
+        for quantizer, _ in self._layers:
             quantizer.watched = True
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the output, and the codes of all layers in one tensor (n,), or None where no weight is quantized."""
         output = self.model(inputs)
-        return output, self.codes() if self._pairs else None
+        return output, self.codes() if self._layers else None
 
     @torch.no_grad()
     def codes(self) -> torch.Tensor:
@@ -48,10 +48,10 @@ class Watched(nn.Module):
         Layers that the pass did not reach give their present codes.
         """
         parts = []
-        for (quantizer, weight), every in zip(self._pairs, self._strides, strict=True):
-            code = quantizer.seen[-1] if quantizer.seen else quantizer(weight).code
+        for (quantizer, layer), every in zip(self._layers, self._strides, strict=True):
+            found = quantizer.seen[-1] if quantizer.seen else quantizer(layer.filters).code
             quantizer.seen.clear()  # frees the codes of the pass
-            parts.append(sample(code, every, planes=code.shape[0] // weight.shape[0]))
+            parts.append(sample(found, every, planes=found.numel() // layer.layer.weight.numel()))
         return torch.cat(parts)
 
 

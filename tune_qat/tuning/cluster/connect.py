@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,10 @@ class Resources:
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[None]:
+def cluster(address: str, modules: Sequence[Path] = ()) -> Iterator[None]:
     """Start a Ray session on this machine for `local`, or join the one at `address` (`auto` or host:port).
+
+    `modules` are packages, or files of single modules, that Ray brings to every process of this driver.
 
     Raises:
         TuneQatError: there is none; `check_reachable` finds out sooner, and with a better reason.
@@ -81,6 +83,8 @@ def cluster(address: str) -> Iterator[None]:
         import ray
     local = {"include_dashboard": False, "num_cpus": usable_cpus(), "_temp_dir": str(ray_folder())}
     options: dict[str, Any] = local if address == "local" else {}
+    if modules:
+        options["runtime_env"] = {"py_modules": [str(module) for module in modules]}
     try:
         started: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tune_qat import data
 from tune_qat.config import TuneQatError
+from tune_qat.config.own_parts import is_own
 from tune_qat.storage.paths import storage_path
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
@@ -136,4 +137,5 @@ def _results(typed: str, *, shared: bool) -> tuple[str, str]:
 def _data(study: Study, data_dir: str | Path | None) -> tuple[str, str]:
     name = study.workload.dataset
     folder = data.check_present(name, data_dir=data_dir, default_data_dir=study.data_dir)
-    return OK, f"{name} is in {folder}" if folder else f"{name} comes with a library"
+    without_folder = "is read by code of yours" if is_own(name) else "comes with a library"
+    return OK, f"{name} is in {folder}" if folder else f"{name} {without_folder}"

@@ -1,12 +1,12 @@
 """Temporary folders of runs, each held by a lock as long as its process lives, and removed by a later run."""
 
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tune_qat.config.system import lock, user_number
 
 LOCK = "tune_qat.lock"
 """File of a folder that is ours, locked while the folder is in use."""
@@ -21,7 +21,7 @@ def held(folder: Path) -> Iterator[None]:
     """Hold a folder while the block runs; the lock ends with the process, however that ends."""
     new = folder / f"{LOCK}.new"
     with new.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         new.rename(folder / LOCK)  # locked from its first moment on
         yield
 
@@ -43,11 +43,11 @@ def scratch() -> Iterator[Path]:
 
 def remove_left(place: Path, prefix: str) -> None:
     """Remove the folders of this user in `place` that were held, and are not any more."""
-    for lock in place.glob(f"{prefix}*/{LOCK}"):
-        folder = lock.parent
+    for mark in place.glob(f"{prefix}*/{LOCK}"):
+        folder = mark.parent
         with suppress(OSError):  # one that is held, or that another run removes
-            if folder.is_symlink() or {folder.stat().st_uid, lock.lstat().st_uid} != {os.geteuid()}:
+            if folder.is_symlink() or {folder.stat().st_uid, mark.lstat().st_uid} != {user_number()}:
                 continue
-            with lock.open("rb+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with mark.open("rb+") as file:
+                lock(file, wait=False)
                 shutil.rmtree(folder, ignore_errors=True)

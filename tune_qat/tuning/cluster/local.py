@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tune_qat.config import TuneQatError
+from tune_qat.config.system import reserve
 from tune_qat.storage.paths import cause_of
 from tune_qat.tuning.cluster.secrecy import private_path
 
@@ -47,7 +48,7 @@ def check_room(folder: Path, variable: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM)
+            reserve(file.fileno(), ROOM)
     except OSError as error:
         raise TuneQatError(
             f"Ray cannot start: {folder} takes no file of {ROOM // 2**20} MB ({cause_of(error)}). Make room there, or "

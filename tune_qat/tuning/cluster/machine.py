@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tune_qat.config.system import allowed_cpus
 from tune_qat.results.provenance import library_versions
 from tune_qat.tuning.cluster.local import ray_folder
 
@@ -23,7 +24,7 @@ def describe(results: str | None) -> dict[str, Any]:
     questions: Mapping[str, Callable[[], Any]] = {
         "versions": library_versions,
         "time": time.time,
-        "cpus": lambda: len(os.sched_getaffinity(0)),
+        "cpus": allowed_cpus,
         "cpu_limit": cpu_limit,
         "shared_memory": lambda: shutil.disk_usage(SHARED_MEMORY).total,
         "disks": lambda: disks(results),
@@ -35,7 +36,7 @@ def describe(results: str | None) -> dict[str, Any]:
 
 def usable_cpus() -> int:
     """Return the number of CPUs that this process may use: those it may run on, within its control group's limit."""
-    allowed, limit = len(os.sched_getaffinity(0)), cpu_limit()
+    allowed, limit = allowed_cpus(), cpu_limit()
     return allowed if limit is None else max(1, min(allowed, int(limit)))
 
 

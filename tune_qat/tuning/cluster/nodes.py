@@ -14,6 +14,7 @@ from tune_qat.storage.paths import StoragePath, write_whole
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.own_code import OwnCode
 
 WAIT_S = 120.0
 """Longest wait for a node's answer, for which it starts a process."""
@@ -90,6 +91,14 @@ def check_versions_here(ours: Mapping[str, str | None]) -> None:
             f"A node that joined the cluster has other library versions: {found}. Its curves could not be compared. "
             + SAME_VERSIONS
         )
+
+
+def check_code(code: OwnCode) -> None:
+    """Raise `TuneQatError` that names every node where the study's own parts are other ones, or do not import."""
+    if code.parts:
+        problems = [(answer.node, answer.problem) for answer in ask_nodes(OwnCode.opened, code)]
+        advice = "What a part imports of yours has to lie in its own package: only that package is sent to the nodes."
+        _refuse("Nodes of the cluster cannot use the own parts of this study:", problems, advice)
 
 
 def check_results(results: StoragePath) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tune_qat.config import TuneQatError
+from tune_qat.config.system import user_number
 
 PASSED_ON = {"RAY_CHDIR_TO_TRIAL_DIR"}
 """Variables that trials get from the driver, of those that Ray Tune passes on."""
@@ -29,7 +30,7 @@ def private_path(environment: Mapping[str, str] = os.environ) -> Path:
     if place.is_dir() and _ours(place) and not place.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return place
     # Short: the sockets in it have paths of at most 107 characters.
-    return place / f"tq_{os.getuid()}"
+    return place / f"tq_{user_number()}"
 
 
 def private_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -49,4 +50,4 @@ def private_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _ours(folder: Path) -> bool:
-    return folder.stat().st_uid == os.getuid()
+    return folder.stat().st_uid == user_number()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tune_qat.config import EAGER, TrialConfig, UsageError
+from tune_qat.config.system import memory_bytes
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.compiler import set_precision
@@ -18,13 +19,16 @@ from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.cluster.connect import nodes
 from tune_qat.tuning.gpu.packing import Need, cpus_per_gpu, fraction, pack, sentence, too_large
+from tune_qat.tuning.own_code import NO_CODE, OwnCode
 from tune_qat.tuning.process_failures import is_out_of_memory
 
 STEPS = 3
 """Steps of each trial: optimizers create their state in the first, and the peak is in the second."""
 
 
-def share_of_gpu(study: Study, work: Workload, *, backend: str, cpus: float, device: str = "cuda") -> tuple[float, str]:
+def share_of_gpu(
+    study: Study, work: Workload, *, backend: str, cpus: float, device: str = "cuda", code: OwnCode = NO_CODE
+) -> tuple[float, str]:
     """Return the GPUs of each trial on the connected cluster, and a sentence that says what was measured.
 
     A task that holds one GPU trains the largest trials for a few steps. All GPUs are assumed to be alike; `cpus` are
@@ -46,18 +50,19 @@ def share_of_gpu(study: Study, work: Workload, *, backend: str, cpus: float, dev
         return 0.0, "no node has a GPU, so trials hold none"
     # `max_calls`: the process ends with the task, and frees the memory.
     task: Any = ray.remote(num_gpus=1, num_cpus=min(cpus, shared), max_calls=1, max_retries=0)(measure)
-    found = ray.get(task.remote(study, work, device, backend))
+    found = ray.get(task.remote(study, work, device, backend, code))
     if isinstance(found, str):
         raise too_large(found, "it ran out of memory")
     trials = pack(found, cpus_per_gpu=shared, cpus_per_trial=cpus)
     return fraction(trials), sentence(found, trials)
 
 
-def measure(study: Study, work: Workload, device: str, backend: str = EAGER) -> Need | str:
+def measure(study: Study, work: Workload, device: str, backend: str = EAGER, code: OwnCode = NO_CODE) -> Need | str:
     """Return the memory of the largest trial on this device, or the description of a trial that runs out of memory.
 
     On a CPU it is the resident memory of this process.
     """
+    code.opened()
     set_precision(device)
     task = work.task(device)
     needs = []
@@ -94,7 +99,7 @@ def _optimizers(study: Study, like: TrialConfig) -> Iterator[TrialConfig]:
                 yield replace(study.default_config(arm, optimizer), scheme=like.scheme, batch_size=like.batch_size)
 
 
-class _Few:
+class Few:
     """Task with a short epoch, and everything else of the wrapped task."""
 
     def __init__(self, task: Any, samples: int) -> None:
@@ -108,7 +113,7 @@ class _Few:
 def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backend: str) -> tuple[float, TrialConfig]:
     """Train a few steps; return their peak memory in MB, and the configuration."""
     release_memory(device)
-    few: Any = _Few(task, STEPS * config.batch_size)
+    few: Any = Few(task, STEPS * config.batch_size)
     with tempfile.TemporaryDirectory(prefix="tune_qat-") as folder:
         start = Path(folder) / "start.pt"
         if config.distillation is not None:  # a teacher takes memory as well, whatever its weights
@@ -124,8 +129,7 @@ def _device(device: str) -> dict[str, float]:
         free, total = torch.cuda.mem_get_info()
         # Memory that is neither free nor this process's tensors: its context, and other users of the GPU.
         return {"total_mb": total / 1e6, "context_mb": max(0.0, (total - free - torch.cuda.memory_reserved()) / 1e6)}
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return {"total_mb": int(lines[0].split()[1]) * 1024 / 1e6, "context_mb": 0.0}
+    return {"total_mb": memory_bytes() / 1e6, "context_mb": 0.0}
 
 
 def _words(config: TrialConfig) -> str:

@@ -1,0 +1,1 @@
+"""Trials of the record as runs of other tools: TensorBoard, Weights & Biases, Optuna."""
