@@ -66,6 +66,7 @@ def timed(study: Study, work: Workload, device: str) -> Taken:
         training = Training(config, work, device=device, init=init, task=few, backend=EAGER)
         ends = [0.0, *(epoch.wall_s for epoch in training.epochs())]
         begun = time.perf_counter()
+        training.task = task  # the whole evaluation, once
         training.evaluate("val")
         evaluation_s = time.perf_counter() - begun
     return Taken(

@@ -160,6 +160,22 @@ def test_a_larger_batch_takes_more() -> None:
     assert more > less + 20, done.stdout
 
 
+def test_a_short_evaluation_answers_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = workload.load("lenet5", "digits", options={"train_limit": 128}).task()
+    monkeypatch.setattr(type(task), "evaluation_batch", 50)
+    asked = list[torch.Size]()
+
+    def predict(inputs: torch.Tensor) -> torch.Tensor:
+        asked.append(inputs.shape)
+        return torch.zeros(len(inputs), 10)
+
+    few = probe.Few(task, 64)
+    assert few.evaluate(predict, "val").n == task.evaluate(predict, "val").n
+    shapes = {shape[0] for shape in asked}
+    assert 50 in shapes and len(shapes) == 2 and len(asked) > 2 + len(shapes)
+    assert few.calibrated is not task.calibrated, "its scores are none"
+
+
 def test_a_probe_that_runs_out_of_memory_names_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     work = workload.load("lenet5", "digits", options={"train_limit": 128})
 

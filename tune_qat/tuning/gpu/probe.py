@@ -1,7 +1,7 @@
 """Measurement of the memory that a study's largest trials take on a device, by a few steps of each."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from tune_qat.config import EAGER, TrialConfig, UsageError
 from tune_qat.config.system import memory_bytes
+from tune_qat.data.task import Evaluation
 from tune_qat.study import Study
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.compiler import set_precision
@@ -22,7 +23,7 @@ from tune_qat.tuning.gpu.packing import Need, cpus_per_gpu, fraction, pack, sent
 from tune_qat.tuning.own_code import NO_CODE, OwnCode
 from tune_qat.tuning.process_failures import is_out_of_memory
 
-STEPS = 3
+STEPS = 2
 """Steps of each trial: optimizers create their state in the first, and the peak is in the second."""
 
 
@@ -100,14 +101,29 @@ def _optimizers(study: Study, like: TrialConfig) -> Iterator[TrialConfig]:
 
 
 class Few:
-    """Task with a short epoch, and everything else of the wrapped task."""
+    """Task with a short epoch and a short evaluation, and everything else of the wrapped task.
+
+    An evaluation answers inputs of each shape once: others of that shape take as much memory.
+    """
 
     def __init__(self, task: Any, samples: int) -> None:
         self._task = task
         self.train_size = min(samples, task.train_size)
+        self.calibrated: dict[str, float] = {}  # of its own: scores of a short evaluation are none
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
+
+    def evaluate(self, predict: Callable[[torch.Tensor], torch.Tensor], split: str) -> Evaluation:
+        answers = dict[torch.Size, torch.Tensor]()
+
+        def once(inputs: torch.Tensor) -> torch.Tensor:
+            if inputs.shape not in answers:
+                answers[inputs.shape] = predict(inputs)
+            return answers[inputs.shape]
+
+        evaluation: Evaluation = self._task.evaluate(once, split)
+        return evaluation
 
 
 def _measured(config: TrialConfig, work: Workload, task: Any, device: str, backend: str) -> tuple[float, TrialConfig]:
