@@ -141,9 +141,9 @@ class TrialConfig:
             if values[name] is not None:
                 values[name] = _as_dict(values[name])
         drop_unused(TrialConfig, values)
-        values["scheme"] = _identity_of(self.scheme)
+        values["scheme"] = self.scheme.identity()
         if self.worsening is not None:
-            values["worsening"]["scheme"] = _identity_of(self.worsening.scheme)
+            values["worsening"]["scheme"] = self.worsening.scheme.identity()
         return values
 
     @property
@@ -201,14 +201,6 @@ _PARTS: Mapping[str, type] = {
 
 def _as_dict(part: Any) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
-
-
-def _identity_of(scheme: Scheme) -> dict[str, Any]:
-    values = _as_dict(scheme)
-    drop_unused(Scheme, values)
-    if values["activation_quantizer"] == values["quantizer"]:
-        del values["activation_quantizer"]
-    return values
 
 
 def ninth(epochs: int) -> int:

@@ -14,3 +14,5 @@ class Begun:
     """Whether its file named today's first rung already under an earlier version, which did not check it."""
     design_seeds: Mapping[str, int] = field(default_factory=dict)
     """Seeds of the designs that arms began with, by their id."""
+    mixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Bits by layer of mixed schemes, by the scheme's name."""
