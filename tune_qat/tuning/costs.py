@@ -18,12 +18,14 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.file import recorded_study
+from tune_qat.study.mixed import waits
 from tune_qat.training import workload
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.begun import as_begun
 
 
 def cost_rows(study: Study, work: Workload) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `costs`: what each layer costs for one training sample, in each scheme of the study.
+    """Yield the rows of `costs`: what each layer costs for one training sample, in each scheme of the study whose layers have bits.
 
     Raises `UsageError` for a scheme that does not fit the model.
     """
@@ -31,6 +33,8 @@ def cost_rows(study: Study, work: Workload) -> Iterator[dict[str, Any]]:
     # Two, since a batch norm that has seen no batch yet cannot normalise by the statistics of one.
     batch, _ = task.batch(0, 1, torch.arange(min(2, task.train_size)))
     for scheme, method in methods_of(study.quantization).items():
+        if waits(scheme):
+            continue
         of_scheme = {"method": method, "weight_bits": scheme.weight_bits, "activation_bits": scheme.activation_bits}
         _, costs = quantized_costs(work.build_model(init_seed=0), scheme, batch)
         yield from ({**of_scheme, **asdict(cost)} for cost in costs)
@@ -52,7 +56,7 @@ def add_missing(results: StoragePath, data_dir: str | Path | None) -> Iterator[s
         if name in known or row["origin"] is not None:
             continue
         definition = with_places(results, name, row["definition_json"])
-        study = recorded_study(Study, definition, {}, f"study {name} in {results}")
+        study = as_begun(recorded_study(Study, definition, {}, f"study {name} in {results}"), results)
         work = _first_work(study, data_dir)
         try:
             rows = list(cost_rows(study, work))

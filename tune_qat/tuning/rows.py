@@ -11,6 +11,7 @@ from tune_qat.study import Arm, Study
 from tune_qat.study.space import STEP_RATE
 from tune_qat.study.steps import level_column, moved_by
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.allocated import mixed_columns
 from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
 
@@ -138,6 +139,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "method": arm.method,
         **{name: getattr(arm.scheme, name) for name in ("first_last_bits", "quantizer", "activation_quantizer", "ste")},
         "quantizer_options_json": json.dumps(arm.quantizer_options),
+        **mixed_columns(study, arm),
         "optimizer": arm.optimizer,
         "step_optimizer": level_column(study.space, arm),
         "steps_moved_by": moved_by(arm, study.quantizer_optimizer),

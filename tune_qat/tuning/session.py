@@ -28,6 +28,7 @@ from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.given_start import Given, given_start
+from tune_qat.tuning.mixed import Measure, allocated
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.own_code import NO_CODE, OwnCode
@@ -70,15 +71,22 @@ class Session:
 
         `given` is the start that the study gives; where it is None, it is looked for now.
         """
-        self.study, self.works, self.recorded, self.code = study, works, recorded, code
+        self.works, self.code = works, code
         self.results, self.say = patience.results, patience.say
-        task = works.first.task()
-        restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._patience = patience
         self.started_at = now()
         given = given or given_start(study, works.first, self.results, self.say)
         given.keep(patience)
+        self._given, self._budget, self._meter, self._allow_early_rung = given, budget, meter, allow_early_rung
+        self._take_up(study, recorded)
+
+    def _take_up(self, study: Study, recorded: list[dict[str, Any]]) -> None:
+        """Plan what is missing of a study from the `recorded` trials."""
+        self.study, self.recorded = study, recorded
+        works, patience, given = self.works, self._patience, self._given
+        task = works.first.task()
+        restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
+        self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._init_path, self.record.weights_text = given.path, given.text
         planner = Planner(study=study, work=works, init_sha256=given.sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
@@ -94,13 +102,13 @@ class Session:
         )
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
+        self.searcher = StudySearcher(self.queue, self.record, budget=self._budget, meter=self._meter)
         self.searcher.unit = task.unit
         self.searcher.take_over = self._take_over
         self.searcher.on_give_up = self._hurry
         self._fitting = False
         self._starts = open_arms(self.queue, patience)
-        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=allow_early_rung)
+        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=self._allow_early_rung)
         self.queue.may_search = self._rung_check
 
     @property
@@ -108,6 +116,25 @@ class Session:
         """Rows of trials that are known before any is run: taken over, and last those that were recorded."""
         done = [row for state in self.queue.arms.values() for _, row in state.done.values()]
         return [*(start.row for start in self.queue.starts if start.row), *done, *self.recorded]
+
+    @property
+    def allocates(self) -> bool:
+        """Whether the layers of mixed schemes wait for bits that can be allocated now: starts are there, and no stop."""
+        ended = self.searcher.stopped or self.searcher.reached or self.searcher.refused or self.queue.closed
+        return self.study.waits and self.queue.started and not ended
+
+    def allocate(self, measure: Measure) -> None:
+        """Allocate bits to the layers of mixed schemes from the first start, and go on as the study that has them.
+
+        Raises the errors of `mixed.allocated`.
+        """
+        start = self.queue.starts[0]
+        path = self._starts[start.plan.trial_key] if start.plan else self._init_path
+        assert path is not None
+        work = self.works.of(self.study.data_options(start.repeats[0]))
+        study = allocated(self.study, work, path, self._patience, measure)
+        self._take_up(study, self._patience.read(partial(read_rows, self.results, "trials", study.name)))
+        self.begin()
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
