@@ -1,5 +1,6 @@
 """Description of a study before it runs: its arms, ranges, stages and cost."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tune_qat import data, optimizers
@@ -12,6 +13,7 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.cost import stage_epochs, trial_epochs
+from tune_qat.study.mixed import mixed_schemes
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
@@ -32,15 +34,27 @@ def describe(study: Study, results: StoragePath) -> str:
 def _heading(study: Study) -> list[str]:
     arms = study.arms()
     by_method: dict[str, list[str]] = {}
+    mixed = mixed_schemes(study.quantization)
     for scheme, method in methods_of(study.quantization).items():
+        if method in mixed:
+            continue
         by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
     methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
     kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
     return [
         f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
         f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
+        *_mixed(study),
         f"{len(arms)} arms: {', '.join(dict.fromkeys(arm.name for arm in arms))}{_repeats(study)}",
     ]
+
+
+def _mixed(study: Study) -> Iterator[str]:
+    """Yield a line for each mixed scheme: the bits of its layers, or when these are allocated."""
+    for name in mixed_schemes(study.quantization):
+        bits = study.quantization.allocated.get(name)
+        layers = ", ".join(f"{layer} {width}" for layer, width in (bits or {}).items())
+        yield f"{name}: bits of layers {layers or 'are allocated once the first start is there'}"
 
 
 def _repeats(study: Study) -> str:

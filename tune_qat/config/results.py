@@ -82,7 +82,7 @@ class LayerSensitivity:
     bits: int
     """Candidate: bits of the layer's weights and inputs."""
     sensitivity: float | None
-    """Growth of the loss, or trace times squared error, of which an allocation makes the sum small; None: not finite."""
+    """Growth of the loss, or trace times squared error, whose sum an allocation makes small; None: not finite."""
     hessian_trace: float | None
     """Average trace of the Hessian of the loss in the layer's weights, an estimate; None where it was not measured."""
     squared_error: float | None

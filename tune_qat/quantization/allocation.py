@@ -45,7 +45,7 @@ def _solved(goal: np.ndarray, price: np.ndarray, limit: float) -> list[int] | No
     layers, candidates = goal.shape
     allowed, unit = np.isfinite(goal), max(float(price.max()), 1.0)
     filled = np.where(allowed, goal, 0.0)
-    scale = LARGEST / max(float(np.abs(filled).max()), np.finfo(float).tiny)
+    scale = LARGEST / (float(np.abs(filled).max()) or 1.0)
     one_each = np.kron(np.eye(layers), np.ones(candidates))
     found = milp(
         (filled * scale).ravel(),

@@ -2,8 +2,8 @@
 
 By the Hessian it is the average trace of a layer's block of the Hessian of the loss, its trace over its number of
 weights, times the squared error of the quantized weights: the metric of HAWQ-V2 (Dong et al., NeurIPS 2020, arXiv
-1911.03852), whose trace is estimated as there, by Hutchinson. A trace below 0 counts as 0. By the loss it is how much the
-loss grows when one layer alone is quantized, weights and inputs.
+1911.03852), whose trace is estimated as there, by Hutchinson. A trace below 0 counts as 0. By the loss it is how much
+the loss grows when one layer alone is quantized, weights and inputs.
 """
 
 import math
@@ -87,10 +87,10 @@ def by_loss(
 def hessian_traces(
     model: nn.Module, layers: Sequence[str], batches: Sequence[Batch], loss: Loss, *, probes: int, seed: int
 ) -> dict[str, float]:
-    """Estimate the trace of each layer's block of the Hessian of the mean loss, by Hutchinson with vectors of +1 and -1.
+    """Estimate the trace of each layer's block of the Hessian of the mean loss, by Hutchinson with vectors of 1 and -1.
 
-    One product of the whole Hessian with a vector serves all layers: each layer's part of it, times the layer's own part
-    of the vector, has the block's trace for its mean. Norms normalise by their running statistics.
+    One product of the whole Hessian with a vector serves all layers: each layer's part of it, times the layer's own
+    part of the vector, has the block's trace for its mean. Norms normalise by their running statistics.
     """
     modules = dict(model.named_modules())
     weights = [getattr(modules[name], "weight") for name in layers]  # noqa: B009  of any type of layer

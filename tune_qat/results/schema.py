@@ -117,7 +117,9 @@ ARMS = pa.schema(
         _field("varies_json", text, "JSON list of what each repeat draws anew; NULL where the study does not say"),
         _field("start_name", text, "name of the start, where several alternate over repeats"),
         _field("subset_overlap", number, "largest share of the training subset that another repeat has, too"),
-        _field("layer_bits_json", text, "JSON object of a mixed scheme's bits by layer; NULL of others, and until then"),
+        _field(
+            "layer_bits_json", text, "JSON object of a mixed scheme's bits by layer; NULL of others, and until then"
+        ),
         _field("allocation_hash", text, "hash of what the study file says of how these bits come about; NULL as they"),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
     ]
@@ -251,7 +253,11 @@ COSTS = _from_dataclass(
 
 SENSITIVITIES = _from_dataclass(
     LayerSensitivity,
-    [_required("measured_hash", text, "hash of what the study file says of how it was measured; budgets are not in it")],
+    [
+        _required(
+            "measured_hash", text, "hash of what the study file says of how it was measured; budgets are not in it"
+        )
+    ],
 )
 
 DECISIONS = pa.schema(

@@ -8,9 +8,9 @@ from typing import Any
 from tune_qat import quantizers
 from tune_qat.config import Scheme, UsageError
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
+from tune_qat.study.method_sections import MethodSection, QuantizationSection
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.mixed import mixed_schemes
-from tune_qat.study.method_sections import MethodSection, QuantizationSection
 from tune_qat.study.space import BITS_INDEX
 
 OWN, OWN_RATE, ADAM, SGD = "own", "own_rate", "adam", "sgd"
@@ -78,7 +78,7 @@ def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
     for name, scheme in mixed_schemes(section).items():
         if scheme in found:
             raise UsageError(
-                f"The layers of {name!r} have the same bits as those of {found[scheme]!r}: leave one of these budgets out."
+                f"The layers of {name!r} have the same bits as those of {found[scheme]!r}: leave one of the two out."
             )
         found[scheme] = name
     return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}

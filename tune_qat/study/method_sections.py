@@ -61,8 +61,10 @@ class NamedMethodSection(MethodSection):
 
 
 class MixedSection(Section):
-    """Schemes in which each layer has bits of its own, for weights and inputs alike, within exactly one budget, of which
-    a list makes a scheme each. The first and the last layer stay as the method has them."""
+    """Schemes whose layers have bits of their own, the same for weights and inputs, within exactly one kind of budget.
+
+    A list of budgets makes a scheme each. The first and the last layer stay as the method has them.
+    """
 
     average_weight_bits: Limits | None = None
     """Most bits of a weight, the mean over the weights of the layers that bits are allocated to."""
@@ -70,21 +72,30 @@ class MixedSection(Section):
     """Most bytes of the whole model's weights, as `weight_bytes` of the table `costs` has them."""
     bit_operations: Limits | None = None
     """Most bit operations of one sample in the whole model, as `bit_operations` of the table `costs` has them."""
-    candidates: Annotated[list[int], Field(min_length=2)]
+    candidates: list[int]
     """Bits that a layer may have."""
     by: Literal["hessian", "loss"] = "hessian"
     """Sensitivity of a layer at a candidate: `hessian`, the average trace of the Hessian times the squared error of
     its weights (HAWQ-V2); `loss`, how far the loss moves when this layer alone is quantized."""
     samples: AtLeastOne = 512
-    """Training samples, the first ones of the first epoch, that sensitivities are measured on; all, where it has fewer."""
+    """Training samples that sensitivities are measured on, drawn by the seed; all of them, where there are fewer."""
     probes: AtLeastOne = 50
     """Random vectors that traces are estimated with (Hutchinson); `hessian` alone."""
+
+    @field_validator(*BUDGETS, mode="before")
+    @classmethod
+    def _limits(cls, given: Any) -> Any:
+        limits = given if isinstance(given, list) else [given]
+        sound = limits and all(type(one) in (int, float) and 0 < one < float("inf") for one in limits)
+        if given is not None and not (sound and len(set(limits)) == len(limits)):
+            raise ValueError(f"must be a number above 0, or a list of such, each once, but got {shown(given)}")
+        return given
 
     @field_validator("candidates")
     @classmethod
     def _ascending(cls, candidates: list[int]) -> list[int]:
-        if sorted(set(candidates)) != candidates:
-            raise ValueError(f"must rise, each once, but got {shown(candidates)}")
+        if len(candidates) < 2 or sorted(set(candidates)) != candidates:
+            raise ValueError(f"must be two or more numbers that rise, but got {shown(candidates)}")
         return candidates
 
     @model_validator(mode="after")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from tune_qat import quantizers
 from tune_qat.config import Scheme, UsageError, stable_hash
-from tune_qat.study.mistakes import rule_error
 from tune_qat.study.method_sections import BUDGETS, MixedSection, QuantizationSection
+from tune_qat.study.mistakes import rule_error
 
 AVERAGE_BITS, WEIGHT_BYTES, BIT_OPERATIONS = BUDGETS
 _UNITS = {AVERAGE_BITS: "", WEIGHT_BYTES: "-bytes", BIT_OPERATIONS: "-operations"}
@@ -135,7 +135,7 @@ def check_mixed(part: QuantizationSection) -> None:
 
 
 def out_of_reach(budget: Budget, least: float, most: float) -> str | None:
-    """Say why a budget is outside of what all layers at one candidate take, and name the nearest; None where it fits."""
+    """Say why no layers can meet a budget, or use it, and name the nearest that is possible; None where it fits."""
     if budget.limit < least:
         nearest = f"{number(least)}, with every layer at the smallest candidate"
         return f"{number(budget.limit)} is below what is possible; the nearest is {nearest}"

@@ -25,7 +25,9 @@ from tune_qat.tuning.begun import as_begun
 
 
 def cost_rows(study: Study, work: Workload) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `costs`: what each layer costs for one training sample, in each scheme of the study whose layers have bits.
+    """Yield the rows of `costs`: what each layer costs for one training sample, in each scheme of the study.
+
+    Mixed schemes whose layers have no bits yet are left out.
 
     Raises `UsageError` for a scheme that does not fit the model.
     """

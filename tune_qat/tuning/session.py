@@ -2,11 +2,9 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -17,7 +15,6 @@ from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import study_file, table_folder
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
-from tune_qat.results.publishable import publishable_command
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
@@ -46,6 +43,7 @@ from tune_qat.tuning.take_over import TakeOver, columns_read
 from tune_qat.tuning.trainable import StudyTrial
 from tune_qat.tuning.trial_context import TrialContext
 from tune_qat.tuning.tuner import tuner
+from tune_qat.tuning.versions import typed_command
 
 BRING_BACK = "Bring it back, and run the same command again."
 AGAIN = "Run the same command again: it makes the start again, and goes on."
@@ -119,15 +117,12 @@ class Session:
 
     @property
     def allocates(self) -> bool:
-        """Whether the layers of mixed schemes wait for bits that can be allocated now: starts are there, and no stop."""
+        """Whether layers of mixed schemes can get their bits now: starts are there, and nothing stopped."""
         ended = self.searcher.stopped or self.searcher.reached or self.searcher.refused or self.queue.closed
         return self.study.waits and self.queue.started and not ended
 
     def allocate(self, measure: Measure) -> None:
-        """Allocate bits to the layers of mixed schemes from the first start, and go on as the study that has them.
-
-        Raises the errors of `mixed.allocated`.
-        """
+        """Allocate bits to the layers of mixed schemes from the first start, and go on as the study with them."""
         start = self.queue.starts[0]
         path = self._starts[start.plan.trial_key] if start.plan else self._init_path
         assert path is not None
@@ -141,7 +136,7 @@ class Session:
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
         self.record.arms(self.queue, chosen, self._earlier)
         seconds = self.searcher.meter.spent().seconds
-        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
+        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=typed_command())
 
     def begin(self) -> None:
         """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
@@ -302,9 +297,3 @@ class Session:
             chosen = state.best and state.best[0].config.config_id
             for plan in self.record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
                 self.record.forget_checkpoint(plan)
-
-
-def _command() -> str:
-    """Return the command line as it would be typed, without folders, users and hosts: the table may be published."""
-    name = Path(sys.argv[0]).name
-    return publishable_command(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
