@@ -10,10 +10,21 @@ import pytest
 from tests.helpers.study_files import write
 from tune_qat.config import PLAIN_NAME, UsageError
 from tune_qat.study import Study
-from tune_qat.study.begun import Begun
-from tune_qat.study.mixed import allocation_hash, measured_hash, mixed_schemes, nearest, stand_in, waits
+from tune_qat.study.begun import Begun, GroupCosts
+from tune_qat.study.mixed import (
+    allocation_hash,
+    measured_hash,
+    mixed_schemes,
+    nearest,
+    positions_of,
+    same_but_positions,
+    stand_in,
+    waits,
+)
+from tune_qat.tuning.group_bits import within_budget
 
 PRETRAIN = {"pretrain.batch_size": 32, "pretrain.epochs": 5, "training.init": "pretrain"}
+SEARCH = {"by": "search", "average_weight_bits": 4, "groups": {"early": ["conv2"], "late": ["fc1", "fc2"]}}
 LAYERS = {"conv2": 8, "fc1": 2}
 
 
@@ -156,6 +167,27 @@ def test_the_nearest_candidate() -> None:
         ({"average_weight_bits": []}, {}, "quantization.mixed.average_weight_bits: must be a number above 0"),
         ({"average_weight_bits": "4"}, {}, "quantization.mixed.average_weight_bits: must be a number above 0"),
         ({}, {"training.init": "scratch"}, "quantization.mixed: needs a start"),
+        ({"groups": {"a": ["conv2"]}}, {}, 'quantization.mixed: groups and by = "search" belong together'),
+        ({"by": "search"}, {}, 'quantization.mixed: groups and by = "search" belong together'),
+        ({**SEARCH, "average_weight_bits": [3, 4]}, {}, 'quantization.mixed: by = "search" takes one budget'),
+        (SEARCH, {}, 'quantization.mixed.by: "search" is for mode = "joint"'),
+        (
+            {**SEARCH, "groups": {"a": ["conv2"], "b": ["fc1", "conv2"]}},
+            {"mode": "joint"},
+            "quantization.mixed: groups must have each layer once, but 'conv2' stands in several places",
+        ),
+        (
+            {**SEARCH, "groups": {f"g{number}": [f"layer{number}"] for number in range(9)}},
+            {"mode": "joint"},
+            "quantization.mixed.groups: must have fewer values",
+        ),
+        ({**SEARCH, "groups": {"a": []}}, {"mode": "joint"}, "quantization.mixed.groups.a: must not be empty"),
+        ({**SEARCH, "groups": {"a/b": ["fc1"]}}, {"mode": "joint"}, "quantization.mixed.groups: a group's name must"),
+        (
+            SEARCH,
+            {"mode": "joint", "quantization.layers": {"fc1": [4, 4]}},
+            "quantization.mixed.groups: 'fc1' has bits of its own in quantization.layers",
+        ),
         (
             {},
             {"quantization.search_bits": True, "mode": "joint", "quantization.bits": [[4, 4], [2, 2]]},
@@ -174,6 +206,38 @@ def test_mistakes_name_the_key_and_the_rule(load: Any, mixed: Any, overrides: An
         load(overrides, **mixed)
     file, line = str(error.value).replace(" (from --set)", "").splitlines()
     assert re.match(said, line.strip()), line
+
+
+def test_a_search_has_a_dimension_for_each_group(load: Any) -> None:
+    study = load({"mode": "joint"}, **SEARCH)
+    (arm,) = (arm for arm in study.arms() if arm.method == "mixed-search-4.0")
+    assert arm.arm_id == "joint-mixed-search-4.0" and not study.waits
+    searched = study.dimensions("adam", arm.scheme)
+    assert {"bits.early", "bits.late"} == searched.keys() - study.dimensions("adam").keys()
+    assert (searched["bits.early"].low, searched["bits.early"].high) == (0, 3)
+    values = {"learning_rate": 1e-3, "batch_size": 16, "bits.early": 3, "bits.late": 1}
+    config = study.config(arm, "adam", values, seed=0)
+    assert config.scheme.layer_bits == {"conv2": (8, 8), "fc1": (3, 3), "fc2": (3, 3)}
+    assert positions_of(study.quantization, config.scheme) == {"bits.early": 3, "bits.late": 1}
+    other = study.config(arm, "adam", {**values, "bits.late": 0}, seed=0)
+    assert same_but_positions(study.quantization, config.scheme, other.scheme) and config.scheme != other.scheme
+    assert config.recipe_of(step_rate_searched=False, layers_searched=True) in study.recipes(arm)
+    assert study.default_config(arm, "adam").scheme.layer_bits["fc1"] == (4, 4), "the largest that fits for all"
+    uniform = next(arm for arm in study.arms() if arm.scheme.label == "w4a4" and arm.method == "lsq")
+    assert study.dimensions("adam", uniform.scheme) == study.dimensions("adam")
+
+
+def test_what_is_proposed_beyond_the_budget_is_brought_within_it_by_the_fewest_steps(load: Any) -> None:
+    study = load({"mode": "joint"}, **SEARCH)
+    (arm,) = (arm for arm in study.arms() if arm.method == "mixed-search-4.0")
+    costs = GroupCosts(limit=24, costs={"early": [2, 3, 4, 8], "late": [20, 30, 40, 80]})
+    known = study.going_on(Begun(group_costs=costs))
+    for early, late, found in ((0, 0, (0, 0)), (2, 0, (2, 0)), (3, 0, (2, 0)), (1, 3, (1, 0)), (3, 3, (2, 0))):
+        values = {"learning_rate": 1e-3, "batch_size": 16, "bits.early": early, "bits.late": late}
+        brought = within_budget(known.quantization, arm.scheme, values)
+        assert (brought["bits.early"], brought["bits.late"]) == found and brought["batch_size"] == 16
+        assert within_budget(study.quantization, arm.scheme, values) == values, "costs are not known yet"
+    assert known.default_config(arm, "adam").scheme.layer_bits["fc1"] == (2, 2)
 
 
 def test_worsened_controls_are_of_plain_schemes(load: Any) -> None:

@@ -264,3 +264,81 @@ def test_the_record_alone_knows_the_bits(ended: Path) -> None:
     assert {name: dict(bits) for name, bits in found.quantization.allocated.items()} == bits_of(ended)
     assert as_begun(study(average_weight_bits=3), ended).waits
     assert starts_of(found) == starts_of(study())
+
+
+def searched(average: float = 4.0, groups: Any = None, search: int = 6) -> Study:
+    """A joint search over two optimizers and the bits of two groups."""
+    given = study().model_dump()
+    groups = groups or {"convolution": ["conv2"], "rest": ["fc1", "fc2"]}
+    mixed = {"average_weight_bits": average, "candidates": BITS, "by": "search", "groups": groups}
+    given["mode"], given["quantization"] = "joint", {"bits": [[4, 4]], "mixed": mixed}
+    given["space"] = {"optimizers": ["adam", "sgd_clip"], "batch_size": {"low": 32, "high": 64}}
+    given["stages"] = {"default": True, "random": 2, "search": search, "retrain": 1}
+    given["search"] = {"startup_trials": 2}
+    return Study.model_validate(given)
+
+
+def schemes_of(results: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    rows = [row for row in read_rows(results, "trials", "m") if row["arm_id"] == "joint-mixed-search-4.0"]
+    return {row["trial_key"]: json.loads(row["params_json"])["scheme"]["layer_bits"] for row in rows}
+
+
+def test_a_search_of_groups_stays_within_the_budget_and_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    run_here(searched(), whole := tmp_path / "whole")
+    found = schemes_of(whole)
+    assert len(found) == 2 + 2 + 6 + 1 and len({json.dumps(one) for one in found.values()}) > 2
+    for bits in found.values():
+        assert bits["fc1"] == bits["fc2"], "those of a group are the same"
+        widths = {layer: pair[0] for layer, pair in bits.items()}
+        assert sum(WEIGHTS[layer] * width for layer, width in widths.items()) <= 4 * sum(WEIGHTS.values())
+    for _ in range(3):  # cut off again and again, in the random stage and in the search
+        counted = itertools.count()
+
+        def third(plan: Any, report: Any, counted: Any = counted) -> None:
+            if next(counted) == 5:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run_here(searched(), tmp_path / "cut", watch=third)
+    run_here(searched(), tmp_path / "cut")
+    assert schemes_of(tmp_path / "cut") == found
+
+
+def test_what_a_search_has_chosen_is_the_scheme_in_the_record(tmp_path: Path) -> None:
+    run_here(searched(), tmp_path)
+    arms = {row["arm_id"]: row for row in read_rows(tmp_path, "arms", "m")}
+    arm = arms["joint-mixed-search-4.0"]
+    trials = {row["trial_key"]: row for row in read_rows(tmp_path, "trials", "m")}
+    (retrained,) = (key for key in schemes_of(tmp_path) if trials[key]["stage"] == "retrain")
+    assert trials[retrained]["config_id"] == arm["best_config_id"]
+    bits = {layer: pair[0] for layer, pair in schemes_of(tmp_path)[retrained].items()}
+    assert json.loads(arm["layer_bits_json"]) == bits
+    assert set(json.loads(arm["recipe_hashes_json"])) >= {trials[key]["recipe_hash"] for key in schemes_of(tmp_path)}
+    costs = {row["layer"]: row for row in read_rows(tmp_path, "costs", "m") if row["method"] == arm["method"]}
+    assert {layer: costs[layer]["weight_width"] for layer in bits} == bits
+    assert len(json.loads(arm["space_json"])["adam"]) == 4, "rate, batch size and two groups"
+    text = plan_text.describe(searched(), tmp_path)
+    assert "mixed-search-4.0: bits of layers conv2 " in text and "runs 0" in text and "not fit" not in text
+    assert "mixed-search-4.0: conv2 " in status_text.describe(tmp_path)
+    assert as_begun(searched(), tmp_path).quantization.group_costs is not None
+    with pytest.raises(UsageError, match="cannot be simulated"):
+        find(str(tmp_path), "m", {})
+    assert "bits of groups of layers are searched: convolution (conv2), rest (fc1 fc2)" in plan_text.describe(
+        searched(), tmp_path / "none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({"one": ["conv2", "fc1"]}, "every layer must be in a group, but these are in none: fc2"),
+        (
+            {"one": ["conv2", "fc1", "fc2", "fc3"]},
+            "'fc3' is no layer whose bits can be searched. These are: conv2",
+        ),
+        ({"one": ["conv2", "fc1", "fc22"]}, "'fc22' .*Did you mean 'fc2'"),
+    ],
+)
+def test_groups_that_do_not_fit_the_model(groups: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        checked(searched(groups=groups), None)

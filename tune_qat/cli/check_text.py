@@ -79,7 +79,8 @@ def _of_mixed(study: Study, found: Choices) -> str:
     for name in budgets_of(part.mixed):
         bits = part.allocated.get(name, {})
         layers = ", ".join(f"{layer} {width}" for layer, width in bits.items())
-        lines.append(f"  {name}: {layers or 'bits are allocated once the first start is there'}")
+        later = "bits are searched" if part.mixed.groups else "bits are allocated once the first start is there"
+        lines.append(f"  {name}: {layers or later}")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.cost import stage_epochs, trial_epochs
 from tune_qat.study.mixed import mixed_schemes
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.space import BATCH_SIZE, is_position
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
 from tune_qat.tuning.begun import as_begun, kept
@@ -51,8 +51,14 @@ def _heading(study: Study) -> list[str]:
 
 def _mixed(study: Study) -> Iterator[str]:
     """Yield a line for each mixed scheme: the bits of its layers, or when these are allocated."""
+    if study.quantization.mixed is None:
+        return
     for name in mixed_schemes(study.quantization):
-        bits = study.quantization.allocated.get(name)
+        bits, groups = study.quantization.allocated.get(name), study.quantization.mixed.groups
+        if groups and not bits:
+            named = ", ".join(f"{group} ({' '.join(layers)})" for group, layers in groups.items())
+            yield f"{name}: bits of groups of layers are searched: {named}"
+            continue
         layers = ", ".join(f"{layer} {width}" for layer, width in (bits or {}).items())
         yield f"{name}: bits of layers {layers or 'are allocated once the first start is there'}"
 
@@ -92,8 +98,8 @@ def _steps(study: Study) -> list[str]:
 
 
 def _range(name: str, bounds: Range) -> str:
-    if name == BITS_INDEX:
-        return "bits (of the list above)"
+    if is_position(name):
+        return f"{name} (of the list above)"
     kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
     return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
 

@@ -83,6 +83,8 @@ def _replaced(trials: int) -> str:
 
 
 def _mixed(scheme: str, bits: str | None) -> str:
+    if bits is None and scheme.startswith("mixed-search-"):
+        return f"bits of layers of {scheme} are searched"
     if bits is None:
         return f"layers of {scheme} have no bits yet: the run allocates them once the first start is there"
     return f"bits of layers of {scheme}: {', '.join(f'{layer} {width}' for layer, width in json.loads(bits).items())}"

@@ -157,11 +157,13 @@ class TrialConfig:
         """Hash of what no sampler proposes and no seed varies: trials of one arm share it."""
         return self.recipe_of(step_rate_searched=False)
 
-    def recipe_of(self, *, step_rate_searched: bool) -> str:
-        """Hash what no sampler proposes, where it may propose the learning rate of `quantizer_optimizer`, too."""
+    def recipe_of(self, *, step_rate_searched: bool, layers_searched: bool = False) -> str:
+        """Hash what no sampler proposes, where it may propose the rate of `quantizer_optimizer` or bits of layers."""
         values = {name: value for name, value in self.identity().items() if name not in _PROPOSED}
         if step_rate_searched and "quantizer_optimizer" in values:
             del values["quantizer_optimizer"]["learning_rate"]
+        if layers_searched:
+            values["scheme"].pop("layer_bits", None)
         return stable_hash(values)
 
     @property

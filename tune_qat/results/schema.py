@@ -121,6 +121,9 @@ ARMS = pa.schema(
             "layer_bits_json", text, "JSON object of a mixed scheme's bits by layer; NULL of others, and until then"
         ),
         _field("allocation_hash", text, "hash of what the study file says of how these bits come about; NULL as they"),
+        _field(
+            "group_costs_json", text, "JSON object of a search of bits: limit, costs of groups at candidates; else NULL"
+        ),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
     ]
 )

@@ -21,6 +21,10 @@ from tune_qat.tuning.own_code import planned_with
 
 WORKERS = 2
 """Trials at once in a study without a record."""
+SEARCHED = (
+    'A study that searches bits of layers (quantization.mixed, by = "search") cannot be simulated: no curve is known '
+    'of bits that were not trained. Simulate it with by = "hessian", or without quantization.mixed.'
+)
 STAND_IN = "[stand-in, no measurement] "
 
 
@@ -84,6 +88,8 @@ def with_layers(study: Study) -> Study:
     part = study.quantization
     if part.mixed is None:
         return study
+    if part.mixed.by == "search":
+        raise UsageError(SEARCHED)
     bits = {name: {f"layers of {name}": part.mixed.candidates[0]} for name in budgets_of(part.mixed)}
     return study.going_on(replace(study.begun, mixed=bits))
 
@@ -107,6 +113,8 @@ def _record(
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
     study = without_controls(over(study, [rows[name]], read_rows(results, "arms", name)))
+    if study.quantization.mixed is not None and study.quantization.mixed.by == "search":
+        raise UsageError(SEARCHED)
     study, _ = planned_with(study, results, accept=False)
     record = load(results, study)
     return Source(study=study, curves=record.curves, record=record, where=str(results))

@@ -7,6 +7,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tune_qat.config import FLOAT_BITS, STE_VARIANTS
 from tune_qat.config.shown import shown
+from tune_qat.study.begun import GroupCosts
 from tune_qat.study.sections import AtLeastOne, Positive, Section, check_names
 
 BUDGETS = ("average_weight_bits", "weight_bytes", "bit_operations")
@@ -74,9 +75,12 @@ class MixedSection(Section):
     """Most bit operations of one sample in the whole model, as `bit_operations` of the table `costs` has them."""
     candidates: list[int]
     """Bits that a layer may have."""
-    by: Literal["hessian", "loss"] = "hessian"
+    by: Literal["hessian", "loss", "search"] = "hessian"
     """Sensitivity of a layer at a candidate: `hessian`, the average trace of the Hessian times the squared error of
-    its weights (HAWQ-V2); `loss`, how far the loss moves when this layer alone is quantized."""
+    its weights (HAWQ-V2); `loss`, how far the loss moves when this layer alone is quantized. Or `search`: in joint
+    mode, the search proposes the bits of each of `groups`."""
+    groups: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(max_length=8)] = {}
+    """Layers by name of their group, whose bits are the same and are searched, with by = "search"."""
     samples: AtLeastOne = 512
     """Training samples that sensitivities are measured on, drawn by the seed; all of them, where there are fewer."""
     probes: AtLeastOne = 50
@@ -104,7 +108,20 @@ class MixedSection(Section):
         if len(given) != 1:
             has = f"but got {' and '.join(given)}" if given else "but got none"
             raise ValueError(f"needs exactly one of {', '.join(BUDGETS)}, {has}")
+        if (self.by == "search") != bool(self.groups):
+            raise ValueError('groups and by = "search" belong together: groups name the layers whose bits are searched')
+        if self.by == "search" and isinstance(getattr(self, given[0]), list):
+            raise ValueError('by = "search" takes one budget: write a study for each')
+        layers = [layer for named in self.groups.values() for layer in named]
+        if twice := sorted({layer for layer in layers if layers.count(layer) > 1}):
+            raise ValueError(f"groups must have each layer once, but {twice[0]!r} stands in several places")
         return self
+
+    @field_validator("groups")
+    @classmethod
+    def _plain_names(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+        check_names(list(groups), "a group's name")
+        return groups
 
 
 class QuantizationSection(MethodSection):
@@ -119,15 +136,22 @@ class QuantizationSection(MethodSection):
     weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Factors of weight decay at these weight bits, as "2" = 0.25; 1 at all others."""
     _allocated: Mapping[str, Mapping[str, int]] = PrivateAttr(default_factory=dict)
+    _group_costs: GroupCosts | None = PrivateAttr(default=None)
 
     @property
     def allocated(self) -> Mapping[str, Mapping[str, int]]:
         """Bits by layer of the mixed schemes that have them, by name; not in the file."""
         return self._allocated
 
-    def allocated_as(self, bits: Mapping[str, Mapping[str, int]]) -> Self:
-        """Return the section with these bits by layer of mixed schemes, by name."""
+    @property
+    def group_costs(self) -> GroupCosts | None:
+        """What the groups cost whose bits are searched; None until the model has been built. Not in the file."""
+        return self._group_costs
+
+    def allocated_as(self, bits: Mapping[str, Mapping[str, int]], group_costs: GroupCosts | None = None) -> Self:
+        """Return the section with these bits by layer of mixed schemes, by name, and costs of groups."""
         section = self.model_copy()
+        section._group_costs = group_costs
         section._allocated = {name: dict(layers) for name, layers in bits.items()}
         return section
 

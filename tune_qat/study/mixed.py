@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tune_qat import quantizers
-from tune_qat.config import Scheme, UsageError, stable_hash
+from tune_qat.config import Range, Scheme, UsageError, stable_hash
 from tune_qat.study.method_sections import BUDGETS, MixedSection, QuantizationSection
 from tune_qat.study.mistakes import rule_error
+from tune_qat.study.space import GROUP_BITS
 
 AVERAGE_BITS, WEIGHT_BYTES, BIT_OPERATIONS = BUDGETS
 _UNITS = {AVERAGE_BITS: "", WEIGHT_BYTES: "-bytes", BIT_OPERATIONS: "-operations"}
@@ -60,7 +61,9 @@ def mixed_schemes(part: QuantizationSection) -> dict[str, Scheme]:
 def _scheme(part: QuantizationSection, mixed: MixedSection, name: str, budget: Budget) -> Scheme:
     general = budget.limit if budget.key == AVERAGE_BITS else mixed.candidates[-1]
     bits = nearest(mixed.candidates, general)
-    own = part.allocated.get(name) or {f"{_PLACE}{name})": bits}
+    own = dict(part.allocated.get(name) or {f"{_PLACE}{name})": bits})
+    if mixed.groups:  # those of the search are the trials' own
+        own = {layer: mixed.candidates[0] for layers in mixed.groups.values() for layer in layers}
     return candidate(part, bits, {layer: [width, width] for layer, width in own.items()})
 
 
@@ -82,6 +85,76 @@ def candidate(part: QuantizationSection, bits: int, layers: Mapping[str, Sequenc
 def nearest(candidates: Sequence[int], wanted: float) -> int:
     """Return the candidate nearest to a number of bits, the larger of two."""
     return min(candidates, key=lambda bits: (abs(bits - wanted), -bits))
+
+
+def searches(part: QuantizationSection, scheme: Scheme) -> bool:
+    """Return whether a scheme has bits of groups that are searched."""
+    groups = part.mixed.groups if part.mixed else {}
+    return bool(groups) and all(layer in scheme.layer_bits for layers in groups.values() for layer in layers)
+
+
+def group_dimensions(part: QuantizationSection, scheme: Scheme | None) -> dict[str, Range]:
+    """Return the dimensions of a scheme whose groups' bits are searched; none of another."""
+    if part.mixed is None or scheme is None or not searches(part, scheme):
+        return {}
+    ends = Range(low=0, high=len(part.mixed.candidates) - 1, log=False)
+    return {f"{GROUP_BITS}{group}": ends for group in part.mixed.groups}
+
+
+def with_positions(part: QuantizationSection, scheme: Scheme, values: dict[str, float]) -> Scheme:
+    """Return a scheme with the bits that `values` have for groups, which are taken out of them."""
+    if part.mixed is None or not searches(part, scheme):
+        return scheme
+    own = dict(scheme.layer_bits)
+    for group, layers in part.mixed.groups.items():
+        bits = part.mixed.candidates[int(values.pop(f"{GROUP_BITS}{group}", 0))]
+        own |= dict.fromkeys(layers, (bits, bits))
+    return replace(scheme, layer_bits=own)
+
+
+def positions_of(part: QuantizationSection, scheme: Scheme) -> dict[str, float]:
+    """Return the values of a scheme in the dimensions of groups; none of a scheme that has no such bits."""
+    if part.mixed is None or not searches(part, scheme):
+        return {}
+    bits = {group: scheme.layer_bits[layers[0]][0] for group, layers in part.mixed.groups.items()}
+    known = part.mixed.candidates
+    return {f"{GROUP_BITS}{group}": known.index(one) for group, one in bits.items() if one in known}
+
+
+def same_but_positions(part: QuantizationSection, one: Scheme, other: Scheme) -> bool:
+    """Return whether two schemes differ in nothing but bits of groups, which both search."""
+    if not (searches(part, one) and searches(part, other)):
+        return False
+    return with_positions(part, one, {}) == with_positions(part, other, {})
+
+
+def default_positions(part: QuantizationSection, scheme: Scheme) -> dict[str, float]:
+    """Return the largest candidate for all groups alike that fits the budget, as values of their dimensions."""
+    mixed, known = part.mixed, part.group_costs
+    names = group_dimensions(part, scheme)
+    if mixed is None or not names:
+        return {}
+    (budget,) = budgets_of(mixed).values()
+    fitting = [0]
+    for at, bits in enumerate(mixed.candidates):
+        if known is None:
+            fits = budget.key == AVERAGE_BITS and bits <= budget.limit
+        else:
+            fits = sum(costs[at] for costs in known.costs.values()) <= known.limit
+        fitting += [at] if fits else []
+    return dict.fromkeys(names, float(fitting[-1]))
+
+
+def searched_scheme(part: QuantizationSection, name: str, scheme: Scheme) -> Scheme | None:
+    """Return a searched scheme with the bits that an earlier run has chosen; None where there are none."""
+    bits = {layer: (width, width) for layer, width in part.allocated.get(name, {}).items()}
+    return replace(scheme, layer_bits={**scheme.layer_bits, **bits}) if bits else None
+
+
+def chosen_bits(part: QuantizationSection, scheme: Scheme) -> dict[str, int]:
+    """Return the bits by layer of groups that a scheme of the search has."""
+    groups = part.mixed.groups if part.mixed else {}
+    return {layer: scheme.layer_bits[layer][0] for layers in groups.values() for layer in layers}
 
 
 def waits(scheme: Scheme) -> bool:
@@ -111,12 +184,16 @@ def measured_hash(part: QuantizationSection) -> str:
     return stable_hash([mixed, candidate(part, part.mixed.candidates[-1]).identity()])
 
 
-def check_mixed(part: QuantizationSection) -> None:
+def check_mixed(part: QuantizationSection, mode: str) -> None:
     """Check candidates, budgets and names, and what mixed schemes do not go together with."""
     mixed = part.mixed
     if mixed is None:
         return
     key = "quantization.mixed"
+    if mixed.by == "search" and mode != "joint":
+        raise rule_error(f"{key}.by", '"search" is for mode = "joint", in which one search proposes all')
+    if own := [layer for layers in mixed.groups.values() for layer in layers if layer in part.layers]:
+        raise rule_error(f"{key}.groups", f"{own[0]!r} has bits of its own in quantization.layers; keep one of them")
     if part.search_bits:
         raise rule_error(key, "has arms of its own, and search_bits puts all bits into one arm; keep one of them")
     if part.attention and mixed.by == "hessian":

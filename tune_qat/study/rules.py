@@ -64,12 +64,14 @@ def check_reference(
         raise rule_error(key, rule)
 
 
-def check_quantizers(part: method_sections.QuantizationSection, training: sections.TrainingSection) -> None:
+def check_quantizers(
+    part: method_sections.QuantizationSection, training: sections.TrainingSection, mode: str = "comparison"
+) -> None:
     """Check the methods at their bits, and the recipes on them."""
     with reported_at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
-    check_mixed(part)
-    if part.mixed and training.init == "scratch":
+    check_mixed(part, mode)
+    if part.mixed and part.mixed.by != "search" and training.init == "scratch":
         rule = 'needs a start, training.init = "pretrain", "weights" or "path": random weights have no sensitive layers'
         raise rule_error("quantization.mixed", rule)
     with reported_at("quantization"):

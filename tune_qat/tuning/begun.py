@@ -8,7 +8,7 @@ from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.begun import Begun
-from tune_qat.tuning.allocated import recorded_bits
+from tune_qat.tuning.allocated import recorded_bits, recorded_costs
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -29,6 +29,7 @@ def over(study: Study, studies: Rows, arms: Rows) -> Study:
             unchecked_rung=_unchecked_rung(plain, studies),
             design_seeds=seeds,
             mixed=recorded_bits(study, arms),
+            group_costs=recorded_costs(study, arms),
         )
     )
 

@@ -128,7 +128,7 @@ def check_schemes(study: Study, work: Workload) -> None:
     """
     example, _ = work.task().batch(0, 1, torch.arange(1))
     batch_norm.check_values(work.build_model(init_seed=0), example, training=False)
-    for scheme in dict.fromkeys(map(stand_in, study.schemes)):
-        quantize(work.build_model(init_seed=0), scheme, example)
     if study.quantization.mixed is not None:
         choices(study, work)
+    for scheme in dict.fromkeys(map(stand_in, study.schemes)):
+        quantize(work.build_model(init_seed=0), scheme, example)

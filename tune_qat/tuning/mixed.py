@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tune_qat.config import LayerSensitivity, Scheme, TuneQatError, UsageError
+from tune_qat.config.lookup import did_you_mean
 from tune_qat.quantization.allocation import allocate
 from tune_qat.quantization.choices import Choices, choices_of
 from tune_qat.quantization.sensitivity import Batch, by_hessian, by_loss
@@ -17,11 +18,15 @@ from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
-from tune_qat.study.mixed import Budget, budgets_of, candidate, measured_hash, out_of_reach
+from tune_qat.study.begun import GroupCosts
+from tune_qat.study.method_sections import MixedSection
+from tune_qat.study.mixed import Budget, budgets_of, candidate, measured_hash, out_of_reach, searches
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.device import thread_count
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.own_code import NO_CODE, OwnCode
+from tune_qat.tuning.plan import DataDraws
+from tune_qat.tuning.queue import StudyQueue
 
 CHUNK = 64
 """Samples of a forward pass."""
@@ -38,10 +43,54 @@ def choices(study: Study, work: Workload) -> Choices:
     task = work.task()
     batch, _ = task.batch(0, 1, torch.arange(min(2, task.train_size)))
     found = choices_of(lambda: work.build_model(init_seed=0), _schemes(study), batch)
+    if study.quantization.mixed.groups:
+        _check_groups(study.quantization.mixed, found.layers)
     for budget in budgets_of(study.quantization.mixed).values():
         if wrong := out_of_reach(budget, *found.ends(budget.key)):
             raise UsageError(f"quantization.mixed.{budget.key}: {wrong}.")
     return found
+
+
+def with_costs(study: Study, works: DataDraws[Workload]) -> Study:
+    """Return the study with what groups cost whose bits are searched, from its model; any other as it is.
+
+    Raises the errors of `choices`.
+    """
+    part = study.quantization
+    if part.mixed is None or not part.mixed.groups or part.group_costs is not None:
+        return study
+    found = choices(study, works.first)
+    (budget,) = budgets_of(part.mixed).values()
+    of_layer = dict(zip(found.layers, found.costs(budget.key), strict=True))
+    costs = {
+        group: [sum(of_layer[layer][at] for layer in layers) for at in range(len(found.candidates))]
+        for group, layers in part.mixed.groups.items()
+    }
+    known = GroupCosts(limit=found.limit(budget.key, budget.limit), costs=costs)
+    return study.going_on(replace(study.begun, group_costs=known))
+
+
+def choices_of_search(queue: StudyQueue) -> dict[str, Scheme]:
+    """Return by method the schemes that searches of bits have chosen, of several repeats that of the first."""
+    part, found = queue.study.quantization, dict[str, Scheme]()
+    for state in queue.arms.values():
+        if state.best and searches(part, state.arm.scheme):
+            found.setdefault(state.arm.method, state.best[0].config.scheme)
+    return found
+
+
+def _check_groups(mixed: MixedSection, layers: Sequence[str]) -> None:
+    """Raise `UsageError` unless each layer that bits are allocated to is in a group, and no other one."""
+    named = [layer for of_group in mixed.groups.values() for layer in of_group]
+    missing, other = ([one for one in a if one not in b] for a, b in ((layers, named), (named, layers)))
+    key = "quantization.mixed.groups"
+    if other:
+        raise UsageError(
+            f"{key}: {other[0]!r} is no layer whose bits can be searched. These are: {', '.join(layers)}."
+            f"{did_you_mean(other[0], layers)}"
+        )
+    if missing:
+        raise UsageError(f"{key}: every layer must be in a group, but these are in none: {', '.join(missing)}.")
 
 
 def _schemes(study: Study) -> dict[int, Scheme]:
@@ -51,7 +100,7 @@ def _schemes(study: Study) -> dict[int, Scheme]:
     return {bits: candidate(part, bits) for bits in part.mixed.candidates}
 
 
-def allocated(study: Study, work: Workload, start: StoragePath, patience: Patience, measure: Measure) -> Study:
+def allocated(study: Study, work: Workload, start: StoragePath | None, patience: Patience, measure: Measure) -> Study:
     """Return the study with bits for the layers of its mixed schemes, and write what was measured to the record.
 
     What is in the record is read; only a study without it is measured, from the weights of `start`.
@@ -61,7 +110,7 @@ def allocated(study: Study, work: Workload, start: StoragePath, patience: Patien
         TuneQatError: the start or a sensitivity is not finite.
     """
     part = study.quantization
-    assert part.mixed is not None
+    assert part.mixed is not None and start is not None  # by the rules of a study
     found, known = choices(study, work), measured_hash(part)
     rows = patience.read(lambda: _recorded(study, patience.results, known))
     if not rows:

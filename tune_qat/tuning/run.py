@@ -38,7 +38,7 @@ from tune_qat.tuning.cluster.nodes import check_code, check_data, check_results,
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.given_start import Given, given_start
 from tune_qat.tuning.gpu.probe import share_of_gpu
-from tune_qat.tuning.mixed import on_cluster
+from tune_qat.tuning.mixed import on_cluster, with_costs
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.overlap import load_works
 from tune_qat.tuning.own_code import NO_CODE, OwnCode, code_of, code_sent, key_sources
@@ -206,7 +206,7 @@ def _session(
         recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
-        study = patience.read(partial(as_begun, study, results))
+        study = with_costs(patience.read(partial(as_begun, study, results)), works)
         study = study.of_source(key_sources(code.sources, recorded, accept=accept_changed_code))
         more: dict[str, Any] = {"code": code, "allow_early_rung": allow_early_rung, "given": given}
         session = Session(study, works, recorded, budget, meter, patience, **more)

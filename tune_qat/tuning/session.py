@@ -25,7 +25,7 @@ from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.given_start import Given, given_start
-from tune_qat.tuning.mixed import Measure, allocated
+from tune_qat.tuning.mixed import Measure, allocated, choices_of_search
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.own_code import NO_CODE, OwnCode
@@ -125,7 +125,6 @@ class Session:
         """Allocate bits to the layers of mixed schemes from the first start, and go on as the study with them."""
         start = self.queue.starts[0]
         path = self._starts[start.plan.trial_key] if start.plan else self._init_path
-        assert path is not None
         work = self.works.of(self.study.data_options(start.repeats[0]))
         study = allocated(self.study, work, path, self._patience, measure)
         self._take_up(study, self._patience.read(partial(read_rows, self.results, "trials", study.name)))
@@ -267,6 +266,8 @@ class Session:
         if self.searcher.refused:
             raise self.searcher.refused
         self._write_study(complete=self.complete)
+        if found := choices_of_search(self.queue):
+            self.record.costs(found)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: fix the cause and run again.")
 
