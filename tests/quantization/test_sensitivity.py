@@ -22,23 +22,24 @@ def seeded(count: int, features: int) -> torch.Tensor:
     return torch.randn(count, features, generator=torch.Generator().manual_seed(count))
 
 
-def schemes(**others: int) -> dict[int, Scheme]:
-    return {bits: Scheme(weight_bits=bits, activation_bits=bits, **others) for bits in BITS}
+def schemes() -> dict[int, Scheme]:
+    return {bits: Scheme(weight_bits=bits, activation_bits=bits) for bits in BITS}
 
 
 def test_traces_are_those_of_the_whole_hessian() -> None:
     """Each weight's second derivative by torch's own dense Hessian, all 21 by 21 of them; batches of unequal size."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Tanh(), nn.Linear(4, 2, bias=False), nn.Tanh()).double()
+    first, second = nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False)
+    net = nn.Sequential(first, nn.Tanh(), second, nn.Tanh()).double()
     inputs, targets = seeded(10, 3).double(), torch.arange(10) % 2
-    shapes = [net[0].weight.shape, net[2].weight.shape]
+    shapes = [first.weight.shape, second.weight.shape]
 
     def loss(flat: torch.Tensor) -> torch.Tensor:
-        first, second = flat.split([shape.numel() for shape in shapes])
-        hidden = torch.tanh(inputs @ first.reshape(shapes[0]).T)
-        return functional.cross_entropy(torch.tanh(hidden @ second.reshape(shapes[1]).T), targets)
+        one, other = flat.split([shape.numel() for shape in shapes])
+        hidden = torch.tanh(inputs @ one.reshape(shapes[0]).T)
+        return functional.cross_entropy(torch.tanh(hidden @ other.reshape(shapes[1]).T), targets)
 
-    flat = torch.cat([net[0].weight.detach().flatten(), net[2].weight.detach().flatten()])
+    flat = torch.cat([first.weight.detach().flatten(), second.weight.detach().flatten()])
     diagonal = torch.autograd.functional.hessian(loss, flat).diagonal()
     exact = {"0": float(diagonal[:12].sum()), "2": float(diagonal[12:].sum())}
     batches = [(inputs[:7], targets[:7]), (inputs[7:], targets[7:])]

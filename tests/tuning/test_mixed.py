@@ -29,16 +29,16 @@ NAMES = ["mixed-hessian-2.5", "mixed-hessian-4.0"]
 WEIGHTS = {"conv2": 2400, "fc1": 48_000, "fc2": 10_080}
 
 
-def study(bits: Any = None, retrain: int = 1, **mixed: Any) -> Study:
+def study(**mixed: Any) -> Study:
     """One optimizer at 4/4 and at two budgets, its default trial and a seed."""
     section = {"average_weight_bits": [2.5, 4], "candidates": BITS, "samples": 32, "probes": 4, **mixed}
     return tiny_study(
         name="m",
-        quantization={"bits": bits or [[4, 4]], "mixed": {k: v for k, v in section.items() if v is not None}},
+        quantization={"bits": [[4, 4]], "mixed": {k: v for k, v in section.items() if v is not None}},
         training={"epochs": 1},
         pretrain={"batch_size": 32, "epochs": 1},
         space={"optimizers": ["adam"], "batch_size": {"low": 32, "high": 64}},
-        stages={"default": True, "search": 0, "retrain": retrain, "calibrated": True},
+        stages={"default": True, "search": 0, "retrain": 1, "calibrated": True},
     )
 
 
@@ -204,7 +204,12 @@ def test_others_are_measured_anew(ended: Path, tmp_path: Path, monkeypatch: pyte
     """With other candidates, what is recorded of mixed schemes fits no more; the rest of the study does."""
     shutil.copytree(ended, results := tmp_path / "results")
     calls = list[object]()
-    monkeypatch.setattr(without_ray, "measure", lambda *given: calls.append(given) or measure(*given))
+
+    def counted(*given: Any) -> list[LayerSensitivity]:
+        calls.append(given)
+        return measure(*given)
+
+    monkeypatch.setattr(without_ray, "measure", counted)
     others = study(average_weight_bits=4, candidates=[2, 6])
     text = plan_text.describe(others, results)
     assert "reuses 4 recorded" in text and "mixed-hessian-4.0: bits of layers are allocated" in text
@@ -224,7 +229,7 @@ def test_a_study_of_given_weights_is_allocated_before_anything_runs(tmp_path: Pa
 
 @pytest.mark.parametrize("by", ["hessian", "loss"])
 def test_budgets_of_the_whole_model_are_those_of_the_table_of_costs(tmp_path: Path, by: str) -> None:
-    budgets = {"weight_bytes": 30_000, "bit_operations": 16e6}
+    budgets: dict[str, Any] = {"weight_bytes": 30_000, "bit_operations": 16e6}
     for key, limit in budgets.items():
         results = tmp_path / key
         run_here(whole := study(average_weight_bits=None, by=by, **{key: limit}), results)

@@ -1,4 +1,4 @@
-"""What bits can be allocated to: layers that are quantized at each candidate, and what they and all others cost."""
+"""Layers that bits can be allocated to, those that are quantized at each candidate, and what they and others cost."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

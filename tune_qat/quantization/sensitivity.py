@@ -87,7 +87,7 @@ def by_loss(
 def hessian_traces(
     model: nn.Module, layers: Sequence[str], batches: Sequence[Batch], loss: Loss, *, probes: int, seed: int
 ) -> dict[str, float]:
-    """Estimate the trace of each layer's block of the Hessian of the mean loss, by Hutchinson with vectors of 1 and -1.
+    """Compute each layer's trace of the Hessian of the mean loss by Hutchinson, an estimate by vectors of 1 and -1.
 
     One product of the whole Hessian with a vector serves all layers: each layer's part of it, times the layer's own
     part of the vector, has the block's trace for its mean. Norms normalise by their running statistics.

@@ -145,7 +145,7 @@ class QuantizationSection(MethodSection):
 
     @property
     def group_costs(self) -> GroupCosts | None:
-        """What the groups cost whose bits are searched; None until the model has been built. Not in the file."""
+        """Costs of the groups whose bits are searched; None until the model has been built. Not in the file."""
         return self._group_costs
 
     def allocated_as(self, bits: Mapping[str, Mapping[str, int]], group_costs: GroupCosts | None = None) -> Self:

@@ -5,6 +5,7 @@ Until then each has a place in its scheme, which names no layer and can be neith
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from tune_qat import quantizers
 from tune_qat.config import Range, Scheme, UsageError, stable_hash
@@ -33,7 +34,7 @@ class Budget:
 
 
 def number(value: float) -> str:
-    """Spell a number of a budget as a user would, whole ones without a point."""
+    """Write a number of a budget as a user would, whole ones without a point."""
     return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
@@ -51,7 +52,8 @@ def budgets_of(part: MixedSection) -> dict[str, Budget]:
 def mixed_schemes(part: QuantizationSection) -> dict[str, Scheme]:
     """Make the scheme of each budget, by name; one without bits of its layers has a place for them.
 
-    Weight and activation bits are those of the candidate that is nearest to the average of the weights.
+    Weight and activation bits are the candidate nearest to the budget, or where that is no number of bits to the mean
+    over layers; of a search, whose trials have bits of their own, then the largest.
     """
     if part.mixed is None:
         return {}
@@ -59,9 +61,10 @@ def mixed_schemes(part: QuantizationSection) -> dict[str, Scheme]:
 
 
 def _scheme(part: QuantizationSection, mixed: MixedSection, name: str, budget: Budget) -> Scheme:
-    general = budget.limit if budget.key == AVERAGE_BITS else mixed.candidates[-1]
-    bits = nearest(mixed.candidates, general)
-    own = dict(part.allocated.get(name) or {f"{_PLACE}{name})": bits})
+    known = part.allocated.get(name, {})
+    average = fmean(known.values()) if known and not mixed.groups else mixed.candidates[-1]
+    bits = nearest(mixed.candidates, budget.limit if budget.key == AVERAGE_BITS else average)
+    own = dict(known or {f"{_PLACE}{name})": bits})
     if mixed.groups:  # those of the search are the trials' own
         own = {layer: mixed.candidates[0] for layers in mixed.groups.values() for layer in layers}
     return candidate(part, bits, {layer: [width, width] for layer, width in own.items()})

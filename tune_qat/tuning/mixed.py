@@ -144,7 +144,7 @@ def _recorded(study: Study, results: StoragePath, measured: str) -> list[LayerSe
 
 
 def _bits(found: Choices, rows: Sequence[LayerSensitivity], budget: Budget) -> dict[str, int]:
-    """Allocate bits to layers within a budget."""
+    """Choose bits for each layer within a budget."""
     of = {(row.layer, row.bits): row.sensitivity for row in rows}
     if missing := [layer for layer in found.layers if (layer, found.candidates[0]) not in of]:
         raise TuneQatError(f"The record has no sensitivity of layer {missing[0]!r}. Give the study another name.")

@@ -122,7 +122,7 @@ class Session:
         return self.study.waits and self.queue.started and not ended
 
     def allocate(self, measure: Measure) -> None:
-        """Allocate bits to the layers of mixed schemes from the first start, and go on as the study with them."""
+        """Give bits to the layers of mixed schemes by the first start, and go on as the study that has them."""
         start = self.queue.starts[0]
         path = self._starts[start.plan.trial_key] if start.plan else self._init_path
         work = self.works.of(self.study.data_options(start.repeats[0]))
