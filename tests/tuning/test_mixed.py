@@ -21,7 +21,7 @@ from tune_qat.study.mixed import mixed_schemes, waits
 from tune_qat.study.starts import starts_of
 from tune_qat.tuning.begun import as_begun
 from tune_qat.tuning.costs import cost_rows
-from tune_qat.tuning.mixed import measure
+from tune_qat.tuning.mixed import falling, measure
 from tune_qat.tuning.run import checked
 
 BITS = [2, 3, 4, 8]
@@ -252,6 +252,12 @@ def test_budgets_out_of_reach_are_named_before_anything_runs(budget: Any, said: 
     nearest = int(str(error.value).partition("the nearest is ")[2].partition(",")[0])
     (key,) = budget
     checked(study(average_weight_bits=None, **{key: nearest}), None)
+
+
+def test_more_bits_are_never_more_sensitive() -> None:
+    assert falling([3.0, 1.0, 2.0, -1.0, 0.0]) == [3.0, 1.0, 1.0, -1.0, -1.0]
+    assert falling([None, 2.0, None, 3.0]) == [None, 2.0, None, 2.0]
+    assert falling([None, None]) == [None, None]
 
 
 def test_a_file_is_simulated_as_it_is(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Allocation of bits to the layers of a study's mixed schemes, from its first start; measured once per study."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -148,7 +149,7 @@ def _bits(found: Choices, rows: Sequence[LayerSensitivity], budget: Budget) -> d
     of = {(row.layer, row.bits): row.sensitivity for row in rows}
     if missing := [layer for layer in found.layers if (layer, found.candidates[0]) not in of]:
         raise TuneQatError(f"The record has no sensitivity of layer {missing[0]!r}. Give the study another name.")
-    sensitivities = [[of[layer, bits] for bits in found.candidates] for layer in found.layers]
+    sensitivities = [falling([of[layer, bits] for bits in found.candidates]) for layer in found.layers]
     chosen = allocate(sensitivities, found.costs(budget.key), found.limit(budget.key, budget.limit))
     if chosen is None:
         raise UsageError(
@@ -156,6 +157,18 @@ def _bits(found: Choices, rows: Sequence[LayerSensitivity], budget: Budget) -> d
             "finite. Take a larger budget, or leave out the smallest candidate."
         )
     return {layer: found.candidates[at] for layer, at in zip(found.layers, chosen, strict=True)}
+
+
+def falling(sensitivities: Sequence[float | None]) -> list[float | None]:
+    """Return a layer's sensitivities so that more bits are never more sensitive: a loss that rises there is noise.
+
+    None, where a loss is not finite, stays.
+    """
+    found, least = list[float | None](), math.inf
+    for one in sensitivities:
+        least = least if one is None else min(least, one)
+        found.append(None if one is None else least)
+    return found
 
 
 def measure(

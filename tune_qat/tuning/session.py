@@ -128,7 +128,7 @@ class Session:
         work = self.works.of(self.study.data_options(start.repeats[0]))
         study = allocated(self.study, work, path, self._patience, measure)
         self._take_up(study, self._patience.read(partial(read_rows, self.results, "trials", study.name)))
-        self.begin()
+        self.begin(say=False)
 
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
@@ -137,7 +137,7 @@ class Session:
         seconds = self.searcher.meter.spent().seconds
         self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=typed_command())
 
-    def begin(self) -> None:
+    def begin(self, *, say: bool = True) -> None:
         """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
 
         Raises `StorageRefused` if a row could not be written, `UsageError` for a first rung that the record refutes.
@@ -148,7 +148,7 @@ class Session:
             pass  # with the start taken over, the trials of the arms are known
         if self.searcher.refused:
             raise self.searcher.refused
-        for line in standing_of(expected(self.queue), self.recorded).lines():
+        for line in standing_of(expected(self.queue), self.recorded).lines() if say else ():
             self.say(line)
         self._rung_check.begin()
         if self.searcher.refused:
