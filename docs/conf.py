@@ -39,6 +39,7 @@ NAVIGATION = {
         "study_file",
         "choosing",
         "repeats",
+        "mixed",
         "factors",
         "clusters",
         "storage",

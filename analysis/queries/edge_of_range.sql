@@ -35,7 +35,7 @@ dimensions AS (
            dimension NOT IN ('learning_rate', 'batch_size', 'quantizer_lr_multiplier', 'step_rate') AS is_option,
            coalesce(CAST(space_json -> optimizer -> dimension ->> 'log' AS BOOLEAN), true) AS is_log
     FROM (SELECT *, unnest(json_keys(space_json -> optimizer)) AS dimension FROM best)
-    WHERE dimension <> 'bits'
+    WHERE dimension <> 'bits' AND NOT starts_with(dimension, 'bits.')
       -- Where nothing is quantized, quantizers have no rate: earlier versions recorded a range for it.
       AND NOT (dimension = 'quantizer_lr_multiplier' AND weight_bits = 32 AND activation_bits = 32)),
 valued AS (

@@ -25,22 +25,18 @@ best AS (
     SELECT * FROM arms_of_scheme
     QUALIFY row_number() OVER (PARTITION BY study_id, workload, method, weight_bits, activation_bits
                                ORDER BY sign * validation DESC, optimizer) = 1),
+-- The trials of an arm say which scheme is its own: a calibrated model belongs to no arm.
 of_files AS (
-    SELECT file_id, study_id, mode, workload, weight_bits, activation_bits, quantizer,
-           any_value(method) AS method, any_value(metric) AS metric, any_value(unit) AS unit, any_value(sign) AS sign,
-           any_value(trivial_test_score) AS trivial
-    FROM whole_arms WHERE control IS NULL GROUP BY ALL),
--- Methods of one quantizer at the same bits differ in options alone, which the calibrated row's scheme tells apart; those
--- studies have no calibrated point.
-single AS (SELECT * FROM of_files
-           QUALIFY count(*) OVER (PARTITION BY file_id, workload, quantizer, weight_bits, activation_bits) = 1),
+    SELECT file_id, study_id, mode, workload, method, weight_bits, activation_bits,
+           CAST(params_json -> '$.scheme' AS VARCHAR) AS scheme, any_value(metric) AS metric, any_value(unit) AS unit,
+           any_value(sign) AS sign, any_value(trivial_test_score) AS trivial
+    FROM whole_trials WHERE stage = 'retrain' AND control IS NULL GROUP BY ALL),
 calibrated AS (
     SELECT o.study_id, o.mode, o.workload, o.method, o.weight_bits, o.activation_bits, o.metric, o.unit, o.sign,
            avg(if(t.status = 'completed', t.test_metric, o.trivial)) AS mean, count(*) AS n,
            stddev_samp(if(t.status = 'completed', t.test_metric, o.trivial)) / sqrt(count(*)) AS standard_error
-    FROM trials t JOIN single o
-         ON o.file_id = t.study_id AND o.workload = t.workload AND o.quantizer = t.quantizer
-            AND o.weight_bits = t.weight_bits AND o.activation_bits = t.activation_bits
+    FROM trials t JOIN of_files o
+         ON o.file_id = t.study_id AND o.workload = t.workload AND o.scheme = CAST(t.params_json -> '$.scheme' AS VARCHAR)
     WHERE t.stage = 'calibrated' AND t.status IN ('completed', 'diverged')
     GROUP BY ALL),
 points AS (

@@ -1,5 +1,6 @@
 """The questions `cost` and `pareto`, on small records whose front is known, and the figure."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 import analysis
 from analysis import figures
-from tests.analysis.test_calibration import calibrated
+from tests.analysis.test_calibration import calibrated, scheme_of
 from tests.helpers.records import SmallStudy
 
 Points = dict[tuple[int, str], str]
@@ -37,10 +38,9 @@ def record(results: Path, scores: dict[int, tuple[float, float, float]], *, sign
     for bits, values in scores.items():
         quantizer = "none" if bits == 32 else "lsq"
         arm = study.arm("adam", bits, quantizer=quantizer, method=quantizer, trivial_test_score=of_metric(0.1, sign))
-        for seed, score in enumerate(values):
-            study.trial(
-                arm, "retrain", seed=seed, val_metric=of_metric(score, sign), test_metric=of_metric(score, sign)
-            )
+        params = json.dumps({"scheme": scheme_of(bits)})
+        for seed, score in enumerate(of_metric(value, sign) for value in values):
+            study.trial(arm, "retrain", seed=seed, val_metric=score, test_metric=score, params_json=params)
     return study
 
 
@@ -98,6 +98,21 @@ def test_a_calibrated_model_is_a_point_of_its_own(tmp_path: Path) -> None:
     assert labels == {"32/32", "32/32 start", "4/4", "4/4 calibrated only"}
     faint = {trace.text[0] for trace in drawn.data if trace.mode == "markers+text" and trace.marker.opacity < 1}
     assert faint == {"4/4 calibrated only"}
+
+
+def test_calibrated_models_of_two_methods_at_the_same_bits_are_told_apart(tmp_path: Path) -> None:
+    """One quantizer both times, as with bits of each layer's own: the scheme alone says which is which."""
+    study = record(tmp_path, {4: (0.90, 0.90, 0.901)})
+    scheme = {**scheme_of(4), "layer_bits": {"conv2": [6, 6]}}
+    arm = study.arm("sgd", 4, quantizer="lsq", method="mixed-hessian-4.0", trivial_test_score=0.1)
+    for seed in range(3):
+        params = json.dumps({"scheme": scheme})
+        study.trial(arm, "retrain", seed=seed, val_metric=0.93, test_metric=0.93, params_json=params)
+    costs(study, ("lsq", 4, 40, 160), ("mixed-hessian-4.0", 4, 38, 170))
+    calibrated(study, 4, 0.7)
+    calibrated(study, 4, 0.8, scheme=scheme)
+    found = analysis.frame(tmp_path, "pareto").query("point == 'calibrated only'").set_index("method")
+    assert found["mean"].to_dict() == {"lsq": 0.7, "mixed-hessian-4.0": 0.8} and (found["n"] == 1).all()
 
 
 def test_scores_are_those_of_the_leaderboard(tmp_path: Path) -> None:

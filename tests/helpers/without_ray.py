@@ -15,6 +15,7 @@ from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources
+from tune_qat.tuning.mixed import measure
 from tune_qat.tuning.own_code import code_of
 from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.ray_report import unpack
@@ -59,7 +60,10 @@ def run_here(
     code = code_of(study, sent=False)
     options: dict[str, Any] = {"accept_changed_code": accept_changed_code}
     with _session(study, works, budget, Meter(), patience, retry_errors, code, **options) as session:
-        trained = [] if session.complete else _work_off(session, watch)
+        trained = [] if session.complete or session.allocates else _work_off(session, watch)
+        if session.allocates:
+            session.allocate(measure)
+            trained += _work_off(session, watch)
     return trained, said
 
 

@@ -7,18 +7,22 @@ import pandas as pd
 
 from tune_qat.config import Scheme, TuneQatError
 from tune_qat.data.task import Dataset
+from tune_qat.quantization.choices import Choices
 from tune_qat.quantization.layer_table import LayerTable
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.cost import stage_epochs
+from tune_qat.study.mixed import budgets_of, number, stand_in
 from tune_qat.text.numbers import duration
 from tune_qat.text.tables import table_text
 from tune_qat.training.device import default_device
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.begun import as_begun
 from tune_qat.tuning.cluster.machine import usable_cpus
 from tune_qat.tuning.first_look import Taken, check_nodes, layers_of, timed
 from tune_qat.tuning.given_start import given_start
 from tune_qat.tuning.gpu.probe import measure
+from tune_qat.tuning.mixed import choices
 from tune_qat.tuning.run import checked
 
 
@@ -34,14 +38,16 @@ def looked_at(study: Study, results: StoragePath, *, data_dir: str | Path | None
     Raises:
         UsageError, TuneQatError: a mistake that would keep the study from running, or end each of its trials.
     """
-    works = checked(study, data_dir)
+    works, study = checked(study, data_dir), as_begun(study, results)
     work, device = works.first, default_device()
     yield _of_data(work.dataset)
     said = list[str]()
     given_start(study, work, results, said.append)
     yield from said
     scheme = next((one for one in study.schemes if not one.is_float), study.schemes[0])
-    yield _of_layers(work, scheme)
+    yield _of_layers(work, stand_in(scheme))
+    if study.quantization.mixed is not None:
+        yield _of_mixed(study, choices(study, work))
     taken = timed(study, work, device)
     yield _of_time(study, taken, device)
     yield _of_memory(study, work, device)
@@ -61,6 +67,21 @@ def _of_layers(work: Workload, scheme: Scheme) -> str:
     table = layers_of(work, scheme)
     lines = table_text(pd.DataFrame(table.lines), count=False)
     return f"layers of {work.model} at {scheme.label} ({scheme.quantizer}):\n{lines}\n{_of_operations(table)}"
+
+
+def _of_mixed(study: Study, found: Choices) -> str:
+    """Say which layers share the budgets of mixed schemes, from what to what these may be, and the bits there are."""
+    part = study.quantization
+    assert part.mixed is not None
+    key = next(iter(budgets_of(part.mixed).values())).key
+    least, most = map(number, found.ends(key))
+    lines = [f"mixed: {', '.join(found.layers)} share the budget, {key} from {least} to {most}"]
+    for name in budgets_of(part.mixed):
+        bits = part.allocated.get(name, {})
+        layers = ", ".join(f"{layer} {width}" for layer, width in bits.items())
+        later = "bits are searched" if part.mixed.groups else "bits are allocated once the first start is there"
+        lines.append(f"  {name}: {layers or later}")
+    return "\n".join(lines)
 
 
 def _of_operations(table: LayerTable) -> str:

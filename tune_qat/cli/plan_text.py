@@ -1,5 +1,6 @@
 """Description of a study before it runs: its arms, ranges, stages and cost."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tune_qat import data, optimizers
@@ -12,7 +13,8 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.cost import stage_epochs, trial_epochs
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.mixed import mixed_schemes
+from tune_qat.study.space import BATCH_SIZE, is_position
 from tune_qat.study.steps import crossed, step_dimension
 from tune_qat.study.used_up import used_up
 from tune_qat.tuning.begun import as_begun, kept
@@ -32,15 +34,33 @@ def describe(study: Study, results: StoragePath) -> str:
 def _heading(study: Study) -> list[str]:
     arms = study.arms()
     by_method: dict[str, list[str]] = {}
+    mixed = mixed_schemes(study.quantization)
     for scheme, method in methods_of(study.quantization).items():
+        if method in mixed:
+            continue
         by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
     methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
     kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
     return [
         f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
         f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
+        *_mixed(study),
         f"{len(arms)} arms: {', '.join(dict.fromkeys(arm.name for arm in arms))}{_repeats(study)}",
     ]
+
+
+def _mixed(study: Study) -> Iterator[str]:
+    """Yield a line for each mixed scheme: the bits of its layers, or when these are allocated."""
+    if study.quantization.mixed is None:
+        return
+    for name in mixed_schemes(study.quantization):
+        bits, groups = study.quantization.allocated.get(name), study.quantization.mixed.groups
+        if groups and not bits:
+            named = ", ".join(f"{group} ({' '.join(layers)})" for group, layers in groups.items())
+            yield f"{name}: bits of groups of layers are searched: {named}"
+            continue
+        layers = ", ".join(f"{layer} {width}" for layer, width in (bits or {}).items())
+        yield f"{name}: bits of layers {layers or 'are allocated once the first start is there'}"
 
 
 def _repeats(study: Study) -> str:
@@ -78,8 +98,8 @@ def _steps(study: Study) -> list[str]:
 
 
 def _range(name: str, bounds: Range) -> str:
-    if name == BITS_INDEX:
-        return "bits (of the list above)"
+    if is_position(name):
+        return f"{name} (of the list above)"
     kind = " (powers of two)" if name == BATCH_SIZE else "" if bounds.log else " (linear)"
     return f"{name} {bounds.low:g}..{bounds.high:g}{kind}"
 

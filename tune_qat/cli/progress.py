@@ -10,6 +10,7 @@ from tune_qat.config.statuses import CALIBRATED, COMPLETED, PRETRAIN, RUNNING, S
 from tune_qat.study import Arm, Study
 from tune_qat.study.arms import OWN
 from tune_qat.study.cost import stage_epochs, trial_epochs
+from tune_qat.study.mixed import mixed_schemes
 from tune_qat.text.names import shown
 
 if TYPE_CHECKING:
@@ -156,14 +157,16 @@ class Progress:
 
 def columns_of(study: Study) -> dict[str, str]:
     """Name the column of each arm, by its id: its bits, and what else sets it apart but the optimizer and repeat."""
-    several = bool(study.quantization.methods)
-    return {arm.arm_id: _column(arm, named=several) for arm in study.arms()}
+    mixed = mixed_schemes(study.quantization)
+    several = bool(study.quantization.methods or mixed)
+    return {arm.arm_id: _column(arm, named=several, mixed=arm.method in mixed) for arm in study.arms()}
 
 
-def _column(arm: Arm, *, named: bool) -> str:
+def _column(arm: Arm, *, named: bool, mixed: bool) -> str:
     bits = "any bits" if arm.searches_bits else f"{arm.scheme.weight_bits}/{arm.scheme.activation_bits}"
     words = [shown(arm.method)] if named and arm.method != "none" else []
-    words += [bits] if arm.step_optimizer == OWN else [bits, f"steps {shown(arm.step_optimizer)}"]
+    words += [] if mixed else [bits]
+    words += [] if arm.step_optimizer == OWN else [f"steps {shown(arm.step_optimizer)}"]
     return " ".join([*words, *([f"worse for {arm.control_for}"] if arm.control else [])])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.cost import stage_epochs, trial_epochs
+from tune_qat.study.mixed import mixed_schemes
 from tune_qat.text.names import shown
 from tune_qat.text.printable import exact
 from tune_qat.text.sentences import fitted
@@ -25,14 +26,17 @@ REFRESH_HZ = 4
 def heading(study: Study, results: StoragePath) -> list[str]:
     """Return what is known of a study from its file alone: model, data, arms, cost at most, and where results go."""
     arms, optimizers = study.arms(), study.space.optimizers
-    bits = list(dict.fromkeys(f"{one.weight_bits}/{one.activation_bits}" for one in study.schemes))
+    mixed = mixed_schemes(study.quantization)
+    plain = (one for one in study.schemes if one not in mixed.values())
+    bits = list(dict.fromkeys(f"{one.weight_bits}/{one.activation_bits}" for one in plain))
+    schemes = " and ".join([f"{', '.join(bits)} bits", *([", ".join(mixed)] if mixed else [])])
     trials = sum(count for _, count, _ in stage_epochs(study))
     count = f"{len(optimizers)} optimizers" if len(optimizers) > 1 else shown(optimizers[0])
     what = f"one search over {count}" if study.mode == "joint" else count
     searches = "1 arm" if len(arms) == 1 else f"{len(arms)} arms"
     return [
         f"Study {study.name}: {study.workload.model} on {study.workload.dataset}, {shown(study.judgement.metric)}",
-        f"{searches}: {what} at {', '.join(bits)} bits; at most {trials:,} trials, {trial_epochs(study):,} epochs",
+        f"{searches}: {what} at {schemes}; at most {trials:,} trials, {trial_epochs(study):,} epochs",
         f"Results in {results}",
     ]
 

@@ -28,7 +28,10 @@ OPTIONS = {"time": "--time-budget", "trials": "--trial-budget", "gpu_hours": "--
 def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str) -> str:
     """Return the boards with means, intervals and n, the path of the record, and the next commands."""
     asked = analysis.answers(outcome.results)  # opened once for all that follows
-    shown, named = shown_as(asked).get(study.name, study.name), bool(study.quantization.methods)
+    shown, named = (
+        shown_as(asked).get(study.name, study.name),
+        bool(study.quantization.methods or study.quantization.mixed),
+    )
     board = with_calibrated(asked.frame("leaderboard"), asked)
     board = board[board["study_id"] == shown]
     said = [_title(study, outcome, scored=bool(len(board))), *_part(study, shown)]

@@ -1,5 +1,6 @@
 """Progress of the studies in a results folder, from its files alone."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -42,6 +43,8 @@ def _described(results: StoragePath) -> str:
         notes = "".join(f"\n{_used(*space)}" for space in spaces)
         (replaced,) = connection.sql(read_sql(__file__, "replaced"), params=[study_id]).fetchall()[0]
         notes += f"\n{_replaced(replaced)}" if replaced else ""
+        mixed = connection.sql(read_sql(__file__, "mixed"), params=[study_id]).fetchall()
+        notes += "".join(f"\n{_mixed(*one)}" for one in mixed)
         notes += "".join(f"\n{_elsewhere(one)}" for one in known if not one.here)
         calibrated = connection.execute(
             "SELECT status FROM trials WHERE study_id = ? AND stage = 'calibrated'", [study_id]
@@ -77,6 +80,14 @@ def _counted(what: str, statuses: Sequence[str]) -> str:
 def _replaced(trials: int) -> str:
     which = "1 trial more has ended, which is" if trials == 1 else f"{trials} trials more have ended, which are"
     return f"{which} of a version of the study or a configuration that was replaced since"
+
+
+def _mixed(scheme: str, bits: str | None) -> str:
+    if bits is None and scheme.startswith("mixed-search-"):
+        return f"bits of layers of {scheme} are searched"
+    if bits is None:
+        return f"layers of {scheme} have no bits yet: the run allocates them once the first start is there"
+    return f"bits of layers of {scheme}: {', '.join(f'{layer} {width}' for layer, width in json.loads(bits).items())}"
 
 
 def _used(arm: str, points: int, used: int) -> str:

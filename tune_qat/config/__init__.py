@@ -10,7 +10,7 @@ from tune_qat.config.errors import (
     UsageError,
 )
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer, Worsening
-from tune_qat.config.results import EpochResult, LayerCost, LayerResult
+from tune_qat.config.results import EpochResult, LayerCost, LayerResult, LayerSensitivity
 from tune_qat.config.scheme import Scheme
 from tune_qat.config.trial import TrialConfig, ninth, trial_key
 from tune_qat.config.values import (
@@ -45,6 +45,7 @@ __all__ = [
     "Interrupted",
     "LayerCost",
     "LayerResult",
+    "LayerSensitivity",
     "NotRead",
     "PLAIN_NAME",
     "QuantizerOptimizer",

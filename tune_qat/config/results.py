@@ -72,6 +72,30 @@ class LayerCost:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LayerSensitivity:
+    """Sensitivity of a layer to a number of bits, measured once: a row of the `sensitivities` table."""
+
+    layer: str
+    """Name of the module in the model."""
+    layer_index: int
+    """Execution order, from 0."""
+    bits: int
+    """Candidate: bits of the layer's weights and inputs."""
+    sensitivity: float | None
+    """Growth of the loss, or trace times squared error, whose sum an allocation makes small; None: not finite."""
+    hessian_trace: float | None
+    """Average trace of the Hessian of the loss in the layer's weights, an estimate; None where it was not measured."""
+    squared_error: float | None
+    """Squared error of the layer's quantized weights, summed over them; None where it was not measured."""
+    weights: int
+    """Weights of the layer, without biases."""
+    weight_bytes: int
+    """Bytes of its weights at these bits, as in `costs`."""
+    bit_operations: int
+    """Bit operations of one sample at these bits, as in `costs`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EpochResult:
     """Report of a trial after an epoch: a row of the `epochs` table. Unknown or not finite is None."""
 

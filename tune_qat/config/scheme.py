@@ -1,10 +1,10 @@
 """A scheme: which quantizer at how many bits on which layers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from tune_qat.config.later import later
+from tune_qat.config.later import drop_unused, later
 from tune_qat.config.values import FLOAT_BITS, STE_VARIANTS, check, pair, settle, whole
 
 
@@ -49,6 +49,14 @@ class Scheme:
     def floating_point(cls) -> "Scheme":
         """Make the 32/32 control: one spelling, whatever the quantizer of other arms, so that its trials are shared."""
         return cls(quantizer="none", weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS, first_last_bits=FLOAT_BITS)
+
+    def identity(self) -> dict[str, Any]:
+        """Pick what determines a trial's numbers, for hashing; newer fields at their default are left out."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        drop_unused(Scheme, values)
+        if values["activation_quantizer"] == values["quantizer"]:
+            del values["activation_quantizer"]
+        return values
 
     @property
     def is_float(self) -> bool:

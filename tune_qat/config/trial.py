@@ -141,9 +141,9 @@ class TrialConfig:
             if values[name] is not None:
                 values[name] = _as_dict(values[name])
         drop_unused(TrialConfig, values)
-        values["scheme"] = _identity_of(self.scheme)
+        values["scheme"] = self.scheme.identity()
         if self.worsening is not None:
-            values["worsening"]["scheme"] = _identity_of(self.worsening.scheme)
+            values["worsening"]["scheme"] = self.worsening.scheme.identity()
         return values
 
     @property
@@ -157,11 +157,13 @@ class TrialConfig:
         """Hash of what no sampler proposes and no seed varies: trials of one arm share it."""
         return self.recipe_of(step_rate_searched=False)
 
-    def recipe_of(self, *, step_rate_searched: bool) -> str:
-        """Hash what no sampler proposes, where it may propose the learning rate of `quantizer_optimizer`, too."""
+    def recipe_of(self, *, step_rate_searched: bool, layers_searched: bool = False) -> str:
+        """Hash what no sampler proposes, where it may propose the rate of `quantizer_optimizer` or bits of layers."""
         values = {name: value for name, value in self.identity().items() if name not in _PROPOSED}
         if step_rate_searched and "quantizer_optimizer" in values:
             del values["quantizer_optimizer"]["learning_rate"]
+        if layers_searched:
+            values["scheme"].pop("layer_bits", None)
         return stable_hash(values)
 
     @property
@@ -201,14 +203,6 @@ _PARTS: Mapping[str, type] = {
 
 def _as_dict(part: Any) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
-
-
-def _identity_of(scheme: Scheme) -> dict[str, Any]:
-    values = _as_dict(scheme)
-    drop_unused(Scheme, values)
-    if values["activation_quantizer"] == values["quantizer"]:
-        del values["activation_quantizer"]
-    return values
 
 
 def ninth(epochs: int) -> int:

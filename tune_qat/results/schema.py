@@ -6,7 +6,7 @@ from typing import get_args
 
 import pyarrow as pa
 
-from tune_qat.config import EpochResult, LayerCost, LayerResult
+from tune_qat.config import EpochResult, LayerCost, LayerResult, LayerSensitivity
 from tune_qat.config.attribute_docs import attribute_docs
 
 SCHEMA_VERSION = 1
@@ -117,6 +117,13 @@ ARMS = pa.schema(
         _field("varies_json", text, "JSON list of what each repeat draws anew; NULL where the study does not say"),
         _field("start_name", text, "name of the start, where several alternate over repeats"),
         _field("subset_overlap", number, "largest share of the training subset that another repeat has, too"),
+        _field(
+            "layer_bits_json", text, "JSON object of a mixed scheme's bits by layer; NULL of others, and until then"
+        ),
+        _field("allocation_hash", text, "hash of what the study file says of how these bits come about; NULL as they"),
+        _field(
+            "group_costs_json", text, "JSON object of a search of bits: limit, costs of groups at candidates; else NULL"
+        ),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
     ]
 )
@@ -247,6 +254,15 @@ COSTS = _from_dataclass(
     ],
 )
 
+SENSITIVITIES = _from_dataclass(
+    LayerSensitivity,
+    [
+        _required(
+            "measured_hash", text, "hash of what the study file says of how it was measured; budgets are not in it"
+        )
+    ],
+)
+
 DECISIONS = pa.schema(
     [
         _required("trial_key", text, "hash of configuration, data, starting weights and stage"),
@@ -295,6 +311,7 @@ TABLES: dict[str, pa.Schema] = {
     "layers": LAYERS,
     "decisions": DECISIONS,
     "costs": COSTS,
+    "sensitivities": SENSITIVITIES,
 }
 """Tables of a results folder. `reference` is not among them: it comes with the package."""
 
@@ -306,6 +323,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "layers": ("trial_key", "attempt", "epoch", "layer", "kind"),
     "decisions": ("trial_key", "rung"),
     "costs": ("method", "weight_bits", "activation_bits", "layer"),
+    "sensitivities": ("measured_hash", "layer", "bits"),
 }
 """Columns that identify a row within its study, by table."""
 

@@ -1,7 +1,7 @@
 """Source of a simulation: a record, or a study file with curves of a formula."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_qat.config import UsageError
@@ -15,11 +15,16 @@ from tune_qat.simulate.load import Loaded, load
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.study import Study
 from tune_qat.study.file import bundled, is_study, recorded_study
+from tune_qat.study.mixed import budgets_of
 from tune_qat.tuning.begun import over
 from tune_qat.tuning.own_code import planned_with
 
 WORKERS = 2
 """Trials at once in a study without a record."""
+SEARCHED = (
+    'A study that searches bits of layers (quantization.mixed, by = "search") cannot be simulated: no curve is known '
+    'of bits that were not trained. Simulate it with by = "hessian", or without quantization.mixed.'
+)
 STAND_IN = "[stand-in, no measurement] "
 
 
@@ -68,7 +73,7 @@ def find(source: str, study_id: str | None, overrides: Mapping[str, Any]) -> Sou
         )
     if study_id is not None:
         raise UsageError(f"--study {study_id} chooses a study of a record, but {source!r} is a study file.")
-    study = without_controls(Study.load(source, overrides))
+    study = with_layers(without_controls(Study.load(source, overrides)))
     return Source(study=study, curves=ClosedForm.of(study), record=None, where=source)
 
 
@@ -76,6 +81,17 @@ def without_controls(study: Study) -> Study:
     """Return a study without its worsened controls and calibrated models: no curve says what these are."""
     stages = study.stages.model_copy(update={"calibrated": False})
     return study.model_copy(update={"controls": [], "stages": stages})
+
+
+def with_layers(study: Study) -> Study:
+    """Return a study whose mixed schemes have the bits of a layer that stands for all: a formula knows no layers."""
+    part = study.quantization
+    if part.mixed is None:
+        return study
+    if part.mixed.by == "search":
+        raise UsageError(SEARCHED)
+    bits = {name: {f"layers of {name}": part.mixed.candidates[0]} for name in budgets_of(part.mixed)}
+    return study.going_on(replace(study.begun, mixed=bits))
 
 
 def _record(
@@ -97,6 +113,8 @@ def _record(
         raise UsageError("--set name: the name is that of the recorded study.")
     study = recorded_study(Study, rows[name]["definition_json"], overrides, f"study {name} in {results}")
     study = without_controls(over(study, [rows[name]], read_rows(results, "arms", name)))
+    if study.quantization.mixed is not None and study.quantization.mixed.by == "search":
+        raise UsageError(SEARCHED)
     study, _ = planned_with(study, results, accept=False)
     record = load(results, study)
     return Source(study=study, curves=record.curves, record=record, where=str(results))

@@ -8,8 +8,9 @@ from typing import Any
 from tune_qat import quantizers
 from tune_qat.config import Scheme, UsageError
 from tune_qat.quantizers.spec import ACTIVATIONS, WEIGHTS
+from tune_qat.study.method_sections import MethodSection, QuantizationSection
 from tune_qat.study.mistakes import reported_at
-from tune_qat.study.sections import MethodSection, QuantizationSection
+from tune_qat.study.mixed import mixed_schemes
 from tune_qat.study.space import BITS_INDEX
 
 OWN, OWN_RATE, ADAM, SGD = "own", "own_rate", "adam", "sgd"
@@ -74,6 +75,12 @@ def methods_of(section: QuantizationSection) -> dict[Scheme, str]:
                 if scheme in found:
                     raise UsageError(f"{part.name!r} is at {scheme.label} the same as {found[scheme]!r}.")
                 found[scheme] = part.name
+    for name, scheme in mixed_schemes(section).items():
+        if scheme in found:
+            raise UsageError(
+                f"The layers of {name!r} have the same bits as those of {found[scheme]!r}: leave one of the two out."
+            )
+        found[scheme] = name
     return {scheme: "none" if scheme.is_float else name for scheme, name in found.items()}
 
 
@@ -90,10 +97,11 @@ def arms_of(
     `levels` says who may move the quantizers' parameters, by optimizer and scheme.
     """
     methods, named = methods_of(section), {part.name for part in section.methods}
+    mixed = mixed_schemes(section)
     groups = [tuple(optimizers)] if joint else [(name,) for name in optimizers]
     for schemes in [tuple(methods)] if section.search_bits else [(scheme,) for scheme in methods]:
         method, bits = methods[schemes[0]], schemes[0].label if len(schemes) == 1 else BITS_INDEX
-        words = [method, bits] if method in named else [bits]
+        words = [method] if method in mixed else [method, bits] if method in named else [bits]
         for group in groups:
             for level in levels(group[0], schemes[0]):
                 own = [] if level == OWN else [f"{_STEPS}{level}"]

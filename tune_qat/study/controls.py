@@ -9,23 +9,24 @@ from typing import Final
 
 from tune_qat.config import Scheme
 from tune_qat.config.shown import shown
-from tune_qat.study import search_sections, sections
+from tune_qat.study import method_sections, search_sections, sections
 from tune_qat.study.arms import Arm, methods_of, of_repeat
 from tune_qat.study.mistakes import rule_error
+from tune_qat.study.mixed import mixed_schemes
 
 WORSENED: Final = "worsened"
 
 
 def schemes_of(
-    controls: Sequence[search_sections.ControlSection], part: sections.QuantizationSection
+    controls: Sequence[search_sections.ControlSection], part: method_sections.QuantizationSection
 ) -> dict[str, Scheme]:
     """Return the schemes that worsened controls are for, by pair of bits ("4/4"), in the order of the file.
 
-    Of several methods at a pair of bits it is the first.
+    Of several methods at a pair of bits it is the first; mixed schemes have none.
     """
-    found: dict[str, Scheme] = {}
+    found, mixed = dict[str, Scheme](), mixed_schemes(part).values()
     for scheme in methods_of(part):
-        if not scheme.is_float:
+        if not scheme.is_float and scheme not in mixed:
             found.setdefault(_pair(scheme.weight_bits, scheme.activation_bits), scheme)
     wanted = _pairs(controls)
     everything = any(control.bits is None for control in controls)
@@ -34,7 +35,7 @@ def schemes_of(
 
 def control_arms(
     controls: Sequence[search_sections.ControlSection],
-    part: sections.QuantizationSection,
+    part: method_sections.QuantizationSection,
     names: Sequence[str],
     repeats: Sequence[int],
 ) -> Iterator[Arm]:
@@ -57,7 +58,7 @@ def control_arms(
 
 def check_controls(
     controls: Sequence[search_sections.ControlSection],
-    part: sections.QuantizationSection,
+    part: method_sections.QuantizationSection,
     training: sections.TrainingSection,
     judgement: search_sections.JudgementSection,
     optimizers: Sequence[str],

@@ -21,7 +21,7 @@ from tune_qat.config.statuses import (
     SEARCHED_STAGES,
     STAGES,
 )
-from tune_qat.study import controls, rungs, search_sections, sections, steps
+from tune_qat.study import controls, method_sections, mixed, rungs, search_sections, sections, steps
 from tune_qat.study.arms import OWN, Arm, arms_of, methods_of
 from tune_qat.study.begun import Begun
 from tune_qat.study.repeats import Repeat, repeat_of
@@ -50,7 +50,7 @@ class StudyKeys(Section):
     data_dir: str | None = None
     """Folder of the data; `--data-dir` of the command line comes first."""
     workload: sections.WorkloadSection
-    quantization: sections.QuantizationSection
+    quantization: method_sections.QuantizationSection
     training: sections.TrainingSection
     pretrain: sections.PretrainSection | None = None
     """The floating-point model that all arms start from, with `training.init = "pretrain"`."""
@@ -113,9 +113,14 @@ class StudyKeys(Section):
 
     def going_on(self, begun: Begun) -> Self:
         """Return the study as it goes on over its record, with what it keeps of its begin."""
-        study = self.model_copy()
+        study = self.model_copy(update={"quantization": self.quantization.allocated_as(begun.mixed, begun.group_costs)})
         study._begun = begun
         return study
+
+    @property
+    def waits(self) -> bool:
+        """Whether layers of mixed schemes have no bits yet: these are allocated once the first start is there."""
+        return any(map(mixed.waits, self.schemes))
 
     @property
     def own_parts(self) -> dict[str, str]:
@@ -165,7 +170,7 @@ class StudyKeys(Section):
         """
         bits = {BITS_INDEX: Range(low=0, high=len(self.quantization.bits) - 1, log=False)}
         found = dimensions(self.space, optimizer) | (bits if self.quantization.search_bits else {})
-        found |= steps.step_dimension(self.space, level)
+        found |= steps.step_dimension(self.space, level) | mixed.group_dimensions(self.quantization, scheme)
         if scheme is not None and scheme.is_float:
             found.pop(MULTIPLIER, None)
         return found

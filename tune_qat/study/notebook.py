@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tune_qat.config import Range
 from tune_qat.study.arms import methods_of
 from tune_qat.study.keys import StudyKeys
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.space import BATCH_SIZE, is_position
 from tune_qat.text.html import html_table
 from tune_qat.text.names import shown
 from tune_qat.text.numbers import digits
@@ -44,7 +44,7 @@ def _facts(study: StudyKeys) -> dict[str, str]:
 
 def _dimensions(study: StudyKeys, optimizer: str) -> Iterator[tuple[str, str]]:
     for name, bounds in study.dimensions(optimizer).items():
-        yield name.replace("_", " "), "of the list above" if name == BITS_INDEX else _span(name, bounds)
+        yield name.replace("_", " "), "of the list above" if is_position(name) else _span(name, bounds)
 
 
 def _span(name: str, bounds: Range) -> str:

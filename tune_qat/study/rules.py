@@ -7,9 +7,10 @@ from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
 from tune_qat.config.shown import shown
 from tune_qat.config.statuses import SEARCHED_STAGES
 from tune_qat.data.spec import CLASSIFICATION
-from tune_qat.study import search_sections, sections
+from tune_qat.study import method_sections, search_sections, sections
 from tune_qat.study.arms import methods_of
 from tune_qat.study.mistakes import reported_at, rule_error
+from tune_qat.study.mixed import check_mixed
 from tune_qat.study.repeats import SEEDS_APART
 
 FINALISTS_FROM = SEEDS_APART // 2
@@ -63,10 +64,16 @@ def check_reference(
         raise rule_error(key, rule)
 
 
-def check_quantizers(part: sections.QuantizationSection, training: sections.TrainingSection) -> None:
+def check_quantizers(
+    part: method_sections.QuantizationSection, training: sections.TrainingSection, mode: str = "comparison"
+) -> None:
     """Check the methods at their bits, and the recipes on them."""
     with reported_at("quantization.quantizer"):
         quantizers.get_spec(part.quantizer)
+    check_mixed(part, mode)
+    if part.mixed and part.mixed.by != "search" and training.init == "scratch":
+        rule = 'needs a start, training.init = "pretrain", "weights" or "path": random weights have no sensitive layers'
+        raise rule_error("quantization.mixed", rule)
     with reported_at("quantization"):
         schemes = methods_of(part)
     with reported_at("training"):
@@ -74,7 +81,7 @@ def check_quantizers(part: sections.QuantizationSection, training: sections.Trai
             quantizers.check_recipe(scheme, freezing=bool(training.freezing), dampening=bool(training.dampening))
 
 
-def check_searched_bits(mode: str, part: sections.QuantizationSection) -> None:
+def check_searched_bits(mode: str, part: method_sections.QuantizationSection) -> None:
     """Check what `search_bits` needs, where it is used."""
     if not part.search_bits:
         return

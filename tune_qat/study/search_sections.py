@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tune_qat.study.sections import AtLeastOne, Count, MethodSection, Positive, Section
+from tune_qat.study.method_sections import MethodSection
+from tune_qat.study.sections import AtLeastOne, Count, Positive, Section
 
 Levels = Annotated[list[Literal["own", "own_rate", "adam", "sgd"]], Field(min_length=1)]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tune_qat.config import DECAY, FLOAT_BITS, PLAIN_NAME, SCHEDULES, STE_VARIANTS, Dampening, Distillation, Freezing
+from tune_qat.config import DECAY, PLAIN_NAME, SCHEDULES, Dampening, Distillation, Freezing
 from tune_qat.config.shown import shown
 from tune_qat.study.mistakes import FROM_KEYS
 
@@ -22,7 +22,7 @@ class Section(BaseModel):
     )
 
 
-def _check_names(names: list[str], what: str) -> None:
+def check_names(names: list[str], what: str) -> None:
     """Raise `ValueError` for a name that is no plain file name, or that two have."""
     for name in names:
         if not PLAIN_NAME.fullmatch(name):
@@ -46,45 +46,6 @@ class WorkloadSection(Section):
     """Keyword arguments of a library's network or an own model."""
 
 
-class MethodSection(Section):
-    """A quantizer, its options, and the pairs of weight and activation bits to train it at."""
-
-    quantizer: str = "lsq"
-    """Method of weights, and of activations where these have no other."""
-    activation_quantizer: str | None = None
-    """Another method for activations."""
-    options: dict[str, Any] = {}
-    """Options of the methods, such as `per_channel`."""
-    layers: dict[str, list[int] | Literal["float"]] = {}
-    """[weight bits, activation bits] of layers by name, in place of all else; "float" leaves one as it is."""
-    attention: bool = False
-    """Whether the two products of attention are quantized, too."""
-    bits: Annotated[list[list[int]], Field(min_length=1)]
-    """Pairs of weight and activation bits; [32, 32] is floating point."""
-    first_last_bits: int | None = None
-    """Bits of the first and the last layer; as in the method's paper where they are left out."""
-    ste: Literal[STE_VARIANTS] = "clip_then_round"  # type: ignore[valid-type]
-    """Order in the straight-through estimator."""
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _layers(cls, layers: Any) -> Any:
-        for name, bits in layers.items() if isinstance(layers, dict) else ():
-            if bits != "float" and not (isinstance(bits, list) and all(type(one) is int for one in bits)):
-                raise ValueError(f'{name} must be [weight bits, activation bits] or "float", but got {shown(bits)}')
-        return layers
-
-    @field_validator("bits")
-    @classmethod
-    def _pairs(cls, bits: list[list[int]]) -> list[list[int]]:
-        for pair in bits:
-            if len(pair) != 2:
-                raise ValueError(f"each entry must be [weight bits, activation bits], but got {shown(pair)}")
-        if len({tuple(pair) for pair in bits}) != len(bits):
-            raise ValueError(f"each pair of bits may appear once, but got {shown(bits)}")
-        return bits
-
-
 class QuantizerOptimizerSection(Section):
     """The optimizer of the quantizers' parameters in every arm, where it is not the arm's own."""
 
@@ -94,40 +55,6 @@ class QuantizerOptimizerSection(Section):
     """The optimizer's documented default where it is left out."""
     options: dict[str, float] = {}
     """Options of the optimizer, over the defaults of the table."""
-
-
-class NamedMethodSection(MethodSection):
-    """A method beside the section's own."""
-
-    name: str
-    """Name of the method in tables and figures."""
-
-
-class QuantizationSection(MethodSection):
-    """Methods and bits of the arms; [32, 32] among the bits is the floating-point control."""
-
-    methods: list[NamedMethodSection] = []
-    """Further methods, each with its own arms."""
-    search_bits: bool = False
-    """In joint mode: one search over all pairs of `bits` in place of one for each."""
-    weight_decay_factors: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Factors of weight decay at these weight bits, as "2" = 0.25; 1 at all others."""
-
-    @field_validator("methods")
-    @classmethod
-    def _names(cls, methods: list[NamedMethodSection]) -> list[NamedMethodSection]:
-        _check_names([method.name for method in methods], "a method's name")
-        if any([FLOAT_BITS, FLOAT_BITS] in method.bits for method in methods):
-            raise ValueError("[32, 32], the control of all methods, belongs in quantization.bits")
-        return methods
-
-    @field_validator("weight_decay_factors")
-    @classmethod
-    def _bit_widths(cls, factors: dict[str, float]) -> dict[str, float]:
-        for key in factors:
-            if not (key.isdecimal() and len(key) < 3 and 1 <= int(key) <= FLOAT_BITS):
-                raise ValueError(f"keys must be weight bits, from 1 to {FLOAT_BITS}, but got {shown(key)}")
-        return factors
 
 
 class ScheduledSection(Section):
@@ -228,7 +155,7 @@ class PretrainSection(ScheduledSection):
     @field_validator("starts")
     @classmethod
     def _labels(cls, starts: list[StartSection]) -> list[StartSection]:
-        _check_names([start.label for start in starts], "a start's name")
+        check_names([start.label for start in starts], "a start's name")
         return starts
 
 

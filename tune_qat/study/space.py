@@ -13,6 +13,8 @@ from tune_qat.study.search_sections import RangeOverride, SpaceSection
 RATE = "learning_rate"
 BATCH_SIZE = "batch_size"
 BITS_INDEX = "bits"
+GROUP_BITS = "bits."
+"""Beginning of the name of a dimension that is a group of layers: a position in the list of candidates."""
 MULTIPLIER = "quantizer_lr_multiplier"
 STEP_RATE = "step_rate"
 Dimensions = dict[str, Range]
@@ -83,10 +85,15 @@ def dimensions(space: SpaceSection, optimizer: str) -> Dimensions:
 
 def points(dimensions: Dimensions) -> list[dict[str, float]] | None:
     """Return every point of a search space; None for one with a continuous dimension, which has no end of them."""
-    if set(dimensions) - {BATCH_SIZE, BITS_INDEX}:
+    if any(name != BATCH_SIZE and not is_position(name) for name in dimensions):
         return None
     axes = [_axis(name, int(bounds.low), int(bounds.high)) for name, bounds in dimensions.items()]
     return [dict(zip(dimensions, point, strict=True)) for point in product(*axes)]
+
+
+def is_position(name: str) -> bool:
+    """Return whether a dimension's values are positions in a list of bits, which another study may have otherwise."""
+    return name == BITS_INDEX or name.startswith(GROUP_BITS)
 
 
 def width(name: str, low: float, high: float, *, log: bool) -> float:
@@ -100,7 +107,7 @@ def width(name: str, low: float, high: float, *, log: bool) -> float:
 
 
 def _axis(name: str, low: int, high: int) -> list[int]:
-    if name == BITS_INDEX:
+    if is_position(name):
         return list(range(low, high + 1))
     return [2**power for power in range(low.bit_length() - 1, high.bit_length())]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tune_qat import optimizers, quantizers
 from tune_qat.config import QuantizerOptimizer, Range, Scheme, TrialConfig
 from tune_qat.config.shown import shown
-from tune_qat.study import sections
+from tune_qat.study import method_sections, sections
 from tune_qat.study.arms import ADAM, OWN, OWN_RATE, SGD, Arm, methods_of
 from tune_qat.study.mistakes import rule_error
 from tune_qat.study.search_sections import RangeOverride, SpaceSection
@@ -83,7 +83,7 @@ def moved_by(arm: Arm, separate: QuantizerOptimizer | None) -> str | None:
 
 
 def check_steps(
-    space: SpaceSection, part: sections.QuantizationSection, training: sections.TrainingSection, mode: str
+    space: SpaceSection, part: method_sections.QuantizationSection, training: sections.TrainingSection, mode: str
 ) -> None:
     """Check the levels, and what they do not go together with; an error with its key for the first mistake."""
     _check_lists(space)

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from tune_qat import data, optimizers
 from tune_qat.config import QuantizerOptimizer, Scheme, TrialConfig
-from tune_qat.study import controls, rules, sections, steps
+from tune_qat.study import controls, mixed, rules, sections, steps
 from tune_qat.study.arms import OWN_RATE, Arm
 from tune_qat.study.file import load_study
 from tune_qat.study.keys import StudyKeys
@@ -35,7 +35,7 @@ class Study(StudyKeys):
         """Name the first rule that is broken: from what is said first to what follows from it."""
         rules.check_name(self.name)
         rules.check_workload(self.workload, self.judgement, self.training)
-        rules.check_quantizers(self.quantization, self.training)
+        rules.check_quantizers(self.quantization, self.training, self.mode)
         rules.check_searched_bits(self.mode, self.quantization)
         check_space(self.space)
         rules.check_reference(self.judgement, self.space, self.mode)
@@ -118,6 +118,7 @@ class Study(StudyKeys):
             "learning_rate": spec.default_learning_rate,
             "batch_size": self.space.batch_size.middle,
         }
+        values |= mixed.default_positions(self.quantization, arm.scheme)
         if arm.step_optimizer == OWN_RATE:
             values[MULTIPLIER] = steps.DEFAULT_MULTIPLIER
         return self.config(arm, optimizer, values, seed=self.trial_seed(arm))
@@ -132,6 +133,7 @@ class Study(StudyKeys):
         batch_size = int(values.pop("batch_size"))
         multiplier, step_rate = values.pop(MULTIPLIER, 1.0), values.pop(STEP_RATE, None)
         scheme = arm.schemes[int(values.pop(BITS_INDEX, 0))]
+        scheme = mixed.with_positions(self.quantization, scheme, values)
         return self._trial(
             optimizer,
             {**self.space.fixed.get(optimizer, {}), **values},
@@ -164,9 +166,12 @@ class Study(StudyKeys):
         """Hash the recipes that trials of the arm have."""
         points: dict[str, float] = {"learning_rate": 1.0, "batch_size": self.space.batch_size.middle}
         searched = STEP_RATE in steps.step_dimension(self.space, arm.step_optimizer)
+        layers = mixed.searches(self.quantization, arm.scheme)
         return sorted(
             {
-                self.config(arm, optimizer, {**points, BITS_INDEX: at}, seed=0).recipe_of(step_rate_searched=searched)
+                self.config(arm, optimizer, {**points, BITS_INDEX: at}, seed=0).recipe_of(
+                    step_rate_searched=searched, layers_searched=layers
+                )
                 for optimizer in arm.optimizers
                 for at in range(len(arm.schemes))
             }

@@ -175,7 +175,10 @@ class ArmState:
             optimizer, values = sampler.propose(proposal)
             plan = self._plan(SEARCH, optimizer, values, number, "sampler")
             if not self.known(plan.trial_key):
-                self.proposals[plan.trial_key] = proposal
+                if plan.values == values:
+                    self.proposals[plan.trial_key] = proposal
+                else:  # brought within a budget: a point of its own, which the sampler is told once it has ended
+                    sampler.tell(proposal, None)
                 return plan
             # It has the trial's result already, or will get it.
             sampler.tell(proposal, None)

@@ -9,6 +9,7 @@ import torch
 from tune_qat.config import EAGER, INDUCTOR
 from tune_qat.quantization.model import calibrate, features, quantize, quantized_layers
 from tune_qat.study import Study
+from tune_qat.study.mixed import stand_in
 from tune_qat.training.compile_cost import CompileEstimate
 from tune_qat.training.compiler import choose_backend
 from tune_qat.training.workload import Workload
@@ -36,7 +37,7 @@ def plan(study: Study, work: Workload, processes: int) -> CompileEstimate:
     trials = sum(sum(study.planned(arm).values()) for arm in quantized)
     sizes = study.space.batch_size
     samples = trials * study.training.epochs * task.train_size
-    features, layers = _size(work, quantized[0].scheme) if quantized else (0, 0)
+    features, layers = _size(work, stand_in(quantized[0].scheme)) if quantized else (0, 0)
     return CompileEstimate(
         samples=samples,
         steps=samples // sizes.middle,

@@ -8,6 +8,7 @@ from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.begun import Begun
+from tune_qat.tuning.allocated import recorded_bits, recorded_costs
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -22,8 +23,15 @@ def over(study: Study, studies: Rows, arms: Rows) -> Study:
     plain = study.going_on(Begun())
     same_seed = any(row["seed"] == study.seed for row in studies)
     seeds = {row["arm_id"]: row["sampler_seed"] for row in arms if same_seed and row["sampler_seed"] is not None}
-    first, unchecked = _first_rung(plain, studies, arms), _unchecked_rung(plain, studies)
-    return plain.going_on(Begun(first_rung=first, unchecked_rung=unchecked, design_seeds=seeds))
+    return plain.going_on(
+        Begun(
+            first_rung=_first_rung(plain, studies, arms),
+            unchecked_rung=_unchecked_rung(plain, studies),
+            design_seeds=seeds,
+            mixed=recorded_bits(study, arms),
+            group_costs=recorded_costs(study, arms),
+        )
+    )
 
 
 def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:

@@ -15,8 +15,10 @@ from tune_qat.results.reader import check_version, read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
+from tune_qat.study.mixed import stand_in
 from tune_qat.training import batch_norm, workload
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.mixed import choices
 from tune_qat.tuning.plan import DataDraws
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -126,5 +128,7 @@ def check_schemes(study: Study, work: Workload) -> None:
     """
     example, _ = work.task().batch(0, 1, torch.arange(1))
     batch_norm.check_values(work.build_model(init_seed=0), example, training=False)
-    for scheme in study.schemes:
+    if study.quantization.mixed is not None:
+        choices(study, work)
+    for scheme in dict.fromkeys(map(stand_in, study.schemes)):
         quantize(work.build_model(init_seed=0), scheme, example)

@@ -1,13 +1,13 @@
 """Costs of a study's schemes, layer by layer, for the record: of a study that runs, and of those recorded before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tune_qat.config import TuneQatError
+from tune_qat.config import Scheme, TuneQatError
 from tune_qat.config.shown import cause
 from tune_qat.quantization.cost import quantized_costs
 from tune_qat.results.layout import table_folder
@@ -18,19 +18,31 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.file import recorded_study
+from tune_qat.study.mixed import searched_scheme, searches, waits
 from tune_qat.training import workload
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.begun import as_begun
 
 
-def cost_rows(study: Study, work: Workload) -> Iterator[dict[str, Any]]:
+def cost_rows(study: Study, work: Workload, chosen: Mapping[str, Scheme] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of `costs`: what each layer costs for one training sample, in each scheme of the study.
+
+    Mixed schemes whose layers have no bits yet are left out; `chosen` has those of searches, by method.
 
     Raises `UsageError` for a scheme that does not fit the model.
     """
     task = work.task()
     # Two, since a batch norm that has seen no batch yet cannot normalise by the statistics of one.
     batch, _ = task.batch(0, 1, torch.arange(min(2, task.train_size)))
-    for scheme, method in methods_of(study.quantization).items():
+    part = study.quantization
+    for scheme, method in methods_of(part).items():
+        if searches(part, scheme):
+            found = (chosen or {}).get(method) or searched_scheme(part, method, scheme)
+            if found is None:
+                continue
+            scheme = found
+        if waits(scheme):
+            continue
         of_scheme = {"method": method, "weight_bits": scheme.weight_bits, "activation_bits": scheme.activation_bits}
         _, costs = quantized_costs(work.build_model(init_seed=0), scheme, batch)
         yield from ({**of_scheme, **asdict(cost)} for cost in costs)
@@ -52,7 +64,7 @@ def add_missing(results: StoragePath, data_dir: str | Path | None) -> Iterator[s
         if name in known or row["origin"] is not None:
             continue
         definition = with_places(results, name, row["definition_json"])
-        study = recorded_study(Study, definition, {}, f"study {name} in {results}")
+        study = as_begun(recorded_study(Study, definition, {}, f"study {name} in {results}"), results)
         work = _first_work(study, data_dir)
         try:
             rows = list(cost_rows(study, work))

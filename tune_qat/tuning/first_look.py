@@ -13,6 +13,7 @@ import torch
 from tune_qat.config import EAGER, Scheme, TrialConfig
 from tune_qat.quantization.layer_table import LayerTable, layer_table
 from tune_qat.study import Study
+from tune_qat.study.mixed import stand_in
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.device import thread_count
 from tune_qat.training.loop import Training
@@ -97,4 +98,5 @@ def _like(study: Study) -> TrialConfig:
     """Return the default trial of the first quantized arm, or of the first one where none is."""
     arms = study.arms()
     arm = next((one for one in arms if not one.schemes[0].is_float), arms[0])
-    return study.default_config(arm, arm.optimizers[0])
+    config = study.default_config(arm, arm.optimizers[0])
+    return replace(config, scheme=stand_in(config.scheme))

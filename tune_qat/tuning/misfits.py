@@ -13,7 +13,7 @@ from tune_qat.study import Arm, Study
 from tune_qat.study.arms import OWN, level_in, variant_in
 from tune_qat.study.controls import WORSENED
 from tune_qat.study.sections import TrainingSection
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
+from tune_qat.study.space import BATCH_SIZE, is_position
 from tune_qat.study.steps import step_dimension
 from tune_qat.tuning.plan import Planner
 from tune_qat.tuning.queue import StudyQueue
@@ -224,7 +224,7 @@ def _range_key(study: Study, arm: Arm, optimizer: str, name: str) -> str:
     """Return the key of the study file that sets, or would set, the range of a searched value."""
     if name in step_dimension(study.space, arm.step_optimizer):
         return f"space.step_rates.{arm.step_optimizer}"
-    if name == BITS_INDEX:
+    if is_position(name):
         return "quantization.bits"
     common = name in (BATCH_SIZE, "learning_rate", "quantizer_lr_multiplier")
     own = name in study.space.per_optimizer.get(optimizer, {})

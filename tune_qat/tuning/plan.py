@@ -9,8 +9,10 @@ from tune_qat.config import Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import DEFAULT, FINALISTS, RETRAIN
 from tune_qat.study import Arm, Study
 from tune_qat.study.arms import OWN
+from tune_qat.study.mixed import positions_of, same_but_positions, searches
 from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, Dimensions
 from tune_qat.study.steps import level_of
+from tune_qat.tuning.group_bits import within_budget
 
 PRETRAIN_ARM = "pretrain"
 """`arm_id` of the trial that all arms share."""
@@ -129,7 +131,8 @@ class Planner:
 
     def dimensions(self, optimizer: str, scheme: Scheme | None = None, level: str = OWN) -> Dimensions:
         """Return the search space of one optimizer, computed once; `level` says who moves quantizers' parameters."""
-        key = optimizer, scheme is not None and scheme.is_float, level
+        searched = scheme is not None and searches(self.study.quantization, scheme)
+        key = optimizer, scheme is not None and scheme.is_float, searched, level
         if key not in self._dimensions:
             self._dimensions[key] = self.study.dimensions(optimizer, scheme, level)
         return self._dimensions[key]
@@ -141,6 +144,7 @@ class Planner:
     def plan(
         self, arm: Arm, stage: str, optimizer: str, values: Mapping[str, float], *, seed: int, number: int, source: str
     ) -> PlannedTrial:
+        values = within_budget(self.study.quantization, arm.scheme, values)
         config = self.study.config(arm, optimizer, values, seed=seed)
         return self.of_config(config, arm.arm_id, stage, values, number=number, source=source)
 
@@ -180,7 +184,10 @@ class Planner:
     def same(self, arm: Arm, row: Mapping[str, Any]) -> PlannedTrial | None:
         """Plan a recorded trial of this arm again; None if its searched values give another key in today's study."""
         old = TrialConfig.of_record(row["trial_key"], row["params_json"])
-        if old.optimizer not in arm.optimizers or old.scheme not in arm.schemes:
+        part = self.study.quantization
+        if old.optimizer not in arm.optimizers or not (
+            old.scheme in arm.schemes or same_but_positions(part, old.scheme, arm.scheme)
+        ):
             return None
         if level_of(self.study.space, old) != arm.step_optimizer:
             return None
@@ -198,6 +205,7 @@ class Planner:
         searched, found = self.dimensions_of(config), option_values(config)
         if BITS_INDEX in searched:
             found[BITS_INDEX] = self.study.schemes.index(config.scheme)
+        found |= positions_of(self.study.quantization, config.scheme)
         return {name: found[name] for name in searched}
 
 

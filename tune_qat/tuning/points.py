@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from tune_qat.config import Range
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, Dimensions, points, width
+from tune_qat.study.space import BATCH_SIZE, Dimensions, is_position, points, width
 
 Point = tuple[str, dict[str, float]]
 """An optimizer, and values by dimension."""
@@ -80,7 +80,7 @@ class NewPart:
 
 def _comparable(now: Dimensions, earlier: Dimensions) -> dict[str, tuple[Range, Range]]:
     """Return today's and the earlier range of dimensions; positions in a list of bits may mean others than before."""
-    names = [name for name in now if name in earlier and name != BITS_INDEX]
+    names = [name for name in now if name in earlier and not is_position(name)]
     return {name: (now[name], earlier[name]) for name in names}
 
 
@@ -96,7 +96,7 @@ def _new_share(now: Dimensions, earlier: Dimensions) -> float:
 def _draw(name: str, bounds: Range, generator: np.random.Generator) -> float:
     if name == BATCH_SIZE:
         return 2 ** int(generator.integers(int(math.log2(bounds.low)), int(math.log2(bounds.high)), endpoint=True))
-    if name == BITS_INDEX:
+    if is_position(name):
         return int(generator.integers(int(bounds.low), int(bounds.high), endpoint=True))
     if bounds.log:
         return float(np.exp(generator.uniform(math.log(bounds.low), math.log(bounds.high))))

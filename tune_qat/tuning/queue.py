@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_qat.config.statuses import CALIBRATED, COMPLETED, ERROR, PRETRAIN
 from tune_qat.study import Arm
+from tune_qat.study.mixed import waits
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.baselines import Baselines
 from tune_qat.tuning.objective import Objective
@@ -60,14 +61,20 @@ class StudyQueue:
         return [*running, *(start.plan for start in self.starts if start.live and start.plan)]
 
     @property
-    def open(self) -> bool:
-        """Whether all starts are known, so that all arms are there."""
+    def started(self) -> bool:
+        """Whether all starts are known."""
         return all(start.known for start in self.starts)
+
+    @property
+    def open(self) -> bool:
+        """Whether all arms are there: starts are known, and layers of mixed schemes have their bits."""
+        return self.started and not self.study.waits
 
     @property
     def finished(self) -> bool:
         """Whether nothing is running and nothing will follow."""
-        return not self.live and (self.closed or (self.open and not self.left()))
+        ahead = self.started if self.study.waits else self.open and not self.left()
+        return not self.live and (self.closed or ahead)
 
     def left(self) -> int:
         return sum(state.left() for state in self.arms.values()) + self.baselines.left(self.arms.values())
@@ -133,6 +140,8 @@ class StudyQueue:
             if start.plan and not (start.known or start.live):
                 start.live = True
                 return start.plan
+        if self.study.waits:
+            return None
         arm = ArmState
         searched = (arm.next_cut_off, arm.next_default, arm.next_random, arm.next_search)
         for step in (*searched, arm.next_finalist, arm.next_retrain):
@@ -187,7 +196,7 @@ class StudyQueue:
             start = self.start_of(arm)
             if arm.arm_id in found:
                 self.arms[arm.arm_id] = found[arm.arm_id]
-            elif start.known:
+            elif start.known and not waits(arm.scheme):
                 self.arms[arm.arm_id] = ArmState(
                     arm,
                     start.planner,

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tune_qat.config import StorageRefused, TuneQatError
+from tune_qat.config import Scheme, StorageRefused, TuneQatError
 from tune_qat.config.shown import cause
 from tune_qat.config.statuses import FINAL, RUNNING
 from tune_qat.results.layout import checkpoint_path, checkpoint_to_read, study_file, table_folder
@@ -201,9 +201,12 @@ class Record:
         """Write all arms of the study; by arm, `best` is the id of the chosen configuration, `earlier` other ranges."""
         before = {arm_id: to_json(spaces) for arm_id, spaces in (earlier or {}).items()}
         overlaps = subset_overlaps(self.study, self.works)
+        chosen = {arm_id: state.best[0].config.scheme for arm_id, state in queue.arms.items() if state.best}
         rows = [
             {
-                **arm_columns(self.study, self.works.of(self.study.data_options(arm.repeat)), arm),
+                **arm_columns(
+                    self.study, self.works.of(self.study.data_options(arm.repeat)), arm, chosen.get(arm.arm_id)
+                ),
                 **self._shared(arm),
                 "subset_overlap": overlaps.get(arm.repeat),
                 "init_checkpoint_sha256": queue.start_of(arm).planner.init_sha256,
@@ -214,10 +217,13 @@ class Record:
         ]
         write_rows(self.path("arms", "arms"), "arms", rows, self.write)
 
-    def costs(self) -> str | None:
-        """Write what each layer costs in each scheme of the study; return why that is not known, if it is not."""
+    def costs(self, chosen: Mapping[str, Scheme] | None = None) -> str | None:
+        """Write what each layer costs in each scheme of the study; return why that is not known, if it is not.
+
+        By method, `chosen` has the schemes that searches of bits have come to.
+        """
         try:
-            rows = list(cost_rows(self.study, self.works.first))
+            rows = list(cost_rows(self.study, self.works.first, chosen))
         except Exception as error:  # what is wrong with a model its trials say; nothing they need comes from here
             return f"what its layers cost is not recorded: {cause(error)}"
         write_rows(self.path("costs", "costs"), "costs", rows, self.write)

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_qat.config import stable_hash
+from tune_qat.config import Scheme, stable_hash
 from tune_qat.config.statuses import CALIBRATED, COMPLETED, SEARCH, WITH_METRIC
 from tune_qat.results.provenance import versions
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import STEP_RATE
+from tune_qat.study.space import GROUP_BITS, STEP_RATE
 from tune_qat.study.steps import level_column, moved_by
 from tune_qat.training.workload import Workload
+from tune_qat.tuning.allocated import mixed_columns
 from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
 
@@ -45,7 +46,10 @@ def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
         "trial_number": plan.number,
         "workload": work.name,
         "quantizer_optimizer": config.quantizer_optimizer and config.quantizer_optimizer.name,
-        "recipe_hash": config.recipe_of(step_rate_searched=STEP_RATE in plan.values),
+        "recipe_hash": config.recipe_of(
+            step_rate_searched=STEP_RATE in plan.values,
+            layers_searched=any(name.startswith(GROUP_BITS) for name in plan.values),
+        ),
         "params_json": json.dumps(config.to_dict(), sort_keys=True),
         "init_checkpoint_sha256": plan.init_checkpoint_sha256,
         "data_fingerprint": work.dataset.fingerprint,
@@ -114,8 +118,8 @@ def last_rung(study: Study, plan: PlannedTrial, epochs: Sequence[Mapping[str, An
     return max((rung for rung in study.rungs if rung <= reached), default=None)
 
 
-def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
-    """Return the columns of an arm: its data, its method, and its search."""
+def arm_columns(study: Study, work: Workload, arm: Arm, chosen: Scheme | None = None) -> dict[str, Any]:
+    """Return the columns of an arm: its data, its method, and its search; `chosen` is the scheme of its choice."""
     drawn = study.drawn(arm.repeat)
     dataset, points, space = work.dataset, study.points(arm), to_json(spaces_of(study, arm))
     return {
@@ -138,6 +142,7 @@ def arm_columns(study: Study, work: Workload, arm: Arm) -> dict[str, Any]:
         "method": arm.method,
         **{name: getattr(arm.scheme, name) for name in ("first_last_bits", "quantizer", "activation_quantizer", "ste")},
         "quantizer_options_json": json.dumps(arm.quantizer_options),
+        **mixed_columns(study, arm, chosen),
         "optimizer": arm.optimizer,
         "step_optimizer": level_column(study.space, arm),
         "steps_moved_by": moved_by(arm, study.quantizer_optimizer),

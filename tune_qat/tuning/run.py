@@ -38,6 +38,7 @@ from tune_qat.tuning.cluster.nodes import check_code, check_data, check_results,
 from tune_qat.tuning.cluster.watch import ClusterLost, needed, watched
 from tune_qat.tuning.given_start import Given, given_start
 from tune_qat.tuning.gpu.probe import share_of_gpu
+from tune_qat.tuning.mixed import on_cluster, with_costs
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.overlap import load_works
 from tune_qat.tuning.own_code import NO_CODE, OwnCode, code_of, code_sent, key_sources
@@ -131,8 +132,12 @@ def run(
                     if logs is not None:
                         doing(f"Bringing the log in {logs} up to date")
                     log = LiveLog(logs, folder, study.name, say) if logs else None
-                    with nullcontext() if log is None else log.used(session.searcher.listen):
-                        session.run(given, chosen, display, stop)
+                    if not session.allocates:
+                        _run(session, given, chosen, display, stop, log)
+                    if session.allocates:
+                        doing("Allocating bits to layers")
+                        session.allocate(on_cluster(given.cpus, given.gpus, given.device, code))
+                        _run(session, given, chosen, display, stop, log)
                     doing("Ending Ray" if address == "local" else "Leaving the cluster")
     return session.outcome()
 
@@ -201,7 +206,7 @@ def _session(
         recorded = patience.read(partial(read_rows, results, "trials", study.name))
         if retry_errors:
             recorded = [{**row, "status": INTERRUPTED} if row["status"] == ERROR else row for row in recorded]
-        study = patience.read(partial(as_begun, study, results))
+        study = with_costs(patience.read(partial(as_begun, study, results)), works)
         study = study.of_source(key_sources(code.sources, recorded, accept=accept_changed_code))
         more: dict[str, Any] = {"code": code, "allow_early_rung": allow_early_rung, "given": given}
         session = Session(study, works, recorded, budget, meter, patience, **more)
@@ -223,7 +228,7 @@ def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]
     with (
         code_sent(session.code, address) as modules,
         cluster(address, modules),
-        watched(needed(address), say=session.say, lost=session.searcher.give_up, end=end),
+        watched(needed(address), say=session.say, lost=lambda error: session.searcher.give_up(error), end=end),
     ):
         signals.install()
         if address != "local":
@@ -232,6 +237,19 @@ def _connected(session: Session, address: str, signals: Stops) -> Iterator[None]
             check_results(session.results)
             check_data(session.study, session.works.by_options.values())
         yield
+
+
+def _run(
+    session: Session,
+    given: Resources,
+    backend: str,
+    display: Callable[[Any, Resources], Any] | None,
+    stop: Stops,
+    log: LiveLog | None,
+) -> None:
+    """Run what can start now: all of a study, or the starts of one whose mixed schemes wait for them."""
+    with nullcontext() if log is None else log.used(session.searcher.listen):
+        session.run(given, backend, display, stop)
 
 
 def _allot(

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tune_qat.config import SEEDS, stable_hash
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, Dimensions
+from tune_qat.study.space import BATCH_SIZE, Dimensions, is_position
 
 OPTIMIZER = "optimizer"
 
@@ -69,7 +69,7 @@ def space_function(spaces: Mapping[str, Dimensions]) -> Callable[[Any], None]:
             if name == BATCH_SIZE:
                 # The exponent: Optuna can widen an integer range within one study, but not a categorical one.
                 trial.suggest_int(f"{prefix}log2_{name}", int(math.log2(bounds.low)), int(math.log2(bounds.high)))
-            elif name == BITS_INDEX:
+            elif is_position(name):
                 trial.suggest_int(f"{prefix}{name}", int(bounds.low), int(bounds.high))
             else:
                 trial.suggest_float(f"{prefix}{name}", bounds.low, bounds.high, log=bounds.log)

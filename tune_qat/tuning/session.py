@@ -2,11 +2,9 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -17,7 +15,6 @@ from tune_qat.config.statuses import BUDGET, USER
 from tune_qat.results.layout import study_file, table_folder
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.provenance import library_versions
-from tune_qat.results.publishable import publishable_command
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
@@ -28,6 +25,7 @@ from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources, room
 from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.given_start import Given, given_start
+from tune_qat.tuning.mixed import Measure, allocated, choices_of_search
 from tune_qat.tuning.objective import Objective
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.own_code import NO_CODE, OwnCode
@@ -45,6 +43,7 @@ from tune_qat.tuning.take_over import TakeOver, columns_read
 from tune_qat.tuning.trainable import StudyTrial
 from tune_qat.tuning.trial_context import TrialContext
 from tune_qat.tuning.tuner import tuner
+from tune_qat.tuning.versions import typed_command
 
 BRING_BACK = "Bring it back, and run the same command again."
 AGAIN = "Run the same command again: it makes the start again, and goes on."
@@ -70,15 +69,22 @@ class Session:
 
         `given` is the start that the study gives; where it is None, it is looked for now.
         """
-        self.study, self.works, self.recorded, self.code = study, works, recorded, code
+        self.works, self.code = works, code
         self.results, self.say = patience.results, patience.say
-        task = works.first.task()
-        restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
-        self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._patience = patience
         self.started_at = now()
         given = given or given_start(study, works.first, self.results, self.say)
         given.keep(patience)
+        self._given, self._budget, self._meter, self._allow_early_rung = given, budget, meter, allow_early_rung
+        self._take_up(study, recorded)
+
+    def _take_up(self, study: Study, recorded: list[dict[str, Any]]) -> None:
+        """Plan what is missing of a study from the `recorded` trials."""
+        self.study, self.recorded = study, recorded
+        works, patience, given = self.works, self._patience, self._given
+        task = works.first.task()
+        restarts = {row["trial_key"]: row["n_restarts"] or 0 for row in recorded}
+        self.record = Record(self.results, study, works, task.sign, patience.write_whole, patience.read, restarts)
         self._init_path, self.record.weights_text = given.path, given.text
         planner = Planner(study=study, work=works, init_sha256=given.sha256)
         earlier_arms = patience.read(partial(read_rows, self.results, "arms", study.name))
@@ -94,13 +100,13 @@ class Session:
         )
         self._others = patience.read(partial(OtherStudies, self.results, study.name, columns_read()))
         self._take_over = TakeOver(self._others, self.record, objective)
-        self.searcher = StudySearcher(self.queue, self.record, budget=budget, meter=meter)
+        self.searcher = StudySearcher(self.queue, self.record, budget=self._budget, meter=self._meter)
         self.searcher.unit = task.unit
         self.searcher.take_over = self._take_over
         self.searcher.on_give_up = self._hurry
         self._fitting = False
         self._starts = open_arms(self.queue, patience)
-        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=allow_early_rung)
+        self._rung_check = RungCheck(self.queue, self.record, self._refuse, self.say, allowed=self._allow_early_rung)
         self.queue.may_search = self._rung_check
 
     @property
@@ -109,14 +115,29 @@ class Session:
         done = [row for state in self.queue.arms.values() for _, row in state.done.values()]
         return [*(start.row for start in self.queue.starts if start.row), *done, *self.recorded]
 
+    @property
+    def allocates(self) -> bool:
+        """Whether layers of mixed schemes can get their bits now: starts are there, and nothing stopped."""
+        ended = self.searcher.stopped or self.searcher.reached or self.searcher.refused or self.queue.closed
+        return self.study.waits and self.queue.started and not ended
+
+    def allocate(self, measure: Measure) -> None:
+        """Give bits to the layers of mixed schemes by the first start, and go on as the study that has them."""
+        start = self.queue.starts[0]
+        path = self._starts[start.plan.trial_key] if start.plan else self._init_path
+        work = self.works.of(self.study.data_options(start.repeats[0]))
+        study = allocated(self.study, work, path, self._patience, measure)
+        self._take_up(study, self._patience.read(partial(read_rows, self.results, "trials", study.name)))
+        self.begin(say=False)
+
     def _write_study(self, complete: bool) -> None:
         arms = self.queue.arms.items()
         chosen = {arm_id: state.best[0].config.config_id for arm_id, state in arms if state.best}
         self.record.arms(self.queue, chosen, self._earlier)
         seconds = self.searcher.meter.spent().seconds
-        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=_command())
+        self.record.study_row(started_at=self.started_at, seconds=seconds, complete=complete, command=typed_command())
 
-    def begin(self) -> None:
+    def begin(self, *, say: bool = True) -> None:
         """Take over what other studies have completed, as far as no result decides on it, and say what there is to do.
 
         Raises `StorageRefused` if a row could not be written, `UsageError` for a first rung that the record refutes.
@@ -127,7 +148,7 @@ class Session:
             pass  # with the start taken over, the trials of the arms are known
         if self.searcher.refused:
             raise self.searcher.refused
-        for line in standing_of(expected(self.queue), self.recorded).lines():
+        for line in standing_of(expected(self.queue), self.recorded).lines() if say else ():
             self.say(line)
         self._rung_check.begin()
         if self.searcher.refused:
@@ -245,6 +266,8 @@ class Session:
         if self.searcher.refused:
             raise self.searcher.refused
         self._write_study(complete=self.complete)
+        if found := choices_of_search(self.queue):
+            self.record.costs(found)
         if self.queue.failure:
             raise TooManyFailures(f"{self.queue.failure}\nNothing recorded is lost: fix the cause and run again.")
 
@@ -275,9 +298,3 @@ class Session:
             chosen = state.best and state.best[0].config.config_id
             for plan in self.record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
                 self.record.forget_checkpoint(plan)
-
-
-def _command() -> str:
-    """Return the command line as it would be typed, without folders, users and hosts: the table may be published."""
-    name = Path(sys.argv[0]).name
-    return publishable_command(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])

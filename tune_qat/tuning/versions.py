@@ -1,15 +1,18 @@
 """Versions of a study that ran: each file with its date, and with what had been seen by then."""
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from tune_qat.config import stable_hash
 from tune_qat.config.statuses import CALIBRATED, FINAL
+from tune_qat.results.publishable import publishable_command
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.retry import Read
@@ -51,6 +54,12 @@ def versions_of(study: Study, results: StoragePath, started_at: datetime, read: 
             "definition": study.model_dump(mode="json", exclude=ELSEWHERE),
         },
     ]
+
+
+def typed_command() -> str:
+    """Return the command line as it would be typed, without folders, users and hosts: the table may be published."""
+    name = Path(sys.argv[0]).name
+    return publishable_command(["tune-qat" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _before_versions(row: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The area of searched ranges, and its new part."""
 
 from tune_qat.study import Arm, Study
-from tune_qat.study.space import BITS_INDEX, Dimensions, width
+from tune_qat.study.space import Dimensions, is_position, width
 
 
 def growth(old: Study, new: Study) -> float:
@@ -19,7 +19,7 @@ def _new_part(old: Dimensions, new: Dimensions) -> float:
     """Return the area outside the old ranges over the old area."""
     after, both = 1.0, 1.0
     for name, was in old.items():
-        if name != BITS_INDEX:
+        if not is_position(name):
             now = new[name]
             before = width(name, was.low, was.high, log=was.log)
             shared = width(name, max(was.low, now.low), min(was.high, now.high), log=was.log)

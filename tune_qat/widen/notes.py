@@ -2,7 +2,7 @@
 
 from tune_qat.config import Range
 from tune_qat.study import Study
-from tune_qat.study.space import BATCH_SIZE, BITS_INDEX, MULTIPLIER
+from tune_qat.study.space import BATCH_SIZE, MULTIPLIER, is_position
 from tune_qat.study.steps import RANGES, step_dimension
 from tune_qat.widen.edges import span, words
 
@@ -12,7 +12,7 @@ def moves(old: Study, new: Study) -> list[str]:
     lines, of_study = list[str](), list[str]()
     for optimizer in old.space.optimizers:
         was, now = old.dimensions(optimizer), new.dimensions(optimizer)
-        for name in [name for name in was if name != BITS_INDEX and was[name] != now[name]]:
+        for name in [name for name in was if not is_position(name) and was[name] != now[name]]:
             moved = _moved(was[name], now[name])
             if name in (BATCH_SIZE, MULTIPLIER):
                 of_study.append(f"{words(name)}: {moved}")

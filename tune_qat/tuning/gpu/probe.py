@@ -13,6 +13,7 @@ from tune_qat.config import EAGER, TrialConfig, UsageError
 from tune_qat.config.system import memory_bytes
 from tune_qat.data.task import Evaluation
 from tune_qat.study import Study
+from tune_qat.study.mixed import stand_in
 from tune_qat.training.checkpoints import save_checkpoint
 from tune_qat.training.compiler import set_precision
 from tune_qat.training.device import peak_memory_mb, release_memory
@@ -87,7 +88,7 @@ def largest(study: Study) -> list[TrialConfig]:
     configs = {
         scheme: replace(study.default_config(arm, arm.optimizers[0]), scheme=scheme, batch_size=size)
         for arm in study.arms()
-        for scheme in arm.schemes
+        for scheme in map(stand_in, arm.schemes)
     }
     start = [study.pretrain_config(study.repeat_numbers[0])] if study.training.init == "pretrain" else []
     return [*start, *configs.values()]
@@ -95,7 +96,7 @@ def largest(study: Study) -> list[TrialConfig]:
 
 def _optimizers(study: Study, like: TrialConfig) -> Iterator[TrialConfig]:
     for arm in study.arms():
-        if like.scheme in arm.schemes:
+        if like.scheme in map(stand_in, arm.schemes):
             for optimizer in arm.optimizers:
                 yield replace(study.default_config(arm, optimizer), scheme=like.scheme, batch_size=like.batch_size)
 
