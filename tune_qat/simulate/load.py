@@ -58,6 +58,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
         starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},
         pretrained={row["trial_key"]: _trial(row, epochs).curve for row in starts},
+        costs=read_rows(results, "costs", study.name),
         stopped_early=arm["scheduler"] == "asha",
     )
     if study.training.init == "pretrain" and not curves.pretrained:

@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from tune_qat.config import Range, Scheme, TrialConfig
+from tune_qat.config import Range, Scheme, TrialConfig, UsageError
 from tune_qat.config.statuses import (
     COMPLETED,
     DEFAULT,
@@ -25,10 +26,12 @@ from tune_qat.config.statuses import (
 )
 from tune_qat.results.early_stopping import Unstopped
 from tune_qat.simulate.curves import Curve
-from tune_qat.study import Arm
+from tune_qat.study import Arm, Study
 from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
+from tune_qat.tuning.costs import objectives_of
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import Objectives
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_values
 
 Key = tuple[str, Scheme, str]
@@ -150,11 +153,22 @@ class Recorded:
     groups: Mapping[Key, Group]
     pretrained: Mapping[str, Curve]
     """Curves of the `pretrain` trials, by key."""
+    costs: Sequence[Mapping[str, Any]] = ()
+    """Recorded costs of layers in each scheme; none in earlier records."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         return self.data.key(config, stage, init_checkpoint_sha256)
+
+    def objectives(self, study: Study) -> Objectives:
+        """Return the objectives of a study, with the recorded costs."""
+        if study.search.objectives is not None and not self.costs:
+            raise UsageError(
+                f"search.objectives: the record of study {study.name!r} does not say what its schemes cost. "
+                "`tune-qat cost RESULTS` works it out."
+            )
+        return objectives_of(study, lambda: self.costs)
 
     def start_sha256(self, number: int) -> str | None:
         return self.starts[number]
