@@ -142,10 +142,26 @@ class Progress:
 
     def _rank(self, column: str, trial: Trial) -> None:
         """Put a completed trial among the best of its column, each configuration once."""
+        if self.queue.objectives.several:
+            self.best[column] = self._front([*self.best.get(column, []), trial])
+            return
         found: dict[str, Trial] = {}
         for one in sorted([*self.best.get(column, []), trial], key=self._worth, reverse=True):
             found.setdefault(one.plan.config.config_id, one)
         self.best[column] = [*found.values()][: self._best_count]
+
+    def _front(self, trials: list[Trial]) -> list[Trial]:
+        """Return the trials that no other dominates, the best metric first; the cheap ones come in after these."""
+        found: list[Trial] = []
+        for one in sorted(trials, key=lambda one: (-self._worth(one)[0], self._costs(one), one.plan.trial_key)):
+            if not any(
+                all(a <= b for a, b in zip(self._costs(known), self._costs(one), strict=True)) for known in found
+            ):
+                found.append(one)
+        return found
+
+    def _costs(self, trial: Trial) -> list[float]:
+        return self.queue.objectives.cost_of(trial.plan.config.scheme)
 
     def _worth(self, trial: Trial) -> tuple[float, str]:
         return self.queue.objective.of(trial.metric), trial.plan.trial_key

@@ -37,7 +37,7 @@ class Front:
     @property
     def points(self) -> list[Done]:
         """All trials of the front, the best metric first."""
-        return sorted(self._learned or self._others, key=lambda done: rank(done, self._objective), reverse=True)
+        return sorted(self._learned or self._others, key=self._rank, reverse=True)
 
     @property
     def chosen(self) -> list[Done]:
@@ -56,13 +56,15 @@ class Front:
         left = []
         for done in front:
             known = self._losses(done)
-            if dominates(known, losses) or (
-                known == losses and rank(done, self._objective) > rank(new, self._objective)
-            ):
+            alike = known == losses
+            if dominates(known, losses) or (alike and self._rank(done) > self._rank(new)):
                 return [*front]
-            if not dominates(losses, known) and known != losses:
+            if not alike and not dominates(losses, known):
                 left.append(done)
         return [*left, new]
+
+    def _rank(self, done: Done) -> tuple[float, str]:
+        return rank(done, self._objective)
 
     def _losses(self, done: Done) -> tuple[float, ...]:
         """Return the metric and the costs of a trial, all of them the smaller the better."""

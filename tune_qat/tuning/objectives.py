@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.study import StudyDirection
+
 from tune_qat.config import Scheme, TuneQatError
 from tune_qat.config.statuses import ERROR
 from tune_qat.study import Study
@@ -45,7 +47,7 @@ class Objectives:
         return bool(self.costs)
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[StudyDirection]:
         """Directions for Optuna, in the order of the file: an `Objective` has the metric's sign in it already."""
         return self._in_order(MAXIMIZE, [MINIMIZE] * len(self.costs))
 

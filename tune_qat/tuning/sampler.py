@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tune_qat.config import SEEDS, stable_hash
@@ -12,7 +13,7 @@ from tune_qat.study.space import Dimensions
 from tune_qat.tuning.encoding import Branches, Encoding, finished
 from tune_qat.tuning.nsga2 import SMALLEST, Generations, Genes
 
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
+MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 Point = tuple[str, Mapping[str, float], Sequence[float]]
 """Optimizer, values and objectives of a recorded trial."""
 
@@ -28,9 +29,9 @@ class ArmSampler:
         seed: int,
         startup_trials: int,
         history: Sequence[Point],
-        directions: Sequence[str] = (MAXIMIZE,),
+        directions: Sequence[StudyDirection] = (MAXIMIZE,),
     ) -> None:
-        """Start from the `history` of recorded trials, in the order of their numbers; a direction for each objective."""
+        """Start from the `history` of recorded trials, in the order of their numbers."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._encoding: Encoding = Genes(spaces) if sampler == NSGA2 else Branches(spaces)
         self._seeded = partial(_sampler, sampler, seed, startup_trials)
