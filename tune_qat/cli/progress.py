@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import le
 from typing import TYPE_CHECKING, Any
 
 from tune_qat.config.statuses import CALIBRATED, COMPLETED, PRETRAIN, RUNNING, SEARCHED_STAGES
@@ -151,12 +152,11 @@ class Progress:
         self.best[column] = [*found.values()][: self._best_count]
 
     def _front(self, trials: list[Trial]) -> list[Trial]:
-        """Return the trials that no other dominates, the best metric first; the cheap ones come in after these."""
+        """Return the trials that no other dominates, the best metric first."""
         found: list[Trial] = []
         for one in sorted(trials, key=lambda one: (-self._worth(one)[0], self._costs(one), one.plan.trial_key)):
-            if not any(
-                all(a <= b for a, b in zip(self._costs(known), self._costs(one), strict=True)) for known in found
-            ):
+            costs = self._costs(one)
+            if not any(all(map(le, self._costs(known), costs)) for known in found):
                 found.append(one)
         return found
 

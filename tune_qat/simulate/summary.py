@@ -79,6 +79,22 @@ def best_run(simulation: Simulation, arm: Arm, by: float) -> Run | None:
     return next((run for run in ended if best and run.plan.trial_key == best[0].trial_key), None)
 
 
+def fronts(simulation: Simulation) -> list[dict[str, Any]]:
+    """Return the points that each arm of a study with several objectives has chosen, the best metric first."""
+    costs = simulation.queue.objectives
+    return [
+        {
+            "arm": arm_id,
+            "bits": plan.config.scheme.label,
+            "optimizer": plan.config.optimizer,
+            "metric": row["val_metric"],
+            **dict(zip(costs.costs, costs.cost_of(plan.config.scheme), strict=True)),
+        }
+        for arm_id, state in simulation.queue.arms.items()
+        for plan, row in state.choices
+    ]
+
+
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:
     """Return by how much the arm's best configuration beats the found one; None if either is missing."""
     best = simulation.curves.best(arm)
