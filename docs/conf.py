@@ -40,6 +40,7 @@ NAVIGATION = {
         "choosing",
         "repeats",
         "factors",
+        "objectives",
         "clusters",
         "storage",
         "troubleshooting",
