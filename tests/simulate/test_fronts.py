@@ -9,11 +9,11 @@ import pytest
 from tests.helpers.rows import filled, write
 from tests.simulate.small import small, write_record
 from tests.simulate.test_resume import assert_whole, dies_after
-from tune_qat.config import TuneQatError, UsageError
+from tune_qat.config import Scheme, TuneQatError, UsageError
 from tune_qat.simulate.command import describe
 from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.load import load
-from tune_qat.simulate.loop import Simulation, simulate
+from tune_qat.simulate.loop import Run, Simulation, simulate
 from tune_qat.simulate.memory_record import Memory
 from tune_qat.simulate.source import Source
 from tune_qat.simulate.summary import fronts
@@ -23,13 +23,20 @@ BITS = [[8, 8], [4, 4], [3, 3], [2, 2]]
 
 
 def study_of(sampler: str = "tpe", **changes: Any) -> Study:
+    known: dict[str, Any] = {
+        "selection": {"front": 2},
+        "stages": {"default": True, "random": 4, "search": 14, "retrain": 2},
+    }
     return small(
         mode="joint",
         quantization={"bits": BITS, "search_bits": True},
         search={"objectives": ["accuracy", "bit_operations"], "sampler": sampler, "startup_trials": 3},
-        selection={"front": 2},
-        **{"stages": {"default": True, "random": 4, "search": 14, "retrain": 2}, **changes},
+        **{**known, **changes},
     )
+
+
+def place(run: Run) -> tuple[str, Scheme]:
+    return run.plan.config.optimizer, run.plan.config.scheme
 
 
 def started(plan: Any) -> tuple[str, str]:
@@ -77,16 +84,14 @@ def test_a_record_is_replayed_and_lends_what_it_has_not_tried(tmp_path: Path) ->
         simulate(study, load(tmp_path, study).curves, workers=1)
     with_costs(tmp_path, study)
     found = load(tmp_path, study)
-    tried = {
-        (run.plan.config.optimizer, run.plan.config.scheme) for run in recorded.runs if run.plan.stage != "pretrain"
-    }
+    tried = {place(run) for run in recorded.runs if run.plan.stage != "pretrain"}
     assert len(tried) < 8, "else nothing is lent"
     again = simulate(study, found.curves, workers=1)
     assert fronts(again) == fronts(recorded), "the same seed is the same study"
     assert {run.curve.source for run in again.runs} == {"recorded"}
     other = study.model_copy(update={"seed": 5})
     lent = simulate(other, found.curves, workers=1)
-    new = [run for run in lent.runs if (run.plan.config.optimizer, run.plan.config.scheme) not in tried]
+    new = [run for run in lent.runs if place(run) not in tried]
     assert lent.queue.finished
     assert all(run.curve.source == "neighbour" for run in new if run.plan.stage != "pretrain")
     best = found.curves.best(study.arms()[0])
