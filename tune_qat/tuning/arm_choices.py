@@ -1,4 +1,4 @@
-"""What an arm chooses from its ended trials: the sampler that has learned from them, and what is trained again."""
+"""Choices of an arm from its ended trials: the sampler that has learned from them, and what is trained again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
