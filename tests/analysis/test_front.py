@@ -38,9 +38,14 @@ def record(results: Path, *, sign: int = 1, chosen: list[str] | None = None) -> 
         front_config_ids_json=json.dumps(chosen) if chosen else None,
     )
     for config, (bits, score) in SEARCHED.items():
-        searched = {"weight_bits": bits, "activation_bits": bits, "optimizer": "adam", "config_id": config}
+        searched: dict[str, Any] = {
+            "weight_bits": bits,
+            "activation_bits": bits,
+            "optimizer": "adam",
+            "config_id": config,
+        }
         study.trial(arm, "search", val_metric=of_metric(score, sign), learned=True, **searched)
-    idle = {"weight_bits": 2, "activation_bits": 2, "optimizer": "sgd", "config_id": "idle"}
+    idle: dict[str, Any] = {"weight_bits": 2, "activation_bits": 2, "optimizer": "sgd", "config_id": "idle"}
     study.trial(arm, "search", "diverged", **idle)
     costs(study, *SCHEMES)
     return study

@@ -79,7 +79,7 @@ class Group:
     def __init__(
         self, trials: Sequence[RecordedTrial], spaces: Mapping[str, Dimensions], sign: int, *, borrowed: bool = False
     ) -> None:
-        """Take `trials`, each a point by the dimensions of its optimizer in `spaces`, whose names are the same in all."""
+        """Take `trials` as points by the dimensions of their optimizers, `spaces`, whose names are the same in all."""
         self.borrowed = borrowed
         searched = [trial for trial in trials if trial.stage in SEARCHED_STAGES]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
