@@ -38,12 +38,8 @@ def record(results: Path, *, sign: int = 1, chosen: list[str] | None = None) -> 
         front_config_ids_json=json.dumps(chosen) if chosen else None,
     )
     for config, (bits, score) in SEARCHED.items():
-        searched: dict[str, Any] = {
-            "weight_bits": bits,
-            "activation_bits": bits,
-            "optimizer": "adam",
-            "config_id": config,
-        }
+        searched: dict[str, Any] = {"weight_bits": bits, "activation_bits": bits, "config_id": config}
+        searched["optimizer"] = "adam"
         study.trial(arm, "search", val_metric=of_metric(score, sign), learned=True, **searched)
     idle: dict[str, Any] = {"weight_bits": 2, "activation_bits": 2, "optimizer": "sgd", "config_id": "idle"}
     study.trial(arm, "search", "diverged", **idle)
