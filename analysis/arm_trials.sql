@@ -1,6 +1,6 @@
 -- Trials of an arm that fit its study as last run, beside the arm's reference points.
 -- Left out: the shared start, trials of an earlier version of the study file (other recipe, data, start or quantizer),
--- and retrain trials of a configuration that is no longer the arm's best.
+-- and retrain trials of a configuration that is no longer the arm's best, nor a point of the front that it chose.
 -- `collapsed`: completed, and no better than the constant predictor. It counts as a trial that diverged or failed does:
 -- `validation_score` and `test_score` are then the trivial score of their split. A trial that was stopped has neither.
 SELECT t.* REPLACE (t.optimizer || a.step_label AS optimizer), t.optimizer AS base_optimizer,
@@ -16,6 +16,9 @@ SELECT t.* REPLACE (t.optimizer || a.step_label AS optimizer), t.optimizer AS ba
             WHEN t.status <> 'stopped' THEN a.trivial_test_score END AS test_score,
        -- Of the configuration that an arm chose by the means of its finalists, and not by its best trial.
        coalesce(a.planned_finalists > 0 AND t.config_id = a.best_config_id, false) AS of_chosen_finalist,
+       -- Of the points of a front, which an arm with several objectives chose.
+       coalesce(list_contains(json_extract_string(a.front_config_ids_json, '$[*]'), t.config_id), false) AS of_front,
+       a.objectives_json,
        -- Taken over from a study that is here as well: to be left out where studies are summed.
        coalesce(t.taken_from IN (SELECT study_id || '/' || trial_key FROM trials), false) AS copied
 FROM trials t JOIN board_arms a USING (study_id, arm_id)
@@ -33,4 +36,5 @@ WHERE t.epochs = a.max_epochs
   AND (t.init_checkpoint_sha256 IS NOT DISTINCT FROM a.init_checkpoint_sha256
        OR (a.init = 'pretrain' AND a.init_checkpoint_sha256 IS NULL))
   -- An arm's choice is in the record once its study has been run to an end, however early.
-  AND (t.stage <> 'retrain' OR a.best_config_id IS NULL OR t.config_id = a.best_config_id)
+  AND (t.stage <> 'retrain' OR a.best_config_id IS NULL OR t.config_id = a.best_config_id
+       OR list_contains(json_extract_string(a.front_config_ids_json, '$[*]'), t.config_id))

@@ -44,7 +44,7 @@ def recorded(study: Study) -> Recorded:
             study, lambda options: RecordedData(data_fingerprint="stand-in", split_fingerprint="stand-in")
         ),
         starts=[form.start_sha256(0)],
-        groups={key: Group(found, study.dimensions(key[0]), 1) for key, found in trials.items()},
+        groups={key: Group(found, {key[0]: study.dimensions(key[0])}, 1) for key, found in trials.items()},
         pretrained={done.runs[0].plan.trial_key: done.runs[0].curve},
         stopped_early=True,
     )

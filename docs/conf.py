@@ -41,6 +41,7 @@ NAVIGATION = {
         "repeats",
         "mixed",
         "factors",
+        "objectives",
         "clusters",
         "storage",
         "troubleshooting",

@@ -1,6 +1,7 @@
 -- Was the search space wide enough: is an arm's best value of a searched dimension at an edge of its range?
 -- Best: the best final validation metric among completed default, random and search trials, for each optimizer of the
--- arm; of an arm with finalists, the configuration that it chose by their means. `edge`: the best is near an end of its
+-- arm; of an arm with finalists, the configuration that it chose by their means; with several objectives each point of
+-- the front that it chose, by its bits, and of an optimizer without any its best. `edge`: the best is near an end of its
 -- range. `untried`: no tuning trial has ended well beyond the best on this side, so that nothing is known there,
 -- however wide the range. Near, and well beyond: half a decade for a learning rate, a power of two for a batch size,
 -- otherwise an eighth of the axis but at most half a decade. An option whose range ends between a half and one is the
@@ -15,8 +16,9 @@ best AS (
     FROM named
     WHERE tuning AND status = 'completed' AND val_metric IS NOT NULL
     -- The key breaks ties, so that the answer does not depend on the order of files.
-    QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer
-                               ORDER BY of_chosen_finalist DESC, sign * val_metric DESC, trial_key DESC) = 1),
+    QUALIFY row_number() OVER (PARTITION BY study_id, arm_id, optimizer, CASE WHEN of_front THEN config_id END
+                               ORDER BY of_chosen_finalist DESC, sign * val_metric DESC, trial_key DESC) = 1
+        AND (of_front OR NOT bool_or(of_front) OVER (PARTITION BY study_id, arm_id, optimizer))),
 -- An epoch has more samples than there are images where patches are cut from them; a trial shows how many.
 seen AS (
     SELECT study_id, max(examples_seen // nullif(epochs_run, 0)) AS samples
@@ -48,7 +50,7 @@ valued AS (
     FROM dimensions d JOIN named t USING (study_id, arm_id, optimizer)
     WHERE t.tuning AND t.status IN ('completed', 'stopped', 'diverged')),
 tried AS (
-    SELECT study_id, arm_id, optimizer, dimension, low, high, is_log, is_option,
+    SELECT study_id, arm_id, optimizer, best_key, dimension, low, high, is_log, is_option,
            is_option AND high >= 0.5 AND high < 1 AS is_average,
            CASE WHEN dimension IN ('learning_rate', 'step_rate') THEN sqrt(10) WHEN dimension = 'batch_size' THEN 2
                 WHEN is_log THEN least(sqrt(10), pow(high / low, 0.125)) ELSE (high - low) / 8 END AS near,
@@ -75,8 +77,9 @@ judged AS (
                 WHEN is_log THEN highest < best * near ELSE highest < best + near END
            AND NOT (dimension = 'batch_size' AND coalesce(2 * best > greatest(n_train, samples), false)) AS none_above
     FROM steps
-    JOIN (SELECT study_id, arm_id, optimizer, mode, workload, method, weight_bits, activation_bits, n_train, config_id
-          FROM best) USING (study_id, arm_id, optimizer)
+    JOIN (SELECT study_id, arm_id, optimizer, trial_key AS best_key, mode, workload, method, weight_bits,
+                 activation_bits, n_train, config_id
+          FROM best) USING (study_id, arm_id, optimizer, best_key)
     JOIN seen USING (study_id)
     LEFT JOIN again USING (study_id, arm_id, config_id))
 SELECT study_id, mode, arm_id, workload, method, weight_bits, activation_bits, optimizer, low, high,

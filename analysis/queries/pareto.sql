@@ -13,7 +13,11 @@ trained AS (
            if(b.repeated, CAST(t.repeat AS VARCHAR), t.trial_key) AS replicate, avg(t.test_score) AS score,
            avg(t.validation_score) AS validation,
            count(*) FILTER (t.status <> 'completed' OR t.test_metric IS NULL OR t.collapsed) AS failed, count(*) AS trials
-    FROM whole_trials t JOIN boards b USING (study_id, mode, workload, method, weight_bits, activation_bits)
+    -- A search over bits has a board without any.
+    FROM whole_trials t JOIN boards b
+         ON b.study_id = t.study_id AND b.mode = t.mode AND b.workload = t.workload AND b.method = t.method
+            AND coalesce(b.weight_bits, t.weight_bits) = t.weight_bits
+            AND coalesce(b.activation_bits, t.activation_bits) = t.activation_bits
     WHERE t.stage = 'retrain' AND t.ended AND t.status <> 'stopped' AND t.control IS NULL
     GROUP BY ALL),
 arms_of_scheme AS (

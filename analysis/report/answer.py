@@ -1,5 +1,6 @@
 """The page's opening: for each board who leads, with which learning rate and batch size, and by how much."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from analysis.answers import Answers
 from analysis.figures.boards import labels
 from analysis.figures.kept import kept
-from analysis.report.answer_words import JOINT, NOTHING, Head, head, what_follows
+from analysis.report.answer_words import JOINT, NOTHING, ON_FRONT, Head, head, what_follows
 from analysis.report.board import standing, titled
 from analysis.report.chosen import chosen_toml
 from analysis.report.decimals import decimals_of
@@ -16,6 +17,7 @@ from analysis.report.forest import forest
 from analysis.report.studies import heading
 from analysis.stats import comparisons
 from analysis.stats.boards import BOARD
+from analysis.stats.fronts import fronts
 from analysis.stats.ranking_words import tested, undominated
 from analysis.stats.retrained import Key, by_board
 from analysis.stats.scope import Scope, scopes
@@ -25,6 +27,8 @@ from tune_qat.text.names import shown
 from tune_qat.text.numbers import bare_score, rate, score
 
 NO_RUNS = pd.DataFrame(columns=["optimizer", "failed"])
+OF_METHOD = 4
+"""Parts of a board's key before its bits: study, mode, workload and method."""
 SEVERAL = "differs by repeat"
 """Text for a value that the repeats of an arm chose differently."""
 
@@ -35,6 +39,9 @@ def answer(answers: Answers) -> list[dict[str, Any]]:
     scored, pairs = by_board(kept(standing, answers)), by_board(kept(comparisons, answers))
     searched, allowed = by_board(_searched(answers)), scopes(answers, boards)
     runs = by_board(answers.frame("retrain_scores"))
+    several, points = fronts(answers), by_board(answers.frame("front"))
+    boards = of_bits(boards, [*points, *(key for key in scored if key[0] not in several)])
+    allowed |= {key: allowed[searched_as] for key, searched_as in boards.items()}
     titles = _titles(boards)
     known = facts(answers)
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -50,11 +57,26 @@ def answer(answers: Answers) -> list[dict[str, Any]]:
         else:
             line = _found(searched.get(key))
             line["toml"] = _toml(answers, line.get("trial"), line, titles[key])
+        if key[0] in several and line["head"].said == JOINT:
+            line["head"] = Head(line["head"].name, ON_FRONT)
         one["lines"].append({"label": titles[key], **line})
     return list(found.values())
 
 
-def _titles(boards: dict[Key, pd.DataFrame]) -> dict[Key, str]:
+def of_bits(boards: Iterable[Key], known: Sequence[Key]) -> dict[Key, Key]:
+    """Return the boards to show, each with the one that it was searched on.
+
+    A search over bits has a board without any, and its scores are shown by their bits.
+    """
+    found = {}
+    for key in boards:
+        own = [one for one in known if one[:OF_METHOD] == key[:OF_METHOD]] if None in key[OF_METHOD:] else []
+        bits = sorted(dict.fromkeys(own), key=lambda one: one[OF_METHOD:], reverse=True)
+        found.update({one: key for one in bits} or {key: key})
+    return found
+
+
+def _titles(boards: Iterable[Key]) -> dict[Key, str]:
     """Name each board by its bits, and by its method where its workload has several."""
     found = {}
     for workload in dict.fromkeys(key[:3] for key in boards):

@@ -15,6 +15,8 @@ NAMED = 3
 """Most optimizers of a leading group that are named beside the first."""
 JOINT = " is the best configuration of one search over all optimizers, which does not rank them"
 """Words for the leader of a joint search."""
+ON_FRONT = " has the point of the front at these bits, in one search over all optimizers, which does not rank them"
+"""Words for a point of a search with several objectives."""
 
 
 class Head(NamedTuple):

@@ -51,7 +51,9 @@ def _hours(hours: Any) -> str:
 
 
 def _size(row: dict[str, Any]) -> str:
-    size = [counted(int(row["optimizers"]), "optimizer"), f"{counted(int(row['ended']), 'trial')} ended"]
+    # One search over all optimizers has no arm of one.
+    size = [counted(int(row["optimizers"]), "optimizer")] if row["optimizers"] else []
+    size.append(f"{counted(int(row['ended']), 'trial')} ended")
     seeds = [counted(int(row["seeds"]), "seed")] if row["seeds"] else []
     return ", ".join([*size, *seeds, *([] if row["complete"] else ["not finished"])])
 

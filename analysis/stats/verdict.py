@@ -15,6 +15,7 @@ from analysis.stats.collapse_words import collapse
 from analysis.stats.comparisons import ALPHA, alphas, comparisons, references
 from analysis.stats.contrasts import AGAINST_WORSENED, CHANGE
 from analysis.stats.detectable_words import of_changes, of_pairs
+from analysis.stats.fronts import fronts
 from analysis.stats.interaction import FROM_START, FROM_WORSENED, interaction
 from analysis.stats.kin import Kin, kin
 from analysis.stats.pooled import pooled_differences
@@ -82,6 +83,8 @@ class Tables:
     pooled: pd.DataFrame
     wholes: dict[Key, str]
     """Name of the whole study of each board."""
+    fronts: frozenset[str] = frozenset()
+    """Studies with several objectives."""
 
 
 def verdicts(results: "Results | Answers") -> list[Verdict]:
@@ -110,6 +113,7 @@ def verdicts(results: "Results | Answers") -> list[Verdict]:
             reference=references(asked),
             pooled=pooled_differences(asked),
             wholes={key: str(wholes_of.get(key[0], key[0])) for key in arms},
+            fronts=fronts(asked),
         )
     )
 
@@ -148,8 +152,10 @@ def _of_board(key: Key, arms: pd.DataFrame, tables: Tables) -> Iterator[Verdict]
     scope = tables.scopes[key]
     board |= {"speaks_of": scope.speaks_of, "repeats": scope.repeats, "needed": scope.needed}
     if board["mode"] == "joint":
-        said = "One search went over all optimizers, so this is the best configuration it found and no ranking of them."
-        yield _verdict({**board, "needed": ""}, OPTIMIZERS, said, (), ("leaderboard",))
+        several = key[0] in tables.fronts
+        found = "the front" if several else "the best configuration"
+        said = f"One search went over all optimizers, so this is {found} it found and no ranking of them."
+        yield _verdict({**board, "needed": ""}, OPTIMIZERS, said, (), ("front" if several else "leaderboard",))
         return
     standing = tables.standing.get(key)
     lost = tables.hopeless.get(key, [])

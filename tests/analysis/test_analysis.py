@@ -59,7 +59,7 @@ def opened(whole: Path, without_trials: Path) -> tuple[Answers, Answers]:
 def test_every_question_is_answered_and_without_trials(opened: tuple[Answers, Answers], name: str) -> None:
     found, empty = (asked.frame(name) for asked in opened)
     # Nothing there is calibrated alone, or has costs: test_calibration.py, test_cost.py
-    assert name in ("calibration", "cost", "pareto") or "whole" in set(found["study_id"])
+    assert name in ("calibration", "cost", "front", "pareto") or "whole" in set(found["study_id"])
     assert list(empty) == list(found) and not len(empty)
 
 

@@ -107,7 +107,7 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Answers:
 @pytest.mark.parametrize("question", sorted(analysis.queries()))
 def test_every_question_reads_blocks_as_one_file(one: Answers, blocks: Answers, question: str) -> None:
     expected, found = one.frame(question), blocks.frame(question)
-    assert set(found["study_id"]) == {"w"} or question in ("identical_runs", "calibration", "cost", "pareto")
+    assert set(found["study_id"]) == {"w"} or question in ("identical_runs", "calibration", "cost", "front", "pareto")
     # Sums are over the same numbers in the order of other files, and a correlation near 0 is a difference of sums.
     pd.testing.assert_frame_equal(found, expected, rtol=1e-12, atol=1e-12)
 

@@ -12,7 +12,7 @@ from tune_qat.config import EAGER
 from tune_qat.study import Study
 from tune_qat.training import workload
 from tune_qat.training.loop import train
-from tune_qat.tuning.sampler import space_function
+from tune_qat.tuning.encoding import space_function
 
 
 @pytest.fixture

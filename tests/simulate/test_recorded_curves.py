@@ -60,7 +60,7 @@ def plan(rate: float, *, key: str = "new", stage: str = "search", **more: int) -
 
 
 def group(*trials: RecordedTrial, sign: int = 1) -> Group:
-    return Group(trials, small().dimensions("adam"), sign)
+    return Group(trials, {"adam": small().dimensions("adam")}, sign)
 
 
 def test_the_very_trial_has_its_own_curve_also_where_it_was_stopped() -> None:

@@ -16,6 +16,7 @@ from tune_qat.simulate.loop import Run, simulate
 from tune_qat.study import Arm
 from tune_qat.study.begun import Begun
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import METRIC_ALONE
 
 
 def run(stage: str, status: str, end: float, *, epoch: int = 4, ended_at: float = 1.0, known: int = 4) -> Run:
@@ -54,7 +55,8 @@ def simulation(*runs: Run, now: float = 10.0) -> Any:
     study = small(
         space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}}, quantization={"bits": [[4, 4]]}
     )
-    return SimpleNamespace(study=study, curves=Best(), runs=list(runs), now=now)
+    queue = SimpleNamespace(objectives=METRIC_ALONE)
+    return SimpleNamespace(study=study, curves=Best(), runs=list(runs), now=now, queue=queue)
 
 
 def test_cost_counts_what_was_run_beside_what_none_stopped_would_take() -> None:

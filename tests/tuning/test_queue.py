@@ -245,7 +245,7 @@ def test_a_repeated_proposal_is_answered_from_the_record(monkeypatch: pytest.Mon
         def add(self, optimizer: str, values: Any, objective: float) -> None:
             raise AssertionError("nothing was cut off")
 
-    monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Repeating)
+    monkeypatch.setattr("tune_qat.tuning.arm_choices.ArmSampler", Repeating)
     plans, _ = work_off(make_queue(tiny_study(space={"optimizers": ["adam"], "batch_size": {"low": 16, "high": 64}})))
     searched = [plan for plan in plans if plan.stage == "search"]
     assert len(searched) == 2 * 3
@@ -268,7 +268,7 @@ class TestHistory:
                 histories.append(history)
                 super().__init__(*args, history=history, **options)
 
-        monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Remembering)
+        monkeypatch.setattr("tune_qat.tuning.arm_choices.ArmSampler", Remembering)
         plan = make_queue(study, record).next()
         assert plan is not None and plan.stage == "search"
         return [values["learning_rate"] for _, values, _ in histories[0]]

@@ -35,7 +35,7 @@ def proposals(one: ArmSampler, count: int, *, first: int = 0) -> list[tuple[str,
     for index in range(first, count):
         optimizer, values = one.propose(str(index))
         found.append((optimizer, values))
-        one.tell(str(index), score(values))
+        one.tell(str(index), [score(values)])
     return found
 
 
@@ -69,7 +69,7 @@ def test_a_sampler_that_begins_with_a_history_goes_on_as_if_it_had_proposed_it(
     kind: str, names: tuple[str, ...]
 ) -> None:
     whole = proposals(sampler(names, kind=kind), 30)
-    known = [(optimizer, values, score(values)) for optimizer, values in whole[:17]]
+    known = [(optimizer, values, [score(values)]) for optimizer, values in whole[:17]]
     again = sampler(names, kind=kind, history=known)
     assert proposals(again, 30, first=17) == whole[17:]
     assert len({values["learning_rate"] for _, values in whole}) == 30
@@ -77,9 +77,9 @@ def test_a_sampler_that_begins_with_a_history_goes_on_as_if_it_had_proposed_it(
 
 def test_history_of_a_joint_arm_names_the_optimizer() -> None:
     one = sampler(
-        ("adam", "nesterov"), history=[("nesterov", {"learning_rate": 0.1, "batch_size": 8, "momentum": 0.9}, 1.0)]
+        ("adam", "nesterov"), history=[("nesterov", {"learning_rate": 0.1, "batch_size": 8, "momentum": 0.9}, [1.0])]
     )
-    one.add("adam", {"learning_rate": 1e-3, "batch_size": 64}, 0.5)
+    one.add("adam", {"learning_rate": 1e-3, "batch_size": 64}, [0.5])
     assert {optimizer for optimizer, _ in proposals(one, 20)} == {"adam", "nesterov"}
 
 

@@ -13,7 +13,7 @@ from tune_qat.simulate.formula import ClosedForm
 from tune_qat.simulate.loop import simulate
 from tune_qat.study import Study
 from tune_qat.study.used_up import used_up
-from tune_qat.tuning import arm
+from tune_qat.tuning import arm_choices
 from tune_qat.tuning.sampler import ArmSampler
 
 FIXED = {"prodigy": {"d_coef": 1.0}}
@@ -120,7 +120,7 @@ class Repeating:
 def test_where_a_sampler_only_repeats_itself_another_point_is_taken(
     others: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arm, "ArmSampler", Repeating)
+    monkeypatch.setattr(arm_choices, "ArmSampler", Repeating)
     study = study_of("prodigy", *others, stages=stages(search=3))
     plans, rows = work_off(make_queue(study))
     searched = [plan for plan in plans if plan.stage == "search"]

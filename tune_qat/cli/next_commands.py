@@ -60,6 +60,9 @@ def _export(asked: analysis.Answers, study: Study, shown: str, named: StoragePat
     """
     best = asked.frame("best_trial")
     best = best[best["study_id"] == shown]
+    if study.search.objectives is not None and len(best):
+        what = "a model of the front"
+        return [_exported(row, str(row["trial_key"]), study, named, what) for _, row in best.iterrows()]
     if len(best):
         return [_exported(best.iloc[0], str(best.iloc[0]["trial_key"]), study, named)]
     kept = best_of_search(results, asked.frame)
@@ -69,12 +72,14 @@ def _export(asked: analysis.Answers, study: Study, shown: str, named: StoragePat
     return [_exported(mine.iloc[0], "--best" if len(kept) == 1 else str(mine.iloc[0]["trial_key"]), study, named)]
 
 
-def _exported(row: "pd.Series", which: str, study: Study, results: StoragePath) -> tuple[str, str]:
+def _exported(
+    row: "pd.Series", which: str, study: Study, results: StoragePath, what: str = "the best model on validation data"
+) -> tuple[str, str]:
     method = f", {row['method']}" if study.quantization.methods else ""
     bits = f"{row['weight_bits']}/{row['activation_bits']} bits{method}"
     code = "".join(f" --code {shlex.quote(str(one))}" for one in allowed()) if study.own_parts else ""
     command = f"tune-qat export {shlex.quote(str(results))} {which} -o model.onnx{code}"
-    return f"the best model on validation data, {optimizer_name(row['optimizer'])} at {bits}", command
+    return f"{what}, {optimizer_name(row['optimizer'])} at {bits}", command
 
 
 def _widening(study: Study, shown: str, asked: analysis.Answers, named: StoragePath) -> Commands:

@@ -13,6 +13,7 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.cost import stage_epochs, trial_epochs
+from tune_qat.study.early_stopping import early_stopping_off
 from tune_qat.study.mixed import mixed_schemes
 from tune_qat.study.space import BATCH_SIZE, is_position
 from tune_qat.study.steps import crossed, step_dimension
@@ -41,6 +42,8 @@ def _heading(study: Study) -> list[str]:
         by_method.setdefault(method, []).append(f"{scheme.weight_bits}/{scheme.activation_bits}")
     methods = "; ".join(f"{method} at {', '.join(bits)}" for method, bits in by_method.items())
     kind = "one sampler and one ASHA per arm" if study.mode == "comparison" else "one sampler over all optimizers"
+    if study.search.objectives is not None:
+        kind += f", for the front of {' and '.join(study.search.objectives)}"
     return [
         f"study {study.name}: {study.workload.model} on {study.workload.dataset}, {study.judgement.metric}",
         f"{study.mode} mode ({kind}), bits of weights/activations: {methods}",
@@ -115,7 +118,7 @@ def _stages(study: Study) -> list[str]:
             continue
         each = epochs // trials
         lines.append(f"  {stage:9} {trials:5} trials x {each} epochs = {epochs} epochs{limit}")
-    return [*lines, *(f"  {sentence}" for sentence in (*used_up(study), *kept(study)))]
+    return [*lines, *(f"  {sentence}" for sentence in (*used_up(study), *early_stopping_off(study), *kept(study)))]
 
 
 def _recorded(study: Study, results: StoragePath) -> list[str]:

@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import le
 from typing import TYPE_CHECKING, Any
 
 from tune_qat.config.statuses import CALIBRATED, COMPLETED, PRETRAIN, RUNNING, SEARCHED_STAGES
@@ -143,10 +144,25 @@ class Progress:
 
     def _rank(self, column: str, trial: Trial) -> None:
         """Put a completed trial among the best of its column, each configuration once."""
+        if self.queue.objectives.several:
+            self.best[column] = self._front([*self.best.get(column, []), trial])
+            return
         found: dict[str, Trial] = {}
         for one in sorted([*self.best.get(column, []), trial], key=self._worth, reverse=True):
             found.setdefault(one.plan.config.config_id, one)
         self.best[column] = [*found.values()][: self._best_count]
+
+    def _front(self, trials: list[Trial]) -> list[Trial]:
+        """Return the trials that no other dominates, the best metric first."""
+        found: list[Trial] = []
+        for one in sorted(trials, key=lambda one: (-self._worth(one)[0], self._costs(one), one.plan.trial_key)):
+            costs = self._costs(one)
+            if not any(all(map(le, self._costs(known), costs)) for known in found):
+                found.append(one)
+        return found
+
+    def _costs(self, trial: Trial) -> list[float]:
+        return self.queue.objectives.cost_of(trial.plan.config.scheme)
 
     def _worth(self, trial: Trial) -> tuple[float, str]:
         return self.queue.objective.of(trial.metric), trial.plan.trial_key

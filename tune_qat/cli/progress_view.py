@@ -100,11 +100,23 @@ def _best(progress: Progress, width: int, *, most: int) -> Part:
     """Draw the best configurations in at most so many lines, those of quantized models first."""
     columns = sorted(dict.fromkeys(progress.columns.values()), key=lambda name: name.startswith("32/32"))
     found = [(column, trial) for column in columns for trial in progress.best.get(column, ())][: max(0, most - 1)]
+    several = progress.queue.objectives.several
     rows = [
-        [Text(column), Text(_name(one)), Text(_score(progress, one.metric), style="bold green"), *_configured(one)]
+        [
+            Text(_bits(one) if several else column),
+            Text(_name(one)),
+            Text(_score(progress, one.metric), style="bold green"),
+            *_configured(one),
+        ]
         for column, one in found
     ]
-    return [Text("best so far, on validation data", style="dim", no_wrap=True), _table(rows, width)] if found else []
+    title = "front so far, on validation data" if several else "best so far, on validation data"
+    return [Text(title, style="dim", no_wrap=True), _table(rows, width)] if found else []
+
+
+def _bits(trial: Trial) -> str:
+    scheme = trial.plan.config.scheme
+    return f"{scheme.weight_bits}/{scheme.activation_bits}"
 
 
 def _configured(trial: Trial) -> list[Text]:

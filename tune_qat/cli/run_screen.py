@@ -33,6 +33,8 @@ def heading(study: Study, results: StoragePath) -> list[str]:
     trials = sum(count for _, count, _ in stage_epochs(study))
     count = f"{len(optimizers)} optimizers" if len(optimizers) > 1 else shown(optimizers[0])
     what = f"one search over {count}" if study.mode == "joint" else count
+    if study.search.objectives is not None:
+        what += f" for the front of {' and '.join(map(shown, study.search.objectives))}"
     searches = "1 arm" if len(arms) == 1 else f"{len(arms)} arms"
     return [
         f"Study {study.name}: {study.workload.model} on {study.workload.dataset}, {shown(study.judgement.metric)}",

@@ -9,6 +9,7 @@ from analysis.parts import shown_as
 from analysis.stats.calibrated import with_calibrated
 from tune_qat.cli.board_text import board_name, metric_of, optimizer_name, plain_score
 from tune_qat.cli.found import found_text
+from tune_qat.cli.front_text import front_of, front_text, traded
 from tune_qat.cli.next_commands import next_commands, no_edge
 from tune_qat.cli.verdict_text import verdict_text
 from tune_qat.storage.paths import StoragePath
@@ -35,7 +36,12 @@ def ending(study: Study, outcome: "Outcome", *, results: StoragePath, again: str
     board = with_calibrated(asked.frame("leaderboard"), asked)
     board = board[board["study_id"] == shown]
     said = [_title(study, outcome, scored=bool(len(board))), *_part(study, shown)]
-    if len(board):
+    if study.search.objectives is not None:
+        points = front_of(asked, shown)
+        front = [front_text(study, points)] if len(points) else []
+        none = [] if len(board) else [_unscored(study, "".join(front))]
+        blocks = ["\n".join(map(filled, [*said, *none])), *front]
+    elif len(board):
         blocks = ["\n".join(map(filled, said)), *_boards(board, named=named), verdict_text(asked, study.name)]
     else:
         found = found_text(asked, shown, named=named)
@@ -86,6 +92,11 @@ def _title(study: Study, outcome: "Outcome", *, scored: bool) -> str:
         return f"Study {study.name} after {minutes}: {_why(outcome)}. {_spent(outcome)}What has ended so far:"
     if not scored:
         return f"Study {study.name}, {minutes}: validation data alone."
+    if study.search.objectives is not None:
+        return (
+            f"Study {study.name}, {minutes}: the front of {traded(study)}, each point trained again. "
+            "One search over all optimizers: this is no ranking of optimizers."
+        )
     if study.mode == "joint":
         return (
             f"Study {study.name}, {minutes}: the best configuration found over all optimizers, test split. "

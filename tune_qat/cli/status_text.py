@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
+from duckdb import DuckDBPyConnection
+
 import analysis
+from analysis.bundled import query_text
 from analysis.connection import explained
 from tune_qat.config.statuses import INTERRUPTED, RUNNING
 from tune_qat.results.claim import Holder, holders
@@ -45,6 +48,7 @@ def _described(results: StoragePath) -> str:
         notes += f"\n{_replaced(replaced)}" if replaced else ""
         mixed = connection.sql(read_sql(__file__, "mixed"), params=[study_id]).fetchall()
         notes += "".join(f"\n{_mixed(*one)}" for one in mixed)
+        notes += _front(connection, study_id)
         notes += "".join(f"\n{_elsewhere(one)}" for one in known if not one.here)
         calibrated = connection.execute(
             "SELECT status FROM trials WHERE study_id = ? AND stage = 'calibrated'", [study_id]
@@ -53,6 +57,17 @@ def _described(results: StoragePath) -> str:
         stands += _counted("calibrated models", [_stands(status, known) for (status,) in calibrated])
         blocks.append(f"study {study_id}: {state}{stands}\n\n{table_text(frame)}{notes}")
     return "\n\n".join(blocks)
+
+
+def _front(connection: DuckDBPyConnection, study_id: str) -> str:
+    """Say how many points the front of a study with several objectives has so far; nothing of any other."""
+    mine = "study_id IN (SELECT study_id FROM parts WHERE file_id = ?)"
+    asked = f"SELECT count(*) FROM ({query_text('front')}) WHERE {mine}"
+    (count,) = connection.execute(asked, [study_id]).fetchall()[0]
+    if not count:
+        return ""
+    said = "1 point" if count == 1 else f"{count} points"
+    return f"\nthe front has {said} (tune-qat query RESULTS front); best_val is that of its best metric"
 
 
 def _stands(status: str, known: Sequence[Holder]) -> str:

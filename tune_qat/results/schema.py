@@ -96,7 +96,8 @@ ARMS = pa.schema(
         _required("repeat", pa.int16(), "number of the repeat in the whole study, from 0"),
         _required("init", text, "weights that training starts from: pretrain, scratch, path or weights"),
         _field("init_checkpoint_sha256", text, "hash of the weights that training starts from; NULL from scratch"),
-        _required("sampler", text, "sampler of the search: tpe or random"),
+        _required("sampler", text, "sampler of the search: tpe, random or nsga2"),
+        _field("objectives_json", text, "JSON list of the objectives of the search; NULL with the metric alone"),
         _of_ours("sampler_seed", integer, "seed of the sampler"),
         _field("design", text, "points of the random stage: random or sobol; NULL in records from before sobol"),
         _required("scheduler", text, "scheduler that stops trials early: asha or none"),
@@ -107,7 +108,7 @@ ARMS = pa.schema(
         _required("planned_random", small, "planned number of trials with random settings"),
         _required("planned_search", small, "planned number of trials that the sampler proposes"),
         _field("planned_finalists", small, "planned number of trials of finalists; NULL in records from before them"),
-        _required("planned_retrain", small, "planned number of retrain trials, one for each seed"),
+        _required("planned_retrain", small, "planned number of retrain trials, one for each seed and chosen point"),
         _required("space_json", text, "JSON object of the searched ranges, by optimizer and dimension"),
         _required("space_hash", text, "hash of space_json"),
         _field("space_points", integer, "points of the search space; NULL where a dimension is continuous"),
@@ -125,6 +126,7 @@ ARMS = pa.schema(
             "group_costs_json", text, "JSON object of a search of bits: limit, costs of groups at candidates; else NULL"
         ),
         _field("best_config_id", text, "config_id of the configuration that was chosen on validation data for retrain"),
+        _field("front_config_ids_json", text, "JSON list of all that were, points of a front; NULL with one objective"),
     ]
 )
 

@@ -17,7 +17,14 @@ from tune_qat.results.schema import SCHEMA_VERSION, TABLES, VERSION_KEY
 from tune_qat.storage.paths import StoragePath
 
 DAMAGED = "It is damaged or was not written by this program; `tune-qat run` sets it aside and runs its trial again."
-LISTS = ("recipe_hashes_json", "varies_json", "versions_json", "test_images_json")
+LISTS = (
+    "recipe_hashes_json",
+    "varies_json",
+    "versions_json",
+    "test_images_json",
+    "objectives_json",
+    "front_config_ids_json",
+)
 """Columns of JSON lists; the others whose names end alike are of objects."""
 _ONE_FILE = ("studies", "arms")
 """Tables of which a study has one file."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tune_qat.config import UsageError
 from tune_qat.simulate import rungs as kept
 from tune_qat.simulate import summary
 from tune_qat.simulate.compare import Setting, compare
@@ -33,7 +34,11 @@ def describe(
         seeds: seeds of every ASHA setting; None compares no settings.
         form: table or json.
         say: called with a sentence for every setting that is done.
+
+    Raises `UsageError` where settings of early stopping are to be compared and the study has several objectives.
     """
+    if seeds is not None and source.study.search.objectives is not None:
+        raise UsageError("--compare compares settings of early stopping, and with search.objectives there is none.")
     given = workers or source.workers
     done = simulate(source.study, source.curves, workers=given, time_budget=time_budget)
     settings: list[Setting] = []
@@ -59,6 +64,7 @@ def _values(source: Source, done: Simulation, settings: Sequence[Setting]) -> di
         "epochs_from": summary.sources(done),
         "cost": summary.cost(done),
         "arms": summary.arms(done),
+        **({"fronts": summary.fronts(done)} if done.queue.objectives.several else {}),
         "over_time": summary.over_time(done, source.margin),
         "rank_correlations": [asdict(row) for row in kept.rungs(done.study, kept.whole_curves(done))],
         "earliest_rung": asdict(earliest) if (earliest := kept.earliest(done)) else None,

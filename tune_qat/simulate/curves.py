@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tune_qat.config.statuses import COMPLETED
-from tune_qat.study import Arm
+from tune_qat.study import Arm, Study
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import Objectives
 from tune_qat.tuning.plan import Keys, PlannedTrial
 
 Source = Literal["recorded", "neighbour", "formula"]
@@ -40,6 +41,9 @@ class Curves(Keys, Protocol):
     @property
     def objective(self) -> Objective:
         """Objective that trials are compared by."""
+
+    def objectives(self, study: Study) -> Objectives:
+        """Return the objectives of a study; `TuneQatError` where what its schemes cost is not known."""
 
     def start_sha256(self, number: int) -> str | None:
         """Return the hash of the weights of the start with this number; None from scratch."""

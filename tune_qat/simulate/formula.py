@@ -15,7 +15,9 @@ the trial and 0.01 / sqrt(n) of the epoch, and seeded by the trial's key: it is 
 
 Source: curves are the power law `c - a x n^(-alpha)` of Domhan et al. (IJCAI 2015, pow3) and Hestness et al. (2017,
 arXiv 1712.00409); that the best rate grows with the square root of the batch is Krizhevsky's rule (2014, arXiv
-1404.5997, section 5). The numbers are made up.
+1404.5997, section 5). The numbers are made up, and so
+are the costs of a scheme, by its bits of weights W and of activations A: W x 1000 bytes of weights, the same as stored,
+A x 1000 bytes of activations, and W x A x 1e6 bit operations.
 """
 
 import hashlib
@@ -26,13 +28,15 @@ from itertools import product
 
 import numpy as np
 
-from tune_qat.config import Range, TrialConfig, trial_key
+from tune_qat.config import Range, Scheme, TrialConfig, trial_key
 from tune_qat.config.statuses import COMPLETED, DIVERGED, PRETRAIN
 from tune_qat.simulate.curves import Curve
 from tune_qat.simulate.recorded_curves import unit
 from tune_qat.study import Arm, Study
+from tune_qat.study.objectives import COSTS
 from tune_qat.study.space import BATCH_SIZE, BITS_INDEX
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import Objectives
 from tune_qat.tuning.plan import PlannedTrial, Planner
 
 STAND_IN_DATA = {"data_fingerprint": "stand-in", "split_fingerprint": "stand-in"}
@@ -54,6 +58,10 @@ class ClosedForm:
     def of(cls, study: Study) -> "ClosedForm":
         """Make the curves of a study."""
         return cls(study=study)
+
+    def objectives(self, study: Study) -> Objectives:
+        """Return the objectives of a study, with costs that are made up."""
+        return Objectives.of_study(study, {scheme: _costs(scheme) for scheme in study.schemes})
 
     def start_sha256(self, number: int) -> str | None:
         """Return the name that starting weights have here, if there are any."""
@@ -138,6 +146,12 @@ class ClosedForm:
     @cached_property
     def _planner(self) -> Planner:
         return Planner(study=self.study, work=self)
+
+
+def _costs(scheme: Scheme) -> dict[str, float]:
+    weights, activations = scheme.weight_bits, scheme.activation_bits
+    values = (weights * 1e3, weights * 1e3, activations * 1e3, weights * activations * 1e6)
+    return dict(zip(COSTS, values, strict=True))
 
 
 def _middle(bounds: Range) -> float:

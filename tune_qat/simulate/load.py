@@ -58,6 +58,7 @@ def load(results: StoragePath, study: Study) -> Loaded:
         starts=[of_repeat[start.repeats[0]]["init_checkpoint_sha256"] for start in starts_of(study)],
         groups={},
         pretrained={row["trial_key"]: _trial(row, epochs).curve for row in starts},
+        costs=read_rows(results, "costs", study.name),
         stopped_early=arm["scheduler"] == "asha",
     )
     if study.training.init == "pretrain" and not curves.pretrained:
@@ -160,7 +161,7 @@ def _arms_by_group(study: Study) -> dict[Key, list[Arm]]:
 def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> dict[Key, Group]:
     """Make the groups of trials; raise `UsageError` that names the arms without any."""
     needed = _arms_by_group(study)
-    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if key not in trials))
+    missing = list(dict.fromkeys(arms[0].arm_id for key, arms in needed.items() if not _lending(key, arms[0], trials)))
     if missing:
         some = "no trial with a curve" if not trials else f"no trial with a curve of {', '.join(missing)}"
         raise UsageError(
@@ -169,7 +170,33 @@ def _groups(study: Study, trials: Mapping[Key, Sequence[RecordedTrial]], sign: i
             "or fixed options it would be another trial, whose curve is not known. A study that is not complete may "
             "not have come to an arm yet."
         )
-    return {
-        key: Group(trials[key], study.dimensions(key[0], level=arms[0].step_optimizer), sign)
-        for key, arms in needed.items()
-    }
+    return {key: _group(study, key, arms[0], trials, sign) for key, arms in needed.items()}
+
+
+def _group(study: Study, key: Key, arm: Arm, trials: Mapping[Key, Sequence[RecordedTrial]], sign: int) -> Group:
+    """Make a group of trials of its own, or of borrowed ones, which are placed by what all optimizers search."""
+    lent = _lending(key, arm, trials)
+    spaces = {one: study.dimensions(one, level=arm.step_optimizer) for one in {key[0], *(one for one, _, _ in lent)}}
+    if len(spaces) > 1:
+        common = set.intersection(*(set(space) for space in spaces.values()))
+        spaces = {one: {name: space[name] for name in space if name in common} for one, space in spaces.items()}
+    found = [trial for one in lent for trial in trials[one]]
+    return Group(found, spaces, sign, borrowed=lent != [key])
+
+
+def _lending(key: Key, arm: Arm, trials: Mapping[Key, Sequence[RecordedTrial]]) -> list[Key]:
+    """Return the groups that a group takes its trials from: itself, or in a search over bits the nearest in bits.
+
+    What the bits of a model cost it, another optimizer shows better than other bits do.
+    """
+    if key in trials or not arm.searches_bits:
+        return [key] if key in trials else []
+    optimizer, scheme, _ = key
+    known = [one for one in keys_of(arm) if one in trials]
+
+    def away(one: Key) -> tuple[int, bool]:
+        bits = abs(one[1].weight_bits - scheme.weight_bits) + abs(one[1].activation_bits - scheme.activation_bits)
+        return bits, one[0] != optimizer
+
+    nearest = min(map(away, known), default=None)
+    return [one for one in known if away(one) == nearest]

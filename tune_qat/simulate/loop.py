@@ -75,7 +75,8 @@ class Simulation:
         rows = self.memory.rows()
         known = None if self.study.training.init == "pretrain" else self.curves.start_sha256(0)
         planner = Planner(study=self.study, work=self.curves, init_sha256=known)
-        self.queue = StudyQueue(planner, rows, objective=self.curves.objective)
+        objectives = self.curves.objectives(self.study)
+        self.queue = StudyQueue(planner, rows, objective=self.curves.objective, objectives=objectives)
         for start in self.queue.starts:
             if (row := self.queue.recorded_start(start)) is not None:
                 self.queue.start_known(start, row["checkpoint_sha256"])

@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from tune_qat.config import Range, Scheme, TrialConfig
+from tune_qat.config import Range, Scheme, TrialConfig, UsageError
 from tune_qat.config.statuses import (
     COMPLETED,
     DEFAULT,
@@ -25,10 +26,12 @@ from tune_qat.config.statuses import (
 )
 from tune_qat.results.early_stopping import Unstopped
 from tune_qat.simulate.curves import Curve
-from tune_qat.study import Arm
+from tune_qat.study import Arm, Study
 from tune_qat.study.arms import variant_in
 from tune_qat.study.space import BATCH_SIZE, Dimensions
+from tune_qat.tuning.costs import objectives_of
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import Objectives
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, RecordedData, option_values
 
 Key = tuple[str, Scheme, str]
@@ -68,16 +71,23 @@ class RecordedTrial:
 
 
 class Group:
-    """Recorded trials of one optimizer and scheme, as points of the normalised search space."""
+    """Recorded trials of one optimizer and scheme, as points of the normalised search space.
 
-    def __init__(self, trials: Sequence[RecordedTrial], dimensions: Dimensions, sign: int) -> None:
+    Where a search over bits has none of these, they are borrowed from the nearest bits, and from other optimizers.
+    """
+
+    def __init__(
+        self, trials: Sequence[RecordedTrial], spaces: Mapping[str, Dimensions], sign: int, *, borrowed: bool = False
+    ) -> None:
+        """Take `trials` as points by the dimensions of their optimizers, `spaces`, whose names are the same in all."""
+        self.borrowed = borrowed
         searched = [trial for trial in trials if trial.stage in SEARCHED_STAGES]
         self.whole = [trial for trial in searched if trial.status == COMPLETED]
         """Completed trials, without those of `finalists` and `retrain`, which are many seeds of few configurations."""
-        self.trials, self._dimensions, self._sign = trials, dimensions, sign
-        self._points = _points(trials, dimensions)
+        self.trials, self._spaces, self._sign = trials, spaces, sign
+        self._points = _points(trials, spaces)
         self._stages = np.array([trial.stage for trial in trials])
-        self._whole_points = _points(self.whole, dimensions)
+        self._whole_points = _points(self.whole, spaces)
         self._by_key = {trial.trial_key: trial for trial in trials}
         self._curves: dict[str, Curve] = {}
 
@@ -89,7 +99,7 @@ class Group:
         """
         if plan.trial_key in self._by_key:
             return self._curve(self._by_key[plan.trial_key])
-        distances = np.linalg.norm(self._points - position(plan.config, self._dimensions), axis=1)
+        distances = np.linalg.norm(self._points - self._position(plan.config), axis=1)
         lending = np.isin(self._stages, LENDING.get(plan.stage, SEARCHED_STAGES))
         if lending.any():
             distances[~lending] = np.inf
@@ -98,7 +108,10 @@ class Group:
         near = [self.trials[int(index)] for index in np.flatnonzero(distances <= shortest + SAME)]
         near = [trial for trial in near if trial.stage == plan.stage == FINALISTS] or near
         curve = self._curve(min(near, key=lambda trial: _hash(trial.trial_key, plan.trial_key)))
-        return curve if shortest < SAME else replace(curve, source="neighbour")
+        return curve if shortest < SAME and not self.borrowed else replace(curve, source="neighbour")
+
+    def _position(self, config: TrialConfig) -> np.ndarray:
+        return position(config, self._spaces[config.optimizer])
 
     def _curve(self, trial: RecordedTrial) -> Curve:
         if trial.trial_key not in self._curves:
@@ -129,7 +142,7 @@ class Group:
         """Return the nearest whole curve; a flat one if there is none."""
         if not self.whole:
             return [None] * trial.config.epochs
-        away = np.linalg.norm(self._whole_points - position(trial.config, self._dimensions), axis=1)
+        away = np.linalg.norm(self._whole_points - self._position(trial.config), axis=1)
         return self.whole[int(away.argmin())].metrics
 
     def _next(self, last: float | None, before: float | None, after: float | None, epoch: int) -> float | None:
@@ -150,11 +163,22 @@ class Recorded:
     groups: Mapping[Key, Group]
     pretrained: Mapping[str, Curve]
     """Curves of the `pretrain` trials, by key."""
+    costs: Sequence[Mapping[str, Any]] = ()
+    """Recorded costs of layers in each scheme; none in earlier records."""
     stopped_early: bool
     """Whether ASHA stopped search trials, so that whole curves are those of survivors."""
 
     def key(self, config: TrialConfig, stage: str, init_checkpoint_sha256: str | None) -> str:
         return self.data.key(config, stage, init_checkpoint_sha256)
+
+    def objectives(self, study: Study) -> Objectives:
+        """Return the objectives of a study, with the recorded costs."""
+        if study.search.objectives is not None and not self.costs:
+            raise UsageError(
+                f"search.objectives: the record of study {study.name!r} does not say what its schemes cost. "
+                "`tune-qat cost RESULTS` works it out."
+            )
+        return objectives_of(study, lambda: self.costs)
 
     def start_sha256(self, number: int) -> str | None:
         return self.starts[number]
@@ -176,11 +200,15 @@ class Recorded:
 
     def whole(self, arm: Arm) -> list[RecordedTrial]:
         """Return the completed trials of the arm's configurations before `retrain`."""
-        return [trial for key in keys_of(arm) for trial in self.groups[key].whole]
+        return [trial for group in self._own(arm) for trial in group.whole]
+
+    def _own(self, arm: Arm) -> list[Group]:
+        """Return the groups whose trials are the arm's own, each once."""
+        return [group for key in keys_of(arm) if not (group := self.groups[key]).borrowed]
 
     def unstopped(self, arm: Arm) -> list[Unstopped]:
         """Return the arm's own default and random trials, which nothing stopped."""
-        own = (trial for key in keys_of(arm) for trial in self.groups[key].trials if trial.arm_id == arm.arm_id)
+        own = (trial for group in self._own(arm) for trial in group.trials if trial.arm_id == arm.arm_id)
         free = (trial for trial in own if trial.stage in (DEFAULT, RANDOM) and trial.status != STOPPED)
         return [unstopped(trial.curve, self.objective) for trial in free]
 
@@ -203,9 +231,9 @@ def position(config: TrialConfig, dimensions: Dimensions) -> np.ndarray:
     return np.array([unit(values[name], name, bounds) for name, bounds in dimensions.items() if name in values])
 
 
-def _points(trials: Sequence[RecordedTrial], dimensions: Dimensions) -> np.ndarray:
+def _points(trials: Sequence[RecordedTrial], spaces: Mapping[str, Dimensions]) -> np.ndarray:
     """Return the points of trials, shape (trials, dimensions)."""
-    return np.array([position(trial.config, dimensions) for trial in trials])
+    return np.array([position(trial.config, spaces[trial.config.optimizer]) for trial in trials])
 
 
 def unit(value: float, name: str, bounds: Range) -> float:

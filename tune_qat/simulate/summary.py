@@ -8,7 +8,7 @@ from tune_qat.config.statuses import DIVERGED, SEARCH, STOPPED, WITH_CURVE
 from tune_qat.simulate.loop import Run, Simulation
 from tune_qat.study import Arm
 from tune_qat.study.cost import stage_epochs
-from tune_qat.tuning.finalists import Selection
+from tune_qat.tuning.arm_choices import selection_of
 
 STEPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Fractions of the simulated time for which results are shown."""
@@ -67,14 +67,32 @@ def _runs_of(simulation: Simulation, arm: Arm) -> list[Run]:
 
 
 def best_run(simulation: Simulation, arm: Arm, by: float) -> Run | None:
-    """Find the trial that the arm would choose at the time `by`, of those that had ended."""
-    study, choice = simulation.study, simulation.study.selection
-    found = Selection(simulation.curves.objective, count=choice.finalists, seeds=study.finalist_seeds(arm))
+    """Find the trial that the arm would choose at the time `by`, of those that had ended.
+
+    With several objectives that of the front which has the best metric.
+    """
+    found = selection_of(simulation.study, arm, simulation.curves.objective, simulation.queue.objectives)
     ended = [run for run in _runs_of(simulation, arm) if run.ended_at is not None and run.ended_at <= by]
     for run in ended:
         found.note(run.plan, {"status": run.status, "val_metric": run.curve.end})
     best = found.best
     return next((run for run in ended if best and run.plan.trial_key == best[0].trial_key), None)
+
+
+def fronts(simulation: Simulation) -> list[dict[str, Any]]:
+    """Return the points that each arm of a study with several objectives has chosen, the best metric first."""
+    costs = simulation.queue.objectives
+    return [
+        {
+            "arm": arm_id,
+            "bits": plan.config.scheme.label,
+            "optimizer": plan.config.optimizer,
+            "metric": row["val_metric"],
+            **dict(zip(costs.costs, costs.cost_of(plan.config.scheme), strict=True)),
+        }
+        for arm_id, state in simulation.queue.arms.items()
+        for plan, row in state.choices
+    ]
 
 
 def regret(simulation: Simulation, arm: Arm, found: Run | None) -> float | None:

@@ -25,7 +25,8 @@ def report(
     source: Source, done: Simulation, settings: Sequence[Setting], *, workers_given: bool, at_equal_time: bool
 ) -> str:
     """Write a block each for the source, cost, arms, time, rungs and ASHA settings, labelled if it is a formula's."""
-    blocks = [_heading(source, done, workers_given), _cost(done), _arms(source, done), _over_time(source, done)]
+    blocks = [_heading(source, done, workers_given), _cost(done), _arms(source, done), *_fronts(done)]
+    blocks.append(_over_time(source, done))
     blocks += [_rungs(done), *([_compared(source, done, settings, at_equal_time)] if settings else [])]
     return "\n\n".join(f"{source.label}{block}" for block in blocks)
 
@@ -55,6 +56,18 @@ def _heading(source: Source, done: Simulation, workers_given: bool) -> str:
         *(f"  space    {sentence}" for sentence in used_up(study)),
     ]
     return "\n".join(lines)
+
+
+def _fronts(done: Simulation) -> list[str]:
+    """Return the table of the chosen points, of a study with several objectives."""
+    points = summary.fronts(done) if done.queue.objectives.several else []
+    if not points:
+        return []
+    lines = [
+        "front: what is trained again, the best metric first; best and regret above are those of the first",
+        table_text(pd.DataFrame(points), count=False),
+    ]
+    return ["\n".join(lines)]
 
 
 def _cost(done: Simulation) -> str:

@@ -26,7 +26,7 @@ def most_calibrated(study: Study) -> int:
     sizes = study.space.batch_size.high.bit_length() - study.space.batch_size.low.bit_length() + 1
     searched = [arm for arm in study.arms() if arm.control is None]
     single = Counter((arm.repeat, arm.scheme) for arm in searched if not arm.searches_bits)
-    joint = sum(arm.searches_bits for arm in searched)
+    joint = sum(study.most_chosen(arm) for arm in searched if arm.searches_bits)
     starts = sum(scheme.is_float for _, scheme in single)
     shared = sum(min(arms, sizes) for (_, scheme), arms in single.items() if not scheme.is_float)
     return starts + study.stages.retrain * (shared + joint)

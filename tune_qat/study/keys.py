@@ -24,6 +24,7 @@ from tune_qat.config.statuses import (
 from tune_qat.study import controls, method_sections, mixed, rungs, search_sections, sections, steps
 from tune_qat.study.arms import OWN, Arm, arms_of, methods_of
 from tune_qat.study.begun import Begun
+from tune_qat.study.objectives import FRONT
 from tune_qat.study.repeats import Repeat, repeat_of
 from tune_qat.study.rules import FINALISTS_FROM
 from tune_qat.study.sections import Count, Section
@@ -104,7 +105,12 @@ class StudyKeys(Section):
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA may stop a trial."""
-        return rungs.rungs(self.first_rung, self.training, self.asha)
+        return rungs.rungs(self.first_rung, self.training, self.asha) if self.stops_early else ()
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether ASHA stops trials of the search: of several objectives it would compare one alone."""
+        return self.asha.enabled and self.search.objectives is None
 
     @property
     def begun(self) -> Begun:
@@ -194,8 +200,15 @@ class StudyKeys(Section):
             RANDOM: min(stages.random, most),
             SEARCH: min(stages.search, most),
             FINALISTS: self.selection.finalists * self.selection.seeds,
-            RETRAIN: stages.retrain,
+            RETRAIN: stages.retrain * self.most_chosen(arm),
         }
+
+    def most_chosen(self, arm: Arm) -> int:
+        """Count the configurations of an arm that are trained again at most.
+
+        With several objectives these are points of a front, of which a scheme has one: it decides all costs.
+        """
+        return 1 if self.search.objectives is None else min(self.selection.front or FRONT, len(arm.schemes))
 
     @property
     def keep(self) -> str:

@@ -99,6 +99,8 @@ class ControlSection(Section):
         return None if bits is None else MethodSection._pairs(bits)
 
 
+NSGA2 = "nsga2"
+"""Value of `search.sampler`."""
 RETRAINED, BEST, ALL = "retrain", "best", "all"
 """Values of `stages.keep`."""
 
@@ -126,10 +128,14 @@ class StagesSection(Section):
 class SearchSection(Section):
     """The sampler of the search stage."""
 
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's TPE, or random points."""
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    """Optuna's TPE, random points, or for several objectives Optuna's NSGA-II."""
     startup_trials: Count = 10
-    """Random trials before the sampler's model is used; recorded default and random trials count."""
+    """Random trials before the sampler's model is used; recorded default and random trials count. Of NSGA-II also the
+    size of a generation, which is 2 at least."""
+    objectives: Annotated[list[str], Field(min_length=1)] | None = None
+    """In joint mode with `search_bits`: the metric, and costs to trade it against (`weight_bytes`, `stored_bytes`,
+    `activation_bytes`, `bit_operations`), such as ["accuracy", "weight_bytes"]. Nothing is stopped early then."""
 
 
 class SelectionSection(Section):
@@ -139,6 +145,9 @@ class SelectionSection(Section):
     """Best configurations of an arm that are trained again before one is chosen; 0: the best trial decides."""
     seeds: AtLeastOne = 2
     """Further seeds of each finalist, the same seeds in every arm; the mean over all its trials decides."""
+    front: AtLeastOne | None = None
+    """With `search.objectives`: most points of the front on validation data that get the retrain seeds, spread over it;
+    5 where it is left out."""
 
 
 class AshaSection(Section):

@@ -14,6 +14,7 @@ from tune_qat.study.file import load_study
 from tune_qat.study.keys import StudyKeys
 from tune_qat.study.mistakes import reported_at
 from tune_qat.study.notebook import study_html
+from tune_qat.study.objectives import check_objectives
 from tune_qat.study.repeats import SEEDS_APART, check_repeats
 from tune_qat.study.space import BITS_INDEX, MULTIPLIER, STEP_RATE, check_space
 
@@ -37,6 +38,7 @@ class Study(StudyKeys):
         rules.check_workload(self.workload, self.judgement, self.training)
         rules.check_quantizers(self.quantization, self.training, self.mode)
         rules.check_searched_bits(self.mode, self.quantization)
+        check_objectives(self.search, self.selection, self.quantization, metric=self.judgement.metric, mode=self.mode)
         check_space(self.space)
         rules.check_reference(self.judgement, self.space, self.mode)
         rules.check_start(self.training, self.pretrain)

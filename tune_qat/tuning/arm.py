@@ -5,13 +5,14 @@ import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from tune_qat.config.statuses import DEFAULT, ERROR, FINAL, FINALISTS, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES, STAGES
+from tune_qat.config.statuses import DEFAULT, FINAL, FINALISTS, RANDOM, RETRAIN, SEARCH, SEARCHED_STAGES
 from tune_qat.study import Arm
-from tune_qat.tuning.finalists import Done, Selection
+from tune_qat.tuning.arm_choices import PlansAgain, sampler_of, selection_of
+from tune_qat.tuning.finalists import Done
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import METRIC_ALONE, Objectives
 from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.points import NewPart, Point, Spaces, others, random_sequence
 from tune_qat.tuning.sampler import ArmSampler
@@ -24,8 +25,13 @@ ATTEMPTS = 20
 class ArmState:
     """One arm's trials by key, and its sampler. Each `next_` method returns a trial of its stage that can start now."""
 
-    def __init__(self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces) -> None:
-        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges."""
+    def __init__(
+        self, arm: Arm, planner: Planner, objective: Objective, earlier: Spaces, objectives: Objectives = METRIC_ALONE
+    ) -> None:
+        """Plan the trials of an arm; the first new ones lie where its space was not in `earlier` ranges.
+
+        Of several `objectives`, `objective` is the metric.
+        """
         self.arm = arm
         self.done: dict[str, Done] = {}
         self.cut_off: dict[str, PlannedTrial] = {}
@@ -39,8 +45,8 @@ class ArmState:
         self._spaces = {optimizer: planner.dimensions(optimizer, arm.scheme, level) for optimizer in arm.optimizers}
         self._new_part = NewPart(self._spaces, earlier)
         self._design = SobolDesign(self._spaces, self._design_seed) if self._study.stages.design == "sobol" else None
-        chosen = self._study.selection
-        self._selection = Selection(objective, count=chosen.finalists, seeds=self._study.finalist_seeds(arm))
+        self._objectives = objectives
+        self._selection = selection_of(self._study, arm, objective, objectives)
         # Kept up to date and not computed again: an arm is asked for its next trial once per trial.
         self._counts: Counter[str] = Counter()
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
@@ -49,12 +55,25 @@ class ArmState:
             DEFAULT: (deque[PlannedTrial](), self._default_plans()),
             RANDOM: (deque[PlannedTrial](), self._random_plans()),
         }
-        self._again: dict[str, tuple[list[str], list[PlannedTrial]]] = {}
+        self._again = PlansAgain(arm, planner)
 
     @property
     def best(self) -> Done | None:
-        """Trial before `finalists` whose configuration is chosen: the best completed one, or the best finalist."""
+        """Trial before `finalists` whose configuration is chosen: the best completed one, or the best finalist.
+
+        With several objectives the one of the front that has the best metric.
+        """
         return self._selection.best
+
+    @property
+    def choices(self) -> list[Done]:
+        """Trials whose configurations are trained again: the best one, or points of the front."""
+        return self._selection.chosen
+
+    @property
+    def planned_retrain(self) -> int:
+        """Number of retrain trials; a front may have fewer points than are planned."""
+        return len(self.retrain_plans()) if self._objectives.several and self.chosen else self._planned[RETRAIN]
 
     def planned(self, stage: str) -> int:
         return self._planned[stage]
@@ -153,7 +172,7 @@ class ArmState:
         if self.begun(SEARCH) >= self._planned[SEARCH] or not self._have_ended((DEFAULT, RANDOM)):
             return None
         if self.sampler is None:
-            self.sampler = self._make_sampler()
+            self.sampler = sampler_of(self, self._planner, self._spaces, self._objectives)
         return self._in_new_part(SEARCH) or self._proposed(self.sampler) or self._any_left()
 
     def _in_new_part(self, stage: str) -> PlannedTrial | None:
@@ -203,12 +222,12 @@ class ArmState:
         """Tell the sampler the result of a search trial; one that an earlier run proposed is added as history."""
         if self.sampler is None or plan.stage != SEARCH:
             return
-        objective = None if row["status"] == ERROR else self.objective.of_row(row)
+        told = self._objectives.told(plan, row, self.objective)
         proposal = self.proposals.pop(plan.trial_key, None)
         if proposal is not None:
-            self.sampler.tell(proposal, objective)
-        elif objective is not None:
-            self.sampler.add(plan.config.optimizer, plan.values, objective)
+            self.sampler.tell(proposal, told)
+        elif told is not None:
+            self.sampler.add(plan.config.optimizer, plan.values, told)
 
     def _have_ended(self, stages: Sequence[str]) -> bool:
         return all(self.ended(stage) >= self._planned[stage] for stage in stages)
@@ -258,7 +277,7 @@ class ArmState:
         """Plan each finalist with every seed of its own; nothing before the searched stages have ended."""
         if not self._have_ended(SEARCHED_STAGES):
             return []
-        return self._plans_again(FINALISTS, self._selection.finalists, self._study.finalist_seeds(self.arm))
+        return self._again.of(FINALISTS, self._selection.finalists, self._study.finalist_seeds(self.arm))
 
     @property
     def chosen(self) -> bool:
@@ -266,38 +285,6 @@ class ArmState:
         return self._have_ended(SEARCHED_STAGES) and all(plan.trial_key in self.done for plan in self._finalist_plans())
 
     def retrain_plans(self) -> list[PlannedTrial]:
-        """Plan the chosen configuration with every fresh seed; nothing before the earlier stages have ended."""
-        chosen = [self.best] if self.best and self.chosen else []
-        return self._plans_again(RETRAIN, chosen, self._study.retrain_seeds(self.arm))
-
-    def _plans_again(self, stage: str, chosen: Sequence[Done], seeds: Sequence[int]) -> list[PlannedTrial]:
-        """Plan the configurations of these trials with each seed; planned once, until these are others."""
-        keys = [plan.trial_key for plan, _ in chosen]
-        if self._again.get(stage, ([], []))[0] != keys:
-            both = [(seed, self._study.init_seed(self.arm, seed)) for seed in seeds]
-            runs = [
-                (plan, replace(plan.config, seed=seed, init_seed=init)) for plan, _ in chosen for seed, init in both
-            ]
-            of_config = partial(self._planner.of_config, arm_id=self.arm.arm_id, stage=stage)
-            plans = [of_config(config, values=plan.values, number=at) for at, (plan, config) in enumerate(runs)]
-            self._again[stage] = keys, plans
-        return self._again[stage][1] if keys else []
-
-    def _make_sampler(self) -> ArmSampler:
-        """Make a sampler that knows the arm's earlier trials, without those outside the searched ranges."""
-        # The key, where records of earlier versions have a number twice: samplers depend on the order.
-        known = sorted(
-            self.done.values(), key=lambda done: (STAGES.index(done[0].stage), done[0].number, done[0].trial_key)
-        )
-        history = [
-            (plan.config.optimizer, plan.values, self.objective.of_row(row))
-            for plan, row in known
-            if plan.stage in SEARCHED_STAGES and row["status"] != ERROR and self._planner.in_range(plan)
-        ]
-        return ArmSampler(
-            self._spaces,
-            sampler=self._study.search.sampler,
-            seed=self._design_seed,
-            startup_trials=self._study.search.startup_trials,
-            history=history,
-        )
+        """Plan the choices with every fresh seed; nothing before the earlier stages have ended."""
+        chosen = self.choices if self.chosen else []
+        return self._again.of(RETRAIN, chosen, self._study.retrain_seeds(self.arm))

@@ -44,7 +44,7 @@ def _first_rung(study: Study, studies: Rows, arms: Rows) -> int | None:
     named = any(_named(row) for row in studies)
     for arm in arms:
         before = arm["scheduler"], arm["max_epochs"], arm["init"]
-        if study.asha.enabled and study.asha.grace_epochs is None and not named and before == now:
+        if study.stops_early and study.asha.grace_epochs is None and not named and before == now:
             return None if arm["grace_epochs"] == study.first_rung else arm["grace_epochs"]
     return None
 

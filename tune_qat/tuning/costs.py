@@ -1,6 +1,6 @@
 """Costs of a study's schemes, layer by layer, for the record: of a study that runs, and of those recorded before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,14 @@ from tune_qat.study import Study
 from tune_qat.study.arms import methods_of
 from tune_qat.study.file import recorded_study
 from tune_qat.study.mixed import searched_scheme, searches, waits
+from tune_qat.study.objectives import COSTS
 from tune_qat.training import workload
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.begun import as_begun
+from tune_qat.tuning.objectives import METRIC_ALONE, Objectives
+
+LARGEST = "activation_bytes"
+"""Cost of a scheme that is the largest of its layers and not their sum."""
 
 
 def cost_rows(study: Study, work: Workload, chosen: Mapping[str, Scheme] | None = None) -> Iterator[dict[str, Any]]:
@@ -46,6 +51,35 @@ def cost_rows(study: Study, work: Workload, chosen: Mapping[str, Scheme] | None 
         of_scheme = {"method": method, "weight_bits": scheme.weight_bits, "activation_bits": scheme.activation_bits}
         _, costs = quantized_costs(work.build_model(init_seed=0), scheme, batch)
         yield from ({**of_scheme, **asdict(cost)} for cost in costs)
+
+
+def scheme_costs(study: Study, rows: Iterable[Mapping[str, Any]]) -> dict[Scheme, dict[str, float]]:
+    """Add up `rows` of `costs` by scheme of the study, as the view `scheme_costs` does: the largest of activations."""
+    found: dict[Scheme, dict[str, float]] = {}
+    by_name = {(method, s.weight_bits, s.activation_bits): s for s, method in methods_of(study.quantization).items()}
+    for row in rows:
+        scheme = by_name.get((row["method"], row["weight_bits"], row["activation_bits"]))
+        if scheme is not None:
+            known = found.setdefault(scheme, dict.fromkeys(COSTS, 0.0))
+            for name in COSTS:
+                known[name] = max(known[name], row[name]) if name == LARGEST else known[name] + row[name]
+    return found
+
+
+def objectives_of(study: Study, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> Objectives:
+    """Return the objectives of a study, whose `rows` of `costs` are asked for where there are several.
+
+    Raises `TuneQatError` where a cost cannot be worked out, or is the same in all schemes.
+    """
+    if study.search.objectives is None:
+        return METRIC_ALONE
+    try:
+        costs = scheme_costs(study, rows())
+    except TuneQatError:
+        raise
+    except Exception as error:  # of a model that does not run by itself
+        raise TuneQatError(f"search.objectives: what the model costs cannot be worked out: {cause(error)}") from error
+    return Objectives.of_study(study, costs)
 
 
 def add_missing(results: StoragePath, data_dir: str | Path | None) -> Iterator[str]:

@@ -50,6 +50,11 @@ class Selection:
         chosen = max(known)[-1] if known else next(iter(self._best), None)
         return None if chosen is None else self._best[chosen]
 
+    @property
+    def chosen(self) -> list[Done]:
+        """The choice as a list, empty where there is none."""
+        return [self.best] if self.best else []
+
     def _mean(self, config_id: str) -> float | None:
         """Compute the mean score of all runs of a configuration; None while one of them has not ended."""
         runs = self._runs.get(config_id, {})

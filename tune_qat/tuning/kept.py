@@ -1,8 +1,9 @@
 """Checkpoints of trials that have ended: which of them stay (`stages.keep`)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from tune_qat.config import Scheme
 from tune_qat.config.statuses import COMPLETED, KEPT_STAGES, PRETRAIN, RETRAIN
 from tune_qat.study import Study
 from tune_qat.study.search_sections import BEST
@@ -11,11 +12,14 @@ from tune_qat.tuning.plan import PlannedTrial
 
 
 class Kept:
-    """Checkpoints that stay, told of trials whose rows are written; with `keep = "best"` it knows each arm's best."""
+    """Checkpoints that stay, told of trials whose rows are written; with `keep = "best"` it knows each arm's best.
+
+    Of several objectives that of each scheme, among which are the points of the front.
+    """
 
     def __init__(self, study: Study, sign: int) -> None:
         self._study, self._sign = study, sign
-        self._best: dict[str, Done] = {}
+        self._best: dict[tuple[str, Scheme | None], Done] = {}
 
     def superseded(self, plan: PlannedTrial, row: Mapping[str, Any]) -> list[PlannedTrial]:
         """Return the trials whose checkpoints go now that this row is there: its own, or that of one it replaces."""
@@ -26,15 +30,16 @@ class Kept:
             return [] if row["status"] == COMPLETED or plan.stage in KEPT_STAGES else [plan]
         if row["status"] != COMPLETED or row.get("checkpoint_sha256") is None or row["val_metric"] is None:
             return [] if row["status"] == COMPLETED else [plan]  # records of earlier versions have no hash
-        known = self._best.get(plan.arm_id)
+        place = plan.arm_id, plan.config.scheme if self._study.search.objectives else None
+        known = self._best.get(place)
         if known is None or known[0].trial_key == plan.trial_key or self._replaces((plan, row), known):
-            self._best[plan.arm_id] = plan, row
+            self._best[place] = plan, row
             return [] if known is None or known[0].trial_key == plan.trial_key else [known[0]]
         return [plan]
 
-    def swept(self, done: Iterable[Done], chosen: str | None) -> list[PlannedTrial]:
-        """Return the recorded trials of an arm whose checkpoints go; the arm has chosen the configuration `chosen`."""
-        ordered = sorted(done, key=lambda one: one[0].config.config_id == chosen)
+    def swept(self, done: Iterable[Done], chosen: Container[str]) -> list[PlannedTrial]:
+        """Return the recorded trials of an arm whose checkpoints go; the arm has chosen the configurations `chosen`."""
+        ordered = sorted(done, key=lambda one: one[0].config.config_id in chosen)
         return [gone for plan, row in ordered for gone in self.superseded(plan, row)]
 
     def _replaces(self, new: Done, known: Done) -> bool:

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_qat.config import STORAGE_OPTIONS
+from tune_qat.config import STORAGE_OPTIONS, TuneQatError
 from tune_qat.config.statuses import PRETRAIN
 from tune_qat.results.other_studies import OtherStudies
 from tune_qat.results.reader import read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.study import Study
+from tune_qat.tuning.costs import objectives_of
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import METRIC_ALONE, Objectives
 from tune_qat.tuning.plan import DataDraws, PlannedTrial, Planner, RecordedData
 from tune_qat.tuning.queue import StudyQueue
 from tune_qat.tuning.standing import Standing, standing_of
@@ -49,7 +51,7 @@ def standing(study: Study, results: StoragePath) -> Standing | None:
     record = read_rows(results, "trials", study.name)
     planner = Planner(study=study, work=works, init_sha256=given_sha256(study, own, record))
     objective = Objective.of_record(arms[0])
-    queue = StudyQueue(planner, record, objective=objective)
+    queue = StudyQueue(planner, record, objective=objective, objectives=_objectives(study, results))
     others = OtherStudies(results, study.name, ("taken_from", "checkpoint_sha256"))
     coming = list[str]()
 
@@ -81,6 +83,14 @@ def given_sha256(study: Study, arms: Sequence[Mapping[str, Any]], trials: Sequen
         made = (row for row in trials if row["stage"] == PRETRAIN and study.training.weights)
         hashes = [row["init_checkpoint_sha256"] for row in made if not json.loads(row["params_json"]).get("worsening")]
     return next(iter(hashes), None)
+
+
+def _objectives(study: Study, results: StoragePath) -> Objectives:
+    """Return the objectives by the recorded costs; where these are not those of the study, the metric alone."""
+    try:
+        return objectives_of(study, lambda: read_rows(results, "costs", study.name))
+    except TuneQatError:
+        return METRIC_ALONE
 
 
 def _recorded_data(study: Study, arms: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> RecordedData:

@@ -10,6 +10,7 @@ from tune_qat.study.mixed import waits
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.baselines import Baselines
 from tune_qat.tuning.objective import Objective
+from tune_qat.tuning.objectives import METRIC_ALONE, Objectives
 from tune_qat.tuning.plan import PlannedTrial, Planner
 from tune_qat.tuning.points import Spaces
 from tune_qat.tuning.start_state import StartState, start_states
@@ -27,6 +28,7 @@ class StudyQueue:
         record: list[dict[str, Any]],
         *,
         objective: Objective,
+        objectives: Objectives = METRIC_ALONE,
         earlier: Mapping[str, Spaces] | None = None,
         trivial_scores: Mapping[int, float] | None = None,
     ) -> None:
@@ -34,8 +36,10 @@ class StudyQueue:
 
         By arm, `earlier` holds the ranges that its trials were searched in before, where they were others. By repeat,
         `trivial_scores` holds the constant predictor's score on its validation data, where that is not the same in all.
+        Of several `objectives`, `objective` is the metric.
         """
         self.study, self.planner, self.objective = planner.study, planner, objective
+        self.objectives = objectives
         self._record, self._earlier, self._trivial_scores = record, earlier or {}, trivial_scores or {}
         self.starts = start_states(self.study, planner)
         self.arms: dict[str, ArmState] = {}
@@ -94,6 +98,7 @@ class StudyQueue:
             self.planner,
             self._record,
             objective=self.objective,
+            objectives=self.objectives,
             earlier=self._earlier,
             trivial_scores=self._trivial_scores,
         )
@@ -202,6 +207,7 @@ class StudyQueue:
                     start.planner,
                     replace(self.objective, trivial=self._trivial_scores.get(arm.repeat, self.objective.trivial)),
                     earlier=self._earlier.get(arm.arm_id, {}),
+                    objectives=self.objectives,
                 )
                 added.add(arm.arm_id)
         for row in self._record if added else ():

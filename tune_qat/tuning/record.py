@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ from tune_qat.tuning.overlap import subset_overlaps
 from tune_qat.tuning.plan import DataDraws, PlannedTrial
 from tune_qat.tuning.points import Spaces
 from tune_qat.tuning.queue import StudyQueue
-from tune_qat.tuning.rows import arm_columns, ended_columns, last_rung, planned_columns
+from tune_qat.tuning.rows import arm_columns, ended_columns, front_columns, last_rung, planned_columns
 from tune_qat.tuning.versions import file_hash, versions_of
 
 FROM_WORKER = (
@@ -211,6 +211,7 @@ class Record:
                 "subset_overlap": overlaps.get(arm.repeat),
                 "init_checkpoint_sha256": queue.start_of(arm).planner.init_sha256,
                 "best_config_id": best.get(arm.arm_id),
+                **(front_columns(queue.arms.get(arm.arm_id)) if self.study.search.objectives else {}),
                 "earlier_space_json": before.get(arm.arm_id),
             }
             for arm in self.study.arms()
@@ -223,11 +224,16 @@ class Record:
         By method, `chosen` has the schemes that searches of bits have come to.
         """
         try:
-            rows = list(cost_rows(self.study, self.works.first, chosen))
+            rows = list(cost_rows(self.study, self.works.first, chosen)) if chosen else self.cost_rows
         except Exception as error:  # what is wrong with a model its trials say; nothing they need comes from here
             return f"what its layers cost is not recorded: {cause(error)}"
         write_rows(self.path("costs", "costs"), "costs", rows, self.write)
         return None
+
+    @cached_property
+    def cost_rows(self) -> list[dict[str, Any]]:
+        """Rows of what each layer costs in each scheme, worked out once; the errors of a model that does not run."""
+        return list(cost_rows(self.study, self.works.first))
 
     def points_of_repeat(self, repeat: int) -> Mapping[str, Any]:
         """Return the `reference_points` of a repeat's data."""

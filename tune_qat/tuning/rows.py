@@ -12,6 +12,7 @@ from tune_qat.study.space import GROUP_BITS, STEP_RATE
 from tune_qat.study.steps import level_column, moved_by
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.allocated import mixed_columns
+from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.earlier import spaces_of, to_json
 from tune_qat.tuning.plan import PlannedTrial
 
@@ -154,9 +155,10 @@ def arm_columns(study: Study, work: Workload, arm: Arm, chosen: Scheme | None = 
         "start_name": drawn.start.label if drawn.start else None,
         "init": study.training.init,
         "sampler": study.search.sampler,
+        "objectives_json": json.dumps(study.search.objectives) if study.search.objectives else None,
         "sampler_seed": study.design_seed(arm),
         "design": study.stages.design,
-        "scheduler": "asha" if study.asha.enabled else "none",
+        "scheduler": "asha" if study.stops_early else "none",
         "max_epochs": study.training.epochs,
         "grace_epochs": study.first_rung,
         "reduction_factor": float(study.asha.reduction_factor),
@@ -166,3 +168,11 @@ def arm_columns(study: Study, work: Workload, arm: Arm, chosen: Scheme | None = 
         "space_points": None if points is None else len(points),
         "prereg_hash": study.prereg_hash,
     }
+
+
+def front_columns(state: ArmState | None) -> dict[str, Any]:
+    """Return an arm's columns of the points that it has chosen, from several objectives."""
+    if state is None:
+        return {}
+    chosen = [plan.config.config_id for plan, _ in state.choices]
+    return {"planned_retrain": state.planned_retrain, "front_config_ids_json": json.dumps(chosen) if chosen else None}

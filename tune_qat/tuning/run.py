@@ -16,6 +16,7 @@ from tune_qat.results.repair import repair
 from tune_qat.storage.paths import StoragePath, storage_path
 from tune_qat.storage.retry import Patience
 from tune_qat.study import Study
+from tune_qat.study.early_stopping import early_stopping_off
 from tune_qat.study.used_up import used_up
 from tune_qat.trackers.checks import log_folder
 from tune_qat.trackers.live import LiveLog
@@ -119,7 +120,7 @@ def run(
         code = code_of(study, sent=address != "local")
         doing(f"Reading {study.workload.dataset}")
         works = checked(study, data_dir)
-        for sentence in used_up(study):
+        for sentence in (*used_up(study), *early_stopping_off(study)):
             say(sentence)
         start = given_start(study, works.first, folder, say)
         patience = Patience(folder, storage_patience, say)

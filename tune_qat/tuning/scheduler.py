@@ -28,7 +28,7 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()
         self._on_decision, self._warm = on_decision, warm
         factor = study.asha.reduction_factor
-        judged = study.arms() if study.asha.enabled else ()
+        judged = study.arms() if study.stops_early else ()
         self.asha = {arm.arm_id: Asha(arm.arm_id, study.rungs, factor) for arm in judged}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

@@ -23,6 +23,7 @@ from tune_qat.tuning import resume
 from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.budget import Budget, Meter
 from tune_qat.tuning.cluster.connect import Resources, room
+from tune_qat.tuning.costs import objectives_of
 from tune_qat.tuning.earlier import earlier_spaces
 from tune_qat.tuning.given_start import Given, given_start
 from tune_qat.tuning.mixed import Measure, allocated, choices_of_search
@@ -95,6 +96,7 @@ class Session:
             planner,
             recorded,
             objective=objective,
+            objectives=objectives_of(study, lambda: self.record.cost_rows),
             earlier=self._earlier,
             trivial_scores=trivial,
         )
@@ -295,6 +297,6 @@ class Session:
         folder = table_folder(self.results, "checkpoints", self.study.name)
         left = self._patience.read(lambda: {one.name for one in folder.glob("*")})
         for state in self.queue.arms.values():
-            chosen = state.best and state.best[0].config.config_id
+            chosen = {plan.config.config_id for plan, _ in state.choices}
             for plan in self.record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
                 self.record.forget_checkpoint(plan)

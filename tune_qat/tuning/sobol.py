@@ -15,8 +15,8 @@ from optuna.exceptions import ExperimentalWarning
 
 from tune_qat.config import SEEDS, stable_hash
 from tune_qat.study.space import Dimensions, points
+from tune_qat.tuning.encoding import Branches, finished
 from tune_qat.tuning.points import Point, Spaces
-from tune_qat.tuning.sampler import finished, space_function, values_of
 
 ROUNDS = 4
 """Points of a sequence for each point of a finite space, after which the points are listed that it has not reached."""
@@ -68,7 +68,8 @@ def _sobol_points(optimizer: str, dimensions: Dimensions, seed: int) -> Iterator
     study = optuna.create_study(sampler=sampler)
     # The sampler takes its space from a study's first trial, and draws that one at random: this one is not used.
     lowest = {name: bounds.low for name, bounds in dimensions.items()}
-    first = finished(space_function({optimizer: dimensions}), optimizer, lowest, 0.0, joint=False)
+    encoding = Branches({optimizer: dimensions})
+    first = finished(encoding, optimizer, lowest, [0.0])
     study.add_trial(first)
     while True:
-        yield values_of(study.ask(first.distributions).params, optimizer)[1]
+        yield encoding.values(study.ask(first.distributions).params)[1]

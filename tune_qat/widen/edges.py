@@ -108,6 +108,8 @@ def _counted(count: int) -> str:
 def _table(edges: pd.DataFrame, mode: str) -> str:
     near, wide = edges["edge"] != "none", pd.Series(map(span, edges["wide_low"], edges["wide_high"]), index=edges.index)
     optimizer = {"optimizer": edges["optimizer"]} if mode == "joint" else {}
+    if edges.groupby(["arm_id", "optimizer", "dimension"]).size().gt(1).any():  # points of a front
+        optimizer["bits"] = edges["weight_bits"].astype(str) + "/" + edges["activation_bits"].astype(str)
     shown = {
         "arm": edges["arm_id"],
         **optimizer,

@@ -1,0 +1,9 @@
+"""Studies whose search has several objectives, and which so have a front in place of a best configuration."""
+
+from analysis.answers import Answers
+
+
+def fronts(asked: Answers) -> frozenset[str]:
+    """Return the names of these studies, as answers show them."""
+    found = asked.frame("SELECT DISTINCT study_id FROM whole_arms WHERE objectives_json IS NOT NULL")
+    return frozenset(map(str, found["study_id"]))
