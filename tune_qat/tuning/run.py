@@ -29,6 +29,7 @@ from tune_qat.tuning.checks import (
     check_batches_of_one,
     check_results_folder,
     check_same_study,
+    check_memory,
     check_schemes,
     check_task,
 )
@@ -169,6 +170,7 @@ def checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
     check_task(study, work)
     check_batch_sizes(study, work)
     check_batches_of_one(study, work)
+    check_memory(study, work)
     check_schemes(study, work)
     return works
 
