@@ -24,8 +24,8 @@ from tune_qat.training.cpu import replace_modules
 from tune_qat.training.device import default_device, device_clock, seeded, thread_count
 from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
-from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.formats import check_format
+from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
 from tune_qat.training.micro_batches import check_micro_batch
 from tune_qat.training.scores import known, tested_columns

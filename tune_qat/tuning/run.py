@@ -27,9 +27,9 @@ from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import (
     check_batch_sizes,
     check_batches_of_one,
+    check_memory,
     check_results_folder,
     check_same_study,
-    check_memory,
     check_schemes,
     check_task,
 )
