@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class Case:
             epochs=MANY_EPOCHS,
             schedule="constant",
         )
-        nothing: Any = None  # no dataset: the task is given
+        nothing: Any = SimpleNamespace(spec=SimpleNamespace(name="made up"))  # its name alone: the task is given
         work = MadeUpWorkload(model=self.model, dataset=nothing, build=self.build)
         return Training(config, work, device=device, task=MadeUp(self, device), backend=backend)
 

@@ -35,7 +35,7 @@ def gradients(config: TrialConfig) -> tuple[torch.Tensor, list[torch.Tensor | No
     step, totals = training._step, _Kept()
     inputs, targets = next(iter(training.task.batches(config.seed, 1, training._order(1), config.batch_size)))
     training.model.train()
-    step.optimizer.step = lambda *_: None  # type: ignore[method-assign,assignment]  # gradients as they are taken
+    step.optimizer.step = lambda *_: None  # type: ignore[method-assign]  # gradients as they are taken
     step(inputs, targets, 1.0, 0.9, totals)  # type: ignore[arg-type]
     found = [one.grad for one in step.groups.all]
     return torch.cat([one.reshape(-1) for one in found if one is not None]), found, totals.row

@@ -37,7 +37,7 @@ class InBfloat16(nn.Module):
 def in_format(watched: nn.Module, config: TrialConfig) -> nn.Module:
     """Return the watched model in the trial's formats: itself, where it has none of its own."""
     if config.channels_last:
-        watched.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub leaves it out
+        watched.to(memory_format=torch.channels_last)
         watched.register_forward_pre_hook(_channels_last)
     return InBfloat16(watched) if config.autocast == BFLOAT16 else watched
 
