@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -44,11 +45,15 @@ class Case:
         if self.model == "resnet20":
             torch.manual_seed(init_seed)
             return ResNet20()
+        return models.build(self.model, self.model_input, init_seed)
+
+    @property
+    def model_input(self) -> ModelInput:
+        """What the network is given."""
         task = CLASSIFICATION if self.of_labels else SUPER_RESOLUTION
-        model_input = ModelInput(
+        return ModelInput(
             task=task, classes=CLASSES, scale=SCALE, channels=self.channels, height=self.side, width=self.side
         )
-        return models.build(self.model, model_input, init_seed)
 
     def training(self, backend: str, device: str, learning_rate: float = LEARNING_RATE, bits: int = 4) -> Training:
         """A real trial of this package on the made-up data: SGD; 4/4 bits, or 32 for floating point."""
@@ -62,7 +67,7 @@ class Case:
             epochs=MANY_EPOCHS,
             schedule="constant",
         )
-        nothing: Any = None  # no dataset: the task is given
+        nothing: Any = SimpleNamespace(spec=SimpleNamespace(name="made up"))  # its name alone: the task is given
         work = MadeUpWorkload(model=self.model, dataset=nothing, build=self.build)
         return Training(config, work, device=device, task=MadeUp(self, device), backend=backend)
 
@@ -85,6 +90,7 @@ class MadeUp(Task):
 
     def __init__(self, case: Case, device: str) -> None:
         self._of_labels = case.of_labels
+        self.model_input = case.model_input
         self.device = torch.device(device)
         self.train_size = case.steps * case.batch_size
         draw = torch.Generator().manual_seed(0)

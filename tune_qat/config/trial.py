@@ -9,6 +9,7 @@ from typing import Any
 
 from tune_qat.config.errors import TuneQatError, UsageError
 from tune_qat.config.later import drop_unused, later
+from tune_qat.config.memory import AUTOCAST_OFF, drop_rounding, settle_memory
 from tune_qat.config.recipes import Dampening, Distillation, Freezing, QuantizerOptimizer, Worsening
 from tune_qat.config.scheme import Scheme
 from tune_qat.config.shown import cut
@@ -71,6 +72,14 @@ class TrialConfig:
     """Keyword arguments of the model's builder."""
     task: str = later("")
     """Task in place of the dataset's own: a name of the table, or `package.module:Class`; empty: the dataset's own."""
+    micro_batch: int = later(0)
+    """Samples whose gradients are taken at once and added up to a step's; 0: the whole batch."""
+    micro_batch_norm: bool = later(False)
+    """Whether batch norm may see, and dropout draw for, a micro-batch at a time, which changes a trial's numbers."""
+    autocast: str = later(AUTOCAST_OFF)
+    """Format of products of what is not quantized, in steps: `off` is float32, `bfloat16` rounds their factors."""
+    channels_last: bool = later(False)
+    """Whether images lie channel by channel in memory."""
 
     def __post_init__(self) -> None:
         self._settle_types()
@@ -83,14 +92,14 @@ class TrialConfig:
         rule = "be 1 with a quantizer_optimizer, which has a learning rate of its own"
         multiplier = self.quantizer_lr_multiplier
         check(self.quantizer_optimizer is None or multiplier == 1, "quantizer_lr_multiplier", rule, multiplier)
+        settle_memory(self)
         self._check_schedule()
 
     def _settle_types(self) -> None:
         """Give each field one type: 1 and 1.0 are the same number but not the same JSON, and a key hashes JSON."""
         settle(self, real, "learning_rate", "quantizer_lr_multiplier", "warmup_epochs", "weight_decay_factor", "decay")
-        settle(
-            self, whole, "batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches", "calibration_batches"
-        )
+        settle(self, whole, "batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches")
+        settle(self, whole, "calibration_batches", "micro_batch")
         object.__setattr__(self, "milestones", tuple(real("milestones", one) for one in self.milestones))
         options = {name: real(f"Option {name!r}", value) for name, value in self.optimizer_options.items()}
         object.__setattr__(self, "optimizer_options", options)
@@ -131,7 +140,8 @@ class TrialConfig:
     def identity(self) -> dict[str, Any]:
         """Pick the fields that determine a trial's numbers, for hashing.
 
-        Left out are storage options, and newer fields at their default, which earlier records do not have.
+        Left out are storage options, what changes rounding alone, and newer fields at their default, which earlier
+        records do not have.
         """
         # Not `to_dict`: its copy of everything takes most of the time of a key, and a record may have 100,000.
         values = _as_dict(self)
@@ -141,6 +151,7 @@ class TrialConfig:
             if values[name] is not None:
                 values[name] = _as_dict(values[name])
         drop_unused(TrialConfig, values)
+        drop_rounding(values)
         values["scheme"] = self.scheme.identity()
         if self.worsening is not None:
             values["worsening"]["scheme"] = self.worsening.scheme.identity()

@@ -55,6 +55,10 @@ class Segmentation(ArrayTask):
         losses = functional.cross_entropy(output.float(), target, ignore_index=NO_CLASS, reduction="sum")
         return losses / (target != NO_CLASS).sum().clamp(min=1)
 
+    def loss_terms(self, target: torch.Tensor) -> torch.Tensor:
+        """Return the number of pixels that have a class, shape (); 1 where none has."""
+        return (target != NO_CLASS).sum().clamp(min=1).float()
+
     def make_metric(self) -> "Metric":
         """Return the mean over classes of one confusion matrix."""
         from torchmetrics.classification import MulticlassJaccardIndex

@@ -144,6 +144,13 @@ class Task(ABC):
     def loss(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """Return the mean loss of a batch, shape ()."""
 
+    def loss_terms(self, target: "torch.Tensor") -> "torch.Tensor | float":
+        """Return how many terms the loss of this batch is the mean of, up to a factor: its samples.
+
+        Gradients of parts of a batch add up to the batch's where each counts by its terms.
+        """
+        return float(len(target))
+
     @abstractmethod
     def batch_metric(self, output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """Return the metric of a training batch, shape ()."""

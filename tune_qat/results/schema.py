@@ -216,6 +216,9 @@ TRIALS = pa.schema(
         _field("checkpoint_sha256", text, "hash of what a completed pretrain or retrain trial's checkpoint holds"),
         _field("sources_json", text, "JSON object: hash of the code that ran, by own package; NULL without own parts"),
         _field("taken_from", text, "STUDY/TRIAL_KEY that ran the trial, if this study only took it over; else NULL"),
+        _field("micro_batch", small, "samples whose gradients are taken at once; NULL in earlier records"),
+        _field("autocast", text, "format of what is not quantized in steps: off or bfloat16; NULL in earlier records"),
+        _field("channels_last", flag, "whether images lay channel by channel in memory; NULL in earlier records"),
     ]
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tune_qat import data, models, optimizers, quantizers
 from tune_qat.config import FLOAT_BITS, PLAIN_NAME, SEEDS, TrialConfig
+from tune_qat.config.memory import check_micro_batch
 from tune_qat.config.shown import shown
 from tune_qat.config.statuses import SEARCHED_STAGES
 from tune_qat.data.spec import CLASSIFICATION
@@ -99,6 +100,20 @@ def check_start(training: sections.TrainingSection, pretrain: sections.PretrainS
     if training.init == "pretrain" and pretrain is None:
         direct = '; to start arms from the weights themselves, say init = "weights"' if training.weights else ""
         raise rule_error("training.init", f'is "pretrain", which needs a [pretrain] section{direct}')
+
+
+def check_micro_batches(
+    training: sections.TrainingSection,
+    space: search_sections.SpaceSection,
+    pretrain: sections.PretrainSection | None,
+) -> None:
+    """Refuse a batch size of the search, or of the start, that does not fall into micro-batches."""
+    low, high = space.batch_size.low, space.batch_size.high
+    sizes = [low << doublings for doublings in range((high // low).bit_length())]
+    with reported_at("training.micro_batch"):
+        check_micro_batch(training.micro_batch, sizes, "a batch size of space.batch_size")
+        if pretrain is not None and training.init == "pretrain":
+            check_micro_batch(training.micro_batch, [pretrain.batch_size], "pretrain.batch_size")
 
 
 def check_stages(stages: search_sections.StagesSection, training: sections.TrainingSection, first_rung: int) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tune_qat.config import DECAY, PLAIN_NAME, SCHEDULES, Dampening, Distillation, Freezing
+from tune_qat.config.memory import AUTOCAST, AUTOCAST_OFF
 from tune_qat.config.shown import shown
 from tune_qat.study.mistakes import FROM_KEYS
 
@@ -99,6 +100,19 @@ class TrainingSection(ScheduledSection):
     """Freezing of weights that oscillate."""
     dampening: Annotated[Dampening, FROM_KEYS] | None = None
     """A loss against oscillation."""
+    micro_batch: Count = 0
+    """Samples whose gradients are taken at once and added up to a step's, the start's too; 0: the whole batch."""
+    micro_batch_norm: bool = False
+    """Consent to other numbers: batch norm sees, and dropout draws for, a micro-batch at a time."""
+    autocast: Literal[AUTOCAST] = AUTOCAST_OFF  # type: ignore[valid-type]
+    """Format of products of what is not quantized, in steps of arms; evaluation and quantizers stay in float32."""
+    channels_last: bool = False
+    """Whether images lie channel by channel in memory, the start's too."""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """The fields of any trial's configuration that say how its memory is used."""
+        return {name: getattr(self, name) for name in ("micro_batch", "micro_batch_norm", "channels_last")}
 
     @model_validator(mode="after")
     def _path(self) -> "TrainingSection":
@@ -113,6 +127,8 @@ class TrainingSection(ScheduledSection):
                 'weights is used with init = "weights" (arms start from them) or "pretrain" (what is trained first '
                 f'does), but init is "{self.init}"'
             )
+        if self.micro_batch_norm and not self.micro_batch:
+            raise ValueError("micro_batch_norm belongs to micro_batch, which is not given; leave it out")
         if self.distillation is not None and self.init == "scratch":
             raise ValueError(
                 'distillation needs a teacher, the floating-point model that trials start from, but init is "scratch"; '

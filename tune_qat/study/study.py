@@ -40,6 +40,7 @@ class Study(StudyKeys):
         rules.check_searched_bits(self.mode, self.quantization)
         check_objectives(self.search, self.selection, self.quantization, metric=self.judgement.metric, mode=self.mode)
         check_space(self.space)
+        rules.check_micro_batches(self.training, self.space, self.pretrain)
         rules.check_reference(self.judgement, self.space, self.mode)
         rules.check_start(self.training, self.pretrain)
         spec, options = data.get_spec(self.workload.dataset, self.workload.task), self.workload.options
@@ -87,6 +88,7 @@ class Study(StudyKeys):
             learning_rate=by.learning_rate,
             batch_size=part.batch_size,
             **_rate_over_time(part, by.optimizer, said="schedule" in part.model_fields_set),
+            **self.training.memory,
         )
 
     def _trial(self, optimizer: str, options: Mapping[str, float], repeat: int, **others: Any) -> TrialConfig:
@@ -148,6 +150,8 @@ class Study(StudyKeys):
             quantizer_lr_multiplier=1.0 if scheme.is_float else multiplier,
             batch_size=batch_size,
             **_rate_over_time(self.training, optimizer),
+            **self.training.memory,
+            autocast=self.training.autocast,
             distillation=self.training.distillation,
             bn_reestimation_batches=self.training.bn_reestimation_batches,
             calibration_batches=1 if scheme.is_float else self.training.calibration_batches,

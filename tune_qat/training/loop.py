@@ -24,8 +24,10 @@ from tune_qat.training.cpu import replace_modules
 from tune_qat.training.device import default_device, device_clock, seeded, thread_count
 from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
+from tune_qat.training.formats import check_format
 from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
+from tune_qat.training.micro_batches import check_micro_batch
 from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
 from tune_qat.training.weights.start import starting
@@ -79,6 +81,8 @@ class Training:
         first_batches, _ = self.task.batch(config.seed, 1, self._order(1)[:samples])
         if config.batch_size == 1:
             batch_norm.check_values(model, first_batches[:1], training=True)
+        check_format(config.autocast, self.device)
+        check_micro_batch(config, model, first_batches)
         self.model = quantize(model, config.scheme, first_batches[:1])
         calibrate(self.model, first_batches)
         self.steps_per_epoch = self.task.train_size // config.batch_size

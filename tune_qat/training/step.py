@@ -20,6 +20,8 @@ from tune_qat.quantization.oscillations.recipe import Oscillations
 from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
+from tune_qat.training.formats import in_format
+from tune_qat.training.micro_batches import accumulate
 from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
 
 
@@ -43,7 +45,8 @@ class TrainingStep:
         self.oscillations = Oscillations(config, model)
         self._task = task
         self._teacher = teacher
-        watched = self.oscillations.model
+        self._micro_batch = config.micro_batch
+        self._watched = watched = in_format(self.oscillations.model, config)
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
@@ -73,17 +76,32 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
-        output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
-        loss = self._task.loss(output, targets)
-        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
-        penalty = self.oscillations.penalty(progress)
-        (minimised if penalty is None else minimised + penalty).backward()
+        if self._micro_batch:
+            output, codes, loss = self._accumulated(inputs, targets, self.oscillations.penalty(progress))
+        else:
+            output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
+            loss = self._task.loss(output, targets)
+            minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+            penalty = self.oscillations.penalty(progress)
+            (minimised if penalty is None else minimised + penalty).backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)
         self.optimizer.step()
         schedule_free.constrain_all(self.optimizer, self._constrain)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
+
+    def _accumulated(
+        self, inputs: torch.Tensor, targets: torch.Tensor, penalty: torch.Tensor | None
+    ) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Take gradients of a batch by micro-batches; return its output, the codes of weights and its loss."""
+
+        def forward(part: torch.Tensor) -> Any:
+            return self._first_output(part) if self._is_new else self._forward(part)
+
+        if penalty is not None:
+            penalty.backward()
+        return accumulate(forward, self._task, self._teacher, inputs, targets, self._micro_batch)
 
     def _first_output(self, inputs: torch.Tensor) -> Any:
         """Return the output of the first batch; a model that cannot be compiled trains eagerly from here on."""
@@ -98,7 +116,7 @@ class TrainingStep:
             output, self.remark = anew
             return output
         self.remark = "Inductor cannot compile a model of this study here: its trials are trained eagerly."
-        self.backend, self._forward = EAGER, self.oscillations.model
+        self.backend, self._forward = EAGER, self._watched
         return self._forward(inputs)
 
 

@@ -16,7 +16,8 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.study.mixed import stand_in
-from tune_qat.training import batch_norm, workload
+from tune_qat.training import batch_norm, formats, micro_batches, workload
+from tune_qat.training.device import default_device
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.mixed import choices
 from tune_qat.tuning.plan import DataDraws
@@ -119,6 +120,18 @@ def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
             batch_norm.check_values(*found, training=True)
     except UsageError as error:
         raise UsageError(f"{study.batches_of_one[0]} = 1: {error} Use 2 or more.") from None
+
+
+def check_memory(study: Study, work: Workload) -> None:
+    """Raise `UsageError` where micro-batches would change numbers without consent, or a format is not there.
+
+    The device is that of this machine; on a cluster each trial checks its own before its first step.
+    """
+    formats.check_format(study.training.autocast, torch.device(default_device()))
+    if study.training.micro_batch:
+        few = torch.arange(min(4, work.task().train_size))
+        model = work.build_model(init_seed=0)
+        micro_batches.check_model(model, work.task().batch(0, 1, few)[0], consent=study.training.micro_batch_norm)
 
 
 def check_schemes(study: Study, work: Workload) -> None:

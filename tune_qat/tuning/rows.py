@@ -56,6 +56,9 @@ def planned_columns(plan: PlannedTrial, work: Workload) -> dict[str, Any]:
         "data_fingerprint": work.dataset.fingerprint,
         "split_fingerprint": work.dataset.split_fingerprint,
         "source": plan.source,
+        "micro_batch": config.micro_batch or config.batch_size,
+        "autocast": config.autocast,
+        "channels_last": config.channels_last,
     }
     return columns | (UNTRAINED if plan.stage == CALIBRATED else {})
 

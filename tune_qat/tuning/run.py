@@ -28,6 +28,7 @@ from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import (
     check_batch_sizes,
     check_batches_of_one,
+    check_memory,
     check_results_folder,
     check_same_study,
     check_schemes,
@@ -175,6 +176,7 @@ def checked(study: Study, data_dir: str | Path | None) -> DataDraws[Workload]:
     check_task(study, work)
     check_batch_sizes(study, work)
     check_batches_of_one(study, work)
+    check_memory(study, work)
     check_schemes(study, work)
     return works
 

@@ -14,6 +14,8 @@ from tune_qat.training.cpu.tanh import Tanh
 
 WINDOWS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "tiles": ({"kernel_size": 2}, (3, 4, 8, 6)),
+    "tiles, wider than a byte": ({"kernel_size": 2}, (1, 2, 4, 260)),
+    "tiles, as wide as a byte": ({"kernel_size": 2}, (1, 2, 4, 254)),
     "tiles, oblong": ({"kernel_size": (2, 3), "stride": (2, 3)}, (3, 4, 8, 6)),
     "one pixel left over": ({"kernel_size": 2}, (3, 4, 9, 7)),
     "the same, rounded up": ({"kernel_size": 2, "ceil_mode": True}, (3, 4, 9, 7)),

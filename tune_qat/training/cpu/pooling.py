@@ -86,11 +86,14 @@ def max_pool2d_backward(
     ceil_mode: bool,
 ) -> torch.Tensor:
     """Return the gradient of the images: a window's goes to its first maximum by rows, with a NaN to its last pixel."""
-    if not _tiles(images, window):
-        backward = torch.ops.aten.max_pool2d_with_indices_backward
-        result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, indices)
-        return result
     height, width = window[:2]
+    tiles = _tiles(images, window)
+    # With a NaN among the maxima their sum is one, and its whole window gets the gradient, as below.
+    if not tiles or (height == width == 2 and not maxima.sum().isnan()):
+        backward = torch.ops.aten.max_pool2d_with_indices_backward
+        found = _indices(images, maxima) if tiles else indices
+        result: torch.Tensor = backward(grad, images, *_pairs(window), ceil_mode, found)
+        return result
     corners = [(top, left) for top in range(height) for left in range(width)]
     grad_images = torch.empty_like(images)
     free = torch.ones_like(maxima, dtype=torch.bool)
@@ -109,6 +112,24 @@ def _tiles(images: torch.Tensor, window: list[int]) -> bool:
     kernel, stride, padding, dilation = _pairs(window)
     whole = images.shape[-2] % kernel[0] == 0 and images.shape[-1] % kernel[1] == 0
     return whole and stride == kernel and padding == [0, 0] and dilation == [1, 1]
+
+
+def _indices(images: torch.Tensor, maxima: torch.Tensor) -> torch.Tensor:
+    """Return torch's indices for windows of 2 x 2 that tile: where in its image a window's maximum is, int64.
+
+    Torch's backward pass then writes one gradient a window, which takes half as long as masks for each pixel.
+    """
+    height, width = images.shape[-2:]
+    first = images[..., ::2, ::2] == maxima
+    second = images[..., ::2, 1::2] == maxima
+    third = images[..., 1::2, ::2] == maxima
+    below = torch.logical_or(first, second).logical_not_()
+    right = third.logical_not_().logical_and_(below).logical_or_(second.logical_and_(first.logical_not_()))
+    # A byte holds the way from the corner, in all but wide images: a small type is what makes this fast.
+    kind = torch.uint8 if width < 255 else torch.int64
+    corners = torch.arange(0, height * width, 2 * width, device=images.device).unsqueeze(-1)
+    corners = corners + torch.arange(0, width, 2, device=images.device)
+    return (below.to(kind) * width + right.to(kind)).to(torch.int64).add_(corners)
 
 
 def _largest(parts: list[torch.Tensor]) -> torch.Tensor:
