@@ -194,7 +194,7 @@ TRIALS = pa.schema(
         _field("host_hash", text, "keyed hash of the host within its study; NULL where the host has no key"),
         _field("device", text, "model name of the processor or GPU"),
         _field("cuda_version", text, "version of CUDA; NULL on a CPU"),
-        _field("threads", small, "number of CPU threads of the trial"),
+        _field("threads", small, "number of CPU threads of the trial, or of each of its workers"),
         _field("n_restarts", small, "number of further starts, after its process, node or study had ended"),
         _required("tune_qat_version", text, "version of tune-qat"),
         _field("git_commit", text, "commit of the checkout that ran; NULL outside a checkout"),
@@ -207,6 +207,7 @@ TRIALS = pa.schema(
         _field("checkpoint_sha256", text, "hash of what a completed pretrain or retrain trial's checkpoint holds"),
         _field("sources_json", text, "JSON object: hash of the code that ran, by own package; NULL without own parts"),
         _field("taken_from", text, "STUDY/TRIAL_KEY that ran the trial, if this study only took it over; else NULL"),
+        _field("workers", small, "number of processes that made the trial's steps together; NULL in earlier records"),
     ]
 )
 

@@ -29,6 +29,7 @@ from tune_qat.training.lr_schedules import learning_rate_factor
 from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
 from tune_qat.training.weights.start import starting
+from tune_qat.training.workers import Workers, own_part
 from tune_qat.training.workload import Workload, check_batches
 
 EXPLODED = 10.0
@@ -52,11 +53,12 @@ class Training:
         init: StoragePath | None = None,
         task: Task | None = None,
         backend: str = EAGER,
+        workers: Workers | None = None,
     ) -> None:
         """Build the model, load the floating-point weights of the checkpoint `init` if given, quantize and calibrate.
 
         The trials of a process may share one `task`. `backend` is eager, inductor, or auto: inductor if compiling pays
-        for this trial alone. Wherever nothing can be compiled, it is eager.
+        for this trial alone. Wherever nothing can be compiled, it is eager. `workers` share the steps.
 
         Raises:
             UsageError: a configuration that does not fit the data, or contains an unknown name.
@@ -84,7 +86,8 @@ class Training:
         self.steps_per_epoch = self.task.train_size // config.batch_size
         choice = choose_backend(backend, self.device, self._compile_plan)
         self.why_not_compiled = choice.problem
-        self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher)
+        self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher, workers)
+        self._workers = workers
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -164,7 +167,7 @@ class Training:
         calibrated = self._calibrated() if self.epoch == 0 else None
         wall = time.perf_counter()
         self.epoch += 1
-        totals = self._train_epoch()
+        totals = self.train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
         reestimates = self.config.bn_reestimation_batches > 0 and batch_norm.norms(self.model)
@@ -194,13 +197,13 @@ class Training:
             layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
         )
 
-    def _train_epoch(self) -> EpochTotals:
+    def train_epoch(self) -> EpochTotals:
         """Train on the training split once, in full batches; a smaller last one is left out of this epoch."""
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
-        size = self.config.batch_size
+        size, order = own_part(self._workers, self._order(self.epoch), self.config.batch_size)
         self.model.train()
         with self._step.at_gradients(), seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
-            for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
+            for inputs, targets in self.task.batches(self.config.seed, self.epoch, order, size):
                 self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
                 self.step += 1
                 if self.step % CHECK_EVERY == 0 and totals.nonfinite_steps:

@@ -21,6 +21,7 @@ from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
+from tune_qat.training.workers import Workers
 
 
 class TrainingStep:
@@ -34,6 +35,7 @@ class TrainingStep:
         device: torch.device,
         backend: str,
         teacher: Teacher | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.model = model
         self.groups = parameter_groups(model)
@@ -47,6 +49,12 @@ class TrainingStep:
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
+        self._workers = workers
+        if workers is not None:
+            self._forward = workers.forward(watched)
+            if teacher is not None:
+                taught = teacher.predict
+                teacher.predict = lambda inputs: workers.gathered(taught(inputs))
 
     @property
     def clips(self) -> bool:
@@ -74,10 +82,16 @@ class TrainingStep:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
+        if self._workers is not None:
+            output, targets = self._workers.gathered(output), self._workers.gathered(targets)
         loss = self._task.loss(output, targets)
         minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
         penalty = self.oscillations.penalty(progress)
+        if penalty is not None and self._workers is not None:
+            penalty = penalty / self._workers.size  # it is the same in each of them, and gradients are summed
         (minimised if penalty is None else minimised + penalty).backward()
+        if self._workers is not None:
+            self._workers.sum_gradients(self.groups.all)
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)

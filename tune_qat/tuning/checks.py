@@ -15,7 +15,7 @@ from tune_qat.results.reader import check_version, read_rows
 from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
-from tune_qat.training import batch_norm, workload
+from tune_qat.training import batch_norm, workers, workload
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.plan import DataDraws
 
@@ -117,6 +117,20 @@ def check_batches_of_one(study: Study, work: Workload | None = None) -> None:
             batch_norm.check_values(*found, training=True)
     except UsageError as error:
         raise UsageError(f"{study.batches_of_one[0]} = 1: {error} Use 2 or more.") from None
+
+
+def check_workers(study: Study, work: Workload, several: int) -> None:
+    """Raise `UsageError` where several workers cannot make the steps of one: by batch sizes, or by the model.
+
+    Sizes are powers of two times the smallest.
+    """
+    if several == 1:
+        return
+    workers.check_divides(several, [study.space.batch_size.low], "space.batch_size.low")
+    if study.training.init == "pretrain" and study.pretrain is not None:
+        workers.check_divides(several, [study.pretrain.batch_size], "pretrain.batch_size")
+    few = min(4, work.task().train_size)
+    workers.check_model(work.build_model(init_seed=0), work.task().batch(0, 1, torch.arange(few))[0])
 
 
 def check_schemes(study: Study, work: Workload) -> None:
