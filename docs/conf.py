@@ -41,6 +41,7 @@ NAVIGATION = {
         "repeats",
         "factors",
         "clusters",
+        "workers",
         "storage",
         "troubleshooting",
     ],

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.nn.utils import parameters_to_vector
 
 from tests.helpers.trials import training_of
 from tune_qat.config import EpochResult, TrialConfig
 from tune_qat.training.loop import Training
-from tune_qat.training.workers import Workers, follow
+from tune_qat.training.workers import Workers, follow, own_part
 
 PATIENCE = timedelta(seconds=60)
 
@@ -33,6 +35,24 @@ class Pair:
         if state:
             training.load_state_dict(state)
         return training, list(training.epochs())
+
+    def in_double(self, config: TrialConfig) -> torch.Tensor:
+        """Make the steps of an epoch by both in double precision; the parameters after it."""
+        self._other.send((config, None, None, {}))
+        return steps_in_double(config, Workers())
+
+
+def steps_in_double(config: TrialConfig, workers: Workers | None = None) -> torch.Tensor:
+    """Make an epoch's steps in double precision, in which rounding turns no code; the parameters after it."""
+    training = training_of(config, workers=workers)
+    training.model.double()
+    size, order = own_part(workers, training._order(1), config.batch_size)
+    training.model.train()
+    totals: Any = SimpleNamespace(add=lambda *values: None)
+    with training._step.at_gradients():
+        for number, (inputs, targets) in enumerate(training.task.batches(config.seed, 1, order, size)):
+            training._step(inputs.double(), targets, 1.0, number / training.steps_per_epoch, totals)
+    return parameters_to_vector(training.model.parameters()).detach()
 
 
 @contextmanager
@@ -58,6 +78,9 @@ def second(pipe: Connection, port: int) -> None:
     dist.init_process_group("gloo", store=store, rank=1, world_size=2, timeout=PATIENCE)
     while (asked := pipe.recv()) is not None:
         config, state, epochs, more = asked
+        if epochs is None:
+            steps_in_double(config, Workers())
+            continue
         training = training_of(config, workers=Workers(), **more)
         if state:
             training.load_state_dict(state)

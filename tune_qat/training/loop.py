@@ -77,8 +77,8 @@ class Training:
         if self.device.type == "cpu":
             replace_modules(model)
         teacher = teacher_of(config, model.to(self.device), self.task.model_input.task, start=init)
-        samples = config.calibration_batches * config.batch_size
-        first_batches, _ = self.task.batch(config.seed, 1, self._order(1)[:samples])
+        first = self._order(1)[: config.calibration_batches * config.batch_size]
+        first_batches, _ = self.task.batch(config.seed, 1, first)
         if config.batch_size == 1:
             batch_norm.check_values(model, first_batches[:1], training=True)
         self.model = quantize(model, config.scheme, first_batches[:1])
@@ -87,7 +87,6 @@ class Training:
         choice = choose_backend(backend, self.device, self._compile_plan)
         self.why_not_compiled = choice.problem
         self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher, workers)
-        self._workers = workers
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -200,7 +199,7 @@ class Training:
     def train_epoch(self) -> EpochTotals:
         """Train on the training split once, in full batches; a smaller last one is left out of this epoch."""
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
-        size, order = own_part(self._workers, self._order(self.epoch), self.config.batch_size)
+        size, order = own_part(self._step.workers, self._order(self.epoch), self.config.batch_size)
         self.model.train()
         with self._step.at_gradients(), seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
             for inputs, targets in self.task.batches(self.config.seed, self.epoch, order, size):

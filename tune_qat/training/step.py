@@ -49,7 +49,7 @@ class TrainingStep:
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
-        self._workers = workers
+        self.workers = workers
         if workers is not None:
             self._forward = workers.forward(watched)
             if teacher is not None:
@@ -82,16 +82,16 @@ class TrainingStep:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
-        if self._workers is not None:
-            output, targets = self._workers.gathered(output), self._workers.gathered(targets)
+        if self.workers is not None:
+            output, targets = self.workers.gathered(output), self.workers.gathered(targets)
         loss = self._task.loss(output, targets)
         minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
         penalty = self.oscillations.penalty(progress)
-        if penalty is not None and self._workers is not None:
-            penalty = penalty / self._workers.size  # it is the same in each of them, and gradients are summed
+        if penalty is not None and self.workers is not None:
+            penalty = penalty / self.workers.size  # it is the same in each of them, and gradients are summed
         (minimised if penalty is None else minimised + penalty).backward()
-        if self._workers is not None:
-            self._workers.sum_gradients(self.groups.all)
+        if self.workers is not None:
+            self.workers.sum_gradients(self.groups.all)
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)
