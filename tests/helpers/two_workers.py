@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import TCPStore
 from torch.nn.utils import parameters_to_vector
 
 from tests.helpers.trials import training_of
@@ -57,7 +58,7 @@ def steps_in_double(config: TrialConfig, workers: Workers | None = None) -> torc
 
 @contextmanager
 def two_workers() -> Iterator[Pair]:
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=second, args=(theirs, store.port), daemon=True)
@@ -74,7 +75,7 @@ def two_workers() -> Iterator[Pair]:
 
 def second(pipe: Connection, port: int) -> None:
     torch.set_num_threads(1)
-    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=PATIENCE)
+    store = TCPStore("127.0.0.1", port, is_master=False, timeout=PATIENCE)
     dist.init_process_group("gloo", store=store, rank=1, world_size=2, timeout=PATIENCE)
     while (asked := pipe.recv()) is not None:
         config, state, epochs, more = asked

@@ -77,8 +77,8 @@ class Training:
         if self.device.type == "cpu":
             replace_modules(model)
         teacher = teacher_of(config, model.to(self.device), self.task.model_input.task, start=init)
-        first = self._order(1)[: config.calibration_batches * config.batch_size]
-        first_batches, _ = self.task.batch(config.seed, 1, first)
+        samples = config.calibration_batches * config.batch_size
+        first_batches, _ = self.task.batch(config.seed, 1, self._order(1)[:samples])
         if config.batch_size == 1:
             batch_norm.check_values(model, first_batches[:1], training=True)
         self.model = quantize(model, config.scheme, first_batches[:1])
@@ -211,9 +211,8 @@ class Training:
 
     def _factor(self, step: int) -> float:
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
-        milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
-        config, total = self.config, self._total_steps
-        return learning_rate_factor(config.schedule, step, total, warmup, milestones, config.decay)
+        milestones, decay = [epoch * self.steps_per_epoch for epoch in self.config.milestones], self.config.decay
+        return learning_rate_factor(self.config.schedule, step, self._total_steps, warmup, milestones, decay)
 
     @property
     def _total_steps(self) -> int:

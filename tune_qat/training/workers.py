@@ -51,7 +51,7 @@ class Workers:
         """Return the forward pass of `model` with batch norms that sum over processes; the model is changed for it."""
         for module in model.modules():
             if _is_plain(module):
-                module.forward = MethodType(_forward_of(self), module)  # type: ignore[method-assign]
+                module.forward = MethodType(_forward_of(self), module)
 
         def run(inputs: torch.Tensor) -> Any:
             self.summing = True

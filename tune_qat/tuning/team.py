@@ -47,6 +47,7 @@ class Team:
         """Start them in the trial's placement group, and meet them."""
         given = context.given
         group = get_current_placement_group()
+        assert group is not None  # `bundles` has made it
         options = [
             {
                 "num_cpus": given.cpus / given.workers,
@@ -55,7 +56,7 @@ class Team:
             }
             for index in range(1, given.workers)
         ]
-        self._others = [ray.remote(Other).options(**one).remote(context) for one in options]
+        self._others: list[Any] = [ray.remote(Other).options(**one).remote(context) for one in options]
         store = _store(0)
         with self._together(lambda other, rank: other.meet.remote(rank, store.port)):
             _join(given, store, 0)
@@ -178,9 +179,9 @@ def _portable(state: Any) -> Any:
 
 
 def _store(port: int) -> Any:
-    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import TCPStore
 
-    return dist.TCPStore(HOST, port, is_master=not port, wait_for_workers=False, timeout=PATIENCE)
+    return TCPStore(HOST, port, is_master=not port, wait_for_workers=False, timeout=PATIENCE)
 
 
 def _join(given: Resources, store: Any, rank: int) -> None:
