@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import TCPStore
 from torch.nn.utils import parameters_to_vector
 
 from tests.helpers.trials import training_of
@@ -20,6 +19,7 @@ from tune_qat.training.loop import Training
 from tune_qat.training.workers import Workers, follow, own_part
 
 PATIENCE = timedelta(seconds=60)
+TCPStore: Any = dist.TCPStore  # type: ignore[attr-defined]  # public, and not in its __all__
 
 
 class Pair:

@@ -38,7 +38,7 @@ class Workers:
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum gradients over processes in one call, in place."""
+        """Replace gradients by their sums over processes, in one call."""
         gradients = [one.grad for one in parameters if one.grad is not None]
         if not gradients:
             return
@@ -95,7 +95,7 @@ def _forward_of(workers: Workers) -> Callable[[_BatchNorm, torch.Tensor], torch.
 
 
 def _of_all(norm: _BatchNorm, values: torch.Tensor) -> torch.Tensor:
-    """Normalise values (b, channels, ...) by statistics of all processes, and update the running ones as torch does."""
+    """Return values (b, channels, ...) normalised by statistics of all processes; update running ones as torch does."""
     axes = [axis for axis in range(values.dim()) if axis != 1]
     shape = [1, -1, *[1] * (values.dim() - 2)]
     count = values.numel() // values.shape[1] * dist.get_world_size()

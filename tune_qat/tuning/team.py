@@ -179,9 +179,10 @@ def _portable(state: Any) -> Any:
 
 
 def _store(port: int) -> Any:
-    from torch.distributed.distributed_c10d import TCPStore
+    import torch.distributed as dist
 
-    return TCPStore(HOST, port, is_master=not port, wait_for_workers=False, timeout=PATIENCE)
+    store: Any = dist.TCPStore  # type: ignore[attr-defined]  # public, and not in its __all__
+    return store(HOST, port, is_master=not port, wait_for_workers=False, timeout=PATIENCE)
 
 
 def _join(given: Resources, store: Any, rank: int) -> None:
