@@ -25,7 +25,7 @@ from tune_qat.config import FLOAT_BITS, Scheme, TrialConfig
 from tune_qat.quantizers import scheme_of
 from tune_qat.results.provenance import versions
 from tune_qat.training import workload
-from tune_qat.training.loop import train
+from tune_qat.training.alone import train
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "analysis" / "published" / "quantization_results.csv"

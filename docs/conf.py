@@ -43,6 +43,7 @@ NAVIGATION = {
         "factors",
         "objectives",
         "clusters",
+        "workers",
         "storage",
         "troubleshooting",
     ],

@@ -12,13 +12,13 @@ from tune_qat.config import EpochResult, Scheme, TrialConfig, TuneQatError
 
 if TYPE_CHECKING:
     from tune_qat.study import Study
-    from tune_qat.training.loop import train
+    from tune_qat.training.alone import train
     from tune_qat.tuning.run import run
 
 __version__ = version("tune-qat")
 __all__ = ["EpochResult", "Scheme", "Study", "TrialConfig", "TuneQatError", "__version__", "run", "train"]
 
-_LAZY = {"Study": "tune_qat.study", "run": "tune_qat.tuning.run", "train": "tune_qat.training.loop"}
+_LAZY = {"Study": "tune_qat.study", "run": "tune_qat.tuning.run", "train": "tune_qat.training.alone"}
 
 
 def __getattr__(name: str) -> Any:

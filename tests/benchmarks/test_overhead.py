@@ -11,7 +11,7 @@ from benchmarks.overhead_sides import LEARNING_RATE, LOG2_BATCH_SIZE, BareTrial
 from tune_qat.config import EAGER
 from tune_qat.study import Study
 from tune_qat.training import workload
-from tune_qat.training.loop import train
+from tune_qat.training.alone import train
 from tune_qat.tuning.encoding import space_function
 
 

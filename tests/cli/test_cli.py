@@ -31,7 +31,7 @@ from tune_qat.config import Dampening, Freezing, Interrupted, TooManyFailures
 from tune_qat.results.schema import TABLES
 from tune_qat.storage.paths import storage_path
 from tune_qat.study import Study
-from tune_qat.training.loop import train
+from tune_qat.training.alone import train
 from tune_qat.tuning.budget import Budget
 
 COMMANDS = (
@@ -423,7 +423,7 @@ class TestTrain:
         def interrupted(*arguments: Any, **named: Any) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tune_qat.training.loop.train", interrupted)
+        monkeypatch.setattr("tune_qat.training.alone.train", interrupted)
         assert_refused(tune_qat("train", *DIGITS), Interrupted.exit_code, "stopped by Ctrl-C")
 
 

@@ -26,8 +26,8 @@ from tune_qat.export.runtime_layers import RuntimeLayer, check_layers
 from tune_qat.export.speed_file import integer_model
 from tune_qat.export.trained import Trained
 from tune_qat.quantization.model import calibrate, quantize, quantized_layers
+from tune_qat.training.alone import train
 from tune_qat.training.checkpoints import load_checkpoint, save_checkpoint
-from tune_qat.training.loop import train
 
 CLAIMED = ("lsq", "lsq_plus-unsigned_symmetric", "lsq_plus-signed_symmetric")
 """Cases whose weights and inputs are codes times one scale, at every width that the methods have."""

@@ -14,8 +14,8 @@ from tests.helpers.storage import Bucket
 from tests.helpers.trials import FLOAT, PHOTOS, tiny_trial, training_of
 from tune_qat.config import NotRead, TuneQatError
 from tune_qat.storage.paths import storage_path
+from tune_qat.training.alone import train
 from tune_qat.training.checkpoints import load_checkpoint, load_weights, save_checkpoint, weights_sha256
-from tune_qat.training.loop import train
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(2, dtype=torch.int64)}
 

@@ -23,7 +23,8 @@ from tune_qat.export.onnx_file import save_onnx
 from tune_qat.export.state_file import integer_state
 from tune_qat.export.trained import built
 from tune_qat.results.reader import read_rows
-from tune_qat.training.loop import Training, train
+from tune_qat.training.alone import train
+from tune_qat.training.loop import Training
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.checks import check_task
 from tune_qat.tuning.plan import DataDraws

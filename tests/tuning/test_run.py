@@ -17,7 +17,7 @@ from tune_qat.results.reader import last_epochs, read_rows
 from tune_qat.results.writer import write_rows
 from tune_qat.storage.paths import StoragePath, remove_folder
 from tune_qat.study import Study
-from tune_qat.training.loop import train
+from tune_qat.training.alone import train
 from tune_qat.tuning.outcome import Outcome
 from tune_qat.tuning.run import run
 

@@ -17,7 +17,7 @@ from tests.helpers.studies import tiny_study
 from tests.helpers.without_ray import run_here
 from tune_qat.config import StudyHalted, TrialConfig, TuneQatError, UsageError
 from tune_qat.results.reader import last_epochs, read_rows
-from tune_qat.training.loop import train
+from tune_qat.training.alone import train
 from tune_qat.tuning.budget import Budget
 from tune_qat.tuning.run import run
 

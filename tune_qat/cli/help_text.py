@@ -13,6 +13,7 @@ METAVARS: dict[str, str] = {
     "space": "STUDY", "results": "RESULTS", "data_dir": "DIR", "code": "DIR", "output": "FILE", "save": "FILE",
     "address": "ADDRESS", "backend": "BACKEND", "format_": "FORMAT", "kind": "KIND", "question": "QUESTION",
     "trials": "N", "trial_budget": "N", "max_concurrent": "N", "cpus_per_trial": "N", "gpus_per_trial": "N",
+    "workers_per_trial": "N",
     "workers": "N", "seeds": "N", "epochs": "N", "batch_size": "N", "threads": "N", "seed": "N", "nodes": "N",
     "cpus_per_node": "N", "gpus_per_node": "N", "memory_per_node": "GIB", "port": "N", "weight_bits": "BITS",
     "activation_bits": "BITS", "gpu_hours": "HOURS", "time_budget": "TIME", "storage_patience": "TIME", "time": "TIME",

@@ -88,6 +88,9 @@ def run(
     gpus_per_trial: Annotated[
         str | None, typer.Option(metavar="NUMBER|auto", help="One where there are GPUs; auto: as memory allows.")
     ] = None,
+    workers_per_trial: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share a trial's steps; one a GPU, if left out.")
+    ] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Such as 90s, 30m or 8h: no new trials in time to end.")
     ] = None,
@@ -133,6 +136,7 @@ def run(
         max_concurrent=max_concurrent,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus,
+        workers_per_trial=workers_per_trial,
         backend=backend,
         storage_patience=patience,
         retry_errors=retry_errors,

@@ -99,7 +99,7 @@ def train(
     if save is not None:
         _check_file(save)
     check_own_parts(own_parts(config.model, config.dataset, getattr(config, "task", "")))
-    from tune_qat.training.loop import train as train_one
+    from tune_qat.training.alone import train as train_one
 
     start = None if init == "scratch" else init
     results = train_one(

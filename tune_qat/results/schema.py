@@ -203,7 +203,7 @@ TRIALS = pa.schema(
         _field("host_hash", text, "keyed hash of the host within its study; NULL where the host has no key"),
         _field("device", text, "model name of the processor or GPU"),
         _field("cuda_version", text, "version of CUDA; NULL on a CPU"),
-        _field("threads", small, "number of CPU threads of the trial"),
+        _field("threads", small, "number of CPU threads of the trial, or of each of its workers"),
         _field("n_restarts", small, "number of further starts, after its process, node or study had ended"),
         _required("tune_qat_version", text, "version of tune-qat"),
         _field("git_commit", text, "commit of the checkout that ran; NULL outside a checkout"),
@@ -219,6 +219,7 @@ TRIALS = pa.schema(
         _field("micro_batch", small, "samples whose gradients are taken at once; NULL in earlier records"),
         _field("autocast", text, "format of what is not quantized in steps: off or bfloat16; NULL in earlier records"),
         _field("channels_last", flag, "whether images lay channel by channel in memory; NULL in earlier records"),
+        _field("workers", small, "number of processes that made the trial's steps together; NULL in earlier records"),
     ]
 )
 

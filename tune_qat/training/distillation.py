@@ -1,6 +1,7 @@
 """Knowledge distillation: the floating-point model that a trial starts from teaches the quantized one."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -27,13 +28,13 @@ class Teacher:
 
     def __init__(self, model: nn.Module, settings: Distillation) -> None:
         """Copy `model` in its present state, in evaluation mode; the copy gets no gradients and is in no checkpoint."""
-        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.predict: Callable[[torch.Tensor], torch.Tensor] = copy.deepcopy(model).eval().requires_grad_(False)
         self._settings = settings
 
     def loss(self, inputs: torch.Tensor, output: torch.Tensor, task_loss: torch.Tensor) -> torch.Tensor:
         """Return `(1 - weight) * task_loss + weight * distillation_loss` for a batch and its logits; shape ()."""
         with torch.no_grad():
-            taught = self._model(inputs)
+            taught = self.predict(inputs)
         weight = self._settings.weight
         return (1 - weight) * task_loss + weight * distillation_loss(output, taught, self._settings.temperature)
 

@@ -1,36 +1,33 @@
 """The training loop of one configuration, the same alone, in a notebook and inside a study. It prints nothing."""
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
-from tune_qat.config import AUTO, EAGER, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
+from tune_qat.config import EAGER, EpochResult, TrialConfig, TuneQatError, UsageError, check_backend
 from tune_qat.config.statuses import COMPLETED, DIVERGED, RUNNING
 from tune_qat.data.task import Evaluation, Task
 from tune_qat.optimizers.joined import Optimizer
 from tune_qat.quantization.layer_rows import layer_results
 from tune_qat.quantization.model import calibrate, features, quantize, quantized_layers
 from tune_qat.storage.paths import StoragePath
-from tune_qat.training import batch_norm, workload
-from tune_qat.training.checkpoints import save_trained, start_from, weights_sha256
+from tune_qat.training import batch_norm
+from tune_qat.training.checkpoints import start_from, weights_sha256
 from tune_qat.training.compile_cost import CompileEstimate, of_one_trial
-from tune_qat.training.compiler import choose_backend, set_precision
+from tune_qat.training.compiler import choose_backend
 from tune_qat.training.cpu import replace_modules
-from tune_qat.training.device import default_device, device_clock, seeded, thread_count
+from tune_qat.training.device import device_clock, seeded
 from tune_qat.training.distillation import teacher_of
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.formats import check_format
-from tune_qat.training.host_memory import keep_freed
 from tune_qat.training.lr_schedules import learning_rate_factor
 from tune_qat.training.micro_batches import check_micro_batch
 from tune_qat.training.scores import known, tested_columns
 from tune_qat.training.step import TrainingStep
-from tune_qat.training.weights.start import starting
+from tune_qat.training.workers import Workers, own_part
 from tune_qat.training.workload import Workload, check_batches
 
 EXPLODED = 10.0
@@ -54,11 +51,12 @@ class Training:
         init: StoragePath | None = None,
         task: Task | None = None,
         backend: str = EAGER,
+        workers: Workers | None = None,
     ) -> None:
         """Build the model, load the floating-point weights of the checkpoint `init` if given, quantize and calibrate.
 
         The trials of a process may share one `task`. `backend` is eager, inductor, or auto: inductor if compiling pays
-        for this trial alone. Wherever nothing can be compiled, it is eager.
+        for this trial alone. Wherever nothing can be compiled, it is eager. `workers` share the steps.
 
         Raises:
             UsageError: a configuration that does not fit the data, or contains an unknown name.
@@ -88,7 +86,7 @@ class Training:
         self.steps_per_epoch = self.task.train_size // config.batch_size
         choice = choose_backend(backend, self.device, self._compile_plan)
         self.why_not_compiled = choice.problem
-        self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher)
+        self._step = TrainingStep(config, self.model, self.task, self.device, choice.backend, teacher, workers)
         self.epoch = 0
         self.step = 0
         self.wall_s = 0.0
@@ -168,7 +166,7 @@ class Training:
         calibrated = self._calibrated() if self.epoch == 0 else None
         wall = time.perf_counter()
         self.epoch += 1
-        totals = self._train_epoch()
+        totals = self.train_epoch()
         finite = totals.nonfinite_steps == 0  # read before the clock: reading waits for the device
         self.wall_s += time.perf_counter() - wall
         reestimates = self.config.bn_reestimation_batches > 0 and batch_norm.norms(self.model)
@@ -198,13 +196,13 @@ class Training:
             layers=() if diverged else layer_results(self.model, self._step.oscillations.columns()),
         )
 
-    def _train_epoch(self) -> EpochTotals:
+    def train_epoch(self) -> EpochTotals:
         """Train on the training split once, in full batches; a smaller last one is left out of this epoch."""
         totals = EpochTotals(self.device, steps=self.steps_per_epoch, first_step=self.step + 1, clips=self._step.clips)
-        size = self.config.batch_size
+        size, order = own_part(self._step.workers, self._order(self.epoch), self.config.batch_size)
         self.model.train()
         with self._step.at_gradients(), seeded(_epoch_seed(self.config.seed, self.epoch), self.device):
-            for inputs, targets in self.task.batches(self.config.seed, self.epoch, self._order(self.epoch), size):
+            for inputs, targets in self.task.batches(self.config.seed, self.epoch, order, size):
                 self._step(inputs, targets, self._factor(self.step), self.step / self._total_steps, totals)
                 self.step += 1
                 if self.step % CHECK_EVERY == 0 and totals.nonfinite_steps:
@@ -213,9 +211,8 @@ class Training:
 
     def _factor(self, step: int) -> float:
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch)
-        milestones = [epoch * self.steps_per_epoch for epoch in self.config.milestones]
-        config, total = self.config, self._total_steps
-        return learning_rate_factor(config.schedule, step, total, warmup, milestones, config.decay)
+        milestones, decay = [epoch * self.steps_per_epoch for epoch in self.config.milestones], self.config.decay
+        return learning_rate_factor(self.config.schedule, step, self._total_steps, warmup, milestones, decay)
 
     @property
     def _total_steps(self) -> int:
@@ -247,54 +244,6 @@ class Training:
         """Return whether the grace period ends with this epoch, and the loss was exploded in each of its epochs."""
         self.exploded_epochs += totals.loss > EXPLODED * self.task.trivial_loss
         return self.epoch == self.exploded_epochs == self.config.patience_epochs
-
-
-def train(
-    config: TrialConfig,
-    *,
-    data_dir: str | Path | None = None,
-    init: str | StoragePath | None = None,
-    device: str | None = None,
-    threads: int = 1,
-    test: bool = False,
-    backend: str = AUTO,
-    weights: str | None = None,
-    say: Callable[[str], Any] = lambda text: None,
-    save: str | Path | None = None,
-) -> Iterator[EpochResult]:
-    """Train one configuration and yield the result of each epoch, with the same numbers as inside a study.
-
-    Args:
-        config: configuration of the trial.
-        data_dir: folder of the data; `TUNE_QAT_DATA` where it is None.
-        init: checkpoint with floating-point weights to start from; None starts from scratch.
-        device: torch device; None takes a GPU if there is one.
-        threads: CPU threads while this runs.
-        test: evaluate the test split after the last epoch.
-        backend: eager, inductor (compiled), or auto: inductor if compiling pays for this trial alone.
-        weights: weights from elsewhere in place of `init`: a file, `timm` or `torchvision`; `say` is told what loaded.
-        save: file for the trained model, written behind the last epoch; not of a trial that diverged.
-
-    Raises `TuneQatError` if data or checkpoint is missing or damaged, or the configuration does not fit the data.
-    """
-    work = workload.of_trial(config, data_dir=data_dir)
-    if test and "test" not in work.dataset.splits:
-        raise UsageError(f"Dataset {config.dataset!r} has no test split to evaluate (test, --test).")
-    device = device or default_device()
-    keep_freed()
-    set_precision(device)
-    with thread_count(threads):
-        with starting(work, config.init_seed, init=init, weights=weights, say=say) as start:
-            training = Training(config, work, device=device, init=start, backend=backend)
-        warn = logging.getLogger(__name__).warning
-        if training.why_not_compiled:
-            warn("No compiler works here (%s): training runs eagerly.", training.why_not_compiled)
-        for result in training.epochs(test=test):
-            if training.remark and result.epoch == 1:
-                warn(training.remark)
-            if save is not None and training.status == COMPLETED:
-                save_trained(training.state_dict(), config, Path(save))
-            yield result
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -23,6 +23,7 @@ from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.formats import in_format
 from tune_qat.training.micro_batches import accumulate
 from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
+from tune_qat.training.workers import Workers
 
 
 class TrainingStep:
@@ -36,6 +37,7 @@ class TrainingStep:
         device: torch.device,
         backend: str,
         teacher: Teacher | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.model = model
         self.groups = parameter_groups(model)
@@ -50,6 +52,12 @@ class TrainingStep:
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
         self._is_new = True
+        self.workers = workers
+        if workers is not None:
+            self._forward = workers.forward(watched)
+            if teacher is not None:
+                taught = teacher.predict
+                teacher.predict = lambda inputs: workers.gathered(taught(inputs))
 
     @property
     def clips(self) -> bool:
@@ -76,20 +84,36 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
+        penalty = self.oscillations.penalty(progress)
         if self._micro_batch:
-            output, codes, loss = self._accumulated(inputs, targets, self.oscillations.penalty(progress))
+            output, codes, loss = self._accumulated(inputs, targets, penalty)
         else:
-            output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
-            loss = self._task.loss(output, targets)
-            minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
-            penalty = self.oscillations.penalty(progress)
-            (minimised if penalty is None else minimised + penalty).backward()
+            output, targets, codes, loss = self._at_once(inputs, targets, penalty)
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)
         self.optimizer.step()
         schedule_free.constrain_all(self.optimizer, self._constrain)
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
+
+    def _at_once(
+        self, inputs: torch.Tensor, targets: torch.Tensor, penalty: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, Any, torch.Tensor]:
+        """Take gradients of a batch in one pass; return its output and targets, the codes of weights and its loss.
+
+        Of several workers each passes its part, and all return the whole batch.
+        """
+        output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
+        if self.workers is not None:
+            output, targets = self.workers.gathered(output), self.workers.gathered(targets)
+        loss = self._task.loss(output, targets)
+        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+        if penalty is not None and self.workers is not None:
+            penalty = penalty / self.workers.size  # it is the same in each of them, and gradients are summed
+        (minimised if penalty is None else minimised + penalty).backward()
+        if self.workers is not None:
+            self.workers.sum_gradients(self.groups.all)
+        return output, targets, codes, loss
 
     def _accumulated(
         self, inputs: torch.Tensor, targets: torch.Tensor, penalty: torch.Tensor | None

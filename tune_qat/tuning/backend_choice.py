@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tune_qat.config import EAGER, INDUCTOR
+from tune_qat.config import EAGER, INDUCTOR, UsageError
 from tune_qat.quantization.model import calibrate, features, quantize, quantized_layers
 from tune_qat.study import Study
 from tune_qat.study.mixed import stand_in
@@ -28,6 +28,16 @@ def choose(
     count = partial(plan, study, work, processes)
     choice = choose_backend(requested, torch.device(device), count, recorded=before)
     return choice.backend, f"{WORDS[choice.backend]}: {choice.why}"
+
+
+def backend_of_several(requested: str) -> str:
+    """Return the backend of trials of several workers, eager; raise `UsageError` where another is asked for."""
+    if requested == INDUCTOR:
+        raise UsageError(
+            "--backend inductor compiles the steps of one process, but a trial has several workers. Leave it out, or "
+            "take --workers-per-trial 1."
+        )
+    return EAGER
 
 
 def plan(study: Study, work: Workload, processes: int) -> CompileEstimate:

@@ -16,7 +16,7 @@ from tune_qat.storage.paths import StoragePath
 from tune_qat.storage.probe import probe
 from tune_qat.study import Study
 from tune_qat.study.mixed import stand_in
-from tune_qat.training import batch_norm, formats, micro_batches, workload
+from tune_qat.training import batch_norm, formats, micro_batches, workers, workload
 from tune_qat.training.device import default_device
 from tune_qat.training.workload import Workload
 from tune_qat.tuning.mixed import choices
@@ -129,9 +129,30 @@ def check_memory(study: Study, work: Workload) -> None:
     """
     formats.check_format(study.training.autocast, torch.device(default_device()))
     if study.training.micro_batch:
-        few = torch.arange(min(4, work.task().train_size))
-        model = work.build_model(init_seed=0)
-        micro_batches.check_model(model, work.task().batch(0, 1, few)[0], consent=study.training.micro_batch_norm)
+        micro_batches.check_model(*_few(work), consent=study.training.micro_batch_norm)
+
+
+def check_workers(study: Study, work: Workload, several: int) -> None:
+    """Raise `UsageError` where several workers cannot make the steps of one: by batch sizes, or by the model.
+
+    Sizes are powers of two times the smallest.
+    """
+    if several == 1:
+        return
+    if study.training.micro_batch:
+        raise UsageError(
+            f"training.micro_batch = {study.training.micro_batch} takes gradients a part of the batch at a time, and "
+            f"{several} workers of a trial each take a part of it already. Leave one of the two out."
+        )
+    workers.check_divides(several, [study.space.batch_size.low], "space.batch_size.low")
+    if study.training.init == "pretrain" and study.pretrain is not None:
+        workers.check_divides(several, [study.pretrain.batch_size], "pretrain.batch_size")
+    workers.check_model(*_few(work))
+
+
+def _few(work: Workload) -> tuple[nn.Module, torch.Tensor]:
+    """Return the model, and four training samples for it at most."""
+    return work.build_model(init_seed=0), work.task().batch(0, 1, torch.arange(min(4, work.task().train_size)))[0]
 
 
 def check_schemes(study: Study, work: Workload) -> None:

@@ -44,6 +44,7 @@ FROM_WORKER = (
     "device",
     "cuda_version",
     "threads",
+    "workers",
     "sources_json",
     "error_type",
     "error_text",

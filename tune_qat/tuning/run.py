@@ -22,7 +22,7 @@ from tune_qat.trackers.checks import log_folder
 from tune_qat.trackers.live import LiveLog
 from tune_qat.training.checkpoints import start_from
 from tune_qat.training.workload import Workload
-from tune_qat.tuning.backend_choice import choose
+from tune_qat.tuning.backend_choice import backend_of_several, choose
 from tune_qat.tuning.begun import as_begun, kept
 from tune_qat.tuning.budget import NO_LIMIT, Budget, Meter, check_countable
 from tune_qat.tuning.checks import (
@@ -33,6 +33,7 @@ from tune_qat.tuning.checks import (
     check_same_study,
     check_schemes,
     check_task,
+    check_workers,
 )
 from tune_qat.tuning.cluster.address import check_address, check_reachable
 from tune_qat.tuning.cluster.connect import Resources, cluster, resources
@@ -58,6 +59,7 @@ def run(
     max_concurrent: int | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float | Literal["auto"] | None = None,
+    workers_per_trial: int | None = None,
     budget: Budget = NO_LIMIT,
     backend: str = AUTO,
     storage_patience: float = 600.0,
@@ -82,6 +84,7 @@ def run(
         cpus_per_trial: CPUs, and with them CPU threads, of each trial.
         gpus_per_trial: GPUs of each trial, or a part of one; None for one if the cluster has any; `auto` measures the
             memory of the largest trials, and packs as many on a GPU as fit.
+        workers_per_trial: processes that make the steps of a trial together; None for one for each of its GPUs.
         budget: limits of this run; no trial starts that would exceed one.
         backend: eager, inductor (compiled), or auto: compiled if the study is long enough to earn the compilation back.
         storage_patience: seconds for which refused reads and writes (a full disk, a lost share) are tried again.
@@ -110,7 +113,13 @@ def run(
     meter = Meter()
     check_backend(backend)
     check_address(address)
-    hold = partial(resources, cpus=cpus_per_trial, concurrent=max_concurrent, grows=address != "local")
+    hold = partial(
+        resources,
+        cpus=cpus_per_trial,
+        concurrent=max_concurrent,
+        grows=address != "local",
+        workers=workers_per_trial,
+    )
     folder = storage_path(results).absolute()
     with _ending_with(again), stops(again) if signals is None else nullcontext(signals) as stop:
         check_results_folder(folder)
@@ -121,6 +130,7 @@ def run(
         code = code_of(study, sent=address != "local")
         doing(f"Reading {study.workload.dataset}")
         works = checked(study, data_dir)
+        check_workers(study, works.first, workers_per_trial or 1)
         for sentence in (*used_up(study), *early_stopping_off(study)):
             say(sentence)
         start = given_start(study, works.first, folder, say)
@@ -262,6 +272,9 @@ def _allot(
     study, work, say = session.study, session.works.first, session.say
     given = hold(gpus=None if isinstance(gpus, str) else gpus)
     check_countable(budget, given.gpus)
+    if given.workers > 1:
+        check_workers(study, work, given.workers)
+        backend = backend_of_several(backend)
     chosen, why = choose(study, work, backend, recorded=session.known, device=given.device, processes=given.concurrent)
     say(why)
     if gpus == AUTO:

@@ -4,9 +4,11 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayError
 
@@ -41,6 +43,7 @@ from tune_qat.tuning.shared_start import open_arms
 from tune_qat.tuning.signals import Stops
 from tune_qat.tuning.standing import expected, standing_of
 from tune_qat.tuning.take_over import TakeOver, columns_read
+from tune_qat.tuning.team import bundles
 from tune_qat.tuning.trainable import StudyTrial
 from tune_qat.tuning.trial_context import TrialContext
 from tune_qat.tuning.tuner import tuner
@@ -183,8 +186,10 @@ class Session:
         """Run all stages in one Tune run, so that worker processes are started once."""
         scheduler = self.scheduler()
         self.searcher.meter.gpus = given.gpus
-        trial = tune.with_parameters(StudyTrial, works=self.works, context=self.context(given, backend))
-        trainable = tune.with_resources(trial, {"cpu": given.cpus, "gpu": given.gpus})
+        context, held = self.context(given, backend), {"cpu": given.cpus, "gpu": given.gpus}
+        if given.workers > 1:
+            context, held = replace(context, works=ray.put(self.works)), bundles(given)
+        trainable = tune.with_resources(tune.with_parameters(StudyTrial, works=self.works, context=context), held)
         while not self._tune(trainable, scheduler, given):
             pass
 

@@ -34,6 +34,7 @@ from tune_qat.tuning.objective import OBJECTIVE
 from tune_qat.tuning.plan import WARM_UP, DataDraws, PlannedTrial
 from tune_qat.tuning.process_failures import is_out_of_memory
 from tune_qat.tuning.ray_report import pack
+from tune_qat.tuning.team import Team
 from tune_qat.tuning.trial_context import TrialContext
 
 WARM_UP_PAUSE_S = 0.2
@@ -54,6 +55,7 @@ class StudyTrial(tune.Trainable):
         self._works, self._context = works, context
         self._tasks: dict[str, Any] = {}
         self._frozen = False
+        self._team: Team | None = None
         self._reports = self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,6 +78,9 @@ class StudyTrial(tune.Trainable):
         return pack(report)
 
     def _failed(self, status: str, error: Exception, text: str) -> dict[str, Any]:
+        if self._team is not None:  # its workers may be in the middle of a sum
+            team, self._team = self._team, None
+            team.end()
         why = {"status": status, "error_type": type(error).__name__, "error_text": text}
         return {**self._about, **why, OBJECTIVE: self._context.objective.of(None)}
 
@@ -103,8 +108,16 @@ class StudyTrial(tune.Trainable):
             return _warm_up(self._context)
         plan = PlannedTrial.from_json(config["plan"])
         work = self._works.of(plan.config.dataset_options)
-        run = _calibrated if plan.stage == CALIBRATED else _epochs
-        return run(plan, work, partial(self._shared_task, work), self._context, self._about)
+        task = partial(self._shared_task, work)
+        if plan.stage == CALIBRATED:
+            return _calibrated(plan, work, task, self._context, self._about)
+        several = self._context.given.workers > 1 and plan.config.worsening is None
+        return _epochs(plan, work, task, self._context, self._about, self._met if several else None)
+
+    def _met(self) -> Team:
+        """Return the other workers of this process, started for its first trial."""
+        self._team = self._team or Team(self._context)
+        return self._team
 
     def _shared_task(self, work: Workload) -> Any:
         """Load data once for all trials of the process; inside the first one, so that an error ends a trial."""
@@ -115,7 +128,12 @@ class StudyTrial(tune.Trainable):
 
 
 def _epochs(
-    plan: PlannedTrial, work: Workload, task: Callable[[], Any], context: TrialContext, about: dict[str, Any]
+    plan: PlannedTrial,
+    work: Workload,
+    task: Callable[[], Any],
+    context: TrialContext,
+    about: dict[str, Any],
+    team: Callable[[], Team] | None,
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a report for each epoch of a trial; `about` collects the columns that a failure reports as well."""
     from tune_qat.results.writer import EpochLog
@@ -132,8 +150,9 @@ def _epochs(
     earlier = context.attempts.get(plan.trial_key, 0)
     log = patience.read(lambda: EpochLog(context.results, context.study_id, plan.trial_key, write, earlier=earlier))
     with thread_count(given.threads), memory_share(given.device, given.gpus):
-        about.update(_about(given.device, context.study_id))
-        training = _started(plan, work, task, context, about, patience.read)
+        about.update(_about(given.device, context.study_id, given.workers if team else 1))
+        others = team() if team else None
+        training = _started(plan, work, task, context, about, patience.read, others)
         if training.epoch == 0:
             patience.read(log.forget_earlier)
         if training.status != RUNNING:
@@ -143,7 +162,8 @@ def _epochs(
                 save_checkpoint(training.state_dict(), path, write)
             ended = {"epoch": training.epoch, "status": training.status, OBJECTIVE: context.objective.of(None)}
             yield {**about, **ended, **_kept(training, plan, context)}
-        for result in training.epochs(test=plan.stage == RETRAIN):
+        results = training.epochs(test=plan.stage == RETRAIN)
+        for result in others.epochs(results) if others and training.status == RUNNING else results:
             # The record first, so that no checkpoint is ahead of it.
             log.append(result)
             if result.status == RUNNING or plan.stage in context.kept_stages:
@@ -194,8 +214,9 @@ def _started(
     context: TrialContext,
     about: dict[str, Any],
     read: Read,
+    team: Team | None = None,
 ) -> Any:
-    """Return the training of a trial, at the epoch of its checkpoint if there is a sound one."""
+    """Return the training of a trial, at the epoch of its checkpoint if there is a sound one; that of its team, too."""
     from tune_qat.training.worsened import trial_of
 
     path = own = checkpoint_path(context.results, context.study_id, plan.trial_key)
@@ -205,7 +226,10 @@ def _started(
 
     def begin() -> Any:
         data, device = task(), context.given.device  # the files of the data are another storage's
-        return read(lambda: trial_of(plan.config, work, device=device, init=init, task=data, backend=context.backend))
+        how = {"device": device, "init": init, "task": data, "backend": context.backend}
+        if team is not None:
+            return team.begin(plan, init, lambda workers: trial_of(plan.config, work, workers=workers, **how))
+        return read(lambda: trial_of(plan.config, work, **how))
 
     training = begin()
     if read(path.exists):
@@ -220,6 +244,8 @@ def _started(
                 aside = read(partial(set_aside, context.results, path))
                 about["set_aside"] = f"{error} It is set aside in {aside}."
             training = begin()
+    if team is not None:
+        team.share(training)
     return training
 
 
@@ -252,7 +278,7 @@ def _warm_up(context: TrialContext) -> Generator[dict[str, Any], None, None]:
         time.sleep(WARM_UP_PAUSE_S)
 
 
-def _about(device: str, study_id: str) -> dict[str, Any]:
+def _about(device: str, study_id: str, workers: int = 1) -> dict[str, Any]:
     import torch
 
     from tune_qat.results.provenance import host_hash
@@ -262,6 +288,7 @@ def _about(device: str, study_id: str) -> dict[str, Any]:
     return {
         "host_hash": host_hash(study_id),
         "threads": torch.get_num_threads(),
+        "workers": workers,
         "precision": set_precision(device),
         **hardware(device),
     }

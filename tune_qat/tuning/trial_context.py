@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tune_qat.results.layout import checkpoint_path
 from tune_qat.storage.paths import StoragePath
@@ -38,6 +39,9 @@ class TrialContext:
     """Stages whose trials write a checkpoint behind their last epoch, too."""
     anew: frozenset[str]
     """Keys of completed starts whose checkpoint was refused: they begin at their first epoch."""
+
+    works: Any = None
+    """Ray's reference to the data, for the further workers of trials that have any."""
 
     def start(self, plan: PlannedTrial) -> StoragePath | None:
         """Return the checkpoint that a trial begins from; None from scratch."""

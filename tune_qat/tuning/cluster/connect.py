@@ -42,6 +42,8 @@ class Resources:
     """Number of trials that the present nodes have room for; 0 if all nodes are still to join."""
     limit: int | None = None
     """User's limit of trials at once, running or waiting for a node."""
+    workers: int = 1
+    """Processes that make the steps of a trial together; `cpus` and `gpus` are those of all of them."""
 
     @property
     def concurrent(self) -> int:
@@ -54,8 +56,8 @@ class Resources:
 
     @property
     def threads(self) -> int:
-        """CPU threads of a trial: one per whole CPU, so that trials on one machine do not compete."""
-        return max(1, int(self.cpus))
+        """CPU threads of a process: one per whole CPU, so that trials on one machine do not compete."""
+        return max(1, int(self.cpus / self.workers))
 
 
 @contextmanager
@@ -98,7 +100,9 @@ def cluster(address: str, modules: Sequence[Path] = ()) -> Iterator[None]:
             ray.shutdown()
 
 
-def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows: bool = False) -> Resources:
+def resources(
+    *, cpus: float, gpus: float | None, concurrent: int | None, grows: bool = False, workers: int | None = None
+) -> Resources:
     """Return the resources of each trial on the connected cluster.
 
     Args:
@@ -106,25 +110,36 @@ def resources(*, cpus: float, gpus: float | None, concurrent: int | None, grows:
         gpus: GPUs of each trial; a fraction shares a GPU, None is one GPU if the cluster has any.
         concurrent: most trials at once.
         grows: nodes may join. Then `concurrent` trials may wait for them, so that an autoscaler sees the demand.
+        workers: processes of each trial; None is one for each of several GPUs. Each has a CPU at least.
 
     Raises:
-        UsageError: more per trial than any node of the cluster has, or a fraction of several GPUs.
+        UsageError: more per trial than any node of the cluster has, a fraction of several GPUs, or workers without a
+            GPU each.
     """
     alive = nodes()
     gpus = (1.0 if any(node.get("GPU") for node in alive) else 0.0) if gpus is None else gpus
     if gpus > 1 and gpus != int(gpus):
         why = "trials can share one GPU, but not several"
         raise UsageError(f"--gpus-per-trial must be a whole number above 1, but got {gpus:g}: {why}.")
+    workers = workers or max(1, int(gpus))
+    if gpus and workers > 1 and gpus != workers:
+        raise UsageError(
+            f"--workers-per-trial {workers} needs a GPU for each worker, but a trial has {gpus:g}. Give "
+            f"--gpus-per-trial {workers}, or 0 for workers on CPUs."
+        )
+    given, cpus = cpus, cpus if workers == 1 else max(cpus, float(workers))
     wait = grows and concurrent is not None
     for option, wanted, kind in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
         largest = max((node.get(kind, 0.0) for node in alive), default=0.0)
         if wanted > largest and not wait:
             advice = " If nodes join when trials wait for them, say how many may wait: --max-concurrent N."
+            if kind == "CPU" and wanted > given:
+                option, wanted = "--workers-per-trial", workers
             why = f"{option} {wanted:g} is more than any node of the cluster has ({largest:g} {kind}s)."
             raise UsageError(why + advice * grows)
     fits = room(cpus, gpus)
     limit = concurrent if wait or concurrent is None else min(concurrent, fits)
-    return Resources(cpus=cpus, gpus=gpus, room=fits, limit=limit)
+    return Resources(cpus=cpus, gpus=gpus, room=fits, limit=limit, workers=workers)
 
 
 def room(cpus: float, gpus: float) -> int:
