@@ -89,9 +89,9 @@ class ArrayBatches(Task):
         inputs, targets, _, file = self._split("train")
         if file is not None:
             file.will_need(index.tolist())
-        chosen = moved(inputs.index_select(0, index.to(inputs.device)), self.device)
-        wanted = moved(targets.index_select(0, index.to(targets.device)), self.device)
-        chosen, wanted = self.augment(chosen, wanted, index.to(self.device), seed, epoch)
+        places = moved(index, self.device)
+        chosen, wanted = (self._picked(whole, index, places) for whole in (inputs, targets))
+        chosen, wanted = self.augment(chosen, wanted, places, seed, epoch)
         return self._prepared(chosen), _as_target(wanted)
 
     @property
@@ -160,6 +160,11 @@ class ArrayBatches(Task):
             stays=stays,
             file=None if stays else file,
         )
+
+    def _picked(self, whole: torch.Tensor, index: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return samples of a tensor on the device; `places` is `index` there, so that no copy is waited for."""
+        here = places if whole.device.type == places.device.type else index.to(whole.device)
+        return moved(whole.index_select(0, here), self.device)
 
     def _prepared(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return inputs as a model takes them, never the stored ones themselves: a model may write into them."""
