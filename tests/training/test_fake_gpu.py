@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from tests.conformance import test_models
+from tests.conformance.models import images
 from tests.conformance.test_quantized_training import schemes
 from tests.helpers.fake_gpu import GPU, FakeGpu, LeftOnHost, WaitsForDevice, fake_gpu, walk
 from tests.helpers.trials import PHOTOS, tiny_trial, training_of, work_of
@@ -178,6 +179,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "distillation": {"distillation": Distillation()},
     "own optimizer of steps": {"quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-3)},
     "steps per channel": {"scheme": Scheme(options={"per_channel": True})},
+    "label smoothing": {"label_smoothing": 0.1},
     "floating point": {"scheme": Scheme.floating_point()},
 }
 
@@ -185,6 +187,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe(recipe: str) -> None:
     small(**RECIPES[recipe])
+
+
+def test_random_resized_crops() -> None:
+    config, work = tiny_trial(model="resnet20_cifar", dataset="imagenet"), workload_of("lenet5", images(3, 32, 10))
+    whole = replace(work.dataset.splits["train"], sizes=np.full((SAMPLES, 2), 40))  # type: ignore[type-var]
+    check(config, replace(work, dataset=replace(work.dataset, splits={**work.dataset.splits, "train": whole})))
 
 
 @pytest.mark.slow

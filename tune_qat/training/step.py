@@ -20,6 +20,7 @@ from tune_qat.quantization.oscillations.recipe import Oscillations
 from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
+from tune_qat.training.label_smoothing import smoothed, smoothing_of
 from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
 
 
@@ -43,6 +44,7 @@ class TrainingStep:
         self.oscillations = Oscillations(config, model)
         self._task = task
         self._teacher = teacher
+        self._smoothing = smoothing_of(config, task.model_input.task)
         watched = self.oscillations.model
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
@@ -68,14 +70,15 @@ class TrainingStep:
         """Train on one batch with every group's peak learning rate times `factor`.
 
         `progress` is the share of the trial's steps made before this one. `totals` gets the task's loss, without
-        distillation and dampening.
+        label smoothing, distillation and dampening.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         output, codes = self._first_output(inputs) if self._is_new else self._forward(inputs)
         loss = self._task.loss(output, targets)
-        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+        minimised = smoothed(loss, output, self._smoothing) if self._smoothing else loss
+        minimised = self._teacher.loss(inputs, output, minimised) if self._teacher else minimised
         penalty = self.oscillations.penalty(progress)
         (minimised if penalty is None else minimised + penalty).backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
