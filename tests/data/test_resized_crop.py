@@ -42,8 +42,8 @@ def test_pixels_are_those_of_torchvision(box: list[int], side: int) -> None:
     expected = resized_crop(image, *box, [side, side], InterpolationMode.BILINEAR, antialias=True)
     found = resized(image, box, side)
     assert found.dtype == torch.uint8 and found.shape == (3, side, side)
-    # torchvision resizes in float32, torch on bytes with weights of 16 bits and rounds after each axis: a level at most,
-    # in a fifth of the pixels (seen), in either direction.
+    # torchvision resizes in float32, torch on bytes with weights of 16 bits and rounds after each axis: a level at
+    # most, in a fifth of the pixels (seen), in either direction.
     difference = (found.int() - expected.int()).float()
     assert difference.abs().max() <= 1 and difference.abs().mean() < 0.3 and difference.mean().abs() < 0.15
 
@@ -158,7 +158,7 @@ def test_evaluation_is_that_of_centre_squares(folder: Path) -> None:
 
 
 def test_a_crop_is_the_box_of_the_photograph(folder: Path) -> None:
-    # Cut out of the file itself by torchvision, at the same boxes: what is left is the resolution of the decoded square.
+    # Cut out of the file by torchvision, at the same boxes: what is left is the resolution of the decoded square.
     from PIL import Image
 
     dataset = loaded(folder, decoded_size=128, in_memory=True)

@@ -16,15 +16,16 @@ import torch
 from torch import nn
 
 from tests.conformance import test_models
-from tests.conformance.models import images
+from tests.conformance.models import ModelSizeConformance, images
 from tests.conformance.test_quantized_training import schemes
 from tests.helpers.fake_gpu import GPU, FakeGpu, LeftOnHost, WaitsForDevice, fake_gpu, walk
 from tests.helpers.trials import PHOTOS, tiny_trial, training_of, work_of
 from tests.training.test_further_models import CASES, own
 from tune_qat.config import EAGER, Dampening, Distillation, Freezing, QuantizerOptimizer, Scheme, TrialConfig
-from tune_qat.data import DATASETS, resolve_options
+from tune_qat.data import resolve_options
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import SUPER_RESOLUTION, LabelledImages, ModelInput
+from tune_qat.data.table import DATASETS
 from tune_qat.models import MODELS
 from tune_qat.optimizers import OPTIMIZERS
 from tune_qat.quantization.model import calibrate, quantize, quantized_layers
@@ -70,8 +71,10 @@ the host, and reads two sums of the device for it."""
 
 def inputs() -> dict[str, ModelInput]:
     """The smallest input of every model of the table, as the conformance tests have it."""
-    tests = [one for one in vars(test_models).values() if isinstance(one, type) and "name" in vars(one)]
-    return {one.name: one.smallest for one in tests}
+    tests = [
+        one for one in vars(test_models).values() if isinstance(one, type) and issubclass(one, ModelSizeConformance)
+    ]
+    return {one.name: one.smallest for one in tests if "name" in vars(one)}
 
 
 def workload_of(model: str, given: ModelInput) -> Workload:
@@ -81,8 +84,8 @@ def workload_of(model: str, given: ModelInput) -> Workload:
     spec = DATASETS["cifar10"]
     draw = np.random.default_rng(0)
     labels = np.arange(SAMPLES) % (given.classes or 1)
-    images = draw.integers(0, 256, (SAMPLES, given.channels, given.height, given.width), dtype=np.uint8)
-    part = LabelledImages(images=images, labels=labels)
+    shape = (SAMPLES, given.channels, given.height or 0, given.width or 0)
+    part = LabelledImages(images=draw.integers(0, 256, shape).astype(np.uint8), labels=labels)
     dataset = labelled_dataset(
         spec,
         resolve_options(spec, {}),
@@ -191,7 +194,9 @@ def test_every_recipe(recipe: str) -> None:
 
 def test_random_resized_crops() -> None:
     config, work = tiny_trial(model="resnet20_cifar", dataset="imagenet"), workload_of("lenet5", images(3, 32, 10))
-    whole = replace(work.dataset.splits["train"], sizes=np.full((SAMPLES, 2), 40))  # type: ignore[type-var]
+    part = work.dataset.splits["train"]
+    assert isinstance(part, LabelledImages)
+    whole = replace(part, sizes=np.full((SAMPLES, 2), 40))
     check(config, replace(work, dataset=replace(work.dataset, splits={**work.dataset.splits, "train": whole})))
 
 
@@ -243,7 +248,7 @@ def _constrains_by_a_number(model: nn.Module) -> None:
 
     def constrain() -> None:
         if quantizer.step < 0:  # type: ignore[operator]
-            quantizer.step.fill_(0)  # type: ignore[operator, union-attr]
+            quantizer.step.fill_(0)  # type: ignore[operator]
 
     quantizer.constrain = constrain  # type: ignore[method-assign]
 
@@ -287,7 +292,7 @@ def test_gradients_are_those_of_the_engine() -> None:
         batch = training.task.batch(0, 1, torch.arange(BATCH))
         output, _ = training._step.oscillations.model.train()(batch[0])
         loss = training.task.loss(output, batch[1])
-        walk(loss) if walks else loss.backward()  # type: ignore[no-untyped-call]
+        walk(loss) if walks else loss.backward()
         steps.append([parameter.grad for parameter in training.model.parameters()])
     for ours, theirs in zip(*steps, strict=True):
         assert ours is not None and theirs is not None and torch.equal(ours, theirs)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from tests.helpers.studies import tiny_study
-from tests.helpers.trials import PHOTOS, results_of, timeless, tiny_trial, training_of
+from tests.helpers.trials import PHOTOS, results_of, timeless, tiny_trial, training_of, work_of
 from tune_qat.config import TrialConfig, UsageError
 from tune_qat.training.label_smoothing import smoothed
 
@@ -23,7 +23,7 @@ def test_loss_and_gradient_are_those_of_torch(share: float) -> None:
         given = logits.clone().requires_grad_()
         plain = functional.cross_entropy(given, labels)
         loss = smoothed(plain, given, share) if ours else functional.cross_entropy(given, labels, label_smoothing=share)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         found.append((loss.detach(), given.grad))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)  # float32, sums of ten terms in another order
@@ -42,7 +42,7 @@ def test_the_record_has_the_loss_of_the_labels_and_weights_learn_the_other() -> 
     assert plain == same and before is not None and after is not None
     # d loss / d bias is the mean of softmax minus target, and targets move to a tenth of equal classes.
     target = torch.tensor([0.1])
-    labels = training_of(tiny_trial()).task.train_targets
+    labels = torch.from_numpy(work_of(tiny_trial()).dataset.splits["train"].targets)  # type: ignore[union-attr]
     shares = torch.bincount(labels, minlength=10) / len(labels)
     torch.testing.assert_close(after - before, 0.1 * shares - 0.1 * target, rtol=1e-4, atol=1e-6)
 

@@ -47,9 +47,9 @@ def load_class_folders(
 
     Images are decoded once to uint8 squares of `image_size` pixels, the centre of an image whose short side is
     256 / 224 times as large. With `augment` resized_crop training images are kept whole instead, as squares of
-    `decoded_size` pixels: `resized_crop` cuts boxes out of them. With `in_memory` false they stay in files that all processes of the machine map and later
-    runs find again (in TUNE_QAT_CACHE, else in the user's cache folder). With `train_limit` only the images in use are
-    decoded and fingerprinted.
+    `decoded_size` pixels, which `resized_crop` cuts boxes out of. With `in_memory` false they stay in files that all
+    processes of the machine map and later runs find again (in TUNE_QAT_CACHE, else in the user's cache folder). With
+    `train_limit` only the images in use are decoded and fingerprinted.
 
     Raises:
         UsageError: an option draws what the folders give.

@@ -1,4 +1,4 @@
-"""Random resized crops (Szegedy et al., CVPR 2015, section 6), as ImageNet is trained on: a box, resized, maybe mirrored.
+"""Random resized crops (Szegedy et al., CVPR 2015, section 6), as ImageNet is trained on: boxes, resized and mirrored.
 
 Boxes are those of torchvision's `RandomResizedCrop`: a share of the image's area, a ratio of its sides, ten tries, then
 the centre. They are drawn by `counter_rng` in the pixels of the image file, and cut out of the whole image as it was
