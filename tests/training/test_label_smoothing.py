@@ -66,7 +66,7 @@ def test_other_tasks_are_answered_with_one_message() -> None:
         training_of(tiny_trial(**PHOTOS, label_smoothing=0.1))
     workload = {"model": "espcn", "dataset": "photos"}
     with pytest.raises(
-        UsageError, match="training.label_smoothing: is defined for classification, but dataset 'photos'"
+        ValueError, match="training.label_smoothing: is defined for classification, but dataset 'photos'"
     ):
         tiny_study(workload=workload, judgement={"metric": "psnr", "margin": 0.1}, training=SMOOTH)
 
