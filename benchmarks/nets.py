@@ -40,20 +40,20 @@ class Case:
     def of_labels(self) -> bool:
         return self.model != "espcn"
 
+    @property
+    def model_input(self) -> ModelInput:
+        """What the network takes."""
+        task = CLASSIFICATION if self.of_labels else SUPER_RESOLUTION
+        return ModelInput(
+            task=task, classes=CLASSES, scale=SCALE, channels=self.channels, height=self.side, width=self.side
+        )
+
     def build(self, init_seed: int = 0) -> nn.Module:
         """The floating-point network."""
         if self.model == "resnet20":
             torch.manual_seed(init_seed)
             return ResNet20()
         return models.build(self.model, self.model_input, init_seed)
-
-    @property
-    def model_input(self) -> ModelInput:
-        """What the network is given."""
-        task = CLASSIFICATION if self.of_labels else SUPER_RESOLUTION
-        return ModelInput(
-            task=task, classes=CLASSES, scale=SCALE, channels=self.channels, height=self.side, width=self.side
-        )
 
     def training(self, backend: str, device: str, learning_rate: float = LEARNING_RATE, bits: int = 4) -> Training:
         """A real trial of this package on the made-up data: SGD; 4/4 bits, or 32 for floating point."""

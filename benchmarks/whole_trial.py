@@ -75,7 +75,15 @@ def ours(splits: Arrays, epochs: int, backend: str, device: str) -> tuple[float,
     spec = DATASETS["mnist"]
     members = {name: range(len(split.labels)) for name, split in splits.items()}
     options = resolve_options(spec, {})
-    dataset = labelled_dataset(spec, options, splits, classes=CLASSES, content="made up", members=members)
+    dataset = labelled_dataset(
+        spec,
+        options,
+        splits,
+        classes=CLASSES,
+        content="made up",
+        members=members,
+        train_index=np.arange(len(splits["train"].labels)),
+    )
     training = Training(config(epochs), Workload(model="lenet5", dataset=dataset), device=device, backend=backend)
     *_, last = training.epochs()
     synchronize(device)

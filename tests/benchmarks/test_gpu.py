@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu_numerics
+from benchmarks import gpu, gpu_numerics
+from tune_qat.config import EAGER
 
 ROOT = Path(__file__).parent.parent.parent
 WITHOUT_ENGINE = """
@@ -54,6 +55,12 @@ def test_sums_that_are_rounded_are_seen(monkeypatch: pytest.MonkeyPatch) -> None
 def test_sums_beyond_float32_are_refused() -> None:
     with pytest.raises(ValueError, match="beyond the integers"):
         gpu_numerics.exact_sums(replace(gpu_numerics.SUMS[0], weights=2047))
+
+
+def test_a_network_of_the_measurements_is_trained() -> None:
+    training = gpu.QUICK.training(EAGER, "cpu", learning_rate=0.1)
+    next(training.epochs())
+    assert training.step == gpu.QUICK.steps
 
 
 def test_a_cpu_does_not_multiply_in_tf32() -> None:

@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "distillation": Distillation(temperature=2.0),
     "bn_reestimation_batches": 50,
     "calibration_batches": 4,
+    "label_smoothing": 0.1,
     "freezing": Freezing(threshold_start=0.1, threshold_end=0.02),
     "dampening": Dampening(weight=0.1),
     "weight_decay_factor": 0.25,

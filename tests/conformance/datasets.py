@@ -253,7 +253,8 @@ class DatasetConformance:
 
 def _arrays(split: LabelledImages | Arrays | ImagePairs) -> dict[str, np.ndarray]:
     """By name, wherever they are kept."""
-    return {field.name: getattr(split, field.name) for field in fields(split)}
+    found = {field.name: getattr(split, field.name) for field in fields(split)}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def _read_only(split: LabelledImages | Arrays | ImagePairs) -> LabelledImages | Arrays | ImagePairs:

@@ -87,9 +87,15 @@ def test_every_quantizer_has_the_gradient_scale_of_the_whole_batch(name: str) ->
     assert_same_state(whole.model, parts.model)  # calibrated on a whole batch
 
 
-@pytest.mark.parametrize("changes", [PHOTOS, {"dampening": Dampening(weight=0.1)}, {"scheme": FLOAT}])
+@pytest.mark.parametrize(
+    "changes", [PHOTOS, {"dampening": Dampening(weight=0.1)}, {"scheme": FLOAT}, {"label_smoothing": 0.1}]
+)
 def test_same_gradients_with_other_losses(changes: dict[str, Any]) -> None:
     assert_same_step(tiny_trial(**changes))
+
+
+def plain(inputs: torch.Tensor, output: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+    return loss
 
 
 def test_pixels_without_a_class_do_not_count() -> None:
@@ -100,7 +106,7 @@ def test_pixels_without_a_class_do_not_count() -> None:
     task = Segmentation.__new__(Segmentation)
     loss = task.loss(model(inputs), targets)
     (whole,) = torch.autograd.grad(loss, model.weight)
-    output, _, total = accumulate(lambda part: (model(part), None), task, None, inputs, targets, 1)
+    output, _, total = accumulate(lambda part: (model(part), None), task, plain, inputs, targets, 1)
     assert model.weight.grad is not None
     torch.testing.assert_close(model.weight.grad, whole)
     torch.testing.assert_close(total, loss.detach())
@@ -116,7 +122,7 @@ def test_same_gradients_with_a_teacher() -> None:
     model = nn.Sequential(nn.Flatten(), last)
     output = model(inputs)
     (whole,) = torch.autograd.grad(teacher.loss(inputs, output, training.task.loss(output, targets)), last.weight)
-    accumulate(lambda part: (model(part), None), training.task, teacher, inputs, targets, 4)
+    accumulate(lambda part: (model(part), None), training.task, teacher.loss, inputs, targets, 4)
     torch.testing.assert_close(last.weight.grad, whole)
 
 

@@ -86,6 +86,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "floating point": {"scheme": FLOAT},
     "batch norm, estimated anew": {"model": "lenet5_bn", "bn_reestimation_batches": 2},
     "two calibration batches": {"calibration_batches": 2},
+    "smoothed labels": {"label_smoothing": 0.1},
     "dampening": {"dampening": Dampening(weight=0.1)},
     "freezing": {"freezing": Freezing(threshold_start=0.2, threshold_end=0.05)},
     "an optimizer of quantizers": {"quantizer_optimizer": QuantizerOptimizer(name="adam", learning_rate=1e-4)},

@@ -35,7 +35,7 @@ options above, as examples:
   distillation.weight=0.5             distillation.temperature=2
   scheme.float_layers=["fc3"]         scheme.attention=true
   init_seed=1                         calibration_batches=8
-  task=regression
+  task=regression                     label_smoothing=0.1
 """
 
 

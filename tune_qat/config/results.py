@@ -110,7 +110,7 @@ class EpochResult:
     learning_rate: float
     """Learning rate of the epoch's last step."""
     train_loss: float | None
-    """Mean over the epoch's steps, without distillation and dampening."""
+    """Mean over the epoch's steps, without label smoothing, distillation and dampening."""
     train_metric: float | None
     """Metric on training data, the mean over the epoch's steps."""
     val_loss: float | None

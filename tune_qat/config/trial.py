@@ -80,6 +80,8 @@ class TrialConfig:
     """Format of products of what is not quantized, in steps: `off` is float32, `bfloat16` rounds their factors."""
     channels_last: bool = later(False)
     """Whether images lie channel by channel in memory."""
+    label_smoothing: float = later(0.0)
+    """Share of the training loss that asks for equal classes in place of the label; 0: none. Classification only."""
 
     def __post_init__(self) -> None:
         self._settle_types()
@@ -89,6 +91,7 @@ class TrialConfig:
                 check(getattr(self, name) >= least, name, f"be at least {least}", getattr(self, name))
         for name in ("seed", "init_seed"):
             check(0 <= getattr(self, name) < SEEDS, name, f"be from 0 to {SEEDS - 1}", getattr(self, name))
+        check(0 <= self.label_smoothing < 1, "label_smoothing", "be at least 0 and below 1", self.label_smoothing)
         rule = "be 1 with a quantizer_optimizer, which has a learning rate of its own"
         multiplier = self.quantizer_lr_multiplier
         check(self.quantizer_optimizer is None or multiplier == 1, "quantizer_lr_multiplier", rule, multiplier)
@@ -98,6 +101,7 @@ class TrialConfig:
     def _settle_types(self) -> None:
         """Give each field one type: 1 and 1.0 are the same number but not the same JSON, and a key hashes JSON."""
         settle(self, real, "learning_rate", "quantizer_lr_multiplier", "warmup_epochs", "weight_decay_factor", "decay")
+        settle(self, real, "label_smoothing")
         settle(self, whole, "batch_size", "epochs", "seed", "init_seed", "bn_reestimation_batches")
         settle(self, whole, "calibration_batches", "micro_batch")
         object.__setattr__(self, "milestones", tuple(real("milestones", one) for one in self.milestones))

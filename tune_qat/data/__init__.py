@@ -11,7 +11,7 @@ from tune_qat.config import UsageError
 from tune_qat.config.lookup import check_options, resolve, wrong_option
 from tune_qat.config.shown import shown
 from tune_qat.data.spec import CLASSIFICATION, SUPER_RESOLUTION, DatasetSpec, ModelInput
-from tune_qat.data.table import DATASETS, LATER, of_arrays
+from tune_qat.data.table import DATASETS, LATER, RESIZED_CROP, of_arrays
 from tune_qat.data.task import Dataset, task_class
 from tune_qat.data.tasks import TASKS, is_users, metric_name
 
@@ -26,10 +26,11 @@ MINIMUM = {
     "patches_per_image": 1,
     "evaluation_crop": 0,
     "image_size": 16,
+    "decoded_size": 0,
 }
 """Smallest value of each integer option."""
-CHOICES = {"augment": ("none", "crop_flip")}
-"""Allowed values of each option that is a word."""
+CHOICES = {"augment": ("none", "crop_flip", RESIZED_CROP)}
+"""Allowed values of each option that is a word; the last one where images are decoded larger (`decoded_size`)."""
 
 
 def get_spec(name: str, task: str = "") -> DatasetSpec:
@@ -76,8 +77,18 @@ def resolve_options(spec: DatasetSpec, given: Mapping[str, Any]) -> dict[str, An
     if not spec.own:
         check_options("dataset", spec.name, given, spec.options)
     found = {key: _checked(spec, key, given.get(key, default)) for key, default in spec.options.items()}
+    _check_crops(spec, found)
     found |= {key: _plain(spec, key, value) for key, value in given.items() if key not in spec.options}
     return {key: value for key, value in found.items() if key not in LATER or value != spec.options[key]}
+
+
+def _check_crops(spec: DatasetSpec, found: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a size of whole images that nothing is cut out of, or that is below the crops'."""
+    size = found.get("decoded_size", 0)
+    if size and found["augment"] != RESIZED_CROP:
+        raise wrong_option("dataset", spec.name, "decoded_size", f'0 without augment = "{RESIZED_CROP}"', size)
+    if size and size < found["image_size"]:
+        raise wrong_option("dataset", spec.name, "decoded_size", f"image_size ({found['image_size']}) or more", size)
 
 
 def known_input(name: str, options: Mapping[str, Any]) -> ModelInput | None:
@@ -155,8 +166,9 @@ def _checked(spec: DatasetSpec, key: str, value: Any) -> Any:
     kind = type(spec.options[key])
     if kind is float and type(value) is int:
         value = float(value)
-    allowed = f"one of {', '.join(CHOICES[key])}" if key in CHOICES else _range_text(kind, MINIMUM.get(key))
-    fits = type(value) is kind and (key not in CHOICES or value in CHOICES[key])
+    choices = [one for one in CHOICES.get(key, ()) if one != RESIZED_CROP or "decoded_size" in spec.options]
+    allowed = f"one of {', '.join(choices)}" if choices else _range_text(kind, MINIMUM.get(key))
+    fits = type(value) is kind and (not choices or value in choices)
     if not fits or (key in MINIMUM and value < MINIMUM[key]):
         raise wrong_option("dataset", spec.name, key, allowed, value)
     return value

@@ -13,6 +13,7 @@ from tune_qat.data.array_statistics import channel_statistics, level_counts, lev
 from tune_qat.data.arrays import as_tensor, moved
 from tune_qat.data.augment import crop_flip
 from tune_qat.data.mapped_images import InFile
+from tune_qat.data.resized_crop import crops
 from tune_qat.data.spec import IMAGE_AXES, Arrays, LabelledImages
 from tune_qat.data.task import Dataset, Task
 
@@ -89,9 +90,14 @@ class ArrayBatches(Task):
         inputs, targets, _, file = self._split("train")
         if file is not None:
             file.will_need(index.tolist())
-        chosen = moved(inputs.index_select(0, index.to(inputs.device)), self.device)
-        wanted = moved(targets.index_select(0, index.to(targets.device)), self.device)
-        chosen, wanted = self.augment(chosen, wanted, index.to(self.device), seed, epoch)
+        places = moved(index, self.device)
+        wanted = self._picked(targets, index, places)
+        if self._file_sizes is not None:
+            side = int(self.model_input.height or 0)
+            chosen = moved(crops(inputs, self._file_sizes, index.cpu(), side, seed, epoch), self.device)
+        else:
+            chosen = self._picked(inputs, index, places)
+        chosen, wanted = self.augment(chosen, wanted, places, seed, epoch)
         return self._prepared(chosen), _as_target(wanted)
 
     @property
@@ -160,6 +166,17 @@ class ArrayBatches(Task):
             stays=stays,
             file=None if stays else file,
         )
+
+    @cached_property
+    def _file_sizes(self) -> torch.Tensor | None:
+        """Height and width of whole training images' files, int64 of shape (n, 2), on the host; None without those."""
+        split = self._dataset.splits["train"]
+        return torch.from_numpy(split.sizes) if isinstance(split, LabelledImages) and split.sizes is not None else None
+
+    def _picked(self, whole: torch.Tensor, index: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return samples of a tensor on the device; `places` is `index` there, so that no copy is waited for."""
+        here = places if whole.device.type == places.device.type else index.to(whole.device)
+        return moved(whole.index_select(0, here), self.device)
 
     def _prepared(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return inputs as a model takes them, never the stored ones themselves: a model may write into them."""

@@ -9,16 +9,18 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tune_qat.config import TuneQatError, UsageError
 from tune_qat.data.decoded import ImageSource, decode
-from tune_qat.data.decoding import centre_square, open_rgb
+from tune_qat.data.decoding import CENTRE, centre_square, open_rgb, whole_square
 from tune_qat.data.folders import require
 from tune_qat.data.labelled import labelled_dataset
 from tune_qat.data.spec import SPLITS, DatasetSpec, data_folder_hint
 from tune_qat.data.splits import held_out, stratified_order
-from tune_qat.data.table import DATASETS
+from tune_qat.data.table import DATASETS, RESIZED_CROP
 from tune_qat.data.task import Dataset
 
 VAL_SHARE, MAX_VAL = 0.1, 5_000
 NAMED = 10
+LARGER = 1 / CENTRE
+"""Side of whole training images over that of their crops, unless an option says it."""
 
 
 def load_folder(data_dir: Path | None, **options: Any) -> Dataset:
@@ -44,9 +46,10 @@ def load_class_folders(
     """Load the splits of these folders below `root`; without one for `val`, that is cut from `train`, stratified.
 
     Images are decoded once to uint8 squares of `image_size` pixels, the centre of an image whose short side is
-    256 / 224 times as large. With `in_memory` false they stay in files that all processes of the machine map and later
-    runs find again (in TUNE_QAT_CACHE, else in the user's cache folder). With `train_limit` only the images in use are
-    decoded and fingerprinted.
+    256 / 224 times as large. With `augment` resized_crop training images are kept whole instead, as squares of
+    `decoded_size` pixels, which `resized_crop` cuts boxes out of. With `in_memory` false they stay in files that all
+    processes of the machine map and later runs find again (in TUNE_QAT_CACHE, else in the user's cache folder). With
+    `train_limit` only the images in use are decoded and fingerprinted.
 
     Raises:
         UsageError: an option draws what the folders give.
@@ -71,6 +74,7 @@ def load_class_folders(
         members[split], targets[split] = flat[split]
     kept = [split for split in SPLITS if split in members]
     pixels = options["image_size"]
+    whole = options.get("decoded_size") or round(pixels * LARGER)
     splits, content = decode(
         ImageSource(
             dataset=spec.name,
@@ -80,6 +84,8 @@ def load_class_folders(
             shape=(3, pixels, pixels),
             files=lambda name: (root / name,),
             read=lambda name: centre_square(open_rgb(root / name), pixels),
+            whole=(3, whole, whole) if options["augment"] == RESIZED_CROP else None,
+            read_whole=lambda name: whole_square(open_rgb(root / name), whole),
         ),
         in_memory=options["in_memory"],
     )

@@ -35,6 +35,11 @@ def integers(index: torch.Tensor, high: int | torch.Tensor, *counters: int) -> t
     return (_shift_right(bits(index, *counters), 32) * high) >> 32
 
 
+def uniform(index: torch.Tensor, *counters: int) -> torch.Tensor:
+    """Return a random number of [0, 1) for each index, float64 of the shape of `index`: the upper 53 bits."""
+    return _shift_right(bits(index, *counters), 11) * 2.0**-53
+
+
 def permutation(n: int, *counters: int) -> torch.Tensor:
     """Return a random order of range(n), int64 of shape (n,), on the CPU."""
     return torch.argsort(bits(torch.arange(n), *counters), stable=True)

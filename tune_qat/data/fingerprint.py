@@ -9,7 +9,10 @@ import numpy as np
 from tune_qat.config import STORAGE_OPTIONS, stable_hash
 
 SAMPLING_OPTIONS = frozenset(
-    {"split_seed", "train_limit", "subset_seed", "val_seed", "augment", "patch_size", "patches_per_image"}
+    {
+        *("split_seed", "train_limit", "subset_seed", "val_seed", "augment", "decoded_size"),
+        *("patch_size", "patches_per_image"),
+    }
 ).union(STORAGE_OPTIONS)
 """Options that choose among the samples, vary them or say where they are kept, without changing the stored arrays."""
 

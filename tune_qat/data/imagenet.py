@@ -14,8 +14,9 @@ VAL_SHARE, MAX_VAL = 0.05, 50_000
 def load_imagenet(data_dir: Path | None, **options: Any) -> Dataset:
     """Load ImageNet: `val` is the test split; a stratified 5 % of `train`, at most 50,000 images, is validation.
 
-    Training shifts and mirrors the decoded squares, where the papers crop at random from the larger image. At 224
-    pixels they take 200 GB: by default in files; `train_limit` or a smaller `image_size` takes less.
+    By default training shifts and mirrors centre squares; with `augment` resized_crop it cuts random boxes out of whole
+    images, as the papers do. At 224 pixels squares take 200 GB, and whole images of 256 take 260: by default in files;
+    `train_limit` or a smaller `image_size` takes less.
 
     Raises:
         TuneQatError: as `load_class_folders`.

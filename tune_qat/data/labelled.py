@@ -41,7 +41,9 @@ def labelled_dataset(
             check_labels(len(part.images), part.labels, classes)
         except ValueError as error:
             raise TuneQatError(f"Split {split!r} of dataset {spec.name!r} cannot be trained on: {error}.") from None
-    _, channels, height, width = splits["train"].images.shape
+    # Whole training images are larger than what is cut out of them: the others have the input's shape.
+    like = splits["train"] if splits["train"].sizes is None else splits["val"]
+    _, channels, height, width = like.images.shape
     return Dataset(
         spec=spec,
         options=options,

@@ -48,8 +48,8 @@ class InFile:
 class MappedImages(InFile, LabelledImages):
     """Labelled images whose pixels stay in a file."""
 
-    def __init__(self, *, file: PixelFile, labels: np.ndarray) -> None:
-        self.__setstate__({"file": file, "labels": labels})
+    def __init__(self, *, file: PixelFile, labels: np.ndarray, sizes: np.ndarray | None = None) -> None:
+        self.__setstate__({"file": file, "labels": labels, "sizes": sizes})
 
     @property
     def images(self) -> np.ndarray:

@@ -117,6 +117,8 @@ class LabelledImages:
 
     images: np.ndarray
     labels: np.ndarray
+    sizes: np.ndarray | None = None
+    """Height and width of the files, int64 of shape (n, 2), where images are whole: those are cropped in training."""
 
     @property
     def inputs(self) -> np.ndarray:

@@ -42,7 +42,8 @@ class SuperResolution(Task):
         Sample i is a random patch of image i // patches_per_image, mirrored half of the time and transposed half
         of the time.
         """
-        planes, index = self._splits["train"], index.to(self._splits["train"].low.device)
+        planes = self._splits["train"]
+        index = moved(index, planes.low.device)
         image = index // self._patches_per_image
         height, width = planes.low_shapes[image].unbind(1)
         top = counter_rng.integers(index, height - self._patch + 1, seed, epoch, _TOP)

@@ -9,7 +9,9 @@ PHOTOS_SPLIT_SEED = 19
 """The first seed that puts the four scenes into training that are poor tests: the stereo pair would count twice in a
 mean over images, stars on black are like no other photograph, and on `china` and `rocket` (detail finer than the low
 resolution holds; night noise) bicubic interpolation itself is hardly better than nearest neighbour."""
-LATER = ("subset_seed", "val_seed")
+RESIZED_CROP = "resized_crop"
+"""Augmentation that cuts random boxes out of whole images."""
+LATER = ("subset_seed", "val_seed", "decoded_size")
 """Options that came after the first records: resolved where they are used, so that the others keep their identity."""
 
 
@@ -18,9 +20,11 @@ def _labelled(*, augment: str, **more: Any) -> dict[str, Any]:
 
     `split_seed` fixes the test samples. `subset_seed` counts the subsets of `train_limit` samples, and `val_seed` draws
     the validation samples anew (`splits.held_out`); 0 leaves both as `split_seed` has them.
+    With `augment` resized_crop, where there is a `decoded_size`, training images are kept whole as squares of that many
+    pixels, which random boxes are cut out of; 0: 8/7 of `image_size`, 256 for 224.
     `in_memory`, an option of datasets that are decoded from many files, keeps the decoded images on disk if false.
     """
-    later = dict.fromkeys(LATER, 0)
+    later = {"subset_seed": 0, "val_seed": 0}
     return {"split_seed": 0, "train_limit": 0, "augment": augment, **later, **more}
 
 
@@ -142,7 +146,7 @@ _SPECS = (
         task=CLASSIFICATION,
         summary="ImageNet, 1,281,167 + 50,000 photographs of 1,000 classes",
         loader="tune_qat.data.imagenet:load_imagenet",
-        options=_labelled(augment="crop_flip", image_size=224, in_memory=False),
+        options=_labelled(augment="crop_flip", image_size=224, in_memory=False, decoded_size=0),
         image=(3, "image_size"),
         folders=(("imagenet/train", "train"), ("imagenet/val", "val")),
         layout="DATA_DIR/imagenet/{train,val}/<class>/*.JPEG, or DATA_DIR/{train,val}/<class>/*.JPEG",
@@ -156,7 +160,7 @@ _SPECS = (
         task=CLASSIFICATION,
         summary="any images in class folders, of DATA_DIR/{train,val,test}",
         loader="tune_qat.data.class_folders:load_folder",
-        options=_labelled(augment="none", image_size=224, in_memory=False),
+        options=_labelled(augment="none", image_size=224, in_memory=False, decoded_size=0),
         image=(3, "image_size"),
         folders=(("train",),),
         layout="DATA_DIR/{train,val,test}/<class>/*.png (or .jpg and others); val and test may be missing",

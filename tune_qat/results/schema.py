@@ -176,7 +176,9 @@ TRIALS = pa.schema(
         _field("epochs_run", small, "number of epochs in the record"),
         _field("steps_run", integer, "number of optimizer steps"),
         _field("examples_seen", integer, "number of training samples, counted once an epoch"),
-        _field("train_loss", number, "training loss of the last epoch, without distillation and dampening"),
+        _field(
+            "train_loss", number, "training loss of the last epoch, without label smoothing, distillation and dampening"
+        ),
         _field("calibrated_metric", number, "validation metric after calibration, before the first step"),
         _field("val_loss", number, "validation loss of the last epoch"),
         _field("val_metric", number, "validation metric of the last epoch; NULL if it diverged or failed"),

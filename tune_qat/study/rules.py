@@ -49,6 +49,9 @@ def check_workload(
     if training.distillation is not None and spec.task != CLASSIFICATION:
         rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
         raise rule_error("training.distillation", rule)
+    if training.label_smoothing and spec.task != CLASSIFICATION:
+        rule = f"is defined for classification, but dataset {spec.name!r} is for {spec.task.replace('_', '-')}"
+        raise rule_error("training.label_smoothing", rule)
 
 
 def check_reference(

@@ -83,6 +83,9 @@ class TrainingSection(ScheduledSection):
 
     distillation: Annotated[Distillation, FROM_KEYS] | None = None
     """Learning from the floating-point start beside the labels: in every arm, the control's too."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training loss that asks for equal classes in place of the label: in every arm, and in pretraining.
+    Metrics and validation use plain labels."""
     init: Literal["pretrain", "scratch", "path", "weights"] = "pretrain"
     """Weights that arms start from: those of `[pretrain]`, random ones, a checkpoint of this package, or `weights`."""
     init_path: str | None = None

@@ -102,6 +102,7 @@ class Study(StudyKeys):
             optimizer=optimizer,
             optimizer_options=optimizers.resolve_options(optimizer, options),
             sources=self.sources,
+            label_smoothing=self.training.label_smoothing,
             **others,
         )
 

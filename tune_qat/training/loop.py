@@ -68,7 +68,7 @@ class Training:
         self.config = config
         self.device = torch.device(device)
         self.task = task or work.task(device)
-        check_batches(config, self.task.train_size, work.dataset.spec.name)
+        check_batches(config, self.task.train_size, config.dataset)
         model = work.build_model(config.init_seed)
         if init is not None:
             start_from(model, init, config.model)

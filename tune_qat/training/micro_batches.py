@@ -10,7 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_qat.config import TrialConfig, UsageError
 from tune_qat.data.task import Task
-from tune_qat.training.distillation import Teacher
 
 TOLERANCE = 1e-3
 """Share of the largest output by which a sample's output may differ among other samples, and still be called alike."""
@@ -19,15 +18,15 @@ TOLERANCE = 1e-3
 def accumulate(
     forward: Callable[[torch.Tensor], Any],
     task: Task,
-    teacher: Teacher | None,
+    minimised: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     targets: torch.Tensor,
     size: int,
 ) -> tuple[torch.Tensor, Any, torch.Tensor]:
     """Add the gradients of a batch to those of the parameters, `size` samples at a time.
 
-    Each part counts by the terms of its loss, and with a teacher by its samples, so that the sum is the gradient of
-    the whole batch's loss up to rounding.
+    Each part counts by the terms of its loss, and what `minimised` adds to that (inputs, output, loss) by its samples,
+    so that the sum is the gradient of the whole batch's loss up to rounding.
 
     Returns the output of the batch (b, ...), the codes of the last part's pass, and the task's loss of the batch, shape
     (); output and loss are without gradient.
@@ -38,9 +37,8 @@ def accumulate(
         output, codes = forward(part)
         loss = task.loss(output, target) * (task.loss_terms(target) / terms)
         share = len(part) / len(inputs)
-        # The teacher's term is a mean over samples, the task's one over its own terms.
-        minimised = teacher.loss(part, output, loss / share) * share if teacher else loss
-        minimised.backward()
+        # What is added is a mean over samples, the task's loss one over its own terms.
+        (minimised(part, output, loss / share) * share).backward()
         outputs.append(output.detach())
         total += loss.detach()
     return torch.cat(outputs), codes, total

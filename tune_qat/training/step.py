@@ -21,6 +21,7 @@ from tune_qat.training.compiler import compiled, compiled_anew
 from tune_qat.training.distillation import Teacher
 from tune_qat.training.epoch_totals import EpochTotals
 from tune_qat.training.formats import in_format
+from tune_qat.training.label_smoothing import smoothed, smoothing_of
 from tune_qat.training.micro_batches import accumulate
 from tune_qat.training.parameter_groups import ParameterGroups, output_units_first, parameter_groups
 from tune_qat.training.workers import Workers
@@ -48,6 +49,7 @@ class TrainingStep:
         self._task = task
         self._teacher = teacher
         self._micro_batch = config.micro_batch
+        self._smoothing = smoothing_of(config, task.model_input.task)
         self._watched = watched = in_format(self.oscillations.model, config)
         self._forward: Callable[[torch.Tensor], Any] = compiled(watched, device) if backend == INDUCTOR else watched
         self._constrain = partial(constrain, constraints(model))
@@ -79,16 +81,15 @@ class TrainingStep:
         """Train on one batch with every group's peak learning rate times `factor`.
 
         `progress` is the share of the trial's steps made before this one. `totals` gets the task's loss, without
-        distillation and dampening.
+        label smoothing, distillation and dampening.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
-        penalty = self.oscillations.penalty(progress)
         if self._micro_batch:
-            output, codes, loss = self._accumulated(inputs, targets, penalty)
+            output, codes, loss = self._accumulated(inputs, targets, self.oscillations.penalty(progress))
         else:
-            output, targets, codes, loss = self._at_once(inputs, targets, penalty)
+            output, targets, codes, loss = self._at_once(inputs, targets, progress)
         norm = nn.utils.get_total_norm([p.grad for p in self.groups.all if p.grad is not None])
         clipped = self._clip() if self._clip else None
         self.oscillations.observe(codes, progress)
@@ -97,7 +98,7 @@ class TrainingStep:
         totals.add(loss.detach(), self._task.batch_metric(output.detach(), targets), norm, clipped)
 
     def _at_once(
-        self, inputs: torch.Tensor, targets: torch.Tensor, penalty: torch.Tensor | None
+        self, inputs: torch.Tensor, targets: torch.Tensor, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor, Any, torch.Tensor]:
         """Take gradients of a batch in one pass; return its output and targets, the codes of weights and its loss.
 
@@ -107,7 +108,8 @@ class TrainingStep:
         if self.workers is not None:
             output, targets = self.workers.gathered(output), self.workers.gathered(targets)
         loss = self._task.loss(output, targets)
-        minimised = self._teacher.loss(inputs, output, loss) if self._teacher else loss
+        minimised = self._minimised(inputs, output, loss)
+        penalty = self.oscillations.penalty(progress)
         if penalty is not None and self.workers is not None:
             penalty = penalty / self.workers.size  # it is the same in each of them, and gradients are summed
         (minimised if penalty is None else minimised + penalty).backward()
@@ -125,7 +127,13 @@ class TrainingStep:
 
         if penalty is not None:
             penalty.backward()
-        return accumulate(forward, self._task, self._teacher, inputs, targets, self._micro_batch)
+        return accumulate(forward, self._task, self._minimised, inputs, targets, self._micro_batch)
+
+    def _minimised(self, inputs: torch.Tensor, output: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        """Return what is minimised in place of the task's loss: that of smoothed labels, and with a teacher its own."""
+        if self._smoothing:
+            loss = smoothed(loss, output, self._smoothing)
+        return self._teacher.loss(inputs, output, loss) if self._teacher else loss
 
     def _first_output(self, inputs: torch.Tensor) -> Any:
         """Return the output of the first batch; a model that cannot be compiled trains eagerly from here on."""
