@@ -93,7 +93,11 @@ def test_what_several_workers_cannot_do_is_one_message_before_the_first_trial(tm
     with pytest.raises(UsageError, match=r"space\.batch_size\.low = 1 does not fall into 2 equal parts"):
         run(two_arms(space=small), results=tmp_path / "r", workers_per_trial=2)
     with pytest.raises(UsageError, match=r"training\.micro_batch = 4 takes gradients a part of the batch at a time"):
-        run(two_arms(training={"micro_batch": 4}), results=tmp_path / "r", workers_per_trial=2)
+        run(
+            two_arms(training={"epochs": 6, "init": "scratch", "micro_batch": 4}),
+            results=tmp_path / "r",
+            workers_per_trial=2,
+        )
     with pytest.raises(UsageError, match="--backend inductor compiles the steps of one process"):
         run(two_arms(), results=tmp_path / "r", workers_per_trial=2, backend="inductor")
     with pytest.raises(UsageError, match=r"--workers-per-trial 16 is more than any node of the cluster has"):
