@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
 import duckdb
@@ -60,10 +62,27 @@ def open(*paths: str | StoragePath, follow: bool = True) -> duckdb.DuckDBPyConne
 def answer(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     """Run one SQL statement that only reads; `UsageError` if it is more than that, DuckDB's own errors otherwise."""
     check_reads_only(connection, text)
-    found = _as_held(connection, text)
+    found = _stoppable(connection, partial(_as_held, connection, text))
     # Sums of integers are decimals in DuckDB; pandas has none.
     fields = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in found.schema]
     return found.cast(pa.schema(fields))
+
+
+def _stoppable(connection: duckdb.DuckDBPyConnection, ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, which another thread asks: Ctrl-C stops it at once.
+
+    DuckDB 2.0 looks for Ctrl-C itself where it is asked by the main thread, and goes on half of the time nevertheless.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        asked: Future[T] | None = None
+        try:
+            asked = pool.submit(ask)
+            return asked.result()
+        except KeyboardInterrupt:
+            while asked is not None and not asked.done():
+                connection.interrupt()
+                wait([asked], 0.05)
+            raise
 
 
 def _as_held(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:

@@ -486,21 +486,11 @@ class TestReading:
         assert "remote" in tune_qat("query", remote, results, "leaderboard").out
 
     def test_ctrl_c_while_duckdb_answers_is_said_and_no_traceback(self, tune_qat: Any, results: str) -> None:
-        # Some minutes: a press may come where Python ignores exceptions, in a finalizer, so it is pressed again.
-        slow = "SELECT count(*) FROM range(10000000) a, range(5000) b WHERE (a.range * b.range) % 7 = 3"
-        ended = threading.Event()
-
-        def press() -> None:
-            for seconds in (0.5, 10, 10, 10):
-                if ended.wait(seconds):
-                    return
-                os.kill(os.getpid(), signal.SIGINT)
-
-        pressing = threading.Thread(target=press)
-        pressing.start()
+        slow = "SELECT count(*) FROM range(10000000) a, range(5000) b WHERE (a.range * b.range) % 7 = 3"  # some minutes
+        press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
         done = tune_qat("query", results, slow)
-        ended.set()
-        pressing.join()
+        press.join()
         assert done.code == 4 and done.err == "error: stopped by Ctrl-C\n", done
 
     def test_query_says_which_study_is_in_two_results(self, tune_qat: Any, results: str, tmp_path: Path) -> None:
