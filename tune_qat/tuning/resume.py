@@ -1,6 +1,6 @@
 """State of a run from its record, for a study that is resumed and for a simulated one."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from tune_qat.config.statuses import COMPLETED, FAILED, RUNNING, SEARCH
@@ -8,6 +8,7 @@ from tune_qat.tuning.arm import ArmState
 from tune_qat.tuning.asha import STOP, STOPPED_BY_ASHA
 from tune_qat.tuning.plan import PlannedTrial
 from tune_qat.tuning.queue import StudyQueue
+from tune_qat.tuning.record import Record
 from tune_qat.tuning.scheduler import StudyScheduler
 from tune_qat.tuning.trial_record import TrialRecord
 
@@ -54,6 +55,17 @@ def refill(
         for plan in cut:
             if scheduler.judge(plan.arm_id, plan.trial_key, recorded[plan.trial_key]):
                 _end(queue, record, plan, *STOPPED_BY_ASHA, {})
+
+
+def forget_checkpoints(queue: StudyQueue, record: Record, left: Set[str]) -> None:
+    """Remove, of the checkpoints that are `left`, those of ended trials that do not stay.
+
+    A driver may have died after it wrote their rows.
+    """
+    for state in queue.arms.values():
+        chosen = {plan.config.config_id for plan, _ in state.choices}
+        for plan in record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
+            record.forget_checkpoint(plan)
 
 
 def judge_lost(scheduler: StudyScheduler, queue: StudyQueue, record: TrialRecord, plan: PlannedTrial) -> None:

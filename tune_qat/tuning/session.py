@@ -216,7 +216,9 @@ class Session:
     def scheduler(self) -> StudyScheduler:
         """Finish what earlier runs have left, and make the scheduler with the rungs of all recorded trials."""
         resume.finish_rows(self.queue, self.record)
-        self._forget_checkpoints()
+        folder = table_folder(self.results, "checkpoints", self.study.name)
+        left = self._patience.read(lambda: {one.name for one in folder.glob("*")})
+        resume.forget_checkpoints(self.queue, self.record, left)
         scheduler = StudyScheduler(self.study, self.searcher.decided, self.searcher.warm_ups.over)
         resume.refill(scheduler, self.queue, self.record)
 
@@ -296,12 +298,3 @@ class Session:
             spent=spent,
             left=self.queue.remaining(),
         )
-
-    def _forget_checkpoints(self) -> None:
-        """Remove what does not stay of ended trials: a driver may have died after it wrote the row."""
-        folder = table_folder(self.results, "checkpoints", self.study.name)
-        left = self._patience.read(lambda: {one.name for one in folder.glob("*")})
-        for state in self.queue.arms.values():
-            chosen = {plan.config.config_id for plan, _ in state.choices}
-            for plan in self.record.kept.swept((state.done[key] for key in left & state.done.keys()), chosen):
-                self.record.forget_checkpoint(plan)
