@@ -15,6 +15,7 @@ import pandas as pd
 from analysis import stats
 from analysis.answers import Answers
 from analysis.stats.boards import ARM, BOARD
+from analysis.stats.fronts import FRONTS
 from analysis.stats.scope import ALL_VARY, DESIGNS
 from analysis.stats.verdict import OPTIMIZERS, QUANTIZATION, Verdict
 from tune_qat.results.views import read_sql
@@ -90,6 +91,7 @@ def frames(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "budget": counted.assign(planned_retrain=counted["ended_retrain"]),
         "leaderboard": pd.DataFrame(columns=[*ARM, "n"]),
         "start": pd.DataFrame({"study_id": studies, "whole": studies, "alpha": np.nan, "reference": None}),
+        FRONTS: pd.DataFrame(columns=["study_id"]),
         DESIGNS: designs.assign(varies_json=ALL_VARY),
         read_sql(stats.__file__, "beginnings"): scores.assign(
             start=np.nan, calibrated=scores["trivial"], final=scores["score"]

@@ -2,8 +2,10 @@
 
 from analysis.answers import Answers
 
+FRONTS = "SELECT DISTINCT study_id FROM whole_arms WHERE objectives_json IS NOT NULL"
+
 
 def fronts(asked: Answers) -> frozenset[str]:
     """Return the names of these studies, as answers show them."""
-    found = asked.frame("SELECT DISTINCT study_id FROM whole_arms WHERE objectives_json IS NOT NULL")
+    found = asked.frame(FRONTS)
     return frozenset(map(str, found["study_id"]))

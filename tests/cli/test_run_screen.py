@@ -19,6 +19,7 @@ import pytest
 
 from tune_qat.cli.run_screen import RunScreen
 from tune_qat.study import Study
+from tune_qat.tuning.objectives import METRIC_ALONE
 from tune_qat.tuning.signals import ENDING, STOPPING
 
 SHOWN = """
@@ -27,9 +28,10 @@ from types import SimpleNamespace
 from tune_qat.cli.run_screen import RunScreen
 from tune_qat.study import Study
 from tune_qat.text.printable import printable_output
+from tune_qat.tuning.objectives import METRIC_ALONE
 from tune_qat.tuning.signals import stops
 
-queue = SimpleNamespace(study=Study.load("quickstart"), arms={}, starts=[], objective=None)
+queue = SimpleNamespace(study=Study.load("quickstart"), arms={}, starts=[], objective=None, objectives=METRIC_ALONE)
 searcher = SimpleNamespace(queue=queue, unit="dB", listen=lambda listener: None)
 try:
     with printable_output(), stops("resume:\\n  the command") as signals:
@@ -146,7 +148,9 @@ def test_lines_where_nothing_can_be_drawn(kind: Any, name: str, monkeypatch: pyt
     monkeypatch.setattr(sys, "stderr", taken)
     monkeypatch.setenv("TERM", name)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    queue: Any = SimpleNamespace(study=Study.load("quickstart"), arms={}, starts=[], objective=None)
+    queue: Any = SimpleNamespace(
+        study=Study.load("quickstart"), arms={}, starts=[], objective=None, objectives=METRIC_ALONE
+    )
     listeners: list[Any] = []
     searcher: Any = SimpleNamespace(queue=queue, unit="dB", listen=listeners.append)
     screen = RunScreen(live=True)

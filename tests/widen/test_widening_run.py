@@ -30,7 +30,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, Any, floa
             histories[next(iter(spaces))] = list(given["history"])
             super().__init__(spaces, **given)
 
-    monkeypatch.setattr("tune_qat.tuning.arm.ArmSampler", Spy)
+    monkeypatch.setattr("tune_qat.tuning.arm_choices.ArmSampler", Spy)
     return histories
 
 
@@ -70,7 +70,7 @@ def test_a_widened_study_runs_only_its_new_part(
         history = told[arm.optimizers[0]]
         assert sorted(values["learning_rate"] for _, values, _ in history) == sorted(r["learning_rate"] for r in old)
         # One that has diverged counts as the worst there is.
-        assert sorted(value for *_, value in history) == sorted(r["val_metric"] or 0.0 for r in old)
+        assert sorted(value for *_, (value,) in history) == sorted(r["val_metric"] or 0.0 for r in old)
     assert not run(wide, results=results).stopped_by
     assert {row["trial_key"]: row for row in read_rows(results, "trials")} == rows, "once more does nothing"
 

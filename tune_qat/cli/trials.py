@@ -36,6 +36,8 @@ options above, as examples:
   scheme.float_layers=["fc3"]         scheme.attention=true
   init_seed=1                         calibration_batches=8
   task=regression                     label_smoothing=0.1
+  micro_batch=32                      micro_batch_norm=true
+  autocast=bfloat16                   channels_last=true
 """
 
 
